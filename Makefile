@@ -1,0 +1,66 @@
+# Which libtorch `make libtorch` fetches and the build uses: cpu or cuda (scripts/fetch-libtorch
+# tells more). Your own LIBTORCH or LIBTORCH_USE_PYTORCH is stronger.
+LIBTORCH_FLAVOR ?= cpu
+export LIBTORCH_FLAVOR
+
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+# Builds without torch, and with loom, have folders of their own: cargo would otherwise rebuild
+# half of the crates at each change of RUSTFLAGS, and replace the supervisor by one without torch.
+NO_TORCH := CARGO_TARGET_DIR="$(TARGET)/no-torch" $(CARGO)
+LOOM := CARGO_TARGET_DIR="$(TARGET)/loom" RUSTFLAGS="--cfg loom -C debug_assertions" \
+        LOOM_MAX_PREEMPTIONS=$(or $(LOOM_MAX_PREEMPTIONS),3) $(CARGO)
+TORCH := $(CARGO)
+ifeq ($(LIBTORCH_FLAVOR)$(LIBTORCH)$(LIBTORCH_USE_PYTORCH),cuda)
+TORCH := LIBTORCH="$(CURDIR)/third_party/libtorch-cuda" $(CARGO)
+endif
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.NOTPARALLEL:
+.PHONY: help libtorch build train test loom check bench clean distclean
+
+help: ## this list
+	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'Variables: ARGS="..." for train and bench, LIBTORCH_FLAVOR=cuda, CARGO.'
+
+libtorch: ## fetch libtorch into third_party/ (once; 527 MB to download)
+	@scripts/fetch-libtorch
+
+build: libtorch ## build the supervisor
+	$(TORCH) build --release
+
+train: build ## train on CartPole-v1 until solved
+	"$(TARGET)/release/impala-supervisor" --actors 4 --env CartPole-v1 --stop-at-return 475 $(ARGS)
+
+# Optimised, because some tests train an agent.
+test: libtorch ## run every test: with torch, without, and the loom models
+	$(TORCH) test --release
+	$(NO_TORCH) test --no-default-features
+	$(MAKE) --no-print-directory loom
+
+loom: ## check the lock-free parts under all interleavings
+	$(LOOM) test --lib --release --no-default-features loom_
+
+# With torch in the release profile, as in `test`: so torch-sys compiles its C++ (a minute or more
+# per profile) once for both.
+check: libtorch ## formatting, lints, documentation, and that torch is optional
+	$(CARGO) fmt --check
+	$(NO_TORCH) clippy --no-default-features --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --no-default-features --no-deps
+	$(NO_TORCH) build --no-default-features
+	@echo 'without the feature torch, neither tch nor torch-sys may be in the tree'
+	@tree=$$($(CARGO) tree --no-default-features -e normal,build,dev --prefix none); \
+	    ! grep -E '^(tch|torch-sys) ' <<<"$$tree"
+	$(TORCH) clippy --release --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(TORCH) doc --release --no-deps
+
+bench: libtorch ## run the benchmarks
+	$(TORCH) bench $(ARGS)
+
+clean: ## remove what was built, keep libtorch
+	$(CARGO) clean
+
+distclean: clean ## remove libtorch too
+	rm -rf third_party/libtorch third_party/libtorch-cuda third_party/.libtorch-*

@@ -1,0 +1,82 @@
+//! Makes every binary, test and example find libtorch at run time, wherever it is started.
+//!
+//! torch-sys passes no rpath on to the programs that use it, so without this file each of them
+//! would need `LD_LIBRARY_PATH`. The lookup below follows torch-sys 0.26's own, step by step.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    if env::var_os("CARGO_FEATURE_TORCH").is_none() {
+        return;
+    }
+    for name in [
+        "LIBTORCH",
+        "LIBTORCH_LIB",
+        "LIBTORCH_USE_PYTORCH",
+        "VIRTUAL_ENV",
+    ] {
+        println!("cargo::rerun-if-env-changed={name}");
+    }
+    match lib_dir() {
+        Ok(lib) => link(&lib.display().to_string()),
+        Err(why) => println!("cargo::error={why}"),
+    }
+}
+
+fn link(lib: &str) {
+    // A libtorch put together anew is linked anew.
+    println!("cargo::rerun-if-changed={lib}/libtorch.so");
+    println!("cargo::rustc-link-arg=-Wl,-rpath,{lib}");
+    // No symbol of ours lives in libtorch_cuda.so: it registers itself when loaded. rustc links
+    // with --as-needed, which would drop it; libtorch.so names it (and libtorch_cpu.so) instead.
+    println!("cargo::rustc-link-arg=-Wl,--push-state,--no-as-needed");
+    println!("cargo::rustc-link-arg=-L{lib}");
+    println!("cargo::rustc-link-arg=-ltorch");
+    println!("cargo::rustc-link-arg=-Wl,--pop-state");
+}
+
+/// The folder of libtorch.so, absolute.
+fn lib_dir() -> Result<PathBuf, String> {
+    let lib = if env::var_os("LIBTORCH_USE_PYTORCH").is_some() {
+        python_lib_dir()?
+    } else {
+        let root = env::var_os("LIBTORCH_LIB").or_else(|| env::var_os("LIBTORCH"));
+        // .cargo/config.toml sets it, which cargo reads only when started in the repository.
+        PathBuf::from(root.ok_or("LIBTORCH is not set: start cargo in the repository")?).join("lib")
+    };
+    if lib.join("libtorch.so").exists() {
+        Ok(lib)
+    } else {
+        Err(format!(
+            "no libtorch.so in {}: run `make libtorch`, or build with --no-default-features",
+            lib.display()
+        ))
+    }
+}
+
+/// Where the PyTorch of the interpreter that torch-sys would ask keeps its libraries.
+fn python_lib_dir() -> Result<PathBuf, String> {
+    let python = if env::var_os("VIRTUAL_ENV").is_some() {
+        "python"
+    } else {
+        "python3"
+    };
+    // Not by importing it: that takes seconds.
+    let ask =
+        "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])";
+    let answer = Command::new(python)
+        .args(["-c", ask])
+        .output()
+        .map_err(|e| format!("{python}: {e}"))?;
+    let folder = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
+    if answer.status.success() {
+        Ok(PathBuf::from(folder).join("lib"))
+    } else {
+        Err(format!(
+            "LIBTORCH_USE_PYTORCH is set, but {python} has no torch"
+        ))
+    }
+}
