@@ -1,0 +1,64 @@
+//! Why an environment cannot be made, or failed.
+
+/// Why an environment cannot be made, or failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvError {
+    /// No such environment.
+    #[error("unknown environment '{id}'{}; `--list-envs` prints those there are", suggestion(.nearest))]
+    Unknown {
+        /// What was asked for.
+        id: String,
+        /// Names that look like it, best first.
+        nearest: Vec<String>,
+    },
+    /// An option that is no `key=value`.
+    #[error("--env-arg {argument}: write it as KEY=VALUE, for example `--env-arg stack=4`")]
+    OptionSyntax {
+        /// What was typed.
+        argument: String,
+    },
+    /// An option that this environment does not know, or a value it cannot take.
+    #[error("--env-arg {key}={value} for {id}: {problem}")]
+    BadOption {
+        /// The environment.
+        id: String,
+        /// The option.
+        key: String,
+        /// The value given.
+        value: String,
+        /// What is wrong, and what would be right.
+        problem: String,
+    },
+    /// An action that the environment does not have: whoever chose it and the spec disagree.
+    #[error(
+        "{id}: action {action} for environment {env} is not one of its {count} (0 to {})",
+        count.saturating_sub(1)
+    )]
+    BadAction {
+        /// The environment.
+        id: String,
+        /// Which of the environments stepped together.
+        env: usize,
+        /// The action.
+        action: i32,
+        /// Number of actions there are.
+        count: usize,
+    },
+    /// The environment reported a failure of its own.
+    #[error("environment {id} failed: {reason}")]
+    Failed {
+        /// The environment.
+        id: String,
+        /// What it said.
+        reason: String,
+    },
+}
+
+fn suggestion(names: &[String]) -> String {
+    if names.is_empty() {
+        String::new()
+    } else {
+        format!("; did you mean {}?", names.join(" or "))
+    }
+}
