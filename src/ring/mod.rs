@@ -1,0 +1,61 @@
+//! The ring of batch blocks: where actors write unrolls in place and the learner reads them in place.
+//!
+//! A ring is K blocks of G slots. A *block* is one training batch; a *slot* is one actor's part of it, a
+//! group of columns filled in one unroll. An actor claims a slot, writes while its environments step, and
+//! commits. A block whose slots are all committed can be taken, trained on, and released. Nothing is
+//! copied, and nothing is locked.
+//!
+//! What it promises:
+//! - The learner never sees a slot that is not completely written by one life of one actor.
+//! - A party may die anywhere, at any instruction. The supervisor, having reaped it, returns what it
+//!   held ([`Ring::reclaim`], [`Ring::learner_died`]); all others go on meanwhile.
+//! - Nothing is lost unseen: at any quiet point the sum of all laps is consumed + reclaimed + dropped
+//!   ([`Ring::identity`]).
+//! - Blocks are taken in any order, so one slow actor holds up one block, not the run.
+//! - A word that no party can have written stops the run ([`RingError::Corrupt`]); it is never guessed at.
+//!
+//! How it is built, from the inside out: `word` (what a slot may do, pure), `orders` (every memory
+//! ordering), `protocol` (claim to release, over words and indices) with `bell` (waiting) and `recovery`
+//! (deaths); then, in life only, `waiting` (clock and futex), `slab` (the bytes, the only `unsafe`),
+//! `producer` and `consumer`. loom runs the part before the semicolon.
+
+mod bell;
+mod error;
+mod orders;
+mod protocol;
+mod recovery;
+mod word;
+
+#[cfg(not(loom))]
+mod consumer;
+#[cfg(not(loom))]
+mod producer;
+#[cfg(not(loom))]
+mod slab;
+#[cfg(not(loom))]
+mod views;
+#[cfg(not(loom))]
+mod waiting;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
+#[cfg(all(test, not(loom)))]
+mod model_tests;
+#[cfg(all(test, not(loom)))]
+mod tests;
+
+#[cfg(not(loom))]
+pub use consumer::{Consumer, ReadBlock, TakeError};
+pub use error::RingError;
+pub use orders::{Orders, Sound};
+#[cfg(not(loom))]
+pub use producer::{ClaimError, Producer, WriteGrant};
+pub use protocol::{CommitError, Ring, RingShape};
+pub use recovery::{Accounting, CrashRecord, LearnerLoss, Occupancy};
+#[cfg(not(loom))]
+pub use slab::{Slab, SlabError};
+#[cfg(not(loom))]
+pub use views::{BlockRef, FrameRows, GroupMut, StepMut};
+#[cfg(not(loom))]
+pub use waiting::RESCAN_MS;
+pub use word::{Event, Illegal, Owner, SlotWord, State};

@@ -1,0 +1,83 @@
+//! Return what the dead held.
+
+use super::{Actor, Event, Fault, Learner, Mutant, Rules, State, Supervisor, World};
+
+impl World {
+    pub(super) fn supervisor_steps(&self, rules: &Rules, worlds: &mut Vec<Result<Self, Fault>>) {
+        if self.supervisor != Supervisor::Idle {
+            let mut world = self.clone();
+            worlds.push(world.supervisor_step(rules).map(|()| world));
+            return;
+        }
+        let slow_is_dead = matches!(
+            rules.mutant,
+            Some(Mutant::ReclaimAlive | Mutant::ReclaimAliveStoreCommit)
+        ) && self.actor_crashes < rules.actor_crashes;
+        for (actor, &state) in self.actors.iter().enumerate() {
+            if state == Actor::Dead || (slow_is_dead && matches!(state, Actor::Writing(..))) {
+                let mut world = self.clone();
+                world.actor_crashes += u8::from(state != Actor::Dead);
+                world.supervisor = Supervisor::Reclaiming(actor);
+                worlds.push(Ok(world));
+            }
+        }
+        if let Learner::Dead(counted) = self.learner {
+            let mut world = self.clone();
+            world.consumed -= u8::from(counted);
+            world.learner = Learner::Dead(false);
+            world.supervisor = Supervisor::Returning(0, false);
+            worlds.push(Ok(world));
+        }
+    }
+
+    fn supervisor_step(&mut self, rules: &Rules) -> Result<(), Fault> {
+        let slots = rules.blocks * rules.groups;
+        self.supervisor = match self.supervisor {
+            Supervisor::Reclaiming(actor) => {
+                let owner = self.owner(actor);
+                let claimed = |slot: &u8| {
+                    let word = self.words[usize::from(*slot)];
+                    word.state == State::Claimed && word.owner == owner
+                };
+                if let Some(slot) = (0..slots).find(claimed) {
+                    self.apply(slot, Event::Reclaim(owner))?;
+                    self.reclaimed += 1;
+                    Supervisor::Reclaiming(actor)
+                } else {
+                    if self.actors[actor] == Actor::Dead {
+                        self.incarnations[actor] += 1;
+                        self.actors[actor] = Actor::Idle;
+                    }
+                    Supervisor::Idle
+                }
+            }
+            Supervisor::Returning(slot, _) if slot == slots => {
+                self.learner = Learner::Idle;
+                Supervisor::Idle
+            }
+            Supervisor::Returning(slot, fatal) => {
+                let held = |slot: &u8| self.words[usize::from(*slot)].state == State::Held;
+                let again = |slot: u8| {
+                    self.requeued_in[usize::from(slot)] == Some(self.words[usize::from(slot)].lap)
+                };
+                let mut block = slot..slot + rules.groups;
+                let first = slot.is_multiple_of(rules.groups);
+                let fatal = if first {
+                    block.any(|slot| held(&slot) && again(slot))
+                } else {
+                    fatal
+                };
+                if held(&slot) && fatal {
+                    self.apply(slot, Event::Drop)?;
+                    self.dropped += 1;
+                } else if held(&slot) {
+                    self.requeued_in[usize::from(slot)] = Some(self.words[usize::from(slot)].lap);
+                    self.apply(slot, Event::Requeue)?;
+                }
+                Supervisor::Returning(slot + 1, fatal)
+            }
+            Supervisor::Idle => Supervisor::Idle,
+        };
+        Ok(())
+    }
+}

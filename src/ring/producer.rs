@@ -1,0 +1,145 @@
+//! The actor's side: claim a slot, write it, commit it.
+
+use std::time::Duration;
+
+use super::error::RingError;
+use super::protocol::{Claim, CommitError, Ring};
+use super::slab::{Slab, SlabError};
+use super::views::GroupMut;
+use super::waiting::wait_for;
+use super::word::Owner;
+use crate::shm::{Access, futex};
+
+/// Why there is no slot to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClaimError {
+    /// All slots were taken for all of the timeout: the learner is slower than the actors.
+    #[error("no slot became free within the timeout; the learner is behind")]
+    TimedOut,
+    /// The run is over.
+    #[error("the ring is closed; leave")]
+    Closed,
+    /// The ring is corrupt.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// One life of one actor, as the ring knows it. Holds at most one slot.
+///
+/// Dropping it does not return the slot that it holds, if any: the supervisor does, after the process
+/// is gone ([`Ring::reclaim`]).
+#[derive(Debug)]
+pub struct Producer<'m> {
+    slab: Slab<'m>,
+    owner: Owner,
+    claim: Option<Claim>,
+}
+
+impl<'m> Producer<'m> {
+    /// A producer that writes as `owner`. One process, one owner: a new life needs a new incarnation.
+    ///
+    /// # Errors
+    /// [`SlabError::ReadOnly`] if the payload may only be read here.
+    pub fn new(slab: Slab<'m>, owner: Owner) -> Result<Self, SlabError> {
+        match slab.access() {
+            Access::ReadWrite => Ok(Self {
+                slab,
+                owner,
+                claim: None,
+            }),
+            Access::ReadOnly => Err(SlabError::ReadOnly),
+        }
+    }
+
+    /// Gets a slot to write; sleeps for at most `timeout` until there is one. Zero only looks.
+    ///
+    /// If the last grant was dropped without a commit, the same slot comes back, with what was written.
+    ///
+    /// # Errors
+    /// [`ClaimError`].
+    pub fn claim(&mut self, timeout: Duration) -> Result<WriteGrant<'_, 'm>, ClaimError> {
+        let ring = self.slab.ring();
+        if ring.is_closed() {
+            return Err(ClaimError::Closed);
+        }
+        if self.claim.is_none() {
+            let look = || look_for_slot(&ring, self.owner);
+            let found = wait_for(ring.free_bell(), timeout, look);
+            self.claim = Some(found.unwrap_or(Err(ClaimError::TimedOut))?);
+        }
+        Ok(WriteGrant { producer: self })
+    }
+
+    /// Who it writes as.
+    #[must_use]
+    pub const fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    /// The ring that it writes into.
+    #[must_use]
+    pub const fn ring(&self) -> Ring<'m> {
+        self.slab.ring()
+    }
+}
+
+fn look_for_slot(ring: &Ring<'_>, owner: Owner) -> Option<Result<Claim, ClaimError>> {
+    if ring.is_closed() {
+        return Some(Err(ClaimError::Closed));
+    }
+    ring.claim(owner).map_err(ClaimError::from).transpose()
+}
+
+/// A slot of this producer's own, until it is committed.
+///
+/// Dropped without [`WriteGrant::commit`], nothing is published and the producer keeps the slot for its
+/// next claim: an actor that gives up an unroll simply overwrites it.
+///
+/// A grant cannot be copied, so a slot cannot be committed twice:
+/// ```compile_fail,E0599
+/// fn twice(grant: impala::ring::WriteGrant<'_, '_>) {
+///     let again = grant.clone();
+/// }
+/// ```
+#[derive(Debug)]
+#[must_use = "what is written is lost unless it is committed"]
+pub struct WriteGrant<'p, 'm> {
+    producer: &'p mut Producer<'m>,
+}
+
+impl WriteGrant<'_, '_> {
+    /// The slot's bytes.
+    pub fn group(&mut self) -> GroupMut<'_> {
+        let Producer { slab, claim, .. } = &mut *self.producer;
+        let claim = claim
+            .as_mut()
+            .expect("a grant lives only while its slot is claimed");
+        GroupMut::new(slab.group(claim))
+    }
+
+    /// Index of the slot, `block * groups + group`.
+    #[must_use]
+    pub fn slot(&self) -> usize {
+        self.producer
+            .claim
+            .as_ref()
+            .expect("a grant lives only while its slot is claimed")
+            .slot()
+    }
+
+    /// Publishes the slot, and wakes the learner if its block is complete.
+    ///
+    /// # Errors
+    /// [`CommitError::Fenced`]: the slot was taken back, so this process was believed dead. Leave at
+    /// once. Nothing was published.
+    pub fn commit(self) -> Result<(), CommitError> {
+        let ring = self.producer.slab.ring();
+        let claim = self.producer.claim.take();
+        let claim = claim.expect("a grant lives only while its slot is claimed");
+        if ring.commit(claim)? {
+            ring.ready_bell().ring(futex::wake_all);
+        }
+        Ok(())
+    }
+}

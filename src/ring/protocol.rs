@@ -1,0 +1,397 @@
+//! The lock-free protocol of the ring, over words and indices: it never sees a byte of payload.
+//!
+//! All safe, and generic over [`Orders`], so that loom runs this very code. Each step is one atomic
+//! operation on one word: a party that dies between two steps leaves nothing half done. The tokens
+//! [`Claim`] and [`Held`] can be minted only here, cannot be copied, and are what `slab` wants to see
+//! before it hands out bytes.
+//!
+//! **Which slot a claim takes.** Of the blocks with a FREE slot, the one with the most CLAIMED and READY
+//! slots; among equals, so also among empty blocks, the one with the lowest index. Within a block the
+//! search begins at a place that depends on the actor, so that actors rarely meet. Consequences:
+//! - *Lag.* Open blocks are filled before new ones are opened, and a hole (left by a reclaimed owner)
+//!   is taken by the very next claim. Data waits in an unfinished block only while blocks that are
+//!   nearer to completion are filled: at most `K - 1` blocks' worth of claims.
+//! - *Reuse.* A learner that keeps up leaves block 0 free again and again, so the same memory stays in
+//!   cache. The others are for when it does not keep up.
+//! - *Fairness.* None is enforced among actors: the slots go to those who ask. A fast actor fills more of
+//!   them than a slow one, which is what throughput wants; the learner sees that mixture.
+//! - *Progress.* A claim is lost only to another claim that won, so some actor always advances.
+
+use std::marker::PhantomData;
+
+use super::bell::Bell;
+use super::error::RingError;
+use super::orders::{Orders, Sound};
+use super::word::{Event, Owner, SlotWord, State, lap_of, says_ready};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
+
+/// Words from one slot or counter to the next: a cache line each in life. loom pays for each word.
+const WORD_STRIDE: usize = if cfg!(loom) { 1 } else { 8 };
+/// The same for the 32-bit words that parties wait on.
+const WAIT_STRIDE: usize = if cfg!(loom) { 1 } else { 16 };
+
+/// How many slots a ring has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct RingShape {
+    /// K: blocks.
+    pub blocks: usize,
+    /// G: groups (slots) of a block.
+    pub groups: usize,
+}
+
+impl RingShape {
+    /// `K * G`.
+    #[must_use]
+    pub const fn slots(self) -> usize {
+        self.blocks.saturating_mul(self.groups)
+    }
+
+    const fn is_possible(self) -> bool {
+        self.slots() > 0 && self.slots() < usize::MAX / (16 * WORD_STRIDE)
+    }
+}
+
+/// Counters behind the slot words; each has one writer at a time.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Counter {
+    /// Slots that the learner returned after use. The supervisor corrects it after a learner's death.
+    Consumed,
+    /// Slots taken back from dead actors. Supervisor.
+    Reclaimed,
+    /// Slots thrown away because they killed two learners. Supervisor.
+    Dropped,
+    /// Slots returned to READY after a learner's death. Supervisor.
+    Requeued,
+}
+
+const COUNTERS: usize = 4;
+
+/// Indices of the 32-bit words.
+#[derive(Debug, Clone, Copy)]
+enum WaitWord {
+    ReadyBell,
+    ReadyWaiters,
+    FreeBell,
+    FreeWaiters,
+    Closed,
+}
+
+const WAIT_WORDS: usize = 5;
+
+/// The ring: a handle to its words, which may lie in memory that other processes share.
+///
+/// Copies are the same ring. All that is reachable from here without a `Slab` is indices and counts.
+#[derive(Debug, Clone, Copy)]
+pub struct Ring<'m, O: Orders = Sound> {
+    words: &'m [AtomicU64],
+    waits: &'m [AtomicU32],
+    shape: RingShape,
+    orders: PhantomData<O>,
+}
+
+/// A slot that is CLAIMED by the holder of this token.
+#[derive(Debug)]
+#[must_use = "a claimed slot stays claimed until it is committed"]
+pub(super) struct Claim {
+    slot: usize,
+    word: SlotWord,
+}
+
+impl Claim {
+    pub(super) const fn slot(&self) -> usize {
+        self.slot
+    }
+}
+
+/// A block whose slots are all HELD by the holder of this token.
+#[derive(Debug)]
+#[must_use = "a held block stays held until it is released"]
+pub(super) struct Held {
+    block: usize,
+}
+
+impl Held {
+    pub(super) const fn block(&self) -> usize {
+        self.block
+    }
+}
+
+/// A slot that its owner can no longer commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The slot was taken back, so somebody believes that this process is dead.
+    #[error("slot {slot} was taken back before it was committed; leave without touching it again")]
+    Fenced {
+        /// Index of the slot.
+        slot: usize,
+    },
+    /// The slot's word was overwritten.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+}
+
+/// Which complete block was seen first: private to the learner.
+///
+/// A block that was complete at an earlier look is older than one that was not, so taking the lowest
+/// number takes the oldest as far as the learner can know, and none waits for ever: only the `K - 1`
+/// others can have been seen before it.
+#[derive(Debug)]
+pub(super) struct FirstSeen {
+    look: u64,
+    blocks: Vec<Option<u64>>,
+}
+
+impl FirstSeen {
+    pub(super) fn new(shape: RingShape) -> Self {
+        Self {
+            look: 0,
+            blocks: vec![None; shape.blocks],
+        }
+    }
+}
+
+impl<'m, O: Orders> Ring<'m, O> {
+    /// A handle to the ring in `words` and `waits`; all zero is an empty ring.
+    ///
+    /// `words` should start on a cache line.
+    ///
+    /// # Errors
+    /// [`RingError::Shape`] or [`RingError::Memory`] if shape and memory do not fit each other.
+    pub fn new(
+        words: &'m [AtomicU64],
+        waits: &'m [AtomicU32],
+        shape: RingShape,
+    ) -> Result<Self, RingError> {
+        if !shape.is_possible() {
+            return Err(RingError::Shape(shape));
+        }
+        for (what, need, got) in [
+            ("64-bit words", Self::word_count(shape), words.len()),
+            ("32-bit words", Self::wait_count(), waits.len()),
+        ] {
+            if need != got {
+                return Err(RingError::Memory { what, need, got });
+            }
+        }
+        Ok(Self {
+            words,
+            waits,
+            shape,
+            orders: PhantomData,
+        })
+    }
+
+    /// 64-bit words that a ring of this shape needs.
+    #[must_use]
+    pub const fn word_count(shape: RingShape) -> usize {
+        shape
+            .slots()
+            .saturating_add(COUNTERS)
+            .saturating_mul(WORD_STRIDE)
+    }
+
+    /// 32-bit words that any ring needs.
+    #[must_use]
+    pub const fn wait_count() -> usize {
+        WAIT_WORDS * WAIT_STRIDE
+    }
+
+    /// K and G.
+    #[must_use]
+    pub const fn shape(&self) -> RingShape {
+        self.shape
+    }
+
+    /// Takes a FREE slot for `owner`, if one can be seen.
+    pub(super) fn claim(&self, owner: Owner) -> Result<Option<Claim>, RingError> {
+        while let Some((slot, free)) = self.best_free_slot(owner)? {
+            let word = self.next(slot, free, Event::Claim(owner))?;
+            if self.exchange(slot, free, word, O::CLAIM).is_ok() {
+                return Ok(Some(Claim { slot, word }));
+            }
+            // Another actor was faster; what it left may look different now.
+        }
+        Ok(None)
+    }
+
+    /// Publishes a slot. `true` if the block may now be complete, so that the learner should be told.
+    ///
+    /// Of two actors that commit the last two slots at once at least one sees the block complete: each
+    /// changes its word, fences, and looks at the other's.
+    pub(super) fn commit(&self, claim: Claim) -> Result<bool, CommitError> {
+        let Claim { slot, word } = claim;
+        let ready = self.next(slot, word, Event::Commit(word.owner))?;
+        self.exchange(slot, word, ready, O::COMMIT)
+            .map_err(|seen| match SlotWord::decode(seen) {
+                Some(_) => CommitError::Fenced { slot },
+                None => RingError::Corrupt { slot, word: seen }.into(),
+            })?;
+        O::change_then_look();
+        let block = slot / self.shape.groups;
+        // Only a hint, so a corrupt neighbour is left to the learner to find.
+        Ok(self
+            .slots_of(block)
+            .all(|slot| says_ready(self.slot(slot).load(Ordering::Relaxed))))
+    }
+
+    /// The complete block that was seen first.
+    pub(super) fn oldest_ready_block(
+        &self,
+        seen: &mut FirstSeen,
+    ) -> Result<Option<usize>, RingError> {
+        seen.look += 1;
+        for block in 0..self.shape.blocks {
+            let mut complete = true;
+            for slot in self.slots_of(block) {
+                complete = self.read(slot, O::LOOK)?.state == State::Ready;
+                if !complete {
+                    break;
+                }
+            }
+            seen.blocks[block] = complete.then(|| seen.blocks[block].unwrap_or(seen.look));
+        }
+        let complete = (0..self.shape.blocks).filter(|&block| seen.blocks[block].is_some());
+        let oldest = complete.min_by_key(|&block| seen.blocks[block]);
+        if let Some(block) = oldest {
+            // It is taken now; when it is complete again, that is something new.
+            seen.blocks[block] = None;
+        }
+        Ok(oldest)
+    }
+
+    /// Takes a block that `oldest_ready_block` gave.
+    pub(super) fn take(&self, block: usize) -> Result<Held, RingError> {
+        for slot in self.slots_of(block) {
+            let ready = self.read(slot, Ordering::Relaxed)?;
+            let held = self.next(slot, ready, Event::Take)?;
+            self.exchange(slot, ready, held, Ordering::Relaxed)
+                .map_err(|seen| RingError::Corrupt { slot, word: seen })?;
+        }
+        Ok(Held { block })
+    }
+
+    /// Returns a block to the actors, slot by slot.
+    ///
+    /// A slot is counted before it is free. So whoever sees it free sees it counted, and a death in
+    /// between leaves the count too high by exactly one, which `return_held` corrects.
+    pub(super) fn release(&self, held: Held) -> Result<(), RingError> {
+        for slot in self.slots_of(held.block()) {
+            let word = self.read(slot, Ordering::Relaxed)?;
+            let free = self.next(slot, word, Event::Release)?;
+            self.count(Counter::Consumed);
+            self.slot(slot).store(free.encode(), O::RELEASE);
+        }
+        O::change_then_look();
+        Ok(())
+    }
+
+    /// Whether the ring was closed. `Relaxed`: who waits hears the bell, which orders it.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.wait_word(WaitWord::Closed).load(Ordering::Relaxed) != 0
+    }
+
+    /// Marks the ring closed; the caller rings both bells.
+    pub(super) fn mark_closed(&self) {
+        self.wait_word(WaitWord::Closed).store(1, Ordering::Relaxed);
+    }
+
+    /// Rung when a block became complete.
+    pub(super) fn ready_bell(&self) -> Bell<'m, O> {
+        Bell::new(
+            self.wait_word(WaitWord::ReadyBell),
+            self.wait_word(WaitWord::ReadyWaiters),
+        )
+    }
+
+    /// Rung when slots became FREE.
+    pub(super) fn free_bell(&self) -> Bell<'m, O> {
+        Bell::new(
+            self.wait_word(WaitWord::FreeBell),
+            self.wait_word(WaitWord::FreeWaiters),
+        )
+    }
+
+    /// The slot indices of a block.
+    pub(super) fn slots_of(&self, block: usize) -> std::ops::Range<usize> {
+        block * self.shape.groups..(block + 1) * self.shape.groups
+    }
+
+    /// What a slot says.
+    pub(super) fn read(&self, slot: usize, order: Ordering) -> Result<SlotWord, RingError> {
+        let word = self.slot(slot).load(order);
+        SlotWord::decode(word).ok_or(RingError::Corrupt { slot, word })
+    }
+
+    /// The lap of a slot, even of one whose word is corrupt.
+    pub(super) fn lap(&self, slot: usize) -> u32 {
+        lap_of(self.slot(slot).load(Ordering::Relaxed))
+    }
+
+    /// The word after `event`; a transition that does not exist means that the word is not what the
+    /// protocol left there.
+    pub(super) fn next(
+        &self,
+        slot: usize,
+        word: SlotWord,
+        event: Event,
+    ) -> Result<SlotWord, RingError> {
+        word.step(event).map_err(|_| RingError::Corrupt {
+            slot,
+            word: word.encode(),
+        })
+    }
+
+    /// One CAS; the bits that stood there if it failed.
+    pub(super) fn exchange(
+        &self,
+        slot: usize,
+        from: SlotWord,
+        to: SlotWord,
+        order: Ordering,
+    ) -> Result<u64, u64> {
+        self.slot(slot)
+            .compare_exchange(from.encode(), to.encode(), order, Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self, counter: Counter) {
+        self.counter(counter).fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn counter(&self, counter: Counter) -> &'m AtomicU64 {
+        &self.words[(self.shape.slots() + counter as usize) * WORD_STRIDE]
+    }
+
+    /// The claim policy of the module's documentation.
+    fn best_free_slot(&self, owner: Owner) -> Result<Option<(usize, SlotWord)>, RingError> {
+        let first = usize::from(owner.actor()) % self.shape.groups;
+        let mut best: Option<(usize, usize, SlotWord)> = None;
+        for block in 0..self.shape.blocks {
+            let slots = self.slots_of(block);
+            let (mut filled, mut free) = (0, None);
+            for slot in (slots.start + first..slots.end).chain(slots.start..slots.start + first) {
+                let word = self.read(slot, Ordering::Relaxed)?;
+                match word.state {
+                    State::Free => free = free.or(Some((slot, word))),
+                    State::Claimed | State::Ready => filled += 1,
+                    State::Held => {}
+                }
+            }
+            if let Some((slot, word)) = free
+                && best.is_none_or(|(most, ..)| filled > most)
+            {
+                best = Some((filled, slot, word));
+            }
+        }
+        Ok(best.map(|(_, slot, word)| (slot, word)))
+    }
+
+    fn slot(&self, slot: usize) -> &'m AtomicU64 {
+        &self.words[slot * WORD_STRIDE]
+    }
+
+    fn wait_word(&self, word: WaitWord) -> &'m AtomicU32 {
+        &self.waits[word as usize * WAIT_STRIDE]
+    }
+}

@@ -1,0 +1,247 @@
+//! What happens when all is well.
+
+use super::*;
+use crate::shm::{Access, Inherit, Memory};
+use crate::unroll::Field;
+
+#[test]
+fn claims_fill_the_fullest_open_block_first_and_its_holes_before_all() {
+    let mut arena = Arena::new();
+    let slab = arena.slab();
+    let ring = slab.ring();
+    let slots: Vec<_> = (0..4)
+        .map(|actor| producer(slab, actor))
+        .map(|mut p| commit_one(&mut p))
+        .collect();
+    assert_eq!(slots, [0, 1, 2, 3], "blocks are filled one after the other");
+
+    let mut consumer = Consumer::new(slab);
+    drop(
+        consumer
+            .try_take()
+            .expect("sound")
+            .expect("block 0 is complete"),
+    );
+    let mut dying = producer(slab, 4);
+    assert_eq!(
+        dying.claim(NOW).expect("free").slot(),
+        0,
+        "the lowest of the empty blocks"
+    );
+    let mut other = producer(slab, 5);
+    assert_eq!(other.claim(NOW).expect("free").slot(), 1);
+    let mut third = producer(slab, 6);
+    assert_eq!(third.claim(NOW).expect("free").slot(), 4);
+    assert_eq!(ring.reclaim(owner(4, 1)), Ok(1));
+    assert_eq!(
+        producer(slab, 7).claim(NOW).expect("free").slot(),
+        0,
+        "the hole, by the next claim"
+    );
+    assert_eq!(ring.reclaim(owner(4, 1)), Ok(0), "taken back already");
+}
+
+#[test]
+fn an_abandoned_grant_comes_back_with_its_slot() {
+    let mut arena = Arena::new();
+    let slab = arena.slab();
+    let mut producer = producer(slab, 1);
+    let mut grant = producer.claim(NOW).expect("free");
+    let slot = grant.slot();
+    grant.group().history_mut().fill(7);
+    drop(grant);
+    let mut again = producer.claim(NOW).expect("kept");
+    assert_eq!(
+        (again.slot(), again.group().history_mut()),
+        (slot, &mut [7, 7][..])
+    );
+    again.commit().expect("not fenced");
+    assert_ne!(
+        producer.claim(NOW).expect("free").slot(),
+        slot,
+        "committed means gone"
+    );
+}
+
+#[test]
+fn blocks_are_taken_in_the_order_in_which_they_were_seen_complete() {
+    let mut arena = Arena::new();
+    let slab = arena.slab();
+    let mut actors = [0, 1].map(|actor| producer(slab, actor));
+    let mut fill = || actors.iter_mut().map(commit_one).max().expect("two") / SHAPE.groups;
+    let mut consumer = Consumer::new(slab);
+    assert_eq!((fill(), fill()), (0, 1));
+    let first = consumer.try_take().expect("sound").expect("complete");
+    assert_eq!(first.view().index(), 0);
+    first.release().expect("held");
+    assert_eq!(fill(), 0, "block 0 is complete again, but 1 was first");
+    let second = consumer.try_take().expect("sound").expect("complete");
+    let third = consumer.try_take().expect("sound").expect("two at a time");
+    assert_eq!((second.view().index(), third.view().index()), (1, 0));
+    assert!(consumer.try_take().expect("sound").is_none());
+}
+
+#[test]
+fn a_closed_ring_gives_what_is_complete_and_nothing_else() {
+    let mut arena = Arena::new();
+    let slab = arena.slab();
+    let mut actor = producer(slab, 0);
+    commit(&mut actor, 3);
+    let mut consumer = Consumer::new(slab);
+    slab.ring().close();
+    assert_eq!(actor.claim(Duration::MAX).err(), Some(ClaimError::Closed));
+    drop(consumer.take(Duration::MAX).expect("block 0 is complete"));
+    assert_eq!(consumer.take(Duration::MAX).err(), Some(TakeError::Closed));
+    assert_eq!(consumer.try_take().err(), Some(TakeError::Closed));
+}
+
+#[test]
+fn waits_end_when_their_time_is_up() {
+    let mut arena = Arena::new();
+    let slab = arena.slab();
+    let timeout = Duration::from_millis(2);
+    assert_eq!(
+        Consumer::new(slab).take(timeout).err(),
+        Some(TakeError::TimedOut)
+    );
+    let mut actors: Vec<_> = (0..7).map(|actor| producer(slab, actor)).collect();
+    let last = actors.pop().expect("seven");
+    actors
+        .iter_mut()
+        .for_each(|actor| drop(actor.claim(NOW).expect("free")));
+    let mut last = last;
+    assert_eq!(last.claim(timeout).err(), Some(ClaimError::TimedOut));
+}
+
+#[test]
+fn a_step_shows_its_parts_in_their_places() {
+    let mut arena = Arena::new();
+    let slab = arena.slab();
+    let mut actors = [0, 1].map(|actor| producer(slab, actor));
+    for (actor, tag) in actors.iter_mut().zip([10_u8, 20]) {
+        let mut grant = actor.claim(NOW).expect("free");
+        let mut group = grant.group();
+        group.header_mut().sequence = tag.into();
+        (0..2).for_each(|row| {
+            group
+                .frame_mut(row)
+                .fill(tag + u8::try_from(row).expect("small"))
+        });
+        for t in 0..3_u8 {
+            let step = group.step(t.into());
+            let seen: Vec<_> = step.rows.iter().map(|frame| frame[15]).collect();
+            assert_eq!(seen, [tag + t, tag + t + 1]);
+            assert_eq!((step.rows[0].len(), step.next_frame.len()), (16, 16));
+            step.next_frame.fill(tag + t + 2);
+            step.actions.fill((tag + t).into());
+            step.log_probs.fill(f32::from(tag + t) + 0.25);
+            step.rewards.fill(f32::from(tag + t) + 0.5);
+            step.next_flags.fill(tag + t);
+            step.next_returns.fill(f32::from(tag + t) + 0.75);
+            step.next_lengths.fill((tag + t).into());
+        }
+        assert_eq!(
+            (group.frame(4)[0], group.flags(3)),
+            (tag + 4, &[tag + 2, tag + 2][..])
+        );
+        grant.commit().expect("not fenced");
+    }
+
+    let mut consumer = Consumer::new(slab);
+    let block = consumer.take(NOW).expect("complete");
+    let view = block.view();
+    let columns = |tag_of: fn(u8) -> f32| {
+        (0..3)
+            .flat_map(|t| [10, 10, 20, 20].map(|tag| tag_of(tag + t)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        view.headers()
+            .iter()
+            .map(|header| header.sequence)
+            .collect::<Vec<_>>(),
+        [10, 20]
+    );
+    assert_eq!(
+        view.field::<f32>(Field::Reward),
+        columns(|tag| f32::from(tag) + 0.5)
+    );
+    assert_eq!(
+        view.field::<f32>(Field::LogProb),
+        columns(|tag| f32::from(tag) + 0.25)
+    );
+    assert_eq!(
+        view.field::<f32>(Field::EpisodeReturn)[4..],
+        columns(|tag| f32::from(tag) + 0.75)
+    );
+    assert_eq!(view.field::<i32>(Field::Action)[..4], [10, 10, 20, 20]);
+    assert_eq!(
+        view.field::<u32>(Field::EpisodeLength)[12..],
+        [12, 12, 22, 22]
+    );
+    assert_eq!(view.field::<u8>(Field::Flags)[4..8], [10, 10, 20, 20]);
+    assert_eq!(
+        view.field::<u8>(Field::Frame)[4 * 32..]
+            .iter()
+            .step_by(8)
+            .collect::<Vec<_>>(),
+        [&14, &14, &24, &24]
+    );
+}
+
+#[test]
+fn parts_that_do_not_fit_are_refused_at_the_start() {
+    let control = Region::heap(4096);
+    let words = words_in(&control);
+    let short = Ring::<Sound>::new(&words[1..], control.words32(0, <Ring>::wait_count()), SHAPE);
+    assert!(
+        matches!(
+            short,
+            Err(RingError::Memory {
+                what: "64-bit words",
+                ..
+            })
+        ),
+        "{short:?}"
+    );
+    for shape in [
+        RingShape { blocks: 0, ..SHAPE },
+        RingShape {
+            groups: usize::MAX / 2,
+            ..SHAPE
+        },
+    ] {
+        assert_eq!(
+            ring_in(&control, shape).err(),
+            Some(RingError::Shape(shape))
+        );
+    }
+
+    let layout = BlockLayout::new(SPEC).expect("valid");
+    let wide = BlockLayout::new(UnrollSpec { batch: 6, ..SPEC }).expect("valid");
+    let ring = ring_in(&control, SHAPE).expect("fits");
+    let need_bytes = Slab::payload_bytes(SHAPE.blocks, &layout).expect("small");
+    let mut payload = Region::heap(need_bytes - 1);
+    let groups = Slab::new(ring, &mut payload, &wide).err();
+    assert_eq!(groups, Some(SlabError::Groups { ring: 2, layout: 3 }));
+    let small = Slab::new(ring, &mut payload, &layout).err();
+    let have_bytes = need_bytes - 1;
+    assert_eq!(
+        small,
+        Some(SlabError::TooSmall {
+            blocks: 3,
+            need_bytes,
+            have_bytes
+        })
+    );
+    let huge = Slab::payload_bytes(usize::MAX, &layout);
+    assert_eq!(huge, Err(SlabError::TooLarge { blocks: usize::MAX }));
+
+    let memory = Memory::create("read-only", need_bytes).expect("small");
+    let mut payload = memory.map(Access::ReadOnly, Inherit::No).expect("mapped");
+    let slab = Slab::new(ring, &mut payload, &layout).expect("fits");
+    assert_eq!(
+        Producer::new(slab, owner(0, 1)).err(),
+        Some(SlabError::ReadOnly)
+    );
+}

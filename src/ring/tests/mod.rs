@@ -1,0 +1,83 @@
+//! The ring from outside its protocol: producer, consumer and supervisor in one thread.
+
+mod faults;
+mod flow;
+mod wakes;
+
+use std::time::Duration;
+
+use super::*;
+use crate::shm::Region;
+use crate::sync::AtomicU64;
+use crate::unroll::{BlockLayout, UnrollSpec};
+
+const NOW: Duration = Duration::ZERO;
+const SHAPE: RingShape = RingShape {
+    blocks: 3,
+    groups: 2,
+};
+const SPEC: UnrollSpec = UnrollSpec {
+    unroll: 3,
+    batch: 4,
+    envs: 2,
+    frame_bytes: 8,
+    frame_stack: 2,
+};
+
+/// The memory of a ring.
+struct Arena {
+    control: Region,
+    payload: Region,
+    layout: BlockLayout,
+}
+
+impl Arena {
+    fn new() -> Self {
+        let layout = BlockLayout::new(SPEC).expect("valid");
+        let words = <Ring>::word_count(SHAPE) * 8;
+        Self {
+            control: Region::heap(words + <Ring>::wait_count() * 4),
+            payload: Region::heap(Slab::payload_bytes(SHAPE.blocks, &layout).expect("small")),
+            layout,
+        }
+    }
+
+    fn slab(&mut self) -> Slab<'_> {
+        let ring = ring_in(&self.control, SHAPE).expect("fits");
+        Slab::new(ring, &mut self.payload, &self.layout).expect("fits")
+    }
+}
+
+fn words_in(control: &Region) -> &[AtomicU64] {
+    control.words(0, <Ring>::word_count(SHAPE))
+}
+
+fn ring_in(control: &Region, shape: RingShape) -> Result<Ring<'_>, RingError> {
+    let words = words_in(control);
+    Ring::new(
+        words,
+        control.words32(words.len() * 8, <Ring>::wait_count()),
+        shape,
+    )
+}
+
+fn owner(actor: u16, incarnation: u16) -> Owner {
+    Owner::new(actor, incarnation).expect("in range")
+}
+
+fn producer(slab: Slab<'_>, actor: u16) -> Producer<'_> {
+    Producer::new(slab, owner(actor, 1)).expect("writable")
+}
+
+fn commit_one(producer: &mut Producer<'_>) -> usize {
+    let grant = producer.claim(NOW).expect("free");
+    let slot = grant.slot();
+    grant.commit().expect("not fenced");
+    slot
+}
+
+fn commit(producer: &mut Producer<'_>, slots: usize) {
+    for _slot in 0..slots {
+        commit_one(producer);
+    }
+}

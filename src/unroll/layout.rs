@@ -1,0 +1,328 @@
+//! Offsets of the fields of a block.
+
+use std::ops::Range;
+
+/// Fields, blocks and groups' headers start on multiples of this.
+const CACHE_LINE_BYTES: usize = 64;
+
+/// Longest frame stack that a view can hold.
+pub const MAX_FRAME_STACK: usize = 16;
+
+/// The sizes that a layout follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct UnrollSpec {
+    /// T: transitions in an unroll.
+    pub unroll: usize,
+    /// B: columns of a block, the training batch.
+    pub batch: usize,
+    /// E: columns of a group, the environments of one actor.
+    pub envs: usize,
+    /// Bytes of one frame of one environment.
+    pub frame_bytes: usize,
+    /// k: frames that the network sees at once; frames are stored once.
+    pub frame_stack: usize,
+}
+
+/// What a block stores. `T` transitions, `T + 1` observations, `B` columns; `k` is the frame stack.
+///
+/// Observation `t` is seen through frames `t .. t + k`; the newest is frame `t + k - 1`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// `[G]` [`GroupHeader`]: who filled the group, and with which weights.
+    Header,
+    /// `[T + k][B][frame]` u8 or f32.
+    Frame,
+    /// `[B]` u8: how many of the `k - 1` frames before observation 0 belong to its episode.
+    History,
+    /// `[T + 1][B]` u8: bits of [`crate::env::flag`], describing observation `t`.
+    Flags,
+    /// `[T][B]` i32: action taken at observation `t`.
+    Action,
+    /// `[T][B]` f32: reward of transition `t`.
+    Reward,
+    /// `[T][B]` f32: log-probability of the action under the behaviour policy.
+    LogProb,
+    /// `[T + 1][B]` f32: sum of rewards of the episode that ended in observation `t`; else undefined.
+    EpisodeReturn,
+    /// `[T + 1][B]` u32: steps of the episode that ended in observation `t`; else undefined.
+    EpisodeLength,
+}
+
+impl Field {
+    /// All fields, in the order in which they lie in a block.
+    pub const ALL: [Self; 9] = [
+        Self::Header,
+        Self::Frame,
+        Self::History,
+        Self::Flags,
+        Self::Action,
+        Self::Reward,
+        Self::LogProb,
+        Self::EpisodeReturn,
+        Self::EpisodeLength,
+    ];
+
+    const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What an actor says of the group it filled; one cache line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
+pub struct GroupHeader {
+    /// Which actor.
+    pub actor: u32,
+    /// Which life of it, from 1.
+    pub incarnation: u32,
+    /// Number of the unroll within that life, from 0, without gaps.
+    pub sequence: u64,
+    /// Version of the weights that acted.
+    pub policy_version: u64,
+    /// Zero.
+    pub reserved: [u64; 5],
+}
+
+/// A combination of sizes that cannot be laid out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LayoutError {
+    /// A size is 0.
+    #[error("{0} must be at least 1")]
+    Zero(&'static str),
+    /// B is no multiple of E.
+    #[error("batch {batch} is not a multiple of the {envs} environments per actor; try batch {}", (batch / envs + 1) * envs)]
+    BatchNotMultiple {
+        /// B.
+        batch: usize,
+        /// E.
+        envs: usize,
+    },
+    /// The frame stack is too long.
+    #[error("frame stack {0} is above the limit of {MAX_FRAME_STACK}")]
+    FrameStack(usize),
+    /// The block is larger than an address space.
+    #[error("one block of this unroll, batch and observation would not fit the address space")]
+    TooLarge,
+}
+
+/// Offsets of all fields of one block, in bytes from its start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockLayout {
+    spec: UnrollSpec,
+    offsets: [usize; Field::ALL.len()],
+    block_bytes: usize,
+}
+
+impl BlockLayout {
+    /// Lays out a block.
+    ///
+    /// # Errors
+    /// [`LayoutError`] if a size is 0, B is no multiple of E, or the block is too large.
+    pub fn new(spec: UnrollSpec) -> Result<Self, LayoutError> {
+        for (name, size) in [
+            ("unroll", spec.unroll),
+            ("batch", spec.batch),
+            ("envs-per-actor", spec.envs),
+            ("the bytes of a frame", spec.frame_bytes),
+            ("the frame stack", spec.frame_stack),
+        ] {
+            if size == 0 {
+                return Err(LayoutError::Zero(name));
+            }
+        }
+        if spec.frame_stack > MAX_FRAME_STACK {
+            return Err(LayoutError::FrameStack(spec.frame_stack));
+        }
+        if !spec.batch.is_multiple_of(spec.envs) {
+            return Err(LayoutError::BatchNotMultiple {
+                batch: spec.batch,
+                envs: spec.envs,
+            });
+        }
+        let mut layout = Self {
+            spec,
+            offsets: [0; Field::ALL.len()],
+            block_bytes: 0,
+        };
+        let mut end = 0_usize;
+        for field in Field::ALL {
+            layout.offsets[field.index()] = end;
+            let bytes = layout
+                .rows(field)
+                .checked_mul(layout.columns(field))
+                .and_then(|n| n.checked_mul(layout.item_bytes(field)))
+                .ok_or(LayoutError::TooLarge)?;
+            end = end
+                .checked_add(bytes)
+                .and_then(|n| n.checked_next_multiple_of(CACHE_LINE_BYTES))
+                .filter(|&n| isize::try_from(n).is_ok())
+                .ok_or(LayoutError::TooLarge)?;
+        }
+        layout.block_bytes = end;
+        Ok(layout)
+    }
+
+    /// The sizes that this follows from.
+    #[must_use]
+    pub const fn spec(&self) -> &UnrollSpec {
+        &self.spec
+    }
+
+    /// Bytes from one block to the next.
+    #[must_use]
+    pub const fn block_bytes(&self) -> usize {
+        self.block_bytes
+    }
+
+    /// G: groups (slots) of a block.
+    #[must_use]
+    pub const fn groups(&self) -> usize {
+        self.spec.batch / self.spec.envs
+    }
+
+    /// Rows (time steps) of a field.
+    #[must_use]
+    pub const fn rows(&self, field: Field) -> usize {
+        match field {
+            Field::Header | Field::History => 1,
+            Field::Frame => self.spec.unroll + self.spec.frame_stack,
+            Field::Flags | Field::EpisodeReturn | Field::EpisodeLength => self.spec.unroll + 1,
+            Field::Action | Field::Reward | Field::LogProb => self.spec.unroll,
+        }
+    }
+
+    /// Bytes of one item of a field.
+    #[must_use]
+    pub const fn item_bytes(&self, field: Field) -> usize {
+        match field {
+            Field::Header => size_of::<GroupHeader>(),
+            Field::Frame => self.spec.frame_bytes,
+            Field::History | Field::Flags => 1,
+            _ => 4,
+        }
+    }
+
+    /// Items in one row of a field: B, or G for the headers.
+    #[must_use]
+    pub const fn columns(&self, field: Field) -> usize {
+        match field {
+            Field::Header => self.groups(),
+            _ => self.spec.batch,
+        }
+    }
+
+    /// All bytes of a field, relative to the block.
+    #[must_use]
+    pub const fn field_range(&self, field: Field) -> Range<usize> {
+        let start = self.offsets[field.index()];
+        start..start + self.rows(field) * self.columns(field) * self.item_bytes(field)
+    }
+
+    /// The bytes of row `row` of `field` that belong to `group`, relative to the block.
+    ///
+    /// # Panics
+    /// If there is no such row or group.
+    #[must_use]
+    pub fn group_range(&self, field: Field, row: usize, group: usize) -> Range<usize> {
+        assert!(
+            row < self.rows(field) && group < self.groups(),
+            "{field:?} row {row} group {group}"
+        );
+        let item = self.item_bytes(field);
+        let width = self.columns(field) / self.groups();
+        let start =
+            self.offsets[field.index()] + (row * self.columns(field) + group * width) * item;
+        start..start + width * item
+    }
+
+    /// A number that differs between layouts that differ; children check it before they attach.
+    #[must_use]
+    pub fn fingerprint(&self) -> u64 {
+        let UnrollSpec {
+            unroll,
+            batch,
+            envs,
+            frame_bytes,
+            frame_stack,
+        } = self.spec;
+        let words = [
+            unroll,
+            batch,
+            envs,
+            frame_bytes,
+            frame_stack,
+            self.block_bytes,
+            Field::ALL.len(),
+        ];
+        // FNV-1a over the words: stable across builds, unlike std's hasher.
+        words.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| {
+            (hash ^ word as u64).wrapping_mul(0x0100_0000_01b3)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> UnrollSpec {
+        UnrollSpec {
+            unroll: 5,
+            batch: 6,
+            envs: 2,
+            frame_bytes: 12,
+            frame_stack: 3,
+        }
+    }
+
+    #[test]
+    fn every_byte_of_every_field_belongs_to_one_group() {
+        let layout = BlockLayout::new(spec()).expect("valid");
+        let mut owners = vec![0_u32; layout.block_bytes()];
+        for field in Field::ALL {
+            for row in 0..layout.rows(field) {
+                for group in 0..layout.groups() {
+                    let range = layout.group_range(field, row, group);
+                    assert!(layout.field_range(field).start <= range.start);
+                    assert!(range.end <= layout.field_range(field).end);
+                    owners[range].iter_mut().for_each(|n| *n += 1);
+                }
+            }
+            assert!(
+                owners[layout.field_range(field)].iter().all(|&n| n == 1),
+                "{field:?}"
+            );
+            assert_eq!(layout.field_range(field).start % CACHE_LINE_BYTES, 0);
+        }
+        assert!(owners.iter().all(|&n| n <= 1), "fields overlap");
+    }
+
+    #[test]
+    fn sizes_that_make_no_sense_are_named() {
+        let zero = UnrollSpec {
+            unroll: 0,
+            ..spec()
+        };
+        assert_eq!(BlockLayout::new(zero), Err(LayoutError::Zero("unroll")));
+        let odd = UnrollSpec { batch: 7, ..spec() };
+        let message = BlockLayout::new(odd).expect_err("7 is odd").to_string();
+        assert!(message.contains("try batch 8"), "{message}");
+        let huge = UnrollSpec {
+            unroll: usize::MAX / 4,
+            ..spec()
+        };
+        assert_eq!(BlockLayout::new(huge), Err(LayoutError::TooLarge));
+    }
+
+    #[test]
+    fn fingerprints_tell_layouts_apart() {
+        let base = BlockLayout::new(spec()).expect("valid").fingerprint();
+        let other = BlockLayout::new(UnrollSpec {
+            unroll: 6,
+            ..spec()
+        })
+        .expect("valid")
+        .fingerprint();
+        assert_ne!(base, other);
+    }
+}

@@ -1,0 +1,363 @@
+//! Actors, a learner and a supervisor at full speed, with deaths, over heap memory and over shared memory.
+//!
+//! Roles are threads here. A death is a thread that ends with its slot or its block still held; joining it
+//! is the reap. Every byte is a function of who wrote it, as which of its unrolls, and where it lies, and
+//! the learner computes all of them again: torn, stale, mixed or lost data cannot pass. At the end the
+//! books must be exact, unroll by unroll.
+
+mod pattern;
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Scope, ScopedJoinHandle};
+use std::time::{Duration, Instant};
+
+use impala::ring::{
+    ClaimError, Consumer, CrashRecord, Owner, Producer, Ring, RingShape, Slab, TakeError,
+};
+use impala::shm::{Access, Inherit, Memory, Region};
+use impala::unroll::{BlockLayout, GroupHeader, UnrollSpec};
+use pattern::{check, header_of, mix, write};
+
+const ACTORS: u16 = 4;
+const SHAPE: RingShape = RingShape {
+    blocks: 3,
+    groups: 2,
+};
+const SPEC: UnrollSpec = UnrollSpec {
+    unroll: 3,
+    batch: 4,
+    envs: 2,
+    frame_bytes: 24,
+    frame_stack: 2,
+};
+/// Miri is a thousand times slower, and a debug build ten times.
+const BLOCKS_TO_CONSUME: u64 = if cfg!(miri) {
+    8
+} else if cfg!(debug_assertions) {
+    5_000
+} else {
+    50_000
+};
+/// One unroll in so many is given up by its actor, and one kills it.
+const UNROLLS_PER_FAULT: u64 = if cfg!(miri) { 4 } else { 40 };
+/// One block in so many kills the learner.
+const BLOCKS_PER_DEATH: u64 = if cfg!(miri) { 3 } else { 20 };
+/// A run that takes longer hangs. Not a measure of speed.
+const WATCHDOG: Duration = Duration::from_secs(300);
+const FOREVER: Duration = Duration::MAX;
+
+/// Where the bytes are.
+trait Backend: Sync {
+    /// Gives a party its own view of the ring.
+    fn join<R>(&self, access: Access, party: impl FnOnce(Slab<'_>) -> R) -> R;
+}
+
+struct Heap<'m>(Slab<'m>);
+
+impl Backend for Heap<'_> {
+    fn join<R>(&self, _access: Access, party: impl FnOnce(Slab<'_>) -> R) -> R {
+        party(self.0)
+    }
+}
+
+/// Each party maps the memory anew, at its own address and with its own rights, as processes do.
+struct Shared {
+    control: Memory,
+    payload: Memory,
+    layout: BlockLayout,
+}
+
+impl Backend for Shared {
+    fn join<R>(&self, access: Access, party: impl FnOnce(Slab<'_>) -> R) -> R {
+        let control = self
+            .control
+            .map(Access::ReadWrite, Inherit::No)
+            .expect("mapped");
+        let mut payload = self.payload.map(access, Inherit::No).expect("mapped");
+        party(Slab::new(ring_in(&control), &mut payload, &self.layout).expect("fits"))
+    }
+}
+
+fn control_bytes() -> usize {
+    <Ring>::word_count(SHAPE) * 8 + <Ring>::wait_count() * 4
+}
+
+fn ring_in(control: &Region) -> Ring<'_> {
+    let words = <Ring>::word_count(SHAPE);
+    let waits = control.words32(words * 8, <Ring>::wait_count());
+    Ring::new(control.words(0, words), waits, SHAPE).expect("fits")
+}
+
+#[test]
+fn stress_on_heap_memory() {
+    let layout = BlockLayout::new(SPEC).expect("valid");
+    let control = Region::heap(control_bytes());
+    let payload_bytes = Slab::payload_bytes(SHAPE.blocks, &layout).expect("small");
+    let mut payload = Region::heap(payload_bytes);
+    run(&Heap(
+        Slab::new(ring_in(&control), &mut payload, &layout).expect("fits"),
+    ));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "Miri has no shared mappings")]
+fn stress_on_shared_memory() {
+    let layout = BlockLayout::new(SPEC).expect("valid");
+    let payload_bytes = Slab::payload_bytes(SHAPE.blocks, &layout).expect("small");
+    let control = Memory::create("stress-control", control_bytes()).expect("small");
+    let payload = Memory::create("stress-payload", payload_bytes).expect("small");
+    run(&Shared {
+        control,
+        payload,
+        layout,
+    });
+}
+
+/// How a party ended.
+enum Exit {
+    /// How many unrolls it committed, and whether it left a slot behind.
+    Actor {
+        owner: Owner,
+        committed: u64,
+        left_slot: bool,
+        died: bool,
+    },
+    /// What it read and released, and how many slots it left behind.
+    Learner {
+        consumed: Vec<GroupHeader>,
+        left_slots: usize,
+        died: bool,
+    },
+}
+
+fn act(slab: Slab<'_>, owner: Owner) -> Exit {
+    let mut producer = Producer::new(slab, owner).expect("writable");
+    let mut random = mix(u64::from(owner.actor()) << 16 | u64::from(owner.incarnation()));
+    let (mut committed, mut left_slot) = (0, false);
+    loop {
+        let mut grant = match producer.claim(FOREVER) {
+            Ok(grant) => grant,
+            Err(ClaimError::Closed) => {
+                return Exit::Actor {
+                    owner,
+                    committed,
+                    left_slot,
+                    died: false,
+                };
+            }
+            Err(error) => panic!("{error}"),
+        };
+        random = mix(random);
+        let header = header_of(owner, committed);
+        match random % UNROLLS_PER_FAULT {
+            0 => {
+                write(&mut grant.group(), &header, |rows| rows / 2);
+                return Exit::Actor {
+                    owner,
+                    committed,
+                    left_slot: true,
+                    died: true,
+                };
+            }
+            1 => {
+                // Given up: the next claim has the same slot.
+                write(&mut grant.group(), &header, |rows| rows / 2);
+                left_slot = true;
+            }
+            _ => {
+                write(&mut grant.group(), &header, |rows| rows);
+                grant.commit().expect("not fenced");
+                committed += 1;
+                left_slot = false;
+            }
+        }
+    }
+}
+
+fn learn(slab: Slab<'_>, life: u64, blocks: u64) -> Exit {
+    let mut consumer = Consumer::new(slab);
+    let mut random = mix(life);
+    let mut consumed = Vec::new();
+    loop {
+        let block = match consumer.take(FOREVER) {
+            Ok(block) => block,
+            Err(TakeError::Closed) => {
+                return Exit::Learner {
+                    consumed,
+                    left_slots: 0,
+                    died: false,
+                };
+            }
+            Err(error) => panic!("{error}"),
+        };
+        check(&block.view());
+        random = mix(random);
+        if random.is_multiple_of(BLOCKS_PER_DEATH) {
+            std::mem::forget(block);
+            return Exit::Learner {
+                consumed,
+                left_slots: SHAPE.groups,
+                died: true,
+            };
+        }
+        consumed.extend_from_slice(block.view().headers());
+        block.release().expect("held");
+        if slab.ring().identity().consumed >= blocks * SHAPE.groups as u64 {
+            slab.ring().close();
+        }
+    }
+}
+
+/// Sends how a party ended; `None` for a panic.
+fn report(exits: &Sender<Option<Exit>>, party: impl FnOnce() -> Exit) {
+    let exit = catch_unwind(AssertUnwindSafe(party)).ok();
+    exits.send(exit).expect("the supervisor waits");
+}
+
+/// The supervisor: reaps, returns what the dead held, starts them again, and keeps books of its own.
+struct Run<'scope, 'env, B> {
+    scope: &'scope Scope<'scope, 'env>,
+    backend: &'env B,
+    exits: (Sender<Option<Exit>>, Receiver<Option<Exit>>),
+    actors: HashMap<u16, ScopedJoinHandle<'scope, ()>>,
+    learner: Option<ScopedJoinHandle<'scope, ()>>,
+    deadline: Instant,
+}
+
+#[derive(Default)]
+struct Books {
+    /// Unrolls that each life committed.
+    committed: HashMap<(u32, u32), u64>,
+    /// How often each unroll was consumed.
+    consumed: HashMap<(u32, u32, u64), u64>,
+    reclaimed: u64,
+    requeued: u64,
+    dropped: u64,
+    learner_lives: u64,
+}
+
+impl<'scope, B: Backend> Run<'scope, '_, B> {
+    fn start_actor(&mut self, owner: Owner) {
+        let (backend, exits) = (self.backend, self.exits.0.clone());
+        let party = move || {
+            report(&exits, || {
+                backend.join(Access::ReadWrite, |slab| act(slab, owner))
+            });
+        };
+        self.actors.insert(owner.actor(), self.scope.spawn(party));
+    }
+
+    fn start_learner(&mut self, life: u64) {
+        let (backend, exits) = (self.backend, self.exits.0.clone());
+        let party = move || {
+            let learn = |slab: Slab<'_>| learn(slab, life, BLOCKS_TO_CONSUME);
+            report(&exits, || backend.join(Access::ReadOnly, learn));
+        };
+        self.learner = Some(self.scope.spawn(party));
+    }
+
+    /// The next party to end. Reaped: its thread has ended.
+    fn reap(&mut self, ring: Ring<'_>) -> Exit {
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        let Ok(Some(exit)) = self.exits.1.recv_timeout(patience) else {
+            // A panic here would wait for threads that wait for each other.
+            let slots: Vec<_> = (0..SHAPE.slots())
+                .map(|slot| ring.slot_word(slot))
+                .collect();
+            eprintln!(
+                "a party panicked or hangs: {:?} {slots:#?}",
+                ring.identity()
+            );
+            std::process::abort();
+        };
+        let thread = match &exit {
+            Exit::Actor { owner, .. } => self.actors.remove(&owner.actor()),
+            Exit::Learner { .. } => self.learner.take(),
+        };
+        thread.expect("started").join().expect("no panic");
+        exit
+    }
+
+    fn supervise(&mut self, ring: Ring<'_>) -> Books {
+        let mut books = Books::default();
+        let mut record = CrashRecord::new(SHAPE);
+        (0..ACTORS).for_each(|actor| self.start_actor(Owner::new(actor, 1).expect("in range")));
+        self.start_learner(0);
+        while !self.actors.is_empty() || self.learner.is_some() {
+            match self.reap(ring) {
+                Exit::Actor {
+                    owner,
+                    committed,
+                    left_slot,
+                    died,
+                } => {
+                    let life = (owner.actor().into(), owner.incarnation().into());
+                    books.committed.insert(life, committed);
+                    books.reclaimed += u64::from(left_slot);
+                    assert_eq!(ring.reclaim(owner), Ok(usize::from(left_slot)), "{owner:?}");
+                    if died {
+                        let next = Owner::new(owner.actor(), owner.incarnation() + 1);
+                        self.start_actor(next.expect("in range"));
+                    }
+                }
+                Exit::Learner {
+                    consumed,
+                    left_slots,
+                    died,
+                } => {
+                    for header in consumed {
+                        let unroll = (header.actor, header.incarnation, header.sequence);
+                        *books.consumed.entry(unroll).or_default() += 1;
+                    }
+                    let loss = ring.learner_died(&mut record).expect("sound words");
+                    assert_eq!(loss.requeued + loss.dropped, left_slots);
+                    books.requeued += loss.requeued as u64;
+                    books.dropped += loss.dropped as u64;
+                    books.learner_lives += 1;
+                    if died {
+                        self.start_learner(books.learner_lives);
+                    }
+                }
+            }
+        }
+        books
+    }
+}
+
+fn run<B: Backend>(backend: &B) {
+    backend.join(Access::ReadOnly, |slab| {
+        let ring = slab.ring();
+        let books = std::thread::scope(|scope| {
+            let deadline = Instant::now() + WATCHDOG;
+            let (actors, learner) = (HashMap::new(), None);
+            Run { scope, backend, exits: channel(), actors, learner, deadline }.supervise(ring)
+        });
+
+        let found = ring.identity();
+        assert!(found.holds(), "{found:?}");
+        let consumed: u64 = books.consumed.values().sum();
+        assert_eq!(
+            (found.consumed, found.reclaimed, found.dropped, found.requeued),
+            (consumed, books.reclaimed, books.dropped, books.requeued)
+        );
+        assert!(consumed >= BLOCKS_TO_CONSUME * SHAPE.groups as u64);
+        assert!(books.consumed.values().all(|&times| times == 1), "an unroll was trained on twice");
+        for (actor, incarnation, sequence) in books.consumed.keys() {
+            assert!(*sequence < books.committed[&(*actor, *incarnation)], "never committed");
+        }
+        // What was committed is consumed, dropped, or waits in a block that never became complete.
+        let left = ring.occupancy().expect("sound words");
+        assert_eq!((left.claimed, left.held), (0, 0), "{left:?}");
+        let committed: u64 = books.committed.values().sum();
+        assert_eq!(committed, consumed + books.dropped + left.ready as u64);
+        println!(
+            "{committed} unrolls in {} actor lives, {consumed} consumed in {} learner lives, {found:?}",
+            books.committed.len(),
+            books.learner_lives
+        );
+        // Without deaths the run would have shown little.
+        assert!(books.reclaimed > 0 && books.requeued > 0, "no deaths");
+    });
+}
