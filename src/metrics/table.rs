@@ -1,0 +1,259 @@
+//! The one place that names the counters of a process, their units and their meaning; sinks and
+//! documentation iterate over it.
+
+use std::fmt::Debug;
+
+/// How a word is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// u64 that only grows; differences of two snapshots are rates.
+    Counter,
+    /// u64 that holds the latest value.
+    Gauge,
+    /// f64, as its bits, that holds the latest value.
+    Real,
+}
+
+/// What a word of a block means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptor {
+    /// Name in `metrics.jsonl` and elsewhere.
+    pub name: &'static str,
+    /// What it counts or measures; empty for a ratio.
+    pub unit: &'static str,
+    /// How to read it.
+    pub kind: Kind,
+    /// One sentence.
+    pub meaning: &'static str,
+}
+
+/// The names of the words of a block.
+pub trait Table: Copy + Debug + 'static {
+    /// One word for each.
+    type Words: AsRef<[u64]> + AsMut<[u64]> + Copy + Debug;
+    /// All zero.
+    const ZERO: Self::Words;
+    /// In the order of the words.
+    const DESCRIPTORS: &'static [Descriptor];
+    /// Which word.
+    fn index(self) -> usize;
+}
+
+macro_rules! table {
+    ($(#[$doc:meta])* $table:ident {
+        $($word:ident = $name:literal [$unit:literal] $kind:ident: $meaning:literal)*
+    }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $table {
+            $(#[doc = $meaning] $word,)*
+        }
+
+        impl $table {
+            /// All of them, in the order of the words.
+            pub const ALL: &'static [Self] = &[$(Self::$word),*];
+        }
+
+        impl Table for $table {
+            type Words = [u64; $table::ALL.len()];
+            const ZERO: Self::Words = [0; $table::ALL.len()];
+            const DESCRIPTORS: &'static [Descriptor] = &[$(Descriptor {
+                name: $name,
+                unit: $unit,
+                kind: Kind::$kind,
+                meaning: $meaning,
+            }),*];
+
+            #[inline]
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+table! {
+    /// What an actor counts. The first two words are its heartbeat: no change of either for the
+    /// hang time-out, in a phase that is no wait, means that it hangs.
+    Actor {
+        Phase = "phase" [""] Gauge: "What it is doing, see `Phase`."
+        Progress = "progress" ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."
+        Incarnation = "incarnation" [""] Gauge: "Which life of this actor, from 1."
+        FramesActed = "frames_acted" ["frames"] Counter: "Environment steps taken."
+        UnrollsCommitted = "unrolls_committed" ["unrolls"] Counter: "Unrolls handed to the learner."
+        Episodes = "episodes" ["episodes"] Counter: "Episodes that ended."
+        EnvNs = "env_ns" ["ns"] Counter: "Time in environments."
+        InferNs = "infer_ns" ["ns"] Counter: "Time in the network and in drawing actions."
+        RefreshNs = "refresh_ns" ["ns"] Counter: "Time in fetching weights."
+        SlotWaitNs = "slot_wait_ns" ["ns"] Counter: "Time waiting for a free slot: back-pressure of the learner."
+        CommitNs = "commit_ns" ["ns"] Counter: "Time in checking and committing unrolls."
+        ParamRefreshes = "param_refreshes" ["versions"] Counter: "Versions of the weights fetched."
+        ParamBusy = "param_busy" ["refreshes"] Counter: "Refreshes overtaken by the learner, which kept the old weights."
+        ParamVersion = "param_version" ["version"] Gauge: "Version of the weights it acts with."
+        EnvErrors = "env_errors" ["errors"] Counter: "Errors of environments that it recovered from."
+        UnrollsDropped = "unrolls_dropped" ["unrolls"] Counter: "Unrolls overwritten in place because their data was bad."
+        RssBytes = "rss_bytes" ["bytes"] Gauge: "Resident memory; 0 if not measured."
+    }
+}
+
+table! {
+    /// What the learner counts.
+    Learner {
+        Frames = "frames" ["frames"] Counter: "Agent steps that the learner has trained on."
+        Updates = "updates" ["updates"] Counter: "Steps of the optimiser."
+        Blocks = "blocks" ["blocks"] Counter: "Batch blocks taken."
+        UnrollsConsumed = "unrolls_consumed" ["unrolls"] Counter: "Unrolls in those blocks."
+        Episodes = "episodes" ["episodes"] Counter: "Episodes that ended in them."
+        Version = "version" ["version"] Gauge: "Latest version of the weights."
+        ParamsPublished = "params_published" ["versions"] Counter: "Versions published to the actors."
+        UpdatesSkippedNonfinite = "updates_skipped_nonfinite" ["updates"] Counter: "Updates skipped because a loss or gradient was not finite."
+        Progress = "progress" ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."
+        Incarnation = "incarnation" [""] Gauge: "Which life of the learner, from 1."
+        WaitNs = "wait_ns" ["ns"] Counter: "Time waiting for a full block: the actors are too slow."
+        BatchingNs = "batching_ns" ["ns"] Counter: "Time in making tensors of a block."
+        ForwardNs = "forward_ns" ["ns"] Counter: "Time in the forward pass."
+        VtraceNs = "vtrace_ns" ["ns"] Counter: "Time in V-trace and the losses."
+        BackwardNs = "backward_ns" ["ns"] Counter: "Time in the backward pass."
+        OptimiserNs = "optimiser_ns" ["ns"] Counter: "Time in clipping and the optimiser."
+        PublishNs = "publish_ns" ["ns"] Counter: "Time in publishing weights."
+        CheckpointNs = "checkpoint_ns" ["ns"] Counter: "Time in writing checkpoints."
+        PolicyLoss = "policy_loss" [""] Real: "Policy-gradient loss of the latest update."
+        BaselineLoss = "baseline_loss" [""] Real: "Value loss of the latest update."
+        Entropy = "entropy" ["nats"] Real: "Mean entropy of the policy in the latest update."
+        TotalLoss = "total_loss" [""] Real: "Weighted sum of the losses of the latest update."
+        GradNorm = "grad_norm" [""] Real: "Norm of the gradient before clipping."
+        LearningRate = "learning_rate" [""] Real: "Learning rate of the latest update."
+        ReturnMean100 = "return_mean_100" ["reward"] Real: "Mean return of the last 100 episodes."
+        ReturnBest = "return_best" ["reward"] Real: "Best of those means so far."
+        RhoMean = "rho_mean" [""] Real: "Mean importance ratio before clipping."
+        RhoMin = "rho_min" [""] Real: "Smallest importance ratio."
+        RhoMax = "rho_max" [""] Real: "Largest importance ratio."
+        RhoClippedFraction = "rho_clipped_fraction" [""] Real: "Part of the ratios above rho-bar."
+        CClippedFraction = "c_clipped_fraction" [""] Real: "Part of the ratios above c-bar."
+        LagMean = "lag_mean" ["versions"] Real: "Mean policy lag of the latest block: updates between acting and learning."
+        LagMin = "lag_min" ["versions"] Gauge: "Smallest policy lag of the latest block."
+        LagMax = "lag_max" ["versions"] Gauge: "Largest policy lag of the latest block."
+        LagSum = "lag_sum" ["versions"] Counter: "Sum of the policy lags of all unrolls consumed; over `unrolls_consumed` it is the exact mean."
+        FramesToTarget = "frames_to_target" ["frames"] Gauge: "Frames when the target return was reached; 0 if not yet."
+        SecondsToTarget = "seconds_to_target" ["s"] Real: "Wall time when the target return was reached; 0 if not yet."
+        TargetReached = "target_reached" [""] Gauge: "1 once the target return was reached."
+    }
+}
+
+/// What an actor is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Phase {
+    /// Building environments and network.
+    Init,
+    /// Resetting environments.
+    Reset,
+    /// Stepping environments.
+    Step,
+    /// Running the network.
+    Infer,
+    /// Fetching weights.
+    Refresh,
+    /// Waiting for a free slot; may last for ever.
+    Wait,
+    /// Checking and committing an unroll.
+    Commit,
+}
+
+impl Phase {
+    /// All of them, in the order of their codes.
+    pub const ALL: [Self; 7] = [
+        Self::Init,
+        Self::Reset,
+        Self::Step,
+        Self::Infer,
+        Self::Refresh,
+        Self::Wait,
+        Self::Commit,
+    ];
+
+    /// The phase of a code in shared memory, if it is one.
+    #[must_use]
+    pub fn from_code(code: u64) -> Option<Self> {
+        usize::try_from(code)
+            .ok()
+            .and_then(|code| Self::ALL.get(code).copied())
+    }
+
+    /// Lower-case name, for logs and tables.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Reset => "reset",
+            Self::Step => "step",
+            Self::Infer => "infer",
+            Self::Refresh => "refresh",
+            Self::Wait => "wait",
+            Self::Commit => "commit",
+        }
+    }
+
+    /// Whether standing still is no fault of the actor's: such time is never a hang.
+    #[must_use]
+    pub const fn is_wait(self) -> bool {
+        matches!(self, Self::Wait)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    fn check(descriptors: &[Descriptor]) {
+        let mut names = HashSet::new();
+        for word in descriptors {
+            assert!(names.insert(word.name), "{} twice", word.name);
+            assert!(
+                word.name
+                    .bytes()
+                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
+            );
+            assert!(word.meaning.ends_with('.'), "{}", word.name);
+            assert_eq!(
+                word.name.ends_with("_ns"),
+                word.unit == "ns",
+                "{}",
+                word.name
+            );
+            assert_eq!(
+                word.name.ends_with("_bytes"),
+                word.unit == "bytes",
+                "{}",
+                word.name
+            );
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_carry_their_units() {
+        check(Actor::DESCRIPTORS);
+        check(Learner::DESCRIPTORS);
+    }
+
+    #[test]
+    fn the_order_is_that_of_the_words() {
+        for (index, &word) in Learner::ALL.iter().enumerate() {
+            assert_eq!(word.index(), index);
+        }
+        for (index, &word) in Actor::ALL.iter().enumerate() {
+            assert_eq!(word.index(), index);
+        }
+    }
+
+    #[test]
+    fn phase_codes_and_names_are_distinct() {
+        let names: HashSet<_> = Phase::ALL.iter().map(|phase| phase.name()).collect();
+        assert_eq!(names.len(), Phase::ALL.len());
+        for phase in Phase::ALL {
+            assert_eq!(Phase::from_code(phase as u64), Some(phase));
+        }
+        assert_eq!(Phase::from_code(u64::MAX), None);
+    }
+}

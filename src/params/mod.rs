@@ -1,0 +1,37 @@
+//! The parameter page: one flat f32 vector that the learner publishes and every actor reads.
+//!
+//! What it promises:
+//! - a reader gets one whole published version or none, never a mixture of two;
+//! - versions that a reader gets only rise;
+//! - nobody waits: the writer never looks at readers, and a reader gives up after
+//!   [`MAX_TRIES`] tries and keeps the weights it has (legal in IMPALA, and counted);
+//! - a writer that dies half-way through a version hurts no reader; its successor goes on from the
+//!   last complete version;
+//! - nothing that is not finite is ever published.
+//!
+//! Version 0 means that nothing was published yet; the initial weights are version 1 or later.
+//!
+//! [`seqlock`] has the protocol over atomic words (modelled with loom), [`page`] the layout,
+//! [`ParamPublisher`] and [`ParamReader`] are the two roles. No role needs `unsafe`, and the
+//! reader only loads, so that its mapping can be read-only.
+
+pub mod seqlock;
+
+#[cfg(not(loom))]
+mod copy;
+#[cfg(not(loom))]
+pub mod page;
+#[cfg(not(loom))]
+mod publisher;
+#[cfg(not(loom))]
+mod reader;
+
+#[cfg(all(test, loom))]
+mod loom_tests;
+
+#[cfg(not(loom))]
+pub use page::{PageMismatch, page_words};
+#[cfg(not(loom))]
+pub use publisher::{ParamPublisher, PublishError};
+#[cfg(not(loom))]
+pub use reader::{MAX_TRIES, ParamReader, Refresh};
