@@ -1,0 +1,147 @@
+//! What the engine costs, beside what the CPU could do. Asserts nothing:
+//! `cargo test --release --no-default-features --lib policy::mlp::timing -- --ignored --nocapture`
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::dispatch::{Kernel, Level, fma, run};
+use super::{Input, MlpActor, MlpLearner};
+use crate::env::{Dtype, ObservationSpec};
+use crate::policy::init::initial_parameters;
+use crate::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
+use crate::rng::Rng;
+
+/// Independent chains of fused multiply-adds in registers: the most this core does.
+struct Peak<'a> {
+    rounds: usize,
+    factor: &'a [f32; 8],
+}
+
+impl Kernel for Peak<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) -> f32 {
+        let factor = *self.factor;
+        let mut sums = [[[0.5_f32; 8]; 5]; 2];
+        for _ in 0..self.rounds {
+            for half in &mut sums {
+                for sum in half {
+                    for n in 0..8 {
+                        sum[n] = fma::<FMA>(sum[n], factor[n], factor[n]);
+                    }
+                }
+            }
+        }
+        sums.iter().flatten().flatten().sum()
+    }
+}
+
+/// Shortest of many times, in ns: the machine is shared.
+fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
+    let mut best = f64::INFINITY;
+    for _ in 0..repeats {
+        let start = Instant::now();
+        f();
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    best * 1e9
+}
+
+fn network(inputs: usize, hidden: &[usize], logits: usize, activation: Activation) -> NetworkSpec {
+    let observation = ObservationSpec::new(Dtype::F32, &[inputs]);
+    let torso = Torso::Mlp {
+        hidden: hidden.to_vec(),
+        activation,
+    };
+    NetworkSpec {
+        observation,
+        logits,
+        torso,
+    }
+}
+
+/// Multiply-adds per row: forward, and backward (twice that, less the first layer's input gradient).
+fn work(inputs: usize, hidden: &[usize], outputs: usize) -> (f64, f64) {
+    let widths: Vec<usize> = [inputs]
+        .iter()
+        .chain(hidden)
+        .chain(&[outputs])
+        .copied()
+        .collect();
+    let forward: usize = widths.windows(2).map(|w| w[0] * w[1]).sum();
+    (forward as f64, (2 * forward - widths[0] * widths[1]) as f64)
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn timing() {
+    let level = Level::detect();
+    let rounds = 100_000;
+    let peak = || {
+        let ns = shortest_ns(30, || {
+            black_box(run(
+                level,
+                Peak {
+                    rounds,
+                    factor: black_box(&[0.5; 8]),
+                },
+            ));
+        });
+        rounds as f64 * 80.0 / ns
+    };
+    println!("{}: {:.1} multiply-adds per ns", level.name(), peak());
+    for (inputs, hidden, actions, activation) in [
+        (4, &[64, 64][..], 2, Activation::Tanh),
+        (4, &[64, 64], 2, Activation::Relu),
+        (4, &[256, 256], 2, Activation::Tanh),
+        (50, &[64, 64], 18, Activation::Tanh),
+    ] {
+        let spec = network(inputs, hidden, actions, activation);
+        let parameters = ParamSpec::new(&spec).expect("valid");
+        let flat = initial_parameters(&parameters, 1);
+        let (forward, backward) = work(inputs, hidden, actions + 1);
+        let peak = peak();
+        let report = |what: &str, rows: usize, ns: f64, work: f64| {
+            let per_row = ns / rows as f64;
+            println!(
+                "  {what:16} N={rows:4}: {per_row:7.1} ns/row, {:3.0}% of peak",
+                work / per_row / peak * 100.0
+            );
+        };
+        println!("{inputs}-{hidden:?}-{actions} {activation:?}, peak {peak:.1}");
+        let mut actor = MlpActor::new(&spec).expect("an MLP");
+        let ns = shortest_ns(2000, || actor.load(black_box(&flat)));
+        println!("  load            {ns:.0} ns");
+        let mut rng = Rng::new(1, 0);
+        for rows in [8, 16, 64] {
+            let x: Vec<f32> = (0..rows * inputs)
+                .map(|_| rng.normal_f64() as f32)
+                .collect();
+            let mut logits = vec![0.0; rows * actions];
+            let ns = shortest_ns(20_000 / rows, || {
+                actor.forward(black_box(&x), black_box(&mut logits))
+            });
+            report("act", rows, ns, forward);
+        }
+        let mut learner = MlpLearner::new(&spec).expect("an MLP");
+        let mut gradient = vec![0.0; parameters.len()];
+        for rows in [640, 4096] {
+            let x: Vec<f32> = (0..rows * inputs)
+                .map(|_| rng.normal_f64() as f32)
+                .collect();
+            let input = Input::Dense(&x);
+            let d_logits = vec![0.1; rows * actions];
+            let d_values = vec![0.1; rows];
+            let repeats = 2_000_000 / rows / (hidden[0] / 64).pow(2);
+            let ns = shortest_ns(repeats, || {
+                black_box(learner.forward(black_box(&flat), &input));
+            });
+            report("learner forward", rows, ns, forward);
+            let ns = shortest_ns(repeats, || {
+                learner.backward(&input, black_box(&d_logits), &d_values, &mut gradient);
+            });
+            report("learner backward", rows, ns, backward);
+        }
+    }
+}

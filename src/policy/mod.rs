@@ -1,0 +1,14 @@
+//! Networks: what they are made of, how they act, and the engine in Rust for MLPs.
+//!
+//! A network is described by a [`spec::NetworkSpec`]; its parameters are one flat vector, laid out by a
+//! [`spec::ParamSpec`]. Nothing here knows processes, shared memory or, outside `torch`, tensors.
+
+pub mod act;
+pub mod init;
+pub mod math;
+pub mod mlp;
+pub mod native;
+pub mod sample;
+pub mod spec;
+#[cfg(feature = "torch")]
+pub mod torch;
