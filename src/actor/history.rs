@@ -1,0 +1,94 @@
+//! What an actor carries from one unroll to the next: the last frames, and where the episodes are.
+
+use crate::env::flag;
+
+/// The newest k frames of each environment, and the running episodes.
+#[derive(Debug)]
+pub(super) struct History {
+    /// k rows of E frames, oldest first: the first k rows of the next unroll.
+    pub(super) frames: Vec<Vec<u8>>,
+    /// Flags of the newest observation.
+    pub(super) flags: Vec<u8>,
+    /// `[E]`: how many of the newest k frames belong to the episode, 1 to k.
+    pub(super) valid: Vec<u8>,
+    episode_return: Vec<f32>,
+    episode_length: Vec<u32>,
+}
+
+impl History {
+    /// Before the first reset; `row_bytes` is E frames.
+    pub(super) fn new(envs: usize, frame_stack: usize, row_bytes: usize) -> Self {
+        Self {
+            frames: vec![vec![0; row_bytes]; frame_stack],
+            flags: vec![flag::FIRST; envs],
+            valid: vec![1; envs],
+            episode_return: vec![0.0; envs],
+            episode_length: vec![0; envs],
+        }
+    }
+
+    /// The newest row of frames, where a reset writes.
+    pub(super) fn newest_mut(&mut self) -> &mut [u8] {
+        self.frames.last_mut().map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    /// How many of the k - 1 frames before the newest belong to the episode of each environment.
+    pub(super) fn earlier(&self) -> impl Iterator<Item = u8> {
+        self.valid.iter().map(|valid| valid - 1)
+    }
+
+    /// Takes account of one vector step; writes return and length where an episode ended, and gives
+    /// the number that did.
+    pub(super) fn advance(
+        &mut self,
+        rewards: &[f32],
+        flags: &[u8],
+        returns: &mut [f32],
+        lengths: &mut [u32],
+    ) -> u64 {
+        // frame_stack is at most 16.
+        let k = u8::try_from(self.frames.len()).unwrap_or(u8::MAX);
+        let mut ended = 0;
+        for env in 0..flags.len() {
+            if flags[env] & flag::FIRST != 0 {
+                self.valid[env] = 1;
+                self.episode_return[env] = 0.0;
+                self.episode_length[env] = 0;
+                continue;
+            }
+            self.valid[env] = (self.valid[env] + 1).min(k);
+            self.episode_return[env] += rewards[env];
+            self.episode_length[env] += 1;
+            if flags[env] & flag::DONE != 0 {
+                returns[env] = self.episode_return[env];
+                lengths[env] = self.episode_length[env];
+                ended += 1;
+            }
+        }
+        ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn episodes_are_summed_and_reset() {
+        let mut history = History::new(2, 3, 2);
+        let (mut returns, mut lengths) = ([0.0; 2], [0; 2]);
+        let mut step = |history: &mut History, rewards, flags| {
+            history.advance(rewards, flags, &mut returns, &mut lengths)
+        };
+        assert_eq!(step(&mut history, &[1.0, 2.0], &[0, 0]), 0);
+        assert_eq!(step(&mut history, &[1.0, 2.0], &[flag::TERMINATED, 0]), 1);
+        assert_eq!(history.valid, [3, 3]);
+        assert_eq!(
+            step(&mut history, &[0.0, 2.0], &[flag::FIRST, flag::TRUNCATED]),
+            1
+        );
+        assert_eq!(history.valid, [1, 3]);
+        assert_eq!(history.earlier().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!((returns, lengths), ([2.0, 6.0], [2, 3]));
+    }
+}

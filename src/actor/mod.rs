@@ -1,0 +1,48 @@
+//! Acting: steps E environments with the current weights and writes unrolls into the ring, in place.
+//!
+//! Knows environments, the ring's producer, the parameter page's reader and a policy that turns
+//! observations into logits. Never waits for the learner to finish an update; it waits only when no
+//! slot of the ring is free.
+
+mod history;
+mod unroll;
+
+pub use unroll::{ActorLoop, ActorParts};
+
+use crate::env::EnvError;
+use crate::policy::act::ActError;
+use crate::ring::{ClaimError, CommitError};
+
+/// Why an actor stopped acting.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActorError {
+    /// The environment failed.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// Inference failed.
+    #[error(transparent)]
+    Act(#[from] ActError),
+    /// The environment or the network gave something that is not a number.
+    #[error("environment {env} gave {what} that is not finite at step {step} of the unroll")]
+    NotFinite {
+        /// Which environment of the actor.
+        env: usize,
+        /// What it gave.
+        what: &'static str,
+        /// Step of the unroll.
+        step: usize,
+    },
+    /// The logits of a policy are not finite.
+    #[error("the policy's logits are not finite at version {version}")]
+    Logits {
+        /// Version of the weights.
+        version: u64,
+    },
+    /// The slot is no longer this actor's.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The ring is corrupt.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
+}
