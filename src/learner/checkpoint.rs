@@ -1,0 +1,460 @@
+//! Checkpoints: written so that a crash at any moment leaves the one before intact, and read as
+//! untrusted input.
+//!
+//! ```text
+//! checkpoints/000000123456/        named after the frames learnt
+//!     weights.safetensors          the network's parameters under their PyTorch-style names
+//!     optimiser.safetensors        the optimiser's two state vectors
+//!     state.bin                    counters and recent episodes (bincode)
+//!     manifest.json                sizes and CRC-32 of the three, and what they are of
+//! ```
+//!
+//! A checkpoint is made in `000000123456.tmp`, each file is fsynced, the folder is renamed into place,
+//! and the parent is fsynced. A folder without a manifest that fits is no checkpoint.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use bincode::{Decode, Encode};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::policy::spec::ParamSpec;
+
+const FORMAT: u32 = 1;
+const WEIGHTS: &str = "weights.safetensors";
+const OPTIMISER: &str = "optimiser.safetensors";
+const STATE: &str = "state.bin";
+const MANIFEST: &str = "manifest.json";
+/// No file of a checkpoint is larger; a manifest that says otherwise is damaged.
+const MAX_FILE_BYTES: u64 = 1 << 36;
+const MAX_SMALL_FILE_BYTES: u64 = 1 << 20;
+
+/// What a learner continues from, beside the tensors.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+pub struct LearnerState {
+    /// Updates made; the version of the weights.
+    pub version: u64,
+    /// Frames learnt.
+    pub frames: u64,
+    /// Episodes finished.
+    pub episodes: u64,
+    /// Wall time of the run so far, in milliseconds.
+    pub wall_ms: u64,
+    /// Seed of the run.
+    pub seed: u64,
+    /// Steps of the optimiser.
+    pub optimiser_steps: u64,
+    /// Return and length of the recent episodes, oldest first.
+    pub recent_episodes: Vec<(f32, u32)>,
+    /// Mean return when it was saved, if there was one.
+    pub return_mean: Option<f64>,
+}
+
+/// All of a checkpoint.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checkpoint {
+    /// The flat parameter vector.
+    pub parameters: Vec<f32>,
+    /// The optimiser's two vectors.
+    pub optimiser: [Vec<f32>; 2],
+    /// The rest.
+    pub state: LearnerState,
+}
+
+/// Why a checkpoint could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The system refused.
+    #[error("checkpoint {path}: cannot {action}: {source}")]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The bytes are not those that were written.
+    #[error("checkpoint {path} is damaged: {problem}")]
+    Damaged {
+        /// File or folder.
+        path: PathBuf,
+        /// What does not fit.
+        problem: String,
+    },
+    /// It is of another network.
+    #[error(
+        "checkpoint {path} is of another network: {problem}; give the flags it was trained with"
+    )]
+    OtherNetwork {
+        /// File.
+        path: PathBuf,
+        /// The first difference.
+        problem: String,
+    },
+    /// Nothing to continue from.
+    #[error("no usable checkpoint in {path}{}; start a new run with --run-dir", first_problem(.problems))]
+    NoneValid {
+        /// The folder searched.
+        path: PathBuf,
+        /// Why each one was refused, newest first.
+        problems: Vec<String>,
+    },
+}
+
+fn first_problem(problems: &[String]) -> String {
+    problems
+        .first()
+        .map_or_else(String::new, |problem| format!(" ({problem})"))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    format: u32,
+    frames: u64,
+    version: u64,
+    return_mean: Option<f64>,
+    network: String,
+    files: BTreeMap<String, FileEntry>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct FileEntry {
+    bytes: u64,
+    crc32: u32,
+}
+
+impl Checkpoint {
+    /// Writes the checkpoint into `folder` (made if missing), then removes all but the newest `keep`
+    /// and the one with the best mean return. Returns the folder of the new one.
+    ///
+    /// # Errors
+    /// If anything cannot be written; what was there before is untouched then.
+    pub fn save(
+        &self,
+        folder: &Path,
+        parameters: &ParamSpec,
+        keep: usize,
+    ) -> Result<PathBuf, CheckpointError> {
+        let name = format!("{:012}", self.state.frames);
+        let (temporary, place) = (folder.join(format!("{name}.tmp")), folder.join(&name));
+        fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
+        remove_if_there(&temporary)?;
+        fs::create_dir(&temporary).map_err(io_error(&temporary, "create"))?;
+        let written = self.write_files(&temporary, parameters);
+        if let Err(error) = written {
+            // A full disk must not keep the half of a checkpoint that filled it.
+            let _best_effort = fs::remove_dir_all(&temporary);
+            return Err(error);
+        }
+        // Training went on from the same frame count after a resume: the newer state wins.
+        remove_if_there(&place)?;
+        fs::rename(&temporary, &place).map_err(io_error(&place, "rename"))?;
+        sync_folder(folder)?;
+        prune(folder, keep)?;
+        Ok(place)
+    }
+
+    fn write_files(&self, folder: &Path, parameters: &ParamSpec) -> Result<(), CheckpointError> {
+        let weights = parameters.entries().iter().map(|e| {
+            (
+                e.name.as_str(),
+                e.shape.clone(),
+                &self.parameters[e.range()],
+            )
+        });
+        let [first, second] = &self.optimiser;
+        let moments = [
+            ("first", vec![first.len()], &first[..]),
+            ("second", vec![second.len()], &second[..]),
+        ];
+        let path = folder.join(STATE);
+        let state =
+            bincode::encode_to_vec(&self.state, bincode::config::standard()).map_err(|e| {
+                CheckpointError::Damaged {
+                    path,
+                    problem: e.to_string(),
+                }
+            })?;
+        let mut files = BTreeMap::new();
+        for (name, bytes) in [
+            (WEIGHTS, tensors_to_bytes(folder, weights)?),
+            (OPTIMISER, tensors_to_bytes(folder, moments.into_iter())?),
+            (STATE, state),
+        ] {
+            write_synced(&folder.join(name), &bytes)?;
+            files.insert(
+                name.to_owned(),
+                FileEntry {
+                    bytes: bytes.len() as u64,
+                    crc32: crc32fast::hash(&bytes),
+                },
+            );
+        }
+        let manifest = Manifest {
+            format: FORMAT,
+            frames: self.state.frames,
+            version: self.state.version,
+            return_mean: self.state.return_mean,
+            network: format!("{:016x}", parameters.fingerprint()),
+            files,
+        };
+        let path = folder.join(MANIFEST);
+        let text =
+            serde_json::to_string_pretty(&manifest).map_err(|e| CheckpointError::Damaged {
+                path: path.clone(),
+                problem: e.to_string(),
+            })?;
+        write_synced(&path, text.as_bytes())?;
+        sync_folder(folder)
+    }
+
+    /// Reads the newest checkpoint in `folder` that is whole, and says why newer ones were passed over.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NoneValid`] if there is none, [`CheckpointError::OtherNetwork`] if the newest
+    /// whole one does not fit `parameters`.
+    pub fn load_newest(
+        folder: &Path,
+        parameters: &ParamSpec,
+    ) -> Result<(Self, Vec<String>), CheckpointError> {
+        let mut problems = Vec::new();
+        for path in list(folder)?.into_iter().rev() {
+            match Self::load(&path, parameters) {
+                Ok(checkpoint) => return Ok((checkpoint, problems)),
+                Err(error @ CheckpointError::OtherNetwork { .. }) => return Err(error),
+                Err(error) => problems.push(error.to_string()),
+            }
+        }
+        Err(CheckpointError::NoneValid {
+            path: folder.to_owned(),
+            problems,
+        })
+    }
+
+    /// Reads one checkpoint folder.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, or the network differs.
+    pub fn load(folder: &Path, parameters: &ParamSpec) -> Result<Self, CheckpointError> {
+        let path = folder.join(MANIFEST);
+        let manifest: Manifest =
+            serde_json::from_slice(&read_bounded(&path, MAX_SMALL_FILE_BYTES)?)
+                .map_err(|e| damaged(&path, format!("not a manifest: {e}")))?;
+        if manifest.format != FORMAT {
+            return Err(damaged(
+                &path,
+                format!("format {} is not {FORMAT}", manifest.format),
+            ));
+        }
+        let [weights, optimiser, state] =
+            [WEIGHTS, OPTIMISER, STATE].map(|name| read_checked(folder, name, &manifest));
+        let (weights_path, optimiser_path) = (folder.join(WEIGHTS), folder.join(OPTIMISER));
+        let weights = weights?;
+        let tensors = SafeTensors::deserialize(&weights)
+            .map_err(|e| damaged(&weights_path, e.to_string()))?;
+        let mut flat = vec![0.0; parameters.len()];
+        for entry in parameters.entries() {
+            let tensor =
+                tensors
+                    .tensor(&entry.name)
+                    .map_err(|_| CheckpointError::OtherNetwork {
+                        path: weights_path.clone(),
+                        problem: format!("it has no {}", entry.name),
+                    })?;
+            if tensor.shape() != entry.shape || tensor.dtype() != Dtype::F32 {
+                let problem = format!(
+                    "{} is {:?} there, {:?} here",
+                    entry.name,
+                    tensor.shape(),
+                    entry.shape
+                );
+                return Err(CheckpointError::OtherNetwork {
+                    path: weights_path,
+                    problem,
+                });
+            }
+            copy_numbers(tensor.data(), &mut flat[entry.range()]);
+        }
+        if tensors.len() != parameters.entries().len() {
+            let problem = format!(
+                "it has {} tensors, this network {}",
+                tensors.len(),
+                parameters.entries().len()
+            );
+            return Err(CheckpointError::OtherNetwork {
+                path: weights_path,
+                problem,
+            });
+        }
+        let optimiser = optimiser?;
+        let moments = SafeTensors::deserialize(&optimiser)
+            .map_err(|e| damaged(&optimiser_path, e.to_string()))?;
+        let mut vectors = [vec![0.0; flat.len()], vec![0.0; flat.len()]];
+        for (name, vector) in ["first", "second"].into_iter().zip(&mut vectors) {
+            let tensor = moments
+                .tensor(name)
+                .map_err(|e| damaged(&optimiser_path, e.to_string()))?;
+            if tensor.shape() != [vector.len()] || tensor.dtype() != Dtype::F32 {
+                return Err(damaged(
+                    &optimiser_path,
+                    format!("{name} has shape {:?}", tensor.shape()),
+                ));
+            }
+            copy_numbers(tensor.data(), vector);
+        }
+        if !flat
+            .iter()
+            .chain(vectors.iter().flatten())
+            .all(|x| x.is_finite())
+        {
+            return Err(damaged(folder, "a number in it is not finite".to_owned()));
+        }
+        let limit = bincode::config::standard().with_limit::<{ MAX_SMALL_FILE_BYTES as usize }>();
+        let (state, _) = bincode::decode_from_slice::<LearnerState, _>(&state?, limit)
+            .map_err(|e| damaged(&folder.join(STATE), e.to_string()))?;
+        Ok(Self {
+            parameters: flat,
+            optimiser: vectors,
+            state,
+        })
+    }
+}
+
+/// Folders of finished checkpoints, oldest first.
+///
+/// # Errors
+/// If `folder` cannot be read; a missing one is empty.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(io_error(folder, "read"))?,
+    };
+    let mut names: Vec<PathBuf> = entries
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| is_checkpoint_name(path))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn is_checkpoint_name(path: &Path) -> bool {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .is_some_and(|name| name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit()))
+}
+
+fn prune(folder: &Path, keep: usize) -> Result<(), CheckpointError> {
+    let all = list(folder)?;
+    let score = |path: &PathBuf| -> Option<f64> {
+        let bytes = read_bounded(&path.join(MANIFEST), MAX_SMALL_FILE_BYTES).ok()?;
+        serde_json::from_slice::<Manifest>(&bytes).ok()?.return_mean
+    };
+    let best = all
+        .iter()
+        .filter_map(|path| Some((score(path)?, path)))
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, path)| path);
+    let old = &all[..all.len().saturating_sub(keep.max(1))];
+    for path in old.iter().filter(|path| Some(*path) != best) {
+        remove_if_there(path)?;
+    }
+    Ok(())
+}
+
+fn tensors_to_bytes<'a>(
+    folder: &Path,
+    tensors: impl Iterator<Item = (&'a str, Vec<usize>, &'a [f32])>,
+) -> Result<Vec<u8>, CheckpointError> {
+    let views = tensors
+        .map(|(name, shape, data)| {
+            Ok((
+                name,
+                TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(data))?,
+            ))
+        })
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
+    views
+        .and_then(|views| safetensors::serialize(views, None))
+        .map_err(|e| damaged(folder, e.to_string()))
+}
+
+fn copy_numbers(bytes: &[u8], target: &mut [f32]) {
+    for (number, raw) in target.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *number = f32::from_le_bytes(*raw);
+    }
+}
+
+fn read_checked(
+    folder: &Path,
+    name: &str,
+    manifest: &Manifest,
+) -> Result<Vec<u8>, CheckpointError> {
+    let path = folder.join(name);
+    let entry = manifest
+        .files
+        .get(name)
+        .ok_or_else(|| damaged(&path, "the manifest does not name it".to_owned()))?;
+    let bytes = read_bounded(&path, entry.bytes.min(MAX_FILE_BYTES))?;
+    if bytes.len() as u64 != entry.bytes || crc32fast::hash(&bytes) != entry.crc32 {
+        return Err(damaged(
+            &path,
+            format!(
+                "{} bytes with another checksum than the manifest's",
+                bytes.len()
+            ),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Reads a file, at most one byte more than `limit`.
+fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CheckpointError> {
+    let file = File::open(path).map_err(io_error(path, "open"))?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(io_error(path, "read"))?;
+    Ok(bytes)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
+    let mut file = File::create(path).map_err(io_error(path, "create"))?;
+    file.write_all(bytes).map_err(io_error(path, "write"))?;
+    file.sync_all().map_err(io_error(path, "fsync"))
+}
+
+fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(io_error(path, "fsync"))
+}
+
+fn remove_if_there(path: &Path) -> Result<(), CheckpointError> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(io_error(path, "remove")),
+    }
+}
+
+fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> CheckpointError {
+    let path = path.to_owned();
+    move |source| CheckpointError::Io {
+        path,
+        action,
+        source,
+    }
+}
+
+fn damaged(path: &Path, problem: String) -> CheckpointError {
+    CheckpointError::Damaged {
+        path: path.to_owned(),
+        problem,
+    }
+}

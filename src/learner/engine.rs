@@ -1,0 +1,155 @@
+//! What computes the network's outputs and its gradient: libtorch, or Rust for the MLP.
+//!
+//! An engine sees one block at a time, and only while [`Engine::gradient`] runs: nothing it builds over
+//! the block's memory outlives the call, so the block can be released right after it.
+
+use std::time::{Duration, Instant};
+
+use crate::env::ObservationSpec;
+
+/// The stored observations of a block, and what is needed to stack them.
+#[derive(Debug, Clone, Copy)]
+pub struct Observations<'a> {
+    /// Shape and type of a frame, and k.
+    pub spec: &'a ObservationSpec,
+    /// T.
+    pub unroll: usize,
+    /// B.
+    pub columns: usize,
+    /// `[T + k][B][frame]`, raw bytes, 64-byte aligned.
+    pub frames: &'a [u8],
+    /// `[B]`: how many of the `k - 1` frames before observation 0 belong to its episode.
+    pub history: &'a [u8],
+    /// `[T + 1][B]`, bits of [`crate::env::flag`].
+    pub flags: &'a [u8],
+}
+
+impl Observations<'_> {
+    /// Number of observations: (T + 1) * B.
+    #[must_use]
+    pub const fn rows(&self) -> usize {
+        (self.unroll + 1) * self.columns
+    }
+
+    /// How many of the k frames of each observation belong to its episode (1 to k), `[T + 1][B]`.
+    #[must_use]
+    pub fn valid_frames(&self) -> Vec<u8> {
+        let k = u8::try_from(self.spec.frame_stack).unwrap_or(u8::MAX);
+        let mut valid = Vec::with_capacity(self.rows());
+        for (row, flags) in self.flags.chunks_exact(self.columns).enumerate() {
+            for (column, flag) in flags.iter().enumerate() {
+                let before = match row {
+                    0 => self.history[column],
+                    _ => valid[(row - 1) * self.columns + column],
+                };
+                let first = flag & crate::env::flag::FIRST != 0;
+                valid.push(if first {
+                    1
+                } else {
+                    before.saturating_add(1).min(k)
+                });
+            }
+        }
+        valid
+    }
+}
+
+/// The loss, as an engine calls it: from outputs to the gradients with respect to them.
+pub trait Objective {
+    /// `logits` `[T + 1][B][A]` and `values` `[T + 1][B]` to dL/dlogits and dL/dvalues of the same
+    /// shapes; `None` if the loss is not finite and there is nothing to learn from this block.
+    fn gradients(&mut self, logits: &[f32], values: &[f32]) -> Option<(&[f32], &[f32])>;
+}
+
+/// Time spent in the stages of one update.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StageTimes {
+    /// Making the network's input from the block.
+    pub batching: Duration,
+    /// Network, forwards.
+    pub forward: Duration,
+    /// V-trace and loss.
+    pub loss: Duration,
+    /// Network, backwards.
+    pub backward: Duration,
+}
+
+/// Times one stage after another with one clock reading each.
+#[derive(Debug)]
+pub struct Lap(Instant);
+
+impl Lap {
+    /// Starts the watch.
+    #[must_use]
+    pub fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    /// Time since the start or the last lap.
+    pub fn lap(&mut self) -> Duration {
+        let now = Instant::now();
+        let taken = now - self.0;
+        self.0 = now;
+        taken
+    }
+}
+
+/// Why an engine could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// libtorch threw.
+    #[error(
+        "libtorch failed in {stage}: {message}; try `--device cpu`, a smaller `--batch` or `--unroll`"
+    )]
+    Libtorch {
+        /// What was being done.
+        stage: &'static str,
+        /// What it said.
+        message: String,
+    },
+}
+
+/// Computes outputs and gradient of a network over a flat parameter vector.
+pub trait Engine {
+    /// Runs the network on `observations`, asks `objective` for the gradient with respect to the
+    /// outputs, and writes the gradient with respect to `parameters` (same length and order).
+    /// Returns false, and leaves `gradient` undefined, if the objective had nothing to give.
+    ///
+    /// # Errors
+    /// If the library underneath fails.
+    fn gradient(
+        &mut self,
+        parameters: &[f32],
+        observations: &Observations<'_>,
+        objective: &mut dyn Objective,
+        gradient: &mut [f32],
+        times: &mut StageTimes,
+    ) -> Result<bool, EngineError>;
+
+    /// What it is, for the log and the configuration.
+    fn name(&self) -> &'static str;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::{Dtype, flag};
+
+    #[test]
+    fn frames_before_the_episode_do_not_count() {
+        let spec = ObservationSpec {
+            frame_stack: 3,
+            ..ObservationSpec::new(Dtype::U8, &[1])
+        };
+        let observations = Observations {
+            spec: &spec,
+            unroll: 3,
+            columns: 2,
+            frames: &[0; 12],
+            history: &[1, 2],
+            flags: &[0, 0, 0, flag::FIRST, 0, 0, flag::FIRST, 0],
+        };
+        assert_eq!(observations.valid_frames(), [2, 3, 3, 1, 3, 2, 1, 3]);
+    }
+}

@@ -1,0 +1,119 @@
+//! Finished episodes, as the learner meets them in the blocks it trains on.
+
+use std::collections::VecDeque;
+
+/// One finished episode.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Episode {
+    /// Sum of its rewards, before clipping and scaling.
+    pub episode_return: f32,
+    /// Its steps.
+    pub length: u32,
+}
+
+/// Means over the last `window` episodes.
+///
+/// An episode counts when the block that holds its end is trained on, so a curve over frames never
+/// runs ahead of what was learnt from.
+#[derive(Debug, Clone)]
+pub struct EpisodeWindow {
+    window: usize,
+    recent: VecDeque<Episode>,
+    finished: u64,
+    return_sum: f64,
+    length_sum: f64,
+}
+
+impl EpisodeWindow {
+    /// An empty window of `window` episodes (at least 1).
+    #[must_use]
+    pub fn new(window: usize) -> Self {
+        let window = window.max(1);
+        Self {
+            window,
+            recent: VecDeque::with_capacity(window),
+            finished: 0,
+            return_sum: 0.0,
+            length_sum: 0.0,
+        }
+    }
+
+    /// Adds an episode; the oldest leaves when the window is full.
+    pub fn push(&mut self, episode: Episode) {
+        if self.recent.len() == self.window
+            && let Some(oldest) = self.recent.pop_front()
+        {
+            self.return_sum -= f64::from(oldest.episode_return);
+            self.length_sum -= f64::from(oldest.length);
+        }
+        self.return_sum += f64::from(episode.episode_return);
+        self.length_sum += f64::from(episode.length);
+        self.recent.push_back(episode);
+        self.finished += 1;
+    }
+
+    /// Episodes pushed since the start.
+    #[must_use]
+    pub const fn finished(&self) -> u64 {
+        self.finished
+    }
+
+    /// Mean return of the episodes in the window; `None` before the first.
+    #[must_use]
+    pub fn return_mean(&self) -> Option<f64> {
+        (!self.recent.is_empty()).then(|| self.return_sum / self.recent.len() as f64)
+    }
+
+    /// Mean length of the episodes in the window; `None` before the first.
+    #[must_use]
+    pub fn length_mean(&self) -> Option<f64> {
+        (!self.recent.is_empty()).then(|| self.length_sum / self.recent.len() as f64)
+    }
+
+    /// The mean return once the window is full: the only mean that a target is compared with.
+    #[must_use]
+    pub fn full_return_mean(&self) -> Option<f64> {
+        self.return_mean()
+            .filter(|_| self.recent.len() == self.window)
+    }
+
+    /// The episodes in the window, oldest first, for a checkpoint.
+    pub fn recent(&self) -> impl Iterator<Item = &Episode> {
+        self.recent.iter()
+    }
+
+    /// Continues a count from a checkpoint, after its recent episodes were pushed.
+    pub fn set_finished(&mut self, finished: u64) {
+        self.finished = finished;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mean_is_over_the_last_episodes_only() {
+        let mut window = EpisodeWindow::new(2);
+        assert_eq!(window.return_mean(), None);
+        window.push(Episode {
+            episode_return: 100.0,
+            length: 10,
+        });
+        assert_eq!(
+            (window.return_mean(), window.full_return_mean()),
+            (Some(100.0), None)
+        );
+        window.push(Episode {
+            episode_return: 1.0,
+            length: 2,
+        });
+        window.push(Episode {
+            episode_return: 2.0,
+            length: 4,
+        });
+        assert_eq!(window.full_return_mean(), Some(1.5));
+        assert_eq!(window.length_mean(), Some(3.0));
+        assert_eq!(window.finished(), 3);
+    }
+}

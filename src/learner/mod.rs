@@ -1,0 +1,44 @@
+//! Learning: takes blocks from the ring, corrects for policy lag with V-trace, moves the parameters and
+//! publishes them.
+//!
+//! `run` is the loop, `update` one step of it, `vtrace`, `loss` and `optimiser` its mathematics over
+//! plain slices, `engine` the network behind a trait with two implementations, `checkpoint` the files.
+
+pub mod checkpoint;
+pub mod engine;
+pub mod episodes;
+pub mod loss;
+pub mod native_engine;
+pub mod optimiser;
+pub mod run;
+#[cfg(feature = "torch")]
+pub mod torch_engine;
+pub mod update;
+pub mod vtrace;
+
+use crate::params::PublishError;
+use crate::ring::TakeError;
+use engine::EngineError;
+
+/// Why a learner stopped learning.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LearnerError {
+    /// The ring gave no block.
+    #[error(transparent)]
+    Take(#[from] TakeError),
+    /// The network could not be run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The weights are not finite; what was published before stays.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    /// An actor wrote an action that does not exist.
+    #[error("a block holds action {largest}, but there are {count} actions")]
+    BadAction {
+        /// The offending number.
+        largest: i32,
+        /// Number of actions.
+        count: usize,
+    },
+}
