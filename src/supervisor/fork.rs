@@ -1,0 +1,136 @@
+#![allow(unsafe_code)]
+//! The one door to another process: fork, and what only a process just forked may do.
+//!
+//! Invariants:
+//!
+//! - I1: the calling process has one thread. [`fork`] counts `/proc/self/task` first, and nothing in
+//!   the supervisor starts a thread between the count and the fork. So no lock can be held by a
+//!   thread that the child lacks, and the child may do whatever its parent may.
+//! - I2: the child never returns into the frames above [`fork`]: it leaves through `_exit`, or
+//!   aborts if its body panics. So no destructor of the parent runs twice.
+//! - I3: signal dispositions are only ever set to "default" or "ignore": no handler runs anywhere.
+//! - I4: [`Bare::keep_only`] closes descriptors that other values believe to own. It is given out
+//!   only to the body of a child whose body gets nothing else that holds a descriptor; by I2
+//!   nothing that held one is used or dropped again.
+//! - I5: the environment is written only in a process with one thread (I1, right after the fork).
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+
+use nix::libc;
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::unistd::{ForkResult, Pid};
+
+/// Why there is no new process.
+#[derive(Debug, thiserror::Error)]
+pub enum ForkError {
+    /// A fork of a process with threads leaves locks behind that nobody can open.
+    #[error(
+        "the supervisor has {threads} threads and can only fork with one; nothing in it may start a thread"
+    )]
+    Threads {
+        /// Entries in /proc/self/task.
+        threads: usize,
+    },
+    /// The threads could not be counted.
+    #[error("cannot read /proc/self/task: {0}; mount /proc")]
+    NoProc(#[source] io::Error),
+    /// The system refused.
+    #[error("fork: {0}; fewer actors need fewer processes and less memory")]
+    Fork(#[source] nix::Error),
+    /// A descriptor for the new process could not be had.
+    #[error("cannot open a descriptor for a child: {0}; raise the limit on open files (ulimit -n)")]
+    Descriptor(#[source] io::Error),
+}
+
+/// Leave to do, in a process just forked, what would be wrong anywhere else.
+#[derive(Debug)]
+pub(super) struct Bare(());
+
+/// Forks. `body` is played in the child, which leaves with the code that it returns; in the parent
+/// it is dropped, and with it whatever was moved into it.
+pub(super) fn fork(body: impl FnOnce(Bare) -> u8) -> Result<Pid, ForkError> {
+    let threads = fs::read_dir("/proc/self/task")
+        .map_err(ForkError::NoProc)?
+        .count();
+    if threads != 1 {
+        return Err(ForkError::Threads { threads });
+    }
+    // What waits in a buffer would be written once by each of the two.
+    let _ = io::stdout().flush();
+    // SAFETY: I1, just counted; the child goes straight on to `leave_with`, which upholds I2.
+    match unsafe { nix::unistd::fork() }.map_err(ForkError::Fork)? {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => leave_with(body),
+    }
+}
+
+fn leave_with(body: impl FnOnce(Bare) -> u8) -> ! {
+    /// A panic must not unwind into frames that belong to the parent (I2).
+    struct AbortOnUnwind;
+    impl Drop for AbortOnUnwind {
+        fn drop(&mut self) {
+            std::process::abort();
+        }
+    }
+    let guard = AbortOnUnwind;
+    let code = body(Bare(()));
+    std::mem::forget(guard);
+    let _ = io::stdout().flush();
+    let _ = io::stderr().flush();
+    // SAFETY: I2: no destructor of the parent's frames may run in the child, so none does.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+impl Bare {
+    /// Every signal as a program expects it: default, except that broken pipes are errors, that a
+    /// background process may write to its terminal, and that `ignored` stay so.
+    pub(super) fn usual_signals(&self, ignored: &SigSet) {
+        for number in Signal::iterator() {
+            match number {
+                Signal::SIGKILL | Signal::SIGSTOP | Signal::SIGPIPE => {}
+                Signal::SIGTTOU => ignore(number),
+                _ if ignored.contains(number) => {}
+                _ => set_default(number),
+            }
+        }
+    }
+
+    /// Names this process to those that look for survivors: what it starts inherits the name.
+    pub(super) fn mark(&self, name: &str, value: &str) {
+        // SAFETY: I5: `Bare` is given out right after the fork, when there is one thread.
+        unsafe { std::env::set_var(name, value) };
+    }
+
+    /// Closes every descriptor but this one: no file, no lock, no terminal is held.
+    pub(super) fn keep_only(&self, kept: &OwnedFd) {
+        let kept = kept.as_raw_fd().unsigned_abs();
+        for (first, last) in [(0, kept.checked_sub(1)), (kept + 1, Some(u32::MAX))] {
+            if let Some(last) = last {
+                // SAFETY: I4: whatever owned these descriptors is neither used nor dropped.
+                unsafe { libc::close_range(first, last, 0) };
+            }
+        }
+    }
+}
+
+/// The supervisor must hear of its children: an inherited "ignore" would let the kernel reap them.
+pub(super) fn hear_of_children() {
+    set_default(Signal::SIGCHLD);
+}
+
+/// Writing to a closed pipe or socket is an error and not a death.
+pub(super) fn survive_broken_pipes() {
+    ignore(Signal::SIGPIPE);
+}
+
+fn set_default(number: Signal) {
+    // SAFETY: I3. It cannot fail for a signal that may be caught.
+    let _ = unsafe { signal(number, SigHandler::SigDfl) };
+}
+
+fn ignore(number: Signal) {
+    // SAFETY: I3. It cannot fail for a signal that may be caught.
+    let _ = unsafe { signal(number, SigHandler::SigIgn) };
+}
