@@ -1,0 +1,56 @@
+//! What is valid but hardly meant: said once at the start, never an error.
+
+use super::choice::{Activation, OptimiserName, Torso};
+use super::settings::Settings;
+use super::{Config, Optimiser};
+
+impl Config {
+    /// Settings in `typed` that have no effect, and sizes that will make processes wait; one line each.
+    #[must_use]
+    pub fn advice(&self, typed: &Settings) -> Vec<String> {
+        let adam = matches!(self.learner.optimiser, Optimiser::Adam { .. });
+        let cnn = self.network.torso == Torso::Cnn;
+        let optimiser = self.learner.optimiser.name().as_str();
+        let pointless = [
+            (typed.adam_beta1.is_some() && !adam, "adam-beta1", optimiser),
+            (typed.adam_beta2.is_some() && !adam, "adam-beta2", optimiser),
+            (
+                typed.rmsprop_decay.is_some() && adam,
+                "rmsprop-decay",
+                OptimiserName::Adam.as_str(),
+            ),
+            (
+                typed.rmsprop_momentum.is_some() && adam,
+                "rmsprop-momentum",
+                OptimiserName::Adam.as_str(),
+            ),
+            (typed.conv.is_some() && !cnn, "conv", "an mlp torso"),
+            (
+                typed.activation == Some(Activation::Tanh) && cnn,
+                "activation",
+                "a cnn torso, which uses relu",
+            ),
+        ];
+        let mut lines: Vec<_> = pointless
+            .iter()
+            .filter(|(applies, ..)| *applies)
+            .map(|(_, key, with)| format!("--{key} has no effect with {with}"))
+            .collect();
+        let (actors, slots) = (self.pool.actors, self.pool.slots());
+        let groups = self.pool.groups_per_block();
+        if slots < actors + groups {
+            let roomy = actors.div_ceil(groups) + 1;
+            lines.push(format!(
+                "--blocks {} leaves no slot free while the learner works on a block, actors will wait; use --blocks {roomy} or more",
+                self.pool.blocks
+            ));
+        }
+        if self.learner.c_bar > self.learner.rho_bar {
+            lines.push(format!(
+                "--c-bar {} is above --rho-bar {}; V-trace converges for c-bar at most rho-bar",
+                self.learner.c_bar, self.learner.rho_bar
+            ));
+        }
+        lines
+    }
+}

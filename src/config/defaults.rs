@@ -1,0 +1,302 @@
+//! Every default value of the program, as tables. To tune an environment, edit its row here and in
+//! `docs/configuration.md`; a test holds the two together.
+//!
+//! From the bottom: [`built_in`], [`OPTIMISERS`] (constants that belong to an optimiser), [`ENVIRONMENTS`],
+//! [`PRESETS`], then what a file and the command line say. Two settings follow from others unless
+//! they are set: `blocks` from the number of actors, and `batch` and `envs-per-actor` from each other.
+
+use super::choice::{
+    Activation, Conv, Decay, Device, EngineChoice, OptimiserName, Reduction, RewardClip, Torso,
+};
+use super::settings::Settings;
+
+/// A row of a table: settings that go with a name.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// The name: an environment, a preset, an optimiser.
+    pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
+    /// What it sets.
+    pub settings: fn() -> Settings,
+}
+
+/// The settings of the row `name`, nothing if there is none.
+#[must_use]
+pub fn find(table: &[Row], name: &str) -> Option<Settings> {
+    table
+        .iter()
+        .find(|row| row.name == name)
+        .map(|row| (row.settings)())
+}
+
+/// The lowest layer.
+#[must_use]
+pub fn built_in() -> Settings {
+    Settings {
+        env: Some("CartPole-v1".into()),
+        env_arg: Some(Vec::new()),
+        actors: Some(4),
+        envs_per_actor: Some(8),
+        unroll: Some(32),
+        batch: Some(16),
+        engine: Some(EngineChoice::Auto),
+        pin: Some(false),
+        seed: Some(1),
+        log_interval: Some(1.0),
+        checkpoint_interval: Some(60.0),
+        keep_checkpoints: Some(3),
+        quiet: Some(false),
+        total_frames: Some(10_000_000),
+        stop_window: Some(100),
+        torso: Some(Torso::Mlp),
+        hidden: Some(vec![64, 64]),
+        activation: Some(Activation::Tanh),
+        conv: Some(vec![conv(16, 3, 1), conv(32, 3, 1)]),
+        discount: Some(0.99),
+        entropy_cost: Some(0.01),
+        baseline_cost: Some(0.5),
+        rho_bar: Some(1.0),
+        c_bar: Some(1.0),
+        pg_rho_bar: Some(1.0),
+        lambda: Some(1.0),
+        reduction: Some(Reduction::Mean),
+        reward_clip: Some(RewardClip::None),
+        reward_scale: Some(1.0),
+        optimiser: Some(OptimiserName::Adam),
+        learning_rate: Some(0.002),
+        learning_rate_decay: Some(Decay::None),
+        max_grad_norm: Some(5.0),
+        device: Some(Device::Cpu),
+        learner_threads: Some(1),
+        publish_every: Some(1),
+        ..Settings::default()
+    }
+}
+
+/// Constants that have a meaning for one optimiser only.
+pub const OPTIMISERS: &[Row] = &[
+    Row {
+        name: "adam",
+        purpose: "the safe choice",
+        settings: || Settings {
+            adam_beta1: Some(0.9),
+            adam_beta2: Some(0.999),
+            optimiser_epsilon: Some(1e-5),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "rmsprop-tf",
+        purpose: "the paper's",
+        settings: || Settings {
+            rmsprop_decay: Some(0.99),
+            rmsprop_momentum: Some(0.0),
+            optimiser_epsilon: Some(0.1),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "rmsprop-torch",
+        purpose: "TorchBeast's",
+        settings: || Settings {
+            rmsprop_decay: Some(0.99),
+            rmsprop_momentum: Some(0.0),
+            optimiser_epsilon: Some(0.01),
+            ..Settings::default()
+        },
+    },
+];
+
+/// What suits an environment.
+///
+/// A `cnn` here holds where it can run: with libtorch in the build, no native engine asked for, and
+/// an observation that the convolutions fit on. Elsewhere the default is `mlp`.
+pub const ENVIRONMENTS: &[Row] = &[
+    Row {
+        name: "CartPole-v1",
+        purpose: "balance a pole; solved at a mean return of 475",
+        settings: || Settings {
+            envs_per_actor: Some(4),
+            unroll: Some(32),
+            batch: Some(8),
+            total_frames: Some(2_000_000),
+            learning_rate: Some(0.003),
+            adam_beta1: Some(0.5),
+            reward_scale: Some(0.05),
+            discount: Some(0.99),
+            entropy_cost: Some(0.003),
+            baseline_cost: Some(0.25),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "Acrobot-v1",
+        purpose: "swing up a double pendulum; solved at -100",
+        settings: || Settings {
+            envs_per_actor: Some(4),
+            unroll: Some(32),
+            batch: Some(8),
+            total_frames: Some(2_000_000),
+            learning_rate: Some(0.003),
+            adam_beta1: Some(0.5),
+            reward_scale: Some(0.05),
+            discount: Some(0.99),
+            entropy_cost: Some(0.01),
+            baseline_cost: Some(0.25),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "MountainCar-v0",
+        purpose: "drive out of a valley; solved at -110, and hard to explore",
+        settings: || Settings {
+            envs_per_actor: Some(16),
+            unroll: Some(64),
+            batch: Some(32),
+            total_frames: Some(20_000_000),
+            learning_rate: Some(0.003),
+            reward_scale: Some(0.05),
+            discount: Some(0.995),
+            entropy_cost: Some(0.05),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "Catch-v0",
+        purpose: "catch a falling ball, on pixels; perfect at 1",
+        settings: || Settings {
+            envs_per_actor: Some(16),
+            unroll: Some(9),
+            batch: Some(32),
+            total_frames: Some(1_000_000),
+            torso: Some(Torso::Cnn),
+            hidden: Some(vec![64]),
+            activation: Some(Activation::Relu),
+            conv: Some(vec![conv(16, 3, 1), conv(16, 3, 1)]),
+            learning_rate: Some(0.002),
+            discount: Some(0.99),
+            entropy_cost: Some(0.01),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "Synthetic-v0",
+        purpose: "nothing to learn: any size of observation, to measure throughput",
+        settings: || Settings {
+            envs_per_actor: Some(32),
+            unroll: Some(20),
+            batch: Some(64),
+            total_frames: Some(20_000_000),
+            torso: Some(Torso::Cnn),
+            hidden: Some(vec![256]),
+            activation: Some(Activation::Relu),
+            conv: Some(vec![conv(16, 8, 4), conv(32, 4, 2)]),
+            learning_rate: Some(0.0006),
+            ..Settings::default()
+        },
+    },
+];
+
+/// Bundles for a purpose, above the table of environments. They set sizes of the pool and what
+/// depends on them, never what belongs to an environment.
+pub const PRESETS: &[Row] = &[
+    Row {
+        name: "fast-learning",
+        purpose: "small, fresh batches: the fewest frames to a good policy",
+        settings: || Settings {
+            envs_per_actor: Some(2),
+            unroll: Some(16),
+            batch: Some(4),
+            publish_every: Some(1),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "throughput",
+        purpose: "large batches: the most frames per second",
+        settings: || Settings {
+            envs_per_actor: Some(64),
+            unroll: Some(32),
+            batch: Some(256),
+            publish_every: Some(1),
+            ..Settings::default()
+        },
+    },
+];
+
+const fn conv(filters: usize, kernel: usize, stride: usize) -> Conv {
+    Conv {
+        filters,
+        kernel,
+        stride,
+    }
+}
+
+/// B or E, whichever was not set, bent to fit the other: `(batch, envs_per_actor)`.
+pub(super) fn fit_group(typed: &Settings, batch: usize, envs: usize) -> (usize, usize) {
+    match (typed.batch, typed.envs_per_actor) {
+        (None, Some(_)) => (batch.next_multiple_of(envs), envs),
+        (Some(_), None) => (batch, largest_divisor(batch, envs)),
+        _ => (batch, envs),
+    }
+}
+
+/// The largest divisor of `batch` that is at most `limit`.
+pub(super) fn largest_divisor(batch: usize, limit: usize) -> usize {
+    (1..=limit.min(batch))
+        .rev()
+        .find(|&envs| batch.is_multiple_of(envs))
+        .unwrap_or(1)
+}
+
+/// K unless it is set: a slot for every actor and one block at the learner, at least 3.
+#[must_use]
+pub const fn blocks_for(actors: usize, groups_per_block: usize) -> usize {
+    let needed = actors.div_ceil(groups_per_block) + 1;
+    if needed < 3 { 3 } else { needed }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_bend_to_what_was_typed() {
+        let typed = |batch, envs_per_actor| Settings {
+            batch,
+            envs_per_actor,
+            ..Settings::default()
+        };
+        assert_eq!(fit_group(&typed(None, None), 32, 16), (32, 16));
+        assert_eq!(fit_group(&typed(None, Some(12)), 32, 12), (36, 12));
+        assert_eq!(fit_group(&typed(Some(24), None), 24, 16), (24, 12));
+        assert_eq!(fit_group(&typed(Some(7), None), 7, 16), (7, 7));
+        assert_eq!(
+            fit_group(&typed(Some(7), Some(2)), 7, 2),
+            (7, 2),
+            "both typed: left to fail"
+        );
+    }
+
+    #[test]
+    fn blocks_grow_with_actors() {
+        assert_eq!(blocks_for(1, 2), 3);
+        assert_eq!(blocks_for(4, 2), 3);
+        assert_eq!(blocks_for(16, 2), 9);
+        assert_eq!(blocks_for(8191, 1), 8192);
+    }
+
+    #[test]
+    fn no_name_is_twice_in_a_table() {
+        for table in [OPTIMISERS, ENVIRONMENTS, PRESETS] {
+            for (i, row) in table.iter().enumerate() {
+                assert!(
+                    table[..i].iter().all(|other| other.name != row.name),
+                    "{}",
+                    row.name
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What can be wrong with a configuration. Every message is one line that ends in a remedy.
+
+use std::path::PathBuf;
+
+use crate::env::EnvError;
+use crate::unroll::LayoutError;
+
+/// Why a configuration was refused.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file of settings cannot be read.
+    #[error("cannot read {path:?}: {reason}; check the path")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// The file is not TOML.
+    #[error("{path:?}, line {line}:{column}: {problem}; write lines such as `actors = 4`")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column in characters, from 1.
+        column: usize,
+        /// What the parser met.
+        problem: String,
+    },
+    /// The file sets something that does not exist.
+    #[error("{path:?}, line {line}: unknown key {key:?}{}", suggestion(.nearest))]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The name most like it.
+        nearest: Option<String>,
+    },
+    /// The file has tables.
+    #[error(
+        "{path:?}, line {line}: {key:?} is a table, but settings are flat: write its keys at the top of the file"
+    )]
+    Table {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Name of the table.
+        key: String,
+    },
+    /// A value in the file is of the wrong type, or none of those possible.
+    #[error("{path:?}, line {line}: {key}: {problem}")]
+    WrongValue {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// What is there, and what was expected.
+        problem: String,
+    },
+    /// A number outside its range.
+    #[error("--{key} {value} is out of range, give a number {range}")]
+    OutOfRange {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed, and sometimes why.
+        range: String,
+    },
+    /// A word that names nothing.
+    #[error("--{key} {value:?} is unknown, use {}", .known.join(" or "))]
+    UnknownName {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What there is.
+        known: Vec<&'static str>,
+    },
+    /// A name or an option with a line break or the like in it.
+    #[error("--{key} {value:?} holds control characters, leave them out")]
+    ControlCharacter {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// The environment does not exist, or does not take these options.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// B is no multiple of E.
+    #[error("{source}, or envs-per-actor {divisor}")]
+    Group {
+        /// What is wrong, with the batch to try.
+        source: LayoutError,
+        /// The next smaller E that divides B.
+        divisor: usize,
+    },
+    /// These sizes have no layout in memory.
+    #[error("{source}; {remedy}")]
+    Layout {
+        /// What is wrong.
+        source: LayoutError,
+        /// What to change.
+        remedy: &'static str,
+    },
+    /// The ring has fewer slots than there are actors.
+    #[error(
+        "--blocks {blocks} makes {slots} slots for {actors} actors, use --blocks {needed} or more, or at most {slots} actors"
+    )]
+    TooFewBlocks {
+        /// K.
+        blocks: usize,
+        /// K * B / E.
+        slots: usize,
+        /// Actors.
+        actors: usize,
+        /// The smallest K that works.
+        needed: usize,
+    },
+    /// Something needs libtorch, which is not in this build.
+    #[error(
+        "{what} needs libtorch, which this build lacks: {remedy}, or build with the feature `torch`"
+    )]
+    NoLibtorch {
+        /// What needs it.
+        what: String,
+        /// What to choose instead.
+        remedy: &'static str,
+    },
+    /// The native engine was asked for something that only libtorch does.
+    #[error("--engine native cannot run {what}, use --engine libtorch or {remedy}")]
+    NotNative {
+        /// What it cannot do.
+        what: String,
+        /// What to choose to stay native.
+        remedy: &'static str,
+    },
+    /// A cnn on something that is no image.
+    #[error("--torso cnn needs images, but {env} shows {shape:?}; use --torso mlp")]
+    NotAnImage {
+        /// The environment.
+        env: String,
+        /// Shape of a frame.
+        shape: Vec<usize>,
+    },
+    /// A convolution whose kernel is larger than what comes in.
+    #[error(
+        "--conv {conv} does not fit on the {height}x{width} pixels that reach it, use a smaller kernel or stride"
+    )]
+    ConvTooLarge {
+        /// The convolution.
+        conv: String,
+        /// Rows that it gets.
+        height: usize,
+        /// Columns that it gets.
+        width: usize,
+    },
+}
+
+fn suggestion(nearest: &Option<String>) -> String {
+    match nearest {
+        Some(name) => format!(", did you mean {name:?}?"),
+        None => ", `--help` lists the settings: keys are the flags without dashes".into(),
+    }
+}

@@ -1,0 +1,246 @@
+//! What was typed ([`Args`]), what a file says ([`file`]), what is the default ([`defaults`]), and what
+//! all of it means ([`Config`]: validated once, one nested struct for each consumer).
+//!
+//! A setting has one name: the field of [`Settings`], which is the flag and the TOML key alike.
+//! `docs/configuration.md` lists them all; a test compares it with the code.
+
+mod advice;
+mod args;
+mod choice;
+mod error;
+mod render;
+mod resolve;
+mod settings;
+
+pub mod defaults;
+pub mod file;
+pub mod preflight;
+pub mod ranges;
+
+pub use args::{Args, refusal};
+pub use choice::{
+    Activation, Conv, Decay, Device, Engine, EngineChoice, OptimiserName, Reduction, RewardClip,
+    Torso,
+};
+pub use error::ConfigError;
+pub use render::values;
+pub use settings::Settings;
+
+use std::path::PathBuf;
+
+use crate::env::{EnvOptions, EnvSpec, Registry};
+use crate::unroll::BlockLayout;
+
+/// A valid configuration, complete: nothing in it needs another look.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Config {
+    /// What is learnt.
+    pub env: EnvConfig,
+    /// Processes, and the ring between them.
+    pub pool: PoolConfig,
+    /// The network.
+    pub network: NetworkConfig,
+    /// Loss and optimiser.
+    pub learner: LearnerConfig,
+    /// When a run ends.
+    pub stop: StopConfig,
+    /// The run itself: where it writes, and how often.
+    pub run: RunConfig,
+}
+
+impl Config {
+    /// Puts `typed` (flags over a file, see [`Args::layers`]) over the defaults and checks all of it.
+    ///
+    /// # Errors
+    /// For the first thing that is wrong, with its remedy, on one line.
+    pub fn resolve(typed: &Settings, registry: &Registry) -> Result<Self, ConfigError> {
+        resolve::resolve(typed, registry, cfg!(feature = "torch"))
+    }
+}
+
+/// The environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnvConfig {
+    /// The name it is registered under.
+    pub id: String,
+    /// Its options.
+    pub options: EnvOptions,
+    /// What it looks like with these options.
+    pub spec: EnvSpec,
+}
+
+/// Processes and ring.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PoolConfig {
+    /// Actor processes, 1 to 8191.
+    pub actors: usize,
+    /// E: environments of one actor.
+    pub envs_per_actor: usize,
+    /// T: steps of an unroll.
+    pub unroll: usize,
+    /// B: columns of a block, a multiple of E.
+    pub batch: usize,
+    /// K: blocks of the ring, at least 2; there is a slot for every actor.
+    pub blocks: usize,
+    /// What computes the network, in actors and learner.
+    pub engine: Engine,
+    /// Whether each process is bound to a core.
+    pub pin: bool,
+    /// Where the fields lie in a block of these sizes.
+    pub layout: BlockLayout,
+}
+
+impl PoolConfig {
+    /// G: groups (slots) of one block.
+    #[must_use]
+    pub const fn groups_per_block(&self) -> usize {
+        self.batch / self.envs_per_actor
+    }
+
+    /// Slots of the ring: K * G.
+    #[must_use]
+    pub const fn slots(&self) -> usize {
+        self.blocks * self.groups_per_block()
+    }
+
+    /// Frames in one batch: T * B.
+    #[must_use]
+    pub const fn frames_per_batch(&self) -> usize {
+        self.unroll * self.batch
+    }
+
+    /// Bytes of all blocks.
+    #[must_use]
+    pub const fn ring_bytes(&self) -> usize {
+        self.blocks * self.layout.block_bytes()
+    }
+}
+
+/// The network between observation and heads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkConfig {
+    /// Kind.
+    pub torso: Torso,
+    /// Widths of the fully connected layers, at least one.
+    pub hidden: Vec<usize>,
+    /// What follows each layer; always relu in a cnn.
+    pub activation: Activation,
+    /// Convolutions without padding, in order; empty in an mlp.
+    pub convs: Vec<Conv>,
+}
+
+/// Loss and optimiser. Letters are those of Espeholt et al. 2018, section 4.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnerConfig {
+    /// Gamma.
+    pub discount: f64,
+    /// Weight of the entropy bonus.
+    pub entropy_cost: f64,
+    /// Weight of the baseline loss.
+    pub baseline_cost: f64,
+    /// Truncation of the importance weights in the temporal differences; may be infinite.
+    pub rho_bar: f64,
+    /// Truncation of the weights that carry corrections back; may be infinite.
+    pub c_bar: f64,
+    /// Truncation of the weights in the policy gradient; may be infinite.
+    pub pg_rho_bar: f64,
+    /// Lambda of remark 2.
+    pub lambda: f64,
+    /// Sum or mean of the losses.
+    pub reduction: Reduction,
+    /// What happens to rewards.
+    pub reward_clip: RewardClip,
+    /// Factor on rewards, before the clip.
+    pub reward_scale: f64,
+    /// Optimiser with its constants.
+    pub optimiser: Optimiser,
+    /// Learning rate at the start.
+    pub learning_rate: f64,
+    /// How it changes until `stop.total_frames`.
+    pub learning_rate_decay: Decay,
+    /// Longest gradient; may be infinite.
+    pub max_grad_norm: f64,
+    /// Threads of the learner.
+    pub threads: usize,
+    /// Where it computes.
+    pub device: Device,
+    /// Updates between two publications.
+    pub publish_every: u64,
+}
+
+/// An optimiser with its constants.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Optimiser {
+    /// Adam.
+    Adam {
+        /// Decay of the first moment.
+        beta1: f64,
+        /// Decay of the second moment.
+        beta2: f64,
+        /// Added to the root.
+        epsilon: f64,
+    },
+    /// RMSProp as in TensorFlow 1.
+    RmspropTf {
+        /// Decay of the mean square.
+        decay: f64,
+        /// Added under the root.
+        epsilon: f64,
+        /// Momentum.
+        momentum: f64,
+    },
+    /// RMSProp as in PyTorch.
+    RmspropTorch {
+        /// Decay of the mean square.
+        decay: f64,
+        /// Added to the root.
+        epsilon: f64,
+        /// Momentum.
+        momentum: f64,
+    },
+}
+
+impl Optimiser {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> OptimiserName {
+        match self {
+            Self::Adam { .. } => OptimiserName::Adam,
+            Self::RmspropTf { .. } => OptimiserName::RmspropTf,
+            Self::RmspropTorch { .. } => OptimiserName::RmspropTorch,
+        }
+    }
+}
+
+/// When a run ends: at whichever comes first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StopConfig {
+    /// Frames learnt from.
+    pub total_frames: u64,
+    /// Mean return of the last `stop_window` episodes.
+    pub stop_at_return: Option<f64>,
+    /// Episodes in that mean.
+    pub stop_window: usize,
+    /// Wall time, at most 1e9 seconds.
+    pub time_limit_s: Option<f64>,
+}
+
+/// The run itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunConfig {
+    /// The preset that was asked for; its settings are in the rest already.
+    pub preset: Option<String>,
+    /// Folder that the run writes to.
+    pub run_dir: Option<PathBuf>,
+    /// Seed of weights, actions and environments.
+    pub seed: u64,
+    /// Time between lines of metrics.
+    pub log_interval_s: f64,
+    /// Time between checkpoints, at most 1e9 seconds; `None` for one at the end only.
+    pub checkpoint_interval_s: Option<f64>,
+    /// Checkpoints that are kept.
+    pub keep_checkpoints: usize,
+    /// Print errors and the last line only.
+    pub quiet: bool,
+}

@@ -1,0 +1,258 @@
+//! What a run needs of a machine.
+
+use super::MIB;
+use crate::config::{Config, Device, Engine};
+
+/// Buffers of the parameter page, and of the page with the optimiser's state.
+const PAGE_BUFFERS: u64 = 4;
+/// Vectors as long as the weights that an optimiser keeps.
+const OPTIMISER_VECTORS: u64 = 2;
+/// Shared words other than the ring's: counters of a process, and those of the run.
+const CONTROL_PER_CHILD_BYTES: u64 = 4096;
+const CONTROL_BASE_BYTES: u64 = 64 * 1024;
+/// A word of a slot, with its share of whatever belongs to it.
+const CONTROL_PER_SLOT_BYTES: u64 = 64;
+/// The supervisor itself: heap, stack, page tables.
+const SUPERVISOR_BYTES: u64 = 8 * MIB;
+
+/// Descriptors of the supervisor that do not depend on the pool: standard ones, epoll, signals,
+/// timer, memory, files of the run folder, and some for what opens and closes.
+const DESCRIPTORS_BASE: u64 = 40;
+/// Descriptors of each child: pidfd and both directions of its control channel.
+const DESCRIPTORS_PER_CHILD: u64 = 4;
+
+/// Private memory of processes that compute with one engine.
+struct Private {
+    actor: u64,
+    learner: u64,
+}
+
+impl Private {
+    const fn of(engine: Engine, device: Device) -> Self {
+        match (engine, device) {
+            (Engine::Native, _) => Self {
+                actor: 4 * MIB,
+                learner: 8 * MIB,
+            },
+            // Measured: an actor that runs libtorch has about 64 MiB of its own.
+            (Engine::Libtorch, Device::Cpu) => Self {
+                actor: 64 * MIB,
+                learner: 256 * MIB,
+            },
+            // CUDA's own context, on the host's side.
+            (Engine::Libtorch, Device::Cuda(_)) => Self {
+                actor: 64 * MIB,
+                learner: 2048 * MIB,
+            },
+        }
+    }
+}
+
+/// What a run needs. Shared memory counts once, private memory for each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// The ring: all blocks.
+    pub ring_bytes: u64,
+    /// The parameter page: four buffers of the weights.
+    pub parameter_bytes: u64,
+    /// The page on which a learner leaves its optimiser's state to its successor.
+    pub optimiser_bytes: u64,
+    /// Slot words, counters and the like.
+    pub control_bytes: u64,
+    /// Private memory of one actor.
+    pub actor_bytes: u64,
+    /// Private memory of the learner.
+    pub learner_bytes: u64,
+    /// Actor processes.
+    pub actors: u64,
+    /// File descriptors of the supervisor, beyond those open now.
+    pub descriptors: u64,
+    /// Processes and threads, beyond the supervisor.
+    pub tasks: u64,
+}
+
+impl Need {
+    /// The need of `config` with another number of actors and blocks.
+    #[must_use]
+    pub(super) fn of(config: &Config, actors: usize, blocks: usize) -> Self {
+        let pool = &config.pool;
+        let (actors, blocks) = (actors as u64, blocks as u64);
+        let slots = blocks * pool.groups_per_block() as u64;
+        let size = NetworkSize::of(config);
+        let private = Private::of(pool.engine, config.learner.device);
+        // Forwards and backwards, for every observation of a batch.
+        let rows = (pool.unroll as u64 + 1) * pool.batch as u64;
+        let learner_work = rows.saturating_mul(size.activations.saturating_mul(2 * 4));
+        // Weights, gradient, two moments, and what is copied on the way out.
+        let weights = size.parameters.saturating_mul(4);
+        let learner_weights = weights.saturating_mul(6);
+        let actor_work =
+            (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
+        let threads = config.learner.threads as u64
+            + if config.learner.device == Device::Cpu {
+                0
+            } else {
+                16
+            };
+        Self {
+            ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
+            parameter_bytes: page(weights),
+            optimiser_bytes: page(weights.saturating_mul(OPTIMISER_VECTORS)),
+            control_bytes: CONTROL_BASE_BYTES
+                + (actors + 1) * CONTROL_PER_CHILD_BYTES
+                + slots * CONTROL_PER_SLOT_BYTES,
+            actor_bytes: private
+                .actor
+                .saturating_add(weights)
+                .saturating_add(actor_work),
+            learner_bytes: private
+                .learner
+                .saturating_add(learner_weights)
+                .saturating_add(learner_work),
+            actors,
+            descriptors: DESCRIPTORS_BASE + (actors + 1) * DESCRIPTORS_PER_CHILD,
+            tasks: actors + threads,
+        }
+    }
+
+    /// Memory of the whole run.
+    #[must_use]
+    pub const fn memory_bytes(&self) -> u64 {
+        self.ring_bytes
+            .saturating_add(self.parameter_bytes)
+            .saturating_add(self.optimiser_bytes)
+            .saturating_add(self.control_bytes)
+            .saturating_add(self.actors.saturating_mul(self.actor_bytes))
+            .saturating_add(self.learner_bytes)
+            .saturating_add(SUPERVISOR_BYTES)
+    }
+
+    /// Private memory of the process that has most of it.
+    #[must_use]
+    pub const fn largest_private_bytes(&self) -> u64 {
+        if self.learner_bytes > self.actor_bytes {
+            self.learner_bytes
+        } else {
+            self.actor_bytes
+        }
+    }
+}
+
+/// Bytes of a page of shared words that holds four versions of `content` bytes.
+const fn page(content: u64) -> u64 {
+    content.saturating_add(4096).saturating_mul(PAGE_BUFFERS)
+}
+
+/// Counts of a network.
+#[derive(Debug, PartialEq, Eq)]
+struct NetworkSize {
+    /// Weights and biases.
+    parameters: u64,
+    /// Numbers computed for one observation, its input included.
+    activations: u64,
+}
+
+impl NetworkSize {
+    fn of(config: &Config) -> Self {
+        let observation = &config.env.spec.observation;
+        let mut width = observation.stacked_len();
+        let (mut parameters, mut activations) = (0_u64, width as u64);
+        let mut layer = |weights: usize, biases: usize, outputs: usize| {
+            parameters = parameters
+                .saturating_add(weights as u64)
+                .saturating_add(biases as u64);
+            activations = activations.saturating_add(outputs as u64);
+        };
+        if let [.., mut height, mut columns] = observation.shape[..] {
+            let mut channels = width / (height * columns).max(1);
+            for conv in &config.network.convs {
+                height = conv.output_side(height).unwrap_or(1);
+                columns = conv.output_side(columns).unwrap_or(1);
+                layer(
+                    conv.filters * channels * conv.kernel * conv.kernel,
+                    conv.filters,
+                    conv.filters * height * columns,
+                );
+                channels = conv.filters;
+                width = channels * height * columns;
+            }
+        }
+        let heads = config.env.spec.action.logits_len() + 1;
+        for &units in config.network.hidden.iter().chain([&heads]) {
+            layer(width.saturating_mul(units), units, units);
+            width = units;
+        }
+        Self {
+            parameters,
+            activations,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Settings, resolve};
+    use crate::env::Registry;
+
+    fn config(settings: Settings) -> Config {
+        resolve::resolve(&settings, &Registry::builtin(), true).expect("valid")
+    }
+
+    #[test]
+    fn networks_are_counted_by_hand() {
+        let cartpole = config(Settings::default());
+        let by_hand = (4 * 64 + 64) + (64 * 64 + 64) + (64 * 3 + 3);
+        assert_eq!(
+            NetworkSize::of(&cartpole),
+            NetworkSize {
+                parameters: by_hand,
+                activations: 4 + 64 + 64 + 3
+            }
+        );
+        let catch = config(Settings {
+            env: Some("Catch-v0".into()),
+            conv: Some(vec!["8x3/1".parse().expect("valid")]),
+            torso: Some(crate::config::Torso::Cnn),
+            hidden: Some(vec![32]),
+            ..Settings::default()
+        });
+        // 10 x 5 pixels become 8 planes of 8 x 3.
+        let by_hand = (8 * 9 + 8) + (8 * 8 * 3 * 32 + 32) + (32 * 4 + 4);
+        let activations = 50 + 8 * 8 * 3 + 32 + 4;
+        assert_eq!(
+            NetworkSize::of(&catch),
+            NetworkSize {
+                parameters: by_hand,
+                activations
+            }
+        );
+    }
+
+    #[test]
+    fn every_part_of_the_need_grows_with_its_cause() {
+        let small = config(Settings {
+            actors: Some(2),
+            blocks: Some(4),
+            ..Settings::default()
+        });
+        let need = Need::of(&small, 2, 4);
+        let block = small.pool.layout.block_bytes() as u64;
+        assert_eq!(need.ring_bytes, 4 * block);
+        let more = Need::of(&small, 4, 8);
+        assert_eq!(more.ring_bytes, 8 * block);
+        assert_eq!(
+            more.memory_bytes() - need.memory_bytes(),
+            4 * block + 2 * need.actor_bytes + more.control_bytes - need.control_bytes
+        );
+        assert_eq!(
+            (more.tasks - need.tasks, more.descriptors - need.descriptors),
+            (2, 8)
+        );
+        let torch = config(Settings {
+            engine: Some(crate::config::EngineChoice::Libtorch),
+            ..Settings::default()
+        });
+        assert!(Need::of(&torch, 4, 4).actor_bytes >= 64 * MIB);
+    }
+}

@@ -1,0 +1,159 @@
+//! Writes settings down: the TOML that `--print-config` prints and that a run folder holds.
+
+use std::fmt::Write as _;
+
+use super::choice::EngineChoice;
+use super::settings::Settings;
+use super::{Config, Engine, Optimiser};
+
+/// Names and values of what is set, in order, each value as it would be typed.
+#[must_use]
+pub fn values(settings: &Settings) -> Vec<(String, String)> {
+    let table = table(settings);
+    let typed = |value: &toml::Value| match value {
+        toml::Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Settings::keys()
+        .into_iter()
+        .filter_map(|key| {
+            let text = match table.get(&key)? {
+                toml::Value::Array(items) => items.iter().map(typed).collect::<Vec<_>>().join(","),
+                other => typed(other),
+            };
+            Some((key, text))
+        })
+        .collect()
+}
+
+impl Config {
+    /// The configuration as TOML for `--config`: it resolves to the same configuration again, but for
+    /// the run folder, which is a comment only, so that a second run gets its own.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        let settings = Settings {
+            run_dir: None,
+            ..self.to_settings()
+        };
+        let table = table(&settings);
+        let mut text = String::from(
+            "# Every setting of a run. `impala-supervisor --config` on this file repeats it.\n",
+        );
+        if let Some(folder) = &self.run.run_dir {
+            // Quoted: a name may hold a line break.
+            let _ = writeln!(
+                text,
+                "# The run folder was {folder:?}; it is no setting here, so that a second run gets its own."
+            );
+        }
+        let mut last_heading = String::new();
+        for (heading, key) in Settings::headed_keys() {
+            let Some(value) = table.get(&key) else {
+                continue;
+            };
+            if heading != last_heading {
+                let _ = writeln!(text, "\n# {heading}");
+                last_heading = heading;
+            }
+            let _ = writeln!(text, "{key} = {value}");
+        }
+        text
+    }
+
+    /// The settings that resolve to this configuration.
+    #[must_use]
+    pub fn to_settings(&self) -> Settings {
+        let Self {
+            env,
+            pool,
+            network,
+            learner,
+            stop,
+            run,
+        } = self;
+        let constants = match learner.optimiser {
+            Optimiser::Adam {
+                beta1,
+                beta2,
+                epsilon,
+            } => Settings {
+                adam_beta1: Some(beta1),
+                adam_beta2: Some(beta2),
+                optimiser_epsilon: Some(epsilon),
+                ..Settings::default()
+            },
+            Optimiser::RmspropTf {
+                decay,
+                epsilon,
+                momentum,
+            }
+            | Optimiser::RmspropTorch {
+                decay,
+                epsilon,
+                momentum,
+            } => Settings {
+                rmsprop_decay: Some(decay),
+                rmsprop_momentum: Some(momentum),
+                optimiser_epsilon: Some(epsilon),
+                ..Settings::default()
+            },
+        };
+        let settings = Settings {
+            env: Some(env.id.clone()),
+            env_arg: Some(
+                env.options
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect(),
+            ),
+            actors: Some(pool.actors),
+            envs_per_actor: Some(pool.envs_per_actor),
+            unroll: Some(pool.unroll),
+            batch: Some(pool.batch),
+            blocks: Some(pool.blocks),
+            engine: Some(match pool.engine {
+                Engine::Native => EngineChoice::Native,
+                Engine::Libtorch => EngineChoice::Libtorch,
+            }),
+            pin: Some(pool.pin),
+            preset: run.preset.clone(),
+            seed: Some(run.seed),
+            run_dir: run.run_dir.clone(),
+            log_interval: Some(run.log_interval_s),
+            checkpoint_interval: Some(run.checkpoint_interval_s.unwrap_or(f64::INFINITY)),
+            keep_checkpoints: Some(run.keep_checkpoints),
+            quiet: Some(run.quiet),
+            total_frames: Some(stop.total_frames),
+            stop_at_return: stop.stop_at_return,
+            stop_window: Some(stop.stop_window),
+            time_limit: stop.time_limit_s,
+            torso: Some(network.torso),
+            hidden: Some(network.hidden.clone()),
+            activation: Some(network.activation),
+            conv: Some(network.convs.clone()).filter(|convs| !convs.is_empty()),
+            discount: Some(learner.discount),
+            entropy_cost: Some(learner.entropy_cost),
+            baseline_cost: Some(learner.baseline_cost),
+            rho_bar: Some(learner.rho_bar),
+            c_bar: Some(learner.c_bar),
+            pg_rho_bar: Some(learner.pg_rho_bar),
+            lambda: Some(learner.lambda),
+            reduction: Some(learner.reduction),
+            reward_clip: Some(learner.reward_clip),
+            reward_scale: Some(learner.reward_scale),
+            optimiser: Some(learner.optimiser.name()),
+            learning_rate: Some(learner.learning_rate),
+            learning_rate_decay: Some(learner.learning_rate_decay),
+            max_grad_norm: Some(learner.max_grad_norm),
+            device: Some(learner.device),
+            learner_threads: Some(learner.threads),
+            publish_every: Some(learner.publish_every),
+            ..Settings::default()
+        };
+        settings.or(constants)
+    }
+}
+
+fn table(settings: &Settings) -> toml::Table {
+    toml::Table::try_from(settings).expect("`ranges` keeps whole numbers within TOML's")
+}

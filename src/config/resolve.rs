@@ -1,0 +1,282 @@
+//! From layers of settings to a [`Config`]: every check that is made of a configuration.
+
+use super::choice::{Activation, Device, Engine, EngineChoice, OptimiserName, Torso};
+use super::defaults::{self, ENVIRONMENTS, OPTIMISERS, PRESETS};
+use super::error::ConfigError;
+use super::ranges;
+use super::settings::Settings;
+use super::{
+    Config, EnvConfig, LearnerConfig, NetworkConfig, Optimiser, PoolConfig, RunConfig, StopConfig,
+};
+use crate::env::{EnvOptions, EnvSpec, ObservationSpec, Registry};
+use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
+
+/// [`Config::resolve`], for a build with or without libtorch.
+pub(super) fn resolve(
+    typed: &Settings,
+    registry: &Registry,
+    libtorch: bool,
+) -> Result<Config, ConfigError> {
+    let all = layered(typed)?;
+    ranges::check(&all)?;
+    let env = environment(&all, registry)?;
+    let (network, engine) = network(typed, &all, &env.spec, libtorch)?;
+    Ok(Config {
+        pool: pool(typed, &all, &env.spec, engine)?,
+        env,
+        network,
+        learner: learner(&all),
+        stop: StopConfig {
+            total_frames: set(all.total_frames),
+            stop_at_return: all.stop_at_return.filter(|goal| goal.is_finite()),
+            stop_window: set(all.stop_window),
+            time_limit_s: all.time_limit.filter(|limit| limit.is_finite()),
+        },
+        run: RunConfig {
+            preset: all.preset.clone(),
+            run_dir: all.run_dir.clone(),
+            seed: set(all.seed),
+            log_interval_s: set(all.log_interval),
+            checkpoint_interval_s: all
+                .checkpoint_interval
+                .filter(|interval| interval.is_finite()),
+            keep_checkpoints: set(all.keep_checkpoints),
+            quiet: set(all.quiet),
+        },
+    })
+}
+
+/// Takes a setting that the lowest layer has.
+fn set<T>(setting: Option<T>) -> T {
+    setting.expect("the tables of `defaults` set everything that has no other source")
+}
+
+/// The typed settings over preset, environment, optimiser and built-in ones.
+fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
+    let preset = match &typed.preset {
+        None => Settings::default(),
+        Some(name) => defaults::find(PRESETS, name).ok_or_else(|| ConfigError::UnknownName {
+            key: "preset",
+            value: name.clone(),
+            known: PRESETS.iter().map(|row| row.name).collect(),
+        })?,
+    };
+    let base = typed.clone().or(preset);
+    let env = base
+        .env
+        .clone()
+        .or(defaults::built_in().env)
+        .unwrap_or_default();
+    let above = base.or(defaults::find(ENVIRONMENTS, &env).unwrap_or_default());
+    let optimiser = set(above.optimiser.or(defaults::built_in().optimiser));
+    let constants = defaults::find(OPTIMISERS, optimiser.as_str()).unwrap_or_default();
+    Ok(above.or(constants).or(defaults::built_in()))
+}
+
+fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigError> {
+    let (id, arguments) = (set(all.env.clone()), set(all.env_arg.clone()));
+    let odd = |text: &str| text.contains(char::is_control);
+    if odd(&id) {
+        return Err(ConfigError::ControlCharacter {
+            key: "env",
+            value: id,
+        });
+    }
+    if let Some(value) = arguments.iter().find(|text| odd(text)) {
+        return Err(ConfigError::ControlCharacter {
+            key: "env-arg",
+            value: value.clone(),
+        });
+    }
+    let options = EnvOptions::parse(&arguments)?;
+    let spec = registry.spec(&id, &options)?;
+    Ok(EnvConfig { id, options, spec })
+}
+
+fn pool(
+    typed: &Settings,
+    all: &Settings,
+    spec: &EnvSpec,
+    engine: Engine,
+) -> Result<PoolConfig, ConfigError> {
+    let actors = set(all.actors);
+    let (batch, envs) = defaults::fit_group(typed, set(all.batch), set(all.envs_per_actor));
+    let unroll = set(all.unroll);
+    let layout = BlockLayout::new(UnrollSpec {
+        unroll,
+        batch,
+        envs,
+        frame_bytes: spec.observation.frame_bytes(),
+        frame_stack: spec.observation.frame_stack,
+    })
+    .map_err(|source| match source {
+        LayoutError::BatchNotMultiple { .. } => ConfigError::Group {
+            source,
+            divisor: defaults::largest_divisor(batch, envs),
+        },
+        LayoutError::FrameStack(_) => ConfigError::Layout {
+            source,
+            remedy: "choose a shorter one with --env-arg",
+        },
+        _ => ConfigError::Layout {
+            source,
+            remedy: "lower --unroll or --batch, or the size of the observation",
+        },
+    })?;
+    let groups = layout.groups();
+    let blocks = all
+        .blocks
+        .unwrap_or_else(|| defaults::blocks_for(actors, groups));
+    let slots = blocks * groups;
+    if slots < actors {
+        let needed = actors.div_ceil(groups).max(2);
+        return Err(ConfigError::TooFewBlocks {
+            blocks,
+            slots,
+            actors,
+            needed,
+        });
+    }
+    let ring_bytes = layout.block_bytes().checked_mul(blocks);
+    if ring_bytes.is_none_or(|bytes| isize::try_from(bytes).is_err()) {
+        let source = LayoutError::TooLarge;
+        return Err(ConfigError::Layout {
+            source,
+            remedy: "lower --blocks, --unroll or --batch",
+        });
+    }
+    Ok(PoolConfig {
+        actors,
+        envs_per_actor: envs,
+        unroll,
+        batch,
+        blocks,
+        engine,
+        pin: set(all.pin),
+        layout,
+    })
+}
+
+fn network(
+    typed: &Settings,
+    all: &Settings,
+    spec: &EnvSpec,
+    libtorch: bool,
+) -> Result<(NetworkConfig, Engine), ConfigError> {
+    let (choice, device) = (set(all.engine), set(all.device));
+    let mut network = NetworkConfig {
+        torso: set(all.torso),
+        hidden: set(all.hidden.clone()),
+        activation: set(all.activation),
+        convs: set(all.conv.clone()),
+    };
+    let fits = check_convs(&network, spec);
+    let may_bend = typed.torso.is_none() && typed.conv.is_none();
+    if may_bend && (!libtorch || choice == EngineChoice::Native || fits.is_err()) {
+        network.torso = Torso::Mlp;
+    }
+    let cnn = network.torso == Torso::Cnn;
+    if cnn {
+        fits?;
+        // The paper's networks for images; there is no other in the code.
+        network.activation = Activation::Relu;
+    } else {
+        network.convs.clear();
+    }
+    let gpu = matches!(device, Device::Cuda(_));
+    let remedies = [
+        (cnn, "--torso cnn".to_owned(), "use --torso mlp"),
+        (gpu, format!("--device {device}"), "use --device cpu"),
+        (
+            choice == EngineChoice::Libtorch,
+            "--engine libtorch".to_owned(),
+            "use --engine native",
+        ),
+    ];
+    for (wanted, what, remedy) in remedies {
+        if wanted && !libtorch {
+            return Err(ConfigError::NoLibtorch { what, remedy });
+        }
+        if wanted && choice == EngineChoice::Native {
+            return Err(ConfigError::NotNative { what, remedy });
+        }
+    }
+    let engine = match choice {
+        EngineChoice::Native => Engine::Native,
+        EngineChoice::Libtorch => Engine::Libtorch,
+        EngineChoice::Auto if cnn || gpu => Engine::Libtorch,
+        EngineChoice::Auto => Engine::Native,
+    };
+    Ok((network, engine))
+}
+
+/// Whether the convolutions fit on the frames: the last two axes are height and width.
+fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigError> {
+    let ObservationSpec { shape, .. } = &spec.observation;
+    let [.., mut height, mut width] = shape[..] else {
+        return Err(ConfigError::NotAnImage {
+            env: spec.id.clone(),
+            shape: shape.clone(),
+        });
+    };
+    for conv in &network.convs {
+        let Some(sides) = conv.output_side(height).zip(conv.output_side(width)) else {
+            return Err(ConfigError::ConvTooLarge {
+                conv: conv.to_string(),
+                height,
+                width,
+            });
+        };
+        (height, width) = sides;
+    }
+    Ok(())
+}
+
+fn learner(all: &Settings) -> LearnerConfig {
+    let epsilon = set(all.optimiser_epsilon);
+    let rmsprop = || (set(all.rmsprop_decay), set(all.rmsprop_momentum));
+    LearnerConfig {
+        discount: set(all.discount),
+        entropy_cost: set(all.entropy_cost),
+        baseline_cost: set(all.baseline_cost),
+        rho_bar: set(all.rho_bar),
+        c_bar: set(all.c_bar),
+        pg_rho_bar: set(all.pg_rho_bar),
+        lambda: set(all.lambda),
+        reduction: set(all.reduction),
+        reward_clip: set(all.reward_clip),
+        reward_scale: set(all.reward_scale),
+        optimiser: match set(all.optimiser) {
+            OptimiserName::Adam => Optimiser::Adam {
+                beta1: set(all.adam_beta1),
+                beta2: set(all.adam_beta2),
+                epsilon,
+            },
+            OptimiserName::RmspropTf => {
+                let (decay, momentum) = rmsprop();
+                Optimiser::RmspropTf {
+                    decay,
+                    epsilon,
+                    momentum,
+                }
+            }
+            OptimiserName::RmspropTorch => {
+                let (decay, momentum) = rmsprop();
+                Optimiser::RmspropTorch {
+                    decay,
+                    epsilon,
+                    momentum,
+                }
+            }
+        },
+        learning_rate: set(all.learning_rate),
+        learning_rate_decay: set(all.learning_rate_decay),
+        max_grad_norm: set(all.max_grad_norm),
+        threads: set(all.learner_threads),
+        device: set(all.device),
+        publish_every: set(all.publish_every),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! What can only be seen with and without libtorch side by side, and the round trip through TOML.
+
+use std::path::Path;
+
+use super::*;
+use crate::config::choice::{Conv, RewardClip};
+use crate::config::{defaults, file};
+
+fn with(libtorch: bool, text: &str) -> Result<Config, ConfigError> {
+    let typed = file::parse(text, Path::new("test.toml"))?;
+    resolve(&typed, &Registry::builtin(), libtorch)
+}
+
+fn refusal(libtorch: bool, text: &str) -> String {
+    let message = with(libtorch, text).expect_err(text).to_string();
+    assert!(!message.contains('\n'), "{message:?}");
+    message
+}
+
+#[test]
+fn the_tables_of_defaults_resolve() {
+    for libtorch in [false, true] {
+        for env in ENVIRONMENTS {
+            for preset in PRESETS {
+                for optimiser in OPTIMISERS {
+                    let text = format!(
+                        "env = '{}'\npreset = '{}'\noptimiser = '{}'",
+                        env.name, preset.name, optimiser.name
+                    );
+                    let config = with(libtorch, &text).expect(&text);
+                    assert_eq!(config.advice(&Settings::default()), [""; 0], "{text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_builtin_environment_has_a_row_and_every_row_an_environment() {
+    let registry = Registry::builtin();
+    let mut ids: Vec<_> = registry.ids().map(|(id, _)| id).collect();
+    let mut rows: Vec<_> = ENVIRONMENTS.iter().map(|row| row.name).collect();
+    ids.sort_unstable();
+    rows.sort_unstable();
+    assert_eq!(ids, rows);
+}
+
+#[test]
+fn what_is_rendered_resolves_to_the_same() {
+    let texts = [
+        "",
+        "env = 'Acrobot-v1'\nactors = 8191\nstop-at-return = -100\ntime-limit = 1.5",
+        "env = 'Catch-v0'\ntorso = 'cnn'\nconv = ['8x2/1']\nhidden = [7]\ndevice = 'cuda:1'",
+        "env = 'Synthetic-v0'\nenv-arg = ['shape=32x32', 'stack=2']\npreset = 'throughput'",
+        "optimiser = 'rmsprop-tf'\nrmsprop-momentum = 0.5\nreward-clip = 'soft-asymmetric'",
+        "optimiser = 'rmsprop-torch'\nrho-bar = inf\nc-bar = inf\npg-rho-bar = inf\nmax-grad-norm = inf",
+        "checkpoint-interval = inf\ntime-limit = inf\nstop-at-return = inf\ntotal-frames = 1e9",
+        "learning-rate = 0.1\ndiscount = 0.3333333333333333\noptimiser-epsilon = 1e-12\npin = true",
+        "envs-per-actor = 12\nseed = 9223372036854775807\nquiet = true\nreduction = 'mean'",
+    ];
+    for text in texts {
+        let config = with(true, text).expect(text);
+        let again = with(true, &config.to_toml()).expect("rendered settings are valid");
+        assert_eq!(again, config, "{}", config.to_toml());
+        assert_eq!(again.to_toml(), config.to_toml());
+        assert_eq!(config.advice(&config.to_settings()), [""; 0], "{text}");
+    }
+}
+
+#[test]
+fn the_run_folder_is_a_comment() {
+    let config = with(false, "run-dir = 'runs/1'").expect("valid");
+    assert_eq!(config.run.run_dir.as_deref(), Some(Path::new("runs/1")));
+    assert!(
+        config.to_toml().contains("# The run folder was \"runs/1\""),
+        "{}",
+        config.to_toml()
+    );
+    let again = with(false, &config.to_toml()).expect("valid");
+    assert_eq!(again.run.run_dir, None);
+}
+
+#[test]
+fn layers_win_in_order() {
+    let built_in = defaults::built_in();
+    let row = defaults::find(ENVIRONMENTS, "Synthetic-v0").expect("a row");
+    let preset = defaults::find(PRESETS, "throughput").expect("a row");
+    assert_ne!(row.batch, preset.batch, "else this test says nothing");
+    assert_ne!(
+        row.learning_rate, built_in.learning_rate,
+        "else this test says nothing"
+    );
+    let config = with(false, "").expect("valid");
+    assert_eq!(Some(config.learner.rho_bar), built_in.rho_bar);
+    let config = with(false, "env = 'Synthetic-v0'").expect("valid");
+    assert_eq!(Some(config.learner.learning_rate), row.learning_rate);
+    assert_eq!(Some(config.pool.batch), row.batch);
+    let config = with(false, "env = 'Synthetic-v0'\npreset = 'throughput'").expect("valid");
+    assert_eq!(Some(config.pool.batch), preset.batch);
+    assert_eq!(Some(config.learner.learning_rate), row.learning_rate);
+    let config = with(false, "preset = 'throughput'\nbatch = 128").expect("valid");
+    assert_eq!(config.pool.batch, 128);
+}
+
+#[test]
+fn constants_follow_the_optimiser() {
+    let epsilon = |name| {
+        defaults::find(OPTIMISERS, name)
+            .and_then(|row| row.optimiser_epsilon)
+            .expect("a row")
+    };
+    let optimiser = |text| with(false, text).expect("valid").learner.optimiser;
+    let Optimiser::Adam { epsilon: adam, .. } = optimiser("") else {
+        panic!("the default is Adam")
+    };
+    assert_eq!(adam.to_bits(), epsilon("adam").to_bits());
+    let Optimiser::RmspropTf {
+        epsilon: tf, decay, ..
+    } = optimiser("optimiser = 'rmsprop-tf'\nrmsprop-decay = 0.9")
+    else {
+        panic!("asked for another")
+    };
+    assert_eq!(
+        (tf.to_bits(), decay.to_bits()),
+        (epsilon("rmsprop-tf").to_bits(), 0.9_f64.to_bits())
+    );
+}
+
+#[test]
+fn defaults_bend_and_typed_values_do_not() {
+    let sizes =
+        |text| with(false, text).map(|config| (config.pool.batch, config.pool.envs_per_actor));
+    assert_eq!(sizes("envs-per-actor = 12").expect("bends"), (36, 12));
+    assert_eq!(sizes("batch = 7").expect("bends"), (7, 7));
+    assert_eq!(
+        sizes("preset = 'throughput'\nenvs-per-actor = 48").expect("bends"),
+        (288, 48)
+    );
+    assert!(
+        refusal(false, "batch = 7\nenvs-per-actor = 2")
+            .contains("try batch 8, or envs-per-actor 1")
+    );
+    let blocks = |text| with(false, text).expect("valid").pool.blocks;
+    assert_eq!(blocks("actors = 64\nbatch = 8\nenvs-per-actor = 8"), 65);
+    assert_eq!(
+        blocks("actors = 64\nbatch = 8\nenvs-per-actor = 8\nblocks = 64"),
+        64
+    );
+}
+
+#[test]
+fn networks_go_where_they_can_run() {
+    let network = |libtorch, text| {
+        let config = with(libtorch, text).expect(text);
+        (config.network.torso, config.pool.engine)
+    };
+    let (mlp, cnn) = ((Torso::Mlp, Engine::Native), (Torso::Cnn, Engine::Libtorch));
+    assert_eq!(network(true, ""), mlp);
+    assert_eq!(network(true, "env = 'Catch-v0'"), cnn);
+    assert_eq!(network(false, "env = 'Catch-v0'"), mlp);
+    assert_eq!(network(true, "env = 'Catch-v0'\nengine = 'native'"), mlp);
+    assert_eq!(
+        network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9']"),
+        mlp
+    );
+    assert_eq!(
+        network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9x9']"),
+        mlp
+    );
+    assert_eq!(
+        network(true, "engine = 'libtorch'"),
+        (Torso::Mlp, Engine::Libtorch)
+    );
+    assert_eq!(
+        network(true, "device = 'cuda'"),
+        (Torso::Mlp, Engine::Libtorch)
+    );
+    let catch = with(true, "env = 'Catch-v0'\nactivation = 'tanh'").expect("valid");
+    assert_eq!(
+        catch.network.activation,
+        Activation::Relu,
+        "the only one for images"
+    );
+    let conv = Conv {
+        filters: 16,
+        kernel: 3,
+        stride: 1,
+    };
+    assert_eq!(catch.network.convs.first(), Some(&conv));
+}
+
+#[test]
+fn networks_that_cannot_run_are_refused() {
+    for (libtorch, text, parts) in [
+        (
+            false,
+            "env = 'Catch-v0'\ntorso = 'cnn'",
+            ["--torso cnn needs libtorch", "--torso mlp"],
+        ),
+        (
+            false,
+            "device = 'cuda:1'",
+            ["--device cuda:1 needs libtorch", "--device cpu"],
+        ),
+        (
+            false,
+            "engine = 'libtorch'",
+            ["--engine libtorch needs libtorch", "--engine native"],
+        ),
+        (
+            true,
+            "env = 'Catch-v0'\ntorso = 'cnn'\nengine = 'native'",
+            [
+                "--engine native cannot run --torso cnn",
+                "--engine libtorch",
+            ],
+        ),
+        (
+            true,
+            "device = 'cuda'\nengine = 'native'",
+            ["cannot run --device cuda:0", "--device cpu"],
+        ),
+        (
+            true,
+            "torso = 'cnn'",
+            ["CartPole-v1 shows [4]", "--torso mlp"],
+        ),
+        (
+            true,
+            "env = 'Catch-v0'\nconv = ['4x6']",
+            ["--conv 4x6/1", "10x5 pixels"],
+        ),
+        (
+            true,
+            "env = 'Catch-v0'\nconv = ['4x3', '4x4']",
+            ["--conv 4x4/1", "8x3 pixels"],
+        ),
+    ] {
+        let message = refusal(libtorch, text);
+        for part in parts {
+            assert!(message.contains(part), "{text}: {message}");
+        }
+    }
+}
+
+#[test]
+fn advice_names_what_has_no_effect() {
+    let advice = |text: &str| {
+        let typed = file::parse(text, Path::new("test.toml")).expect("valid");
+        resolve(&typed, &Registry::builtin(), true)
+            .expect("valid")
+            .advice(&typed)
+    };
+    for (text, part) in [
+        (
+            "adam-beta1 = 0.8\noptimiser = 'rmsprop-tf'",
+            "--adam-beta1 has no effect with rmsprop-tf",
+        ),
+        (
+            "rmsprop-decay = 0.8",
+            "--rmsprop-decay has no effect with adam",
+        ),
+        ("conv = ['4x3']", "--conv has no effect with an mlp torso"),
+        (
+            "env = 'Catch-v0'\nactivation = 'tanh'",
+            "--activation has no effect with a cnn torso",
+        ),
+        (
+            "actors = 4\nbatch = 8\nenvs-per-actor = 8\nblocks = 4",
+            "use --blocks 5 or more",
+        ),
+        ("c-bar = 2", "--c-bar 2 is above --rho-bar 1"),
+    ] {
+        let lines = advice(text);
+        assert!(
+            lines.len() == 1 && lines[0].contains(part),
+            "{text}: {lines:?}"
+        );
+    }
+    assert_eq!(advice("adam-beta1 = 0.8\nreward-clip = 'abs-one'"), [""; 0]);
+    let clipped = with(false, "reward-clip = 'abs-one'").expect("valid");
+    assert_eq!(clipped.learner.reward_clip, RewardClip::AbsOne);
+}

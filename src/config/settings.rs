@@ -1,0 +1,321 @@
+//! What may be set: one struct for flags and TOML keys, so that the two cannot drift apart.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::choice::{
+    Activation, Conv, Decay, Device, EngineChoice, OptimiserName, Reduction, RewardClip, Torso,
+};
+use crate::env::EnvOptions;
+
+/// Every setting, each of them optional: one layer (flags, a file, a preset, a table of defaults).
+///
+/// The name of a field in kebab-case is both the flag and the TOML key.
+#[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Settings {
+    /// Environment to learn. `--list-envs` prints those there are
+    #[arg(long, value_name = "ID", help_heading = "Environment")]
+    pub env: Option<String>,
+    /// Option of the environment, once for each. Replaces those of the file as a whole
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Environment")]
+    #[serde(deserialize_with = "options_in_toml")]
+    pub env_arg: Option<Vec<String>>,
+
+    /// Actor processes. As many as cores is a good start; more do no harm if environments wait
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
+    pub actors: Option<usize>,
+    /// Environments that each actor steps together (E). More make inference cheaper per frame
+    #[arg(long, value_parser = whole::<usize>, value_name = "E", help_heading = "Pool")]
+    pub envs_per_actor: Option<usize>,
+    /// Steps in an unroll (T). Longer for far-off rewards, shorter for fresher data
+    #[arg(long, value_parser = whole::<usize>, value_name = "T", help_heading = "Pool")]
+    pub unroll: Option<usize>,
+    /// Unrolls in a training batch (B), a multiple of --envs-per-actor. Larger is faster, smaller
+    /// learns from fewer frames
+    #[arg(long, value_parser = whole::<usize>, value_name = "B", help_heading = "Pool")]
+    pub batch: Option<usize>,
+    /// Training batches that the ring holds (K). Fewer keep data fresh, more smooth out slow actors
+    /// [default: enough for the actors, at least 3]
+    #[arg(long, value_parser = whole::<usize>, value_name = "K", help_heading = "Pool")]
+    pub blocks: Option<usize>,
+    /// What computes the network. Leave it at auto unless you compare the two
+    #[arg(long, help_heading = "Pool")]
+    pub engine: Option<EngineChoice>,
+    /// Bind each process to a core. Worth a try on a machine that does nothing else
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Pool")]
+    pub pin: Option<bool>,
+
+    /// Bundle of settings for a purpose: fast-learning (few seconds, few frames) or throughput
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
+    pub preset: Option<String>,
+    /// Seed of weights, actions and environments. Asynchrony still makes runs differ
+    #[arg(long, value_parser = whole::<u64>, value_name = "S", help_heading = "Run")]
+    pub seed: Option<u64>,
+    /// Folder for everything that the run writes [default: a new one below runs/]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
+    pub run_dir: Option<PathBuf>,
+    /// Seconds between lines of metrics
+    #[arg(long, value_parser = real, value_name = "S", help_heading = "Run")]
+    pub log_interval: Option<f64>,
+    /// Seconds between checkpoints, or inf for one at the end only
+    #[arg(long, value_parser = real, value_name = "S", help_heading = "Run")]
+    pub checkpoint_interval: Option<f64>,
+    /// Checkpoints to keep; the oldest go first
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Run")]
+    pub keep_checkpoints: Option<usize>,
+    /// Print nothing but errors and the last line
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Run")]
+    pub quiet: Option<bool>,
+
+    /// Stop after learning from this many frames; 1e6 and 1_000_000 are read too
+    #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "When to stop")]
+    #[serde(deserialize_with = "whole_in_toml")]
+    pub total_frames: Option<u64>,
+    /// Stop as soon as the mean return of the last --stop-window episodes reaches this [default: never]
+    #[arg(long, value_parser = real, value_name = "R", help_heading = "When to stop")]
+    pub stop_at_return: Option<f64>,
+    /// Episodes in that mean. Fewer stop sooner and by luck
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "When to stop")]
+    pub stop_window: Option<usize>,
+    /// Stop after this many seconds of wall time [default: never]
+    #[arg(long, value_parser = real, value_name = "S", help_heading = "When to stop")]
+    pub time_limit: Option<f64>,
+
+    /// Kind of network
+    #[arg(long, help_heading = "Network")]
+    pub torso: Option<Torso>,
+    /// Widths of the fully connected layers
+    #[arg(
+        long, value_parser = whole::<usize>,
+        value_name = "N,N",
+        value_delimiter = ',',
+        help_heading = "Network"
+    )]
+    pub hidden: Option<Vec<usize>>,
+    /// What follows each layer
+    #[arg(long, help_heading = "Network")]
+    pub activation: Option<Activation>,
+    /// Convolutions of the cnn torso, as filters x kernel / stride: 16x8/4,32x4/2
+    #[arg(
+        long,
+        value_name = "FxK/S,...",
+        value_delimiter = ',',
+        help_heading = "Network"
+    )]
+    pub conv: Option<Vec<Conv>>,
+
+    /// Discount (gamma). 1 - 1/horizon, for the horizon in steps that matters
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub discount: Option<f64>,
+    /// Weight of the entropy bonus. Raise it if the policy settles too early
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub entropy_cost: Option<f64>,
+    /// Weight of the baseline (value) loss
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub baseline_cost: Option<f64>,
+    /// V-trace: truncation of the importance weights in the temporal differences; inf for none
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub rho_bar: Option<f64>,
+    /// V-trace: truncation of the weights that carry corrections back in time; inf for none
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub c_bar: Option<f64>,
+    /// V-trace: truncation of the weights in the policy gradient; inf for none
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub pg_rho_bar: Option<f64>,
+    /// V-trace: 1 for full multi-step targets, lower for less variance and more bias
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub lambda: Option<f64>,
+    /// How losses are put together. With sum, the best learning rate depends on T x B
+    #[arg(long, help_heading = "Algorithm")]
+    pub reduction: Option<Reduction>,
+    /// What happens to rewards before they are learnt from; reported returns are never clipped
+    #[arg(long, value_name = "CLIP", help_heading = "Algorithm")]
+    pub reward_clip: Option<RewardClip>,
+    /// Factor on rewards, before the clip. Bring returns to about 1 to 100
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub reward_scale: Option<f64>,
+
+    /// Rule that turns gradients into steps
+    #[arg(long, help_heading = "Optimiser")]
+    pub optimiser: Option<OptimiserName>,
+    /// Learning rate. The first thing to tune, in factors of 3
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    pub learning_rate: Option<f64>,
+    /// How it changes over --total-frames
+    #[arg(long, value_name = "DECAY", help_heading = "Optimiser")]
+    pub learning_rate_decay: Option<Decay>,
+    /// Adam: decay of the mean of gradients
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    pub adam_beta1: Option<f64>,
+    /// Adam: decay of the mean of squared gradients
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    pub adam_beta2: Option<f64>,
+    /// Added to the root, or under it for rmsprop-tf. Larger is steadier and slower
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    pub optimiser_epsilon: Option<f64>,
+    /// RMSProp: decay of the mean of squared gradients
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    pub rmsprop_decay: Option<f64>,
+    /// RMSProp: momentum
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    pub rmsprop_momentum: Option<f64>,
+    /// Longest gradient; longer ones are scaled down to it. inf for no limit
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    pub max_grad_norm: Option<f64>,
+
+    /// Where the learner computes: cpu, cuda or cuda:0. A GPU pays off for images and large batches
+    #[arg(long, value_name = "DEVICE", help_heading = "Learner")]
+    pub device: Option<Device>,
+    /// Threads of the learner. More only for large networks, and only if cores are free
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Learner")]
+    pub learner_threads: Option<usize>,
+    /// Updates between two publications of the weights. 1 unless the network is huge
+    #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "Learner")]
+    pub publish_every: Option<u64>,
+}
+
+impl Settings {
+    /// These settings, and where one is not set, that of the layer below.
+    #[must_use]
+    pub fn or(self, below: Self) -> Self {
+        // A struct literal without `..`: a field that is forgotten here does not compile.
+        macro_rules! first {
+            ($($field:ident)*) => { Self { $($field: self.$field.or(below.$field)),* } };
+        }
+        first! {
+            env env_arg
+            actors envs_per_actor unroll batch blocks engine pin
+            preset seed run_dir log_interval checkpoint_interval keep_checkpoints quiet
+            total_frames stop_at_return stop_window time_limit
+            torso hidden activation conv
+            discount entropy_cost baseline_cost rho_bar c_bar pg_rho_bar lambda reduction
+            reward_clip reward_scale
+            optimiser learning_rate learning_rate_decay adam_beta1 adam_beta2 optimiser_epsilon
+            rmsprop_decay rmsprop_momentum max_grad_norm
+            device learner_threads publish_every
+        }
+    }
+
+    /// Names of all settings, in order: flags without their dashes, and TOML keys.
+    #[must_use]
+    pub fn keys() -> Vec<String> {
+        Self::headed_keys()
+            .into_iter()
+            .map(|(_, key)| key)
+            .collect()
+    }
+
+    /// Names of all settings, in order, each after the heading under which `--help` has it.
+    pub(super) fn headed_keys() -> Vec<(String, String)> {
+        <Self as clap::Args>::augment_args(clap::Command::new("settings"))
+            .get_arguments()
+            .filter_map(|arg| {
+                Some((
+                    arg.get_help_heading()?.to_owned(),
+                    arg.get_long()?.to_owned(),
+                ))
+            })
+            .collect()
+    }
+}
+
+/// Reads a whole number that may be written `1000000`, `1_000_000` or `1e6`.
+fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
+    let plain = text.replace('_', "");
+    let number = plain
+        .parse()
+        .ok()
+        .or_else(|| whole_of_real(plain.parse().ok()?));
+    number
+        .and_then(|number| T::try_from(number).ok())
+        .ok_or_else(|| "not a whole number, write one such as 4, 2_000_000 or 2e6".into())
+}
+
+/// Reads a real number; which ones are allowed is for `ranges` to say.
+fn real(text: &str) -> Result<f64, String> {
+    text.parse()
+        .map_err(|_| "not a number, write one such as 0.003, 3e-4 or inf".into())
+}
+
+fn whole_of_real(real: f64) -> Option<u64> {
+    // Printed without decimals, then parsed: exact, and a number that is too large stays an error.
+    (real.is_finite() && real.fract() == 0.0).then(|| format!("{real:.0}").parse().ok())?
+}
+
+fn whole_in_toml<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected a whole number such as 2000000, 2_000_000 or 2e6"
+    )]
+    enum Number {
+        Whole(u64),
+        Real(f64),
+    }
+    match Number::deserialize(deserializer)? {
+        Number::Whole(whole) => Some(whole),
+        Number::Real(real) => whole_of_real(real),
+    }
+    .map(Some)
+    .ok_or_else(|| {
+        serde::de::Error::custom("expected a whole number such as 2000000, 2_000_000 or 2e6")
+    })
+}
+
+/// A list of `"key=value"`, or a table.
+fn options_in_toml<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(
+        untagged,
+        expecting = "expected a list such as [\"size=84\"] or a table such as { size = 84 }"
+    )]
+    enum Options {
+        List(Vec<String>),
+        Table(EnvOptions),
+    }
+    Ok(Some(match Options::deserialize(deserializer)? {
+        Options::List(list) => list,
+        Options::Table(table) => table
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_come_in_three_spellings() {
+        for text in ["2000000", "2_000_000", "2e6", "2.0e6"] {
+            assert_eq!(whole::<u64>(text), Ok(2_000_000), "{text}");
+        }
+        for text in ["", "-1", "1.5", "inf", "NaN", "1e40", "many", "-2e6"] {
+            assert!(whole::<u64>(text).is_err(), "{text}");
+        }
+        assert!(whole::<u8>("256").is_err());
+    }
+
+    #[test]
+    fn an_upper_layer_wins() {
+        let upper = Settings {
+            actors: Some(2),
+            ..Settings::default()
+        };
+        let lower = Settings {
+            actors: Some(3),
+            batch: Some(5),
+            ..Settings::default()
+        };
+        let both = upper.or(lower);
+        assert_eq!(
+            (both.actors, both.batch, both.unroll),
+            (Some(2), Some(5), None)
+        );
+    }
+}
