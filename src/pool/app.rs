@@ -1,0 +1,238 @@
+//! `impala-supervisor`: from the command line to the exit code.
+
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::console::{Console, clock, short};
+use super::memory::{MemoryPlan, PoolMemory};
+use super::roles::{Inheritance, network_spec};
+use super::run::Run;
+use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
+use super::status::Status as StatusBoard;
+use super::summary::{Status, Summary};
+use crate::config::{Args, Config, ConfigError, Engine, preflight, refusal};
+use crate::env::Registry;
+use crate::learner::checkpoint::{Checkpoint, CheckpointError};
+use crate::metrics::Learner;
+use crate::policy::spec::SpecError;
+use crate::shm::ShmError;
+use crate::supervisor::{ExitKind, Guard, Options, Supervisor, SupervisorError};
+
+/// Why a run did not come about.
+#[derive(Debug, thiserror::Error)]
+enum StartError {
+    #[error("{0}")]
+    CommandLine(String),
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Network(#[from] SpecError),
+    #[error(transparent)]
+    Preflight(#[from] preflight::PreflightError),
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    #[error(transparent)]
+    Memory(#[from] ShmError),
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+}
+
+impl StartError {
+    fn exit(&self) -> ExitKind {
+        match self {
+            Self::CommandLine(_) | Self::Config(_) | Self::Network(_) => ExitKind::Usage,
+            Self::Preflight(_) | Self::Memory(_) => ExitKind::Resources,
+            Self::RunDir(RunDirError::InUse { .. }) => ExitKind::RunFolderInUse,
+            Self::RunDir(_) => ExitKind::RunFolder,
+            Self::Checkpoint(_) => ExitKind::CheckpointUnusable,
+            Self::Supervisor(error) => error.exit(),
+        }
+    }
+}
+
+/// Runs the command line of this process with the environments in `registry`, and gives the exit code.
+///
+/// A program with environments of its own calls this with a registry that it has added them to; it then
+/// takes all the flags of `impala-supervisor`.
+#[must_use]
+pub fn main(registry: Registry) -> ExitCode {
+    match try_main(registry) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            let _closed_is_fine = writeln!(io::stderr(), "impala-supervisor: {error}");
+            error.exit().into()
+        }
+    }
+}
+
+fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
+    let started = Instant::now();
+    let args = match Args::from_argv(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) => {
+            return refusal(&error).map_or_else(
+                || {
+                    print(&error.render().to_string());
+                    Ok(ExitKind::Finished)
+                },
+                |line| {
+                    Err(StartError::CommandLine(format!(
+                        "{line}; --help lists the flags"
+                    )))
+                },
+            );
+        }
+    };
+    if args.list_envs {
+        print(
+            &registry
+                .ids()
+                .map(|(id, about)| format!("{id:<20} {about}\n"))
+                .collect::<String>(),
+        );
+        return Ok(ExitKind::Finished);
+    }
+    if args.resume.is_some() && args.settings.run_dir.is_some() {
+        return Err(StartError::CommandLine(
+            "--resume continues in its own folder; leave --run-dir out".into(),
+        ));
+    }
+    if let Some(folder) = args
+        .resume
+        .as_deref()
+        .filter(|folder| !folder.join(CONFIG_FILE).is_file())
+    {
+        return Err(RunDirError::NoRun {
+            path: folder.to_owned(),
+        }
+        .into());
+    }
+    let typed = args.layers()?;
+    let config = Config::resolve(&typed, &registry)?;
+    let (network, parameters) = network_spec(&config)?;
+    if args.print_config {
+        print(&config.to_toml());
+        return Ok(ExitKind::Finished);
+    }
+    preflight::check(&config, &preflight::Machine::read())?;
+    let console = Console::new(config.run.quiet);
+    for line in config.advice(&typed) {
+        console.warn(&line);
+    }
+
+    // The run folder is locked before the janitor is told what to clean in it.
+    let run_dir = match &args.resume {
+        Some(folder) => RunDir::resume(folder)?,
+        None => RunDir::create(config.run.run_dir.as_deref(), &config.env.id)?,
+    };
+    let mut checkpoint = None;
+    if args.resume.is_some() {
+        let (loaded, problems) = Checkpoint::load_newest(&run_dir.checkpoints(), &parameters)?;
+        for problem in problems {
+            console.warn(&format!("{problem}; continuing from the one before"));
+        }
+        console.line(&format!(
+            "continuing {} at {} frames",
+            run_dir.path().display(),
+            short(loaded.state.frames as f64)
+        ));
+        checkpoint = Some(loaded);
+    }
+    let before = checkpoint
+        .as_ref()
+        .map_or(Duration::ZERO, |c| Duration::from_millis(c.state.wall_ms));
+
+    let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
+    let mut supervisor = Supervisor::new(Options {
+        seed: config.run.seed,
+        ..Options::new(actors)
+    })?;
+    for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
+        supervisor.guard(Guard::TempFiles(folder))?;
+    }
+    let board = StatusBoard::create(&mut supervisor, &run_dir, &console)?;
+    run_dir.write(CONFIG_FILE, &config.to_toml())?;
+    let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;
+    if let Some(checkpoint) = &checkpoint {
+        let learner = memory.learner();
+        learner.set(Learner::Frames, checkpoint.state.frames);
+        learner.set(Learner::Episodes, checkpoint.state.episodes);
+        learner.set(Learner::Updates, checkpoint.state.version.saturating_sub(1));
+    }
+    console.line(&headline(&config, parameters.len(), run_dir.path()));
+
+    let started = started.checked_sub(before).unwrap_or(started);
+    let inheritance = Inheritance {
+        config,
+        registry,
+        memory,
+        network,
+        parameters,
+        run_dir,
+        checkpoint,
+        started,
+    };
+    let mut run = Run::new(inheritance, console, board);
+    let outcome = supervisor.run(&mut run);
+    let summary = run.finish(&outcome);
+    if let Err(error) = run
+        .inheritance
+        .run_dir
+        .write(SUMMARY_FILE, &summary.to_json())
+    {
+        run.console().warn(&error.to_string());
+    }
+    report(&summary, run.inheritance.run_dir.path());
+    Ok(outcome.exit)
+}
+
+fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
+    let pool = &config.pool;
+    format!(
+        "{}: {} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} parameters -> {}",
+        config.env.id,
+        pool.actors,
+        pool.envs_per_actor,
+        pool.unroll,
+        pool.batch,
+        pool.blocks,
+        match pool.engine {
+            Engine::Native => "native",
+            Engine::Libtorch => "libtorch",
+        },
+        parameters,
+        run_dir.display()
+    )
+}
+
+/// The last line: shown even when quiet.
+fn report(summary: &Summary, run_dir: &Path) {
+    let status = match summary.status {
+        Status::Solved => "solved",
+        Status::Finished => "finished",
+        Status::TimeLimit => "time limit reached",
+        Status::Interrupted => "interrupted",
+        Status::Failed => "failed",
+    };
+    let mean = summary
+        .return_mean_100
+        .map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
+    let wall = clock(Duration::from_secs_f64(summary.wall_s.clamp(0.0, 1e9)));
+    let line = format!(
+        "{status} ({}): return {mean}, {} frames in {wall} ({} frames/s); {}\n",
+        summary.reason,
+        short(summary.frames as f64),
+        short(summary.frames_per_s),
+        run_dir.join(SUMMARY_FILE).display()
+    );
+    print(&line);
+}
+
+fn print(text: &str) {
+    let mut out = io::stdout().lock();
+    let _closed_is_fine = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

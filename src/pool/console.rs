@@ -1,0 +1,199 @@
+//! What a person sees of a run: one live line on a terminal, plain lines elsewhere, nothing if quiet.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A sample of a run, as it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Progress {
+    /// Frames learnt.
+    pub frames: u64,
+    /// Learnt frames per second of wall time, over the last interval.
+    pub frames_per_s: f64,
+    /// Mean return of the last episodes.
+    pub return_mean: Option<f64>,
+    /// Policy, baseline and entropy terms with their costs, per frame.
+    pub loss: f64,
+    /// Entropy of the policy in nats.
+    pub entropy: f64,
+    /// Mean policy lag in versions, over the last interval.
+    pub policy_lag: f64,
+    /// Updates made.
+    pub updates: u64,
+    /// Since the start.
+    pub wall: Duration,
+    /// `--total-frames`.
+    pub total_frames: Option<u64>,
+    /// Replaced processes so far.
+    pub restarts: u64,
+}
+
+impl Progress {
+    fn eta(&self) -> Option<Duration> {
+        let left = self.total_frames?.saturating_sub(self.frames);
+        (self.frames_per_s > 0.0)
+            .then(|| Duration::from_secs_f64((left as f64 / self.frames_per_s).min(1e9)))
+    }
+
+    /// The sample as one line.
+    #[must_use]
+    pub(super) fn line(&self) -> String {
+        let mut line = format!("frames {}", short(self.frames as f64));
+        if let Some(total) = self.total_frames {
+            let _infallible = write!(line, "/{}", short(total as f64));
+        }
+        let _infallible = write!(line, "  {} frames/s", short(self.frames_per_s));
+        match self.return_mean {
+            Some(mean) => _ = write!(line, "  return {mean:.1}"),
+            None => line.push_str("  return -"),
+        }
+        let _infallible = write!(
+            line,
+            "  loss {:.3}  entropy {:.3}  lag {:.1}",
+            self.loss, self.entropy, self.policy_lag
+        );
+        if self.restarts > 0 {
+            let _infallible = write!(line, "  restarts {}", self.restarts);
+        }
+        if let Some(eta) = self.eta() {
+            let _infallible = write!(line, "  ETA {}", clock(eta));
+        }
+        line
+    }
+}
+
+/// Shows a run.
+#[derive(Debug)]
+pub(super) enum Console {
+    /// A line that redraws itself; log lines go above it.
+    Live(ProgressBar),
+    /// One line per log interval.
+    Plain,
+    /// Only errors.
+    Quiet,
+}
+
+impl Console {
+    /// Live on a terminal, plain elsewhere.
+    #[must_use]
+    pub(super) fn new(quiet: bool) -> Self {
+        if quiet {
+            return Self::Quiet;
+        }
+        if !io::stdout().is_terminal() {
+            return Self::Plain;
+        }
+        // No steady tick: that would be a second thread, and the supervisor forks.
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stdout_with_hz(10));
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed_precise}  {wide_msg}") {
+            bar.set_style(style);
+        }
+        Self::Live(bar)
+    }
+
+    /// Shows a sample at the event loop's pace: only a terminal can take that.
+    pub(super) fn tick(&self, progress: &Progress) {
+        if let Self::Live(bar) = self {
+            bar.set_message(progress.line());
+            bar.tick();
+        }
+    }
+
+    /// Shows a sample at the log interval: what a log file should hold.
+    pub(super) fn interval(&self, progress: &Progress) {
+        if matches!(self, Self::Plain) {
+            self.line(&format!("{}  {}", clock(progress.wall), progress.line()));
+        }
+    }
+
+    /// Prints a line of its own. A closed standard output is no reason to stop training.
+    pub(super) fn line(&self, line: &str) {
+        match self {
+            Self::Live(bar) => bar.suspend(|| print_line(line)),
+            Self::Plain => print_line(line),
+            Self::Quiet => {}
+        }
+    }
+
+    /// Prints a line that quiet does not silence, on standard error.
+    pub(super) fn warn(&self, line: &str) {
+        let print = || _ = writeln!(io::stderr(), "impala-supervisor: {line}");
+        match self {
+            Self::Live(bar) => bar.suspend(print),
+            Self::Plain | Self::Quiet => print(),
+        }
+    }
+
+    /// Takes the live line away.
+    pub(super) fn finish(&self) {
+        if let Self::Live(bar) = self {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn print_line(line: &str) {
+    let mut out = io::stdout().lock();
+    let _closed_is_fine = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+/// `1234567` as `1.23M`.
+#[must_use]
+pub(super) fn short(n: f64) -> String {
+    match n {
+        n if n >= 1e9 => format!("{:.2}G", n / 1e9),
+        n if n >= 1e6 => format!("{:.2}M", n / 1e6),
+        n if n >= 1e4 => format!("{:.0}k", n / 1e3),
+        n if n >= 1e3 => format!("{:.1}k", n / 1e3),
+        n => format!("{n:.0}"),
+    }
+}
+
+/// A duration as `1:02:03`, `2:03`, or `3.4 s`.
+#[must_use]
+pub(super) fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, _) => format!("{:.1} s", duration.as_secs_f64()),
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_holds_what_matters() {
+        let progress = Progress {
+            frames: 1_234_567,
+            frames_per_s: 987_654.0,
+            return_mean: Some(312.44),
+            total_frames: Some(2_000_000),
+            policy_lag: 1.25,
+            ..Progress::default()
+        };
+        let line = progress.line();
+        for part in [
+            "frames 1.23M/2.00M",
+            "988k frames/s",
+            "return 312.4",
+            "lag 1.2",
+            "ETA 0.8 s",
+        ] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(!line.contains("restarts"));
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(clock(Duration::from_millis(3_420)), "3.4 s");
+        assert_eq!(clock(Duration::from_secs(125)), "2:05");
+        assert_eq!(clock(Duration::from_secs(3_725)), "1:02:05");
+    }
+}

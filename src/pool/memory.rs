@@ -1,0 +1,126 @@
+//! The memory of a run: what is shared, how it is laid out, and who may map it how.
+
+use crate::config::Config;
+use crate::metrics::{ActorCounters, LearnerCounters};
+use crate::params::page_words;
+use crate::ring::{Ring, RingError, RingShape, Sound};
+use crate::shm::{Access, Inherit, Memory, Region, ShmError};
+use crate::sync::{AtomicU32, AtomicU64};
+
+const WORD_BYTES: usize = size_of::<u64>();
+
+/// All shared memory of a run.
+///
+/// The control words are mapped before the first fork and inherited. Payload and parameters are mapped by
+/// each child with the rights of its role, and never by the supervisor.
+#[derive(Debug)]
+pub struct PoolMemory {
+    control: Region,
+    /// K blocks.
+    pub payload: Memory,
+    /// The parameter page.
+    pub parameters: Memory,
+    /// The optimiser's vectors as the learner last left them, for its successor.
+    pub optimiser: Memory,
+    plan: MemoryPlan,
+}
+
+/// Sizes of all shared memory, from the configuration alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryPlan {
+    shape: RingShape,
+    actors: usize,
+    parameter_count: usize,
+    payload_bytes: usize,
+}
+
+impl MemoryPlan {
+    /// The sizes that `config` and a network of `parameter_count` parameters need.
+    #[must_use]
+    pub const fn new(config: &Config, parameter_count: usize) -> Self {
+        Self {
+            shape: RingShape {
+                blocks: config.pool.blocks,
+                groups: config.pool.groups_per_block(),
+            },
+            actors: config.pool.actors,
+            parameter_count,
+            payload_bytes: config.pool.ring_bytes(),
+        }
+    }
+
+    /// Offsets in the control memory, in words: ring, learner, actors, wait words, end.
+    const fn control(&self) -> [usize; 5] {
+        let learner = Ring::<'static, Sound>::word_count(self.shape);
+        let actors = learner + LearnerCounters::WORDS;
+        let waits = actors + self.actors * ActorCounters::WORDS;
+        // Wait words are half as wide; rounding up keeps the end on a word.
+        let end = waits + Ring::<'static, Sound>::wait_count().div_ceil(2);
+        [0, learner, actors, waits, end]
+    }
+}
+
+impl PoolMemory {
+    /// Allocates everything.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn create(plan: MemoryPlan) -> Result<Self, ShmError> {
+        let [.., control_words] = plan.control();
+        let control = Memory::create("impala-control", control_words * WORD_BYTES)?;
+        Ok(Self {
+            control: control.map(Access::ReadWrite, Inherit::Yes)?,
+            payload: Memory::create("impala-payload", plan.payload_bytes)?,
+            parameters: Memory::create(
+                "impala-parameters",
+                page_words(plan.parameter_count) * WORD_BYTES,
+            )?,
+            optimiser: Memory::create(
+                "impala-optimiser",
+                page_words(2 * plan.parameter_count) * WORD_BYTES,
+            )?,
+            plan,
+        })
+    }
+
+    fn words(&self, from: usize, to: usize) -> &[AtomicU64] {
+        self.control.words(from * WORD_BYTES, to - from)
+    }
+
+    /// The ring.
+    ///
+    /// # Errors
+    /// If its shape is impossible.
+    pub fn ring(&self) -> Result<Ring<'_>, RingError> {
+        let [ring, learner, _, waits, _] = self.plan.control();
+        let waits: &[AtomicU32] = self
+            .control
+            .words32(waits * WORD_BYTES, Ring::<'static, Sound>::wait_count());
+        Ring::new(self.words(ring, learner), waits, self.plan.shape)
+    }
+
+    /// The learner's counters.
+    #[must_use]
+    pub fn learner(&self) -> LearnerCounters<'_> {
+        let [_, learner, actors, ..] = self.plan.control();
+        LearnerCounters::new(self.words(learner, actors))
+    }
+
+    /// The counters of one actor.
+    ///
+    /// # Panics
+    /// If there is no such actor.
+    #[must_use]
+    pub fn actor(&self, index: usize) -> ActorCounters<'_> {
+        assert!(index < self.plan.actors, "no actor {index}");
+        let [_, _, actors, ..] = self.plan.control();
+        let start = actors + index * ActorCounters::WORDS;
+        ActorCounters::new(self.words(start, start + ActorCounters::WORDS))
+    }
+}
+
+/// All words of a region.
+#[must_use]
+pub(super) fn all_words(region: &Region) -> &[AtomicU64] {
+    region.words(0, region.len_bytes() / WORD_BYTES)
+}

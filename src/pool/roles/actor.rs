@@ -1,0 +1,109 @@
+//! The life of an actor.
+
+use super::{Ending, Inheritance, conclude, internal, native, pin, resources};
+use crate::actor::{ActorError, ActorLoop, ActorParts};
+use crate::metrics::{Actor, Phase};
+use crate::params::ParamReader;
+use crate::policy::act::Act;
+use crate::policy::native::NativePolicy;
+use crate::policy::sample::Sampler;
+use crate::pool::memory::all_words;
+use crate::ring::{ClaimError, Owner, Producer, Slab};
+use crate::rng::Rng;
+use crate::shm::{Access, Inherit};
+use crate::supervisor::{ChildControl, ExitKind};
+
+/// Streams of the run's seed, one kind of randomness each.
+const ENV_STREAM: u64 = 1 << 32;
+const ACTION_STREAM: u64 = 2 << 32;
+
+pub(in crate::pool) fn play_actor(
+    pool: &Inheritance,
+    index: u16,
+    incarnation: u16,
+    control: &ChildControl,
+) -> ExitKind {
+    conclude(act(pool, index, incarnation, control), control)
+}
+
+fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl) -> Ending {
+    let config = &pool.config;
+    let counters = pool.memory.actor(usize::from(index));
+    counters.set_phase(Phase::Init);
+    counters.set(Actor::Incarnation, u64::from(incarnation));
+    // The learner comes first; actors share the remaining places evenly.
+    pin(config, usize::from(index) + 1);
+
+    // Every life of every actor sees other episodes.
+    let stream = u64::from(incarnation) << 16 | u64::from(index);
+    let env_seed = Rng::new(config.run.seed, ENV_STREAM | stream).next_u64();
+    let env = pool
+        .registry
+        .make(
+            &config.env.id,
+            &config.env.options,
+            config.pool.envs_per_actor,
+            env_seed,
+        )
+        .map_err(|e| (ExitKind::EnvFailed, e.to_string()))?;
+    let policy = policy(pool)?;
+
+    let mut payload = pool
+        .memory
+        .payload
+        .map(Access::ReadWrite, Inherit::No)
+        .map_err(resources)?;
+    let page = pool
+        .memory
+        .parameters
+        .map(Access::ReadOnly, Inherit::No)
+        .map_err(resources)?;
+    let ring = pool.memory.ring().map_err(internal)?;
+    let slab = Slab::new(ring, &mut payload, &config.pool.layout).map_err(internal)?;
+    let owner = Owner::new(index, incarnation).map_err(internal)?;
+    let parts = ActorParts {
+        producer: Producer::new(slab, owner).map_err(internal)?,
+        reader: ParamReader::new(
+            all_words(&page),
+            pool.parameters.len(),
+            pool.parameters.fingerprint(),
+        )
+        .map_err(internal)?,
+        counters,
+        env,
+        policy,
+        sampler: Sampler::new(Rng::new(config.run.seed, ACTION_STREAM | stream)),
+        owner,
+        unroll: config.pool.unroll,
+        parameter_count: pool.parameters.len(),
+    };
+    let acting = ActorLoop::new(parts);
+    control.ready();
+    match acting.and_then(ActorLoop::run) {
+        Ok(()) => Ok(ExitKind::Finished),
+        Err(error) => {
+            let exit = match &error {
+                ActorError::Commit(_) => ExitKind::Fenced,
+                ActorError::Claim(ClaimError::Ring(_)) => ExitKind::Corrupt,
+                ActorError::Env(_) | ActorError::NotFinite { .. } => ExitKind::EnvFailed,
+                _ => ExitKind::Internal,
+            };
+            Err((exit, error.to_string()))
+        }
+    }
+}
+
+/// The policy of this run's engine.
+fn policy(pool: &Inheritance) -> Result<Box<dyn Act>, (ExitKind, String)> {
+    if native(pool.config.pool.engine) {
+        return Ok(Box::new(
+            NativePolicy::new(&pool.network).map_err(internal)?,
+        ));
+    }
+    #[cfg(feature = "torch")]
+    return Ok(Box::new(
+        crate::policy::torch::TorchActor::new(&pool.network, &pool.parameters).map_err(internal)?,
+    ));
+    #[cfg(not(feature = "torch"))]
+    Err(internal("this build has no libtorch"))
+}

@@ -1,0 +1,431 @@
+//! The life of a learner.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::time::{Duration, Instant};
+
+use super::{Ending, Inheritance, conclude, internal, native, pin, resources};
+use crate::config::{
+    Config, Decay, Optimiser as OptimiserConfig, Reduction as ReductionConfig,
+    RewardClip as RewardClipConfig,
+};
+use crate::learner::LearnerError;
+use crate::learner::checkpoint::{Checkpoint, LearnerState};
+use crate::learner::engine::Engine;
+use crate::learner::episodes::{Episode, EpisodeWindow};
+use crate::learner::loss::{LossConfig, Reduction, RewardClip};
+use crate::learner::native_engine::NativeEngine;
+use crate::learner::optimiser::{Optimiser, OptimiserKind};
+use crate::learner::run::{Ended, Goals, LearnLoop, Pace, Surroundings};
+use crate::learner::update::Updater;
+use crate::learner::vtrace::Clips;
+use crate::metrics::Learner;
+use crate::params::{ParamPublisher, ParamReader, Refresh};
+use crate::policy::init::initial_parameters;
+use crate::pool::memory::all_words;
+use crate::ring::{Consumer, Slab};
+use crate::shm::{Access, Inherit, Region};
+use crate::supervisor::{ChildControl, ExitKind, Level, ToChild};
+
+/// File of finished episodes in the run folder.
+pub(in crate::pool) const EPISODES_FILE: &str = "episodes.csv";
+/// How often the optimiser's state is left for a successor.
+const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
+/// How often buffered episodes reach the file.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+pub(in crate::pool) fn play_learner(pool: &Inheritance, control: &mut ChildControl) -> ExitKind {
+    let ending = learn(pool, control);
+    conclude(ending, control)
+}
+
+fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
+    let config = &pool.config;
+    pin(config, 0);
+    let mut payload = pool
+        .memory
+        .payload
+        .map(Access::ReadOnly, Inherit::No)
+        .map_err(resources)?;
+    let page = pool
+        .memory
+        .parameters
+        .map(Access::ReadWrite, Inherit::No)
+        .map_err(resources)?;
+    let left = pool
+        .memory
+        .optimiser
+        .map(Access::ReadWrite, Inherit::No)
+        .map_err(resources)?;
+    let ring = pool.memory.ring().map_err(internal)?;
+    let slab = Slab::new(ring, &mut payload, &config.pool.layout).map_err(internal)?;
+    let fingerprint = pool.parameters.fingerprint();
+    let publisher = ParamPublisher::new(all_words(&page), pool.parameters.len(), fingerprint)
+        .map_err(internal)?;
+
+    let start = Start::find(pool, &publisher, &page, &left)?;
+    let mut episodes = EpisodeWindow::new(config.stop.stop_window);
+    for &(episode_return, length) in &start.state.recent_episodes {
+        episodes.push(Episode {
+            episode_return,
+            length,
+        });
+    }
+    episodes.set_finished(start.state.episodes);
+    let updater = Updater::new(
+        engine(pool)?,
+        loss_config(config),
+        config.learner.max_grad_norm as f32,
+        start.optimiser,
+        start.parameters,
+    );
+    control.log(
+        Level::Debug,
+        &format!(
+            "learning with the {} engine, {} parameters",
+            updater.engine_name(),
+            pool.parameters.len()
+        ),
+    );
+
+    let mut learning = LearnLoop {
+        consumer: Consumer::new(slab),
+        publisher,
+        counters: pool.memory.learner(),
+        updater,
+        env: config.env.spec.clone(),
+        goals: Goals {
+            total_frames: Some(config.stop.total_frames),
+            stop_at_return: config.stop.stop_at_return,
+        },
+        pace: Pace {
+            learning_rate: config.learner.learning_rate as f32,
+            linear_decay: config.learner.learning_rate_decay == Decay::Linear,
+            publish_every: config.learner.publish_every,
+            checkpoint_every: config
+                .run
+                .checkpoint_interval_s
+                .map_or(Duration::ZERO, Duration::from_secs_f64),
+        },
+        state: start.state,
+        episodes,
+        started: pool.started,
+    };
+    let snapshot = ParamPublisher::new(all_words(&left), 2 * pool.parameters.len(), fingerprint)
+        .map_err(internal)?;
+    let mut house = House::new(pool, control, snapshot);
+    house.control.ready();
+    let ended = learning.run(&mut house).map_err(|error| {
+        let exit = match &error {
+            LearnerError::Take(_) | LearnerError::BadAction { .. } => ExitKind::Corrupt,
+            LearnerError::Engine(_) => ExitKind::Resources,
+            LearnerError::Publish(_) => ExitKind::Internal,
+        };
+        (exit, error.to_string())
+    })?;
+    match ended {
+        Ended::Solved => house.control.finished("the target return was reached"),
+        Ended::AllFrames => house.control.finished("all frames were learnt"),
+        Ended::Stopped => {}
+    }
+    let saved = learning.save(&mut house);
+    house.flush();
+    Ok(if saved {
+        ExitKind::Finished
+    } else {
+        ExitKind::CheckpointNotWritten
+    })
+}
+
+/// What a learner begins with.
+struct Start {
+    parameters: Vec<f32>,
+    optimiser: Optimiser,
+    state: LearnerState,
+}
+
+impl Start {
+    /// The newest safe source: what a learner of this run published, else the checkpoint that the run
+    /// continues, else fresh weights.
+    fn find(
+        pool: &Inheritance,
+        publisher: &ParamPublisher<'_>,
+        page: &Region,
+        left: &Region,
+    ) -> Result<Self, (ExitKind, String)> {
+        let (len, fingerprint) = (pool.parameters.len(), pool.parameters.fingerprint());
+        let kind = optimiser_kind(pool.config.learner.optimiser);
+        if publisher.latest_version() > 0 {
+            let mut parameters = vec![0.0; len];
+            let read = |words: &Region, into: &mut [f32]| -> Result<u64, (ExitKind, String)> {
+                let mut reader = ParamReader::new(all_words(words), into.len(), fingerprint)
+                    .map_err(internal)?;
+                match reader.refresh(0, into) {
+                    Refresh::New(version) => Ok(version),
+                    Refresh::Unchanged | Refresh::Busy => Ok(0),
+                }
+            };
+            let version = read(page, &mut parameters)?;
+            let mut moments = vec![0.0; 2 * len];
+            // The moments may be some updates older than the weights: they are averages.
+            let optimiser = match ParamReader::new(all_words(left), 2 * len, fingerprint) {
+                Ok(_) => match read(left, &mut moments)? {
+                    0 => None,
+                    steps => Optimiser::restore(
+                        kind,
+                        moments[..len].to_vec(),
+                        moments[len..].to_vec(),
+                        steps,
+                    ),
+                },
+                Err(_) => None,
+            };
+            let counters = pool.memory.learner();
+            let state = LearnerState {
+                version,
+                frames: counters.get(Learner::Frames),
+                episodes: counters.get(Learner::Episodes),
+                seed: pool.config.run.seed,
+                ..LearnerState::default()
+            };
+            return Ok(Self {
+                parameters,
+                optimiser: optimiser.unwrap_or_else(|| Optimiser::new(kind, len)),
+                state,
+            });
+        }
+        if let Some(Checkpoint {
+            parameters,
+            optimiser: [first, second],
+            state,
+        }) = pool.checkpoint.clone()
+        {
+            let optimiser = Optimiser::restore(kind, first, second, state.optimiser_steps)
+                .ok_or_else(|| internal("moments of different lengths"))?;
+            return Ok(Self {
+                parameters,
+                optimiser,
+                state,
+            });
+        }
+        Ok(Self {
+            parameters: initial_parameters(&pool.parameters, pool.config.run.seed),
+            optimiser: Optimiser::new(kind, len),
+            state: LearnerState {
+                seed: pool.config.run.seed,
+                ..LearnerState::default()
+            },
+        })
+    }
+}
+
+/// The learning loop's surroundings in a run: control channel, run folder, and the successor's memory.
+struct House<'a> {
+    pool: &'a Inheritance,
+    control: &'a mut ChildControl,
+    snapshot: ParamPublisher<'a>,
+    moments: Vec<f32>,
+    last_snapshot: Instant,
+    episodes: Option<BufWriter<File>>,
+    last_flush: Instant,
+    checkpoint_requested: bool,
+}
+
+impl<'a> House<'a> {
+    fn new(
+        pool: &'a Inheritance,
+        control: &'a mut ChildControl,
+        snapshot: ParamPublisher<'a>,
+    ) -> Self {
+        let episodes = match pool.run_dir.append(EPISODES_FILE) {
+            Ok(file) => {
+                let fresh = file.metadata().is_ok_and(|m| m.len() == 0);
+                let mut writer = BufWriter::new(file);
+                if fresh {
+                    let _lost_with_the_file = writeln!(writer, "frames,seconds,return,length");
+                }
+                Some(writer)
+            }
+            Err(error) => {
+                control.log(Level::Warn, &error.to_string());
+                None
+            }
+        };
+        let now = Instant::now();
+        Self {
+            pool,
+            control,
+            snapshot,
+            moments: Vec::new(),
+            last_snapshot: now,
+            episodes,
+            last_flush: now,
+            checkpoint_requested: false,
+        }
+    }
+
+    /// A log that cannot be written is closed once, with a warning; learning goes on.
+    fn flush(&mut self) {
+        self.last_flush = Instant::now();
+        if let Some(Err(error)) = self.episodes.as_mut().map(BufWriter::flush) {
+            self.control.log(
+                Level::Warn,
+                &format!("{EPISODES_FILE} is no longer written: {error}"),
+            );
+            self.episodes = None;
+        }
+    }
+}
+
+impl Surroundings for House<'_> {
+    fn stop_requested(&mut self) -> bool {
+        if self.last_flush.elapsed() >= FLUSH_EVERY {
+            self.flush();
+        }
+        match self.control.poll() {
+            Some(ToChild::Stop) => true,
+            Some(ToChild::Checkpoint) => {
+                self.checkpoint_requested = true;
+                false
+            }
+            None => false,
+        }
+    }
+
+    fn checkpoint_requested(&mut self) -> bool {
+        std::mem::take(&mut self.checkpoint_requested)
+    }
+
+    fn episode(&mut self, frames: u64, episode: Episode) {
+        if let Some(writer) = &mut self.episodes {
+            let seconds = self.pool.started.elapsed().as_secs_f64();
+            // An error shows again, and is reported, at the next flush.
+            let _reported_later = writeln!(
+                writer,
+                "{frames},{seconds:.3},{},{}",
+                episode.episode_return, episode.length
+            );
+        }
+    }
+
+    fn updated(&mut self, updater: &Updater) {
+        if self.last_snapshot.elapsed() < SNAPSHOT_EVERY {
+            return;
+        }
+        self.last_snapshot = Instant::now();
+        let (first, second) = updater.optimiser().state();
+        self.moments.clear();
+        self.moments.extend_from_slice(first);
+        self.moments.extend_from_slice(second);
+        // Moments that are not finite are not worth keeping, and show in the weights at once.
+        let _kept_as_before = self
+            .snapshot
+            .publish(updater.optimiser().steps(), &self.moments);
+    }
+
+    fn save(&mut self, updater: &Updater, state: &LearnerState) -> bool {
+        let (first, second) = updater.optimiser().state();
+        let checkpoint = Checkpoint {
+            parameters: updater.parameters().to_vec(),
+            optimiser: [first.to_vec(), second.to_vec()],
+            state: state.clone(),
+        };
+        let saved = checkpoint.save(
+            &self.pool.run_dir.checkpoints(),
+            &self.pool.parameters,
+            self.pool.config.run.keep_checkpoints,
+        );
+        if let Err(error) = &saved {
+            self.control.log(
+                Level::Error,
+                &format!("{error}; free some space, the run goes on"),
+            );
+        }
+        saved.is_ok()
+    }
+}
+
+fn engine(pool: &Inheritance) -> Result<Box<dyn Engine>, (ExitKind, String)> {
+    if native(pool.config.pool.engine) {
+        return Ok(Box::new(
+            NativeEngine::new(&pool.network).map_err(internal)?,
+        ));
+    }
+    #[cfg(feature = "torch")]
+    {
+        use crate::config::Device;
+        use crate::learner::torch_engine::TorchEngine;
+        let device = match pool.config.learner.device {
+            Device::Cpu => tch::Device::Cpu,
+            Device::Cuda(index) => tch::Device::Cuda(index),
+        };
+        let engine = TorchEngine::new(
+            &pool.network,
+            &pool.parameters,
+            device,
+            pool.config.learner.threads,
+        );
+        Ok(Box::new(
+            engine.map_err(|e| (ExitKind::Resources, e.to_string()))?,
+        ))
+    }
+    #[cfg(not(feature = "torch"))]
+    Err(internal("this build has no libtorch"))
+}
+
+fn loss_config(config: &Config) -> LossConfig {
+    let learner = &config.learner;
+    LossConfig {
+        discount: learner.discount as f32,
+        baseline_cost: learner.baseline_cost as f32,
+        entropy_cost: learner.entropy_cost as f32,
+        clips: Clips {
+            rho_bar: learner.rho_bar as f32,
+            c_bar: learner.c_bar as f32,
+            pg_rho_bar: learner.pg_rho_bar as f32,
+            lambda: learner.lambda as f32,
+        },
+        reduction: match learner.reduction {
+            ReductionConfig::Sum => Reduction::Sum,
+            ReductionConfig::Mean => Reduction::Mean,
+        },
+        reward_clip: match learner.reward_clip {
+            RewardClipConfig::None => RewardClip::None,
+            RewardClipConfig::AbsOne => RewardClip::AbsOne,
+            RewardClipConfig::SoftAsymmetric => RewardClip::SoftAsymmetric,
+        },
+        reward_scale: learner.reward_scale as f32,
+    }
+}
+
+fn optimiser_kind(optimiser: OptimiserConfig) -> OptimiserKind {
+    match optimiser {
+        OptimiserConfig::Adam {
+            beta1,
+            beta2,
+            epsilon,
+        } => OptimiserKind::Adam {
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            epsilon: epsilon as f32,
+        },
+        OptimiserConfig::RmspropTf {
+            decay,
+            epsilon,
+            momentum,
+        } => OptimiserKind::RmspropTf {
+            decay: decay as f32,
+            momentum: momentum as f32,
+            epsilon: epsilon as f32,
+        },
+        OptimiserConfig::RmspropTorch {
+            decay,
+            epsilon,
+            momentum,
+        } => OptimiserKind::RmspropTorch {
+            decay: decay as f32,
+            momentum: momentum as f32,
+            epsilon: epsilon as f32,
+        },
+    }
+}

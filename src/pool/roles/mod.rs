@@ -1,0 +1,119 @@
+//! What a child does with its life, from the fork to the exit code.
+
+mod actor;
+mod learner;
+
+pub(super) use actor::play_actor;
+pub(super) use learner::play_learner;
+
+use std::time::Instant;
+
+use crate::config::{Config, Engine, NetworkConfig, Torso};
+use crate::env::Registry;
+use crate::learner::checkpoint::Checkpoint;
+use crate::policy::spec::{
+    Activation, Conv, NetworkSpec, ParamSpec, SpecError, Torso as TorsoSpec,
+};
+use crate::supervisor::{ChildControl, ExitKind, Level};
+
+use super::memory::PoolMemory;
+use super::run_dir::RunDir;
+
+/// What every child inherits.
+#[derive(Debug)]
+pub(super) struct Inheritance {
+    pub(super) config: Config,
+    pub(super) registry: Registry,
+    pub(super) memory: PoolMemory,
+    pub(super) network: NetworkSpec,
+    pub(super) parameters: ParamSpec,
+    pub(super) run_dir: RunDir,
+    /// What the run continues from.
+    pub(super) checkpoint: Option<Checkpoint>,
+    /// Start of the run, less the time of the runs that it continues.
+    pub(super) started: Instant,
+}
+
+/// The network that a configuration describes.
+pub(super) fn network_spec(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
+    let NetworkConfig {
+        torso,
+        hidden,
+        activation,
+        convs,
+    } = &config.network;
+    let torso = match torso {
+        Torso::Mlp => TorsoSpec::Mlp {
+            hidden: hidden.clone(),
+            activation: match activation {
+                crate::config::Activation::Tanh => Activation::Tanh,
+                crate::config::Activation::Relu => Activation::Relu,
+            },
+        },
+        Torso::Cnn => TorsoSpec::Cnn {
+            convs: convs
+                .iter()
+                .map(|c| Conv {
+                    filters: c.filters,
+                    kernel: c.kernel,
+                    stride: c.stride,
+                })
+                .collect(),
+            hidden: hidden.clone(),
+        },
+    };
+    let network = NetworkSpec {
+        observation: config.env.spec.observation.clone(),
+        logits: config.env.spec.action.logits_len(),
+        torso,
+    };
+    let parameters = ParamSpec::new(&network)?;
+    Ok((network, parameters))
+}
+
+/// How a role ended: with the code to leave with, and what to tell the user if it was not in order.
+type Ending = Result<ExitKind, (ExitKind, String)>;
+
+/// Reports a failure and gives the exit code.
+fn conclude(ending: Ending, control: &ChildControl) -> ExitKind {
+    match ending {
+        Ok(exit) => exit,
+        Err((exit, reason)) => {
+            control.log(Level::Error, &reason);
+            control.failed(&reason, false);
+            exit
+        }
+    }
+}
+
+/// A failure of this program's own making: shapes that do not fit each other.
+fn internal(error: impl std::fmt::Display) -> (ExitKind, String) {
+    (ExitKind::Internal, error.to_string())
+}
+
+/// A failure to get memory or mappings.
+fn resources(error: impl std::fmt::Display) -> (ExitKind, String) {
+    (ExitKind::Resources, error.to_string())
+}
+
+/// Binds this process to one core, by its place in the pool; a machine that refuses is no failure.
+fn pin(config: &Config, place: usize) {
+    if !config.pool.pin {
+        return;
+    }
+    let mut set = nix::sched::CpuSet::new();
+    let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap_or(set);
+    let cores: Vec<usize> = (0..nix::sched::CpuSet::count())
+        .filter(|&core| allowed.is_set(core).unwrap_or(false))
+        .collect();
+    if let Some(&core) = cores.get(place % cores.len().max(1))
+        && set.set(core).is_ok()
+    {
+        let _unpinned_is_fine = nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &set);
+    }
+}
+
+/// Whether the network runs in Rust.
+const fn native(engine: Engine) -> bool {
+    matches!(engine, Engine::Native)
+}

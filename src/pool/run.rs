@@ -1,0 +1,254 @@
+//! A run, as the supervisor drives it: what children inherit, what is reclaimed, what is logged.
+
+use std::time::{Duration, Instant};
+
+use super::console::{Console, Progress};
+use super::metrics_log::MetricsLog;
+use super::roles::{Inheritance, play_actor, play_learner};
+use super::status::Status as StatusBoard;
+use super::summary::{Status, Summary};
+use crate::metrics::{Actor, Learner};
+use crate::ring::{CrashRecord, Owner};
+use crate::supervisor::{
+    ChildControl, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus, Reclaimed, Role, Verdict,
+};
+
+/// The supervisor's side of a run.
+pub(super) struct Run {
+    pub(super) inheritance: Inheritance,
+    console: Console,
+    crashes: CrashRecord,
+    metrics: MetricsLog,
+    board: StatusBoard,
+    /// Sample of the last log interval.
+    last: Sample,
+    /// Sample a little while ago, for the rate on a live terminal.
+    recent: Sample,
+    restarts: u64,
+    time_is_up: bool,
+}
+
+/// Counters at one moment.
+#[derive(Debug, Clone, Copy)]
+struct Sample {
+    at: Instant,
+    frames: u64,
+    lag_sum: u64,
+    unrolls: u64,
+}
+
+impl Run {
+    pub(super) fn new(inheritance: Inheritance, console: Console, board: StatusBoard) -> Self {
+        let shape = crate::ring::RingShape {
+            blocks: inheritance.config.pool.blocks,
+            groups: inheritance.config.pool.groups_per_block(),
+        };
+        let metrics = MetricsLog::open(&inheritance.run_dir, &console);
+        let now = Sample {
+            at: Instant::now(),
+            frames: 0,
+            lag_sum: 0,
+            unrolls: 0,
+        };
+        Self {
+            inheritance,
+            console,
+            crashes: CrashRecord::new(shape),
+            metrics,
+            board,
+            last: now,
+            recent: now,
+            restarts: 0,
+            time_is_up: false,
+        }
+    }
+
+    fn sample(&self) -> Sample {
+        let learner = self.inheritance.memory.learner();
+        Sample {
+            at: Instant::now(),
+            frames: learner.get(Learner::Frames),
+            lag_sum: learner.get(Learner::LagSum),
+            unrolls: learner.get(Learner::UnrollsConsumed),
+        }
+    }
+
+    fn progress_since(&self, now: &Sample, before: &Sample) -> Progress {
+        let config = &self.inheritance.config;
+        let learner = self.inheritance.memory.learner();
+        let gauge = |gauge| learner.get_f64(gauge);
+        let seconds = (now.at - before.at).as_secs_f64().max(1e-6);
+        let loss = gauge(Learner::PolicyLoss)
+            + config.learner.baseline_cost * gauge(Learner::BaselineLoss)
+            - config.learner.entropy_cost * gauge(Learner::Entropy);
+        Progress {
+            frames: now.frames,
+            frames_per_s: now.frames.saturating_sub(before.frames) as f64 / seconds,
+            return_mean: self.return_mean(),
+            loss,
+            entropy: gauge(Learner::Entropy),
+            policy_lag: ratio(
+                now.lag_sum.saturating_sub(before.lag_sum),
+                now.unrolls.saturating_sub(before.unrolls),
+            ),
+            updates: learner.get(Learner::Updates),
+            wall: self.inheritance.started.elapsed(),
+            total_frames: Some(config.stop.total_frames),
+            restarts: self.restarts,
+        }
+    }
+
+    fn return_mean(&self) -> Option<f64> {
+        let learner = self.inheritance.memory.learner();
+        (learner.get(Learner::Episodes) > 0).then(|| learner.get_f64(Learner::ReturnMean100))
+    }
+
+    /// Takes the live line away and sums the run up.
+    pub(super) fn finish(&mut self, outcome: &Outcome) -> Summary {
+        let now = self.sample();
+        let progress = self.progress_since(&now, &self.last);
+        self.metrics
+            .write(&progress, &self.inheritance, &self.console);
+        self.console.finish();
+        let memory = &self.inheritance.memory;
+        let config = &self.inheritance.config;
+        let learner = memory.learner();
+        let reached = learner.get(Learner::TargetReached) != 0;
+        let frames = now.frames;
+        let wall_s = self.inheritance.started.elapsed().as_secs_f64();
+        let books = memory.ring().map(|ring| ring.identity());
+        let status = match outcome.exit {
+            ExitKind::Finished if reached => Status::Solved,
+            ExitKind::Finished if frames >= config.stop.total_frames => Status::Finished,
+            ExitKind::Finished if self.time_is_up => Status::TimeLimit,
+            ExitKind::Finished => Status::Interrupted,
+            _ => Status::Failed,
+        };
+        Summary {
+            status,
+            reason: outcome.reason.clone(),
+            env: config.env.id.clone(),
+            frames,
+            updates: learner.get(Learner::Updates),
+            episodes: learner.get(Learner::Episodes),
+            wall_s,
+            frames_per_s: frames as f64 / wall_s,
+            return_mean_100: self.return_mean(),
+            frames_to_target: reached.then(|| learner.get(Learner::FramesToTarget)),
+            seconds_to_target: reached.then(|| learner.get_f64(Learner::SecondsToTarget)),
+            actor_restarts: outcome.actor_restarts.iter().map(|&n| u64::from(n)).sum(),
+            learner_restarts: u64::from(outcome.learner_restarts),
+            unrolls_produced: (0..config.pool.actors)
+                .map(|index| memory.actor(index).get(Actor::UnrollsCommitted))
+                .sum(),
+            unrolls_consumed: learner.get(Learner::UnrollsConsumed),
+            unrolls_abandoned: books.map_or(0, |books| books.reclaimed + books.dropped),
+            params_published: learner.get(Learner::ParamsPublished),
+            policy_lag_mean: ratio(now.lag_sum, now.unrolls),
+        }
+    }
+
+    pub(super) const fn console(&self) -> &Console {
+        &self.console
+    }
+}
+
+impl Pool for Run {
+    fn run_child(&mut self, role: Role, incarnation: u16, mut control: ChildControl) -> ExitKind {
+        self.board.disown();
+        match role {
+            Role::Learner => play_learner(&self.inheritance, &mut control),
+            Role::Actor(index) => play_actor(&self.inheritance, index, incarnation, &control),
+        }
+    }
+
+    fn request_stop(&mut self) {
+        if let Ok(ring) = self.inheritance.memory.ring() {
+            ring.close();
+        }
+    }
+
+    fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
+        let corrupt = |error: crate::ring::RingError| PoolCorrupt {
+            what: error.to_string(),
+        };
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let ring = self.inheritance.memory.ring().map_err(corrupt)?;
+        match role {
+            Role::Actor(index) => {
+                let owner = Owner::new(index, incarnation).map_err(corrupt)?;
+                let freed = ring.reclaim(owner).map_err(corrupt)?;
+                Ok(Reclaimed {
+                    freed: count(freed),
+                    ..Reclaimed::default()
+                })
+            }
+            Role::Learner => {
+                let loss = ring.learner_died(&mut self.crashes).map_err(corrupt)?;
+                Ok(Reclaimed {
+                    requeued: count(loss.requeued),
+                    dropped: count(loss.dropped),
+                    ..Reclaimed::default()
+                })
+            }
+        }
+    }
+
+    fn progress(&self, role: Role) -> u64 {
+        match role {
+            Role::Learner => self.inheritance.memory.learner().get(Learner::Updates),
+            Role::Actor(index) => self
+                .inheritance
+                .memory
+                .actor(usize::from(index))
+                .get(Actor::UnrollsCommitted),
+        }
+    }
+
+    fn tick(&mut self, status: &PoolStatus) -> Verdict {
+        self.restarts = status
+            .children
+            .iter()
+            .map(|child| u64::from(child.restarts))
+            .sum();
+        let now = self.sample();
+        self.console.tick(&self.progress_since(&now, &self.recent));
+        if now.at - self.recent.at > Duration::from_secs(1) {
+            self.recent = now;
+        }
+        if (now.at - self.last.at).as_secs_f64() >= self.inheritance.config.run.log_interval_s {
+            let progress = self.progress_since(&now, &self.last);
+            self.console.interval(&progress);
+            let line = self
+                .metrics
+                .write(&progress, &self.inheritance, &self.console);
+            self.board.publish(&line, status);
+            self.last = now;
+        }
+        let limit = self.inheritance.config.stop.time_limit_s;
+        if !status.stopping && limit.is_some_and(|limit| status.uptime.as_secs_f64() >= limit) {
+            self.time_is_up = true;
+            return Verdict::Stop {
+                exit: ExitKind::Finished,
+                reason: "the time limit was reached".into(),
+            };
+        }
+        Verdict::Continue
+    }
+
+    fn log(&mut self, level: Level, line: &str) {
+        match level {
+            Level::Debug => {}
+            Level::Info => self.console.line(line),
+            Level::Warn | Level::Error => self.console.warn(line),
+        }
+    }
+}
+
+fn ratio(sum: u64, count: u64) -> f64 {
+    if count == 0 {
+        0.0
+    } else {
+        sum as f64 / count as f64
+    }
+}

@@ -1,0 +1,112 @@
+//! The named segment by which other programs find a run and see how it does.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::console::Console;
+use super::run_dir::RunDir;
+use crate::metrics::{RunId, StatusSegment};
+use crate::supervisor::{ChildState, ChildStatus, Guard, PoolStatus, Supervisor, SupervisorError};
+
+/// Where POSIX shared memory has its names on Linux.
+const SHM_DIR: &str = "/dev/shm";
+
+/// The status segment of this run. A machine that refuses one costs the view from outside, not the run.
+#[derive(Debug)]
+pub(super) struct Status {
+    segment: Option<StatusSegment>,
+}
+
+/// What the segment holds, as JSON.
+#[derive(Debug, Serialize)]
+pub(super) struct StatusLine<'a> {
+    /// The numbers of the last interval, as in `metrics.jsonl`.
+    pub(super) metrics: &'a serde_json::Value,
+    /// The learner, then the actors.
+    pub(super) children: Vec<ChildLine>,
+}
+
+/// One process of the pool.
+#[derive(Debug, Serialize)]
+pub(super) struct ChildLine {
+    role: String,
+    state: &'static str,
+    pid: Option<i32>,
+    incarnation: u16,
+    restarts: u32,
+}
+
+impl Status {
+    /// Removes segments of supervisors that were killed together with their janitors, then makes this
+    /// run's, which the janitor is told of first.
+    pub(super) fn create(
+        supervisor: &mut Supervisor,
+        run_dir: &RunDir,
+        console: &Console,
+    ) -> Result<Self, SupervisorError> {
+        if let Ok(swept) = crate::metrics::sweep() {
+            for name in swept {
+                console.line(&format!("removed {name}, left by a run that was killed"));
+            }
+        }
+        let Ok(id) = RunId::of_this_process() else {
+            return Ok(Self { segment: None });
+        };
+        let name = id.to_string();
+        supervisor.guard(Guard::Segment(Path::new(SHM_DIR).join(&name)))?;
+        let segment = StatusSegment::create(&name, run_dir.path());
+        if let Err(error) = &segment {
+            console.warn(&format!("{error}; other programs cannot watch this run"));
+        }
+        Ok(Self {
+            segment: segment.ok(),
+        })
+    }
+
+    /// Shows a sample to whoever looks.
+    pub(super) fn publish(&mut self, metrics: &serde_json::Value, status: &PoolStatus) {
+        let Some(segment) = &mut self.segment else {
+            return;
+        };
+        let children = status.children.iter().map(ChildLine::new).collect();
+        if let Ok(bytes) = serde_json::to_vec(&StatusLine { metrics, children }) {
+            // Too many actors for the segment: the view stays as it was.
+            let _stale_view = segment.publish(&bytes);
+        }
+    }
+
+    /// In a child: the segment is the supervisor's to remove.
+    pub(super) fn disown(&mut self) {
+        if let Some(segment) = &mut self.segment {
+            segment.disown();
+        }
+    }
+}
+
+impl ChildLine {
+    fn new(child: &ChildStatus) -> Self {
+        let ChildStatus {
+            role,
+            state,
+            pid,
+            incarnation,
+            restarts,
+        } = *child;
+        let state = match state {
+            ChildState::Starting => "starting",
+            ChildState::Running => "running",
+            ChildState::Waiting => "waiting",
+            ChildState::Dying => "dying",
+            ChildState::Failed => "failed",
+            ChildState::Gone => "gone",
+        };
+        Self {
+            role: role.to_string(),
+            state,
+            pid,
+            incarnation,
+            restarts,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `summary.json`: what a run came to. Its keys are a contract with scripts.
+
+use serde::Serialize;
+
+/// How a run ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// The target return was reached.
+    Solved,
+    /// All frames were learnt.
+    Finished,
+    /// The time was up.
+    TimeLimit,
+    /// A signal asked for the end.
+    Interrupted,
+    /// It could not go on.
+    Failed,
+}
+
+/// The numbers of a finished run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// How it ended.
+    pub status: Status,
+    /// Why, in words.
+    pub reason: String,
+    /// The environment.
+    pub env: String,
+    /// Agent steps that the learner has trained on.
+    pub frames: u64,
+    /// Updates of the network.
+    pub updates: u64,
+    /// Episodes that ended in those frames.
+    pub episodes: u64,
+    /// Seconds from the start of the run to its end.
+    pub wall_s: f64,
+    /// `frames / wall_s`.
+    pub frames_per_s: f64,
+    /// Mean return of the last episodes (`--stop-window`, 100 by default).
+    pub return_mean_100: Option<f64>,
+    /// Frames learnt when the mean first reached the target.
+    pub frames_to_target: Option<u64>,
+    /// Seconds from the start until then.
+    pub seconds_to_target: Option<f64>,
+    /// Replaced actors.
+    pub actor_restarts: u64,
+    /// Replaced learners.
+    pub learner_restarts: u64,
+    /// Unrolls that actors committed.
+    pub unrolls_produced: u64,
+    /// Unrolls that the learner used.
+    pub unrolls_consumed: u64,
+    /// Unrolls lost with a process that died: half-written ones of actors, poisonous ones of learners.
+    pub unrolls_abandoned: u64,
+    /// Versions of the weights that were published.
+    pub params_published: u64,
+    /// Mean over all unrolls of the learner's version at use less the version that acted.
+    pub policy_lag_mean: f64,
+}
+
+impl Summary {
+    /// The file's text.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let mut text = serde_json::to_string_pretty(self)
+            .unwrap_or_else(|e| format!("{{\"error\": \"{e}\"}}"));
+        text.push('\n');
+        text
+    }
+}

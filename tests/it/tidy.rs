@@ -1,0 +1,336 @@
+//! The repository keeps its own rules.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that may hold `unsafe`. Each opens with the invariants that its blocks cite.
+const UNSAFE_FILES: &[&str] = &[
+    "src/metrics/status.rs",
+    "src/policy/mlp/dispatch.rs",
+    "src/policy/torch/blob.rs",
+    "src/ring/slab.rs",
+    "src/shm/region.rs",
+    "src/supervisor/fork.rs",
+];
+/// Longest source file, tests included.
+const MAX_LINES: usize = 400;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files() -> Vec<(String, String)> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("readable folder") {
+            let path = entry.expect("entry").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut paths = vec![root().join("build.rs")];
+    for folder in ["src", "bin", "benches", "tests", "examples"] {
+        if root().join(folder).is_dir() {
+            walk(&root().join(folder), &mut paths);
+        }
+    }
+    let name = |path: &Path| {
+        path.strip_prefix(root())
+            .expect("below the root")
+            .display()
+            .to_string()
+    };
+    paths
+        .iter()
+        .map(|path| (name(path), fs::read_to_string(path).expect("UTF-8")))
+        .collect()
+}
+
+/// Code without comments and doc comments, line by line, with line numbers from 1.
+fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    text.lines()
+        .enumerate()
+        .map(|(at, line)| (at + 1, line.split("//").next().unwrap_or_default()))
+}
+
+#[test]
+fn files_stay_small() {
+    for (name, text) in rust_files() {
+        let lines = text.lines().count();
+        assert!(
+            lines <= MAX_LINES,
+            "{name} has {lines} lines; split it (limit {MAX_LINES})"
+        );
+    }
+}
+
+#[test]
+fn unsafe_stays_where_it_belongs() {
+    for (name, text) in rust_files() {
+        let allowed = UNSAFE_FILES.contains(&name.as_str());
+        let opens = text.contains("#![allow(unsafe_code)]");
+        assert!(
+            allowed || !opens || name == "tests/it/tidy.rs",
+            "{name} allows unsafe code"
+        );
+        if allowed {
+            assert!(
+                opens && text.contains("Invariants"),
+                "{name} must open with its invariants"
+            );
+        }
+    }
+}
+
+#[test]
+fn atomics_come_from_one_file() {
+    let banned = [
+        ["std::sync::", "atomic"].concat(),
+        ["core::sync::", "atomic"].concat(),
+        ["loom::", "sync"].concat(),
+    ];
+    for (name, text) in rust_files() {
+        if name == "src/sync.rs" {
+            continue;
+        }
+        for (at, line) in code(&text) {
+            for path in &banned {
+                assert!(
+                    !line.contains(path),
+                    "{name}:{at} names {path}; use crate::sync"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_release_names_its_acquire() {
+    for (name, text) in rust_files()
+        .iter()
+        .filter(|(name, _)| name.starts_with("src/"))
+    {
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in code(text) {
+            let releases = ["Ordering::Release", "Ordering::AcqRel"]
+                .iter()
+                .any(|order| line.contains(order));
+            if releases {
+                let above = lines[at.saturating_sub(8)..at].join(" ");
+                assert!(
+                    above.contains("pairs with"),
+                    "{name}:{at}: say what this release pairs with"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn libtorch_stays_behind_its_feature() {
+    for (name, text) in rust_files()
+        .iter()
+        .filter(|(name, _)| name.starts_with("src/"))
+    {
+        let torch_file = name.starts_with("src/policy/torch/") || name.ends_with("torch_engine.rs");
+        for (at, line) in code(text) {
+            assert!(
+                torch_file || !line.contains("tch::"),
+                "{name}:{at} names tch"
+            );
+        }
+    }
+}
+
+#[test]
+fn modules_depend_one_way() {
+    // What a module must not know; `docs/architecture.md` says why.
+    let rules: &[(&str, &[&str])] = &[
+        (
+            "src/env/",
+            &[
+                "ring",
+                "params",
+                "shm",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+            ],
+        ),
+        (
+            "src/unroll/",
+            &[
+                "ring",
+                "params",
+                "shm",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+            ],
+        ),
+        (
+            "src/shm/",
+            &[
+                "ring",
+                "params",
+                "env",
+                "unroll",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+            ],
+        ),
+        (
+            "src/ring/",
+            &[
+                "params",
+                "env",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+                "metrics",
+            ],
+        ),
+        (
+            "src/params/",
+            &[
+                "ring",
+                "env",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+                "metrics",
+            ],
+        ),
+        (
+            "src/policy/",
+            &[
+                "ring",
+                "params",
+                "shm",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+                "metrics",
+            ],
+        ),
+        (
+            "src/metrics/",
+            &[
+                "ring",
+                "params",
+                "env",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+            ],
+        ),
+        ("src/actor/", &["learner", "supervisor", "pool", "config"]),
+        ("src/learner/", &["actor", "supervisor", "pool", "config"]),
+        (
+            "src/supervisor/",
+            &[
+                "ring", "params", "env", "unroll", "policy", "actor", "learner", "pool", "config",
+                "metrics",
+            ],
+        ),
+        (
+            "src/config/",
+            &[
+                "ring",
+                "params",
+                "shm",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "metrics",
+            ],
+        ),
+    ];
+    for (name, text) in rust_files() {
+        for (folder, banned) in rules.iter().filter(|(folder, _)| name.starts_with(folder)) {
+            for (at, line) in code(&text) {
+                for module in *banned {
+                    let path = format!("crate::{module}::");
+                    assert!(
+                        !line.contains(&path),
+                        "{name}:{at}: {folder} must not know {module}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn tests_do_not_sleep() {
+    let sleep = ["thread::", "sleep("].concat();
+    for (name, text) in rust_files()
+        .iter()
+        .filter(|(name, _)| name.starts_with("tests/"))
+    {
+        for (at, line) in code(text) {
+            let polling = name.ends_with("watch.rs");
+            assert!(
+                polling || !line.contains(&sleep),
+                "{name}:{at}: poll with a deadline (tests/it/watch.rs)"
+            );
+        }
+    }
+}
+
+#[test]
+fn no_file_names_a_place_of_one_machine() {
+    let banned = [
+        ["/wo", "rk/"].concat(),
+        ["/ro", "ot/"].concat(),
+        ["/ho", "me/"].concat(),
+    ];
+    let mut texts = rust_files();
+    for name in [
+        "README.md",
+        "Makefile",
+        "CHANGELOG.md",
+        "Cargo.toml",
+        ".ci/run",
+    ] {
+        texts.extend(fs::read_to_string(root().join(name)).map(|text| (name.to_owned(), text)));
+    }
+    for entry in fs::read_dir(root().join("docs"))
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        texts.extend(
+            fs::read_to_string(entry.path()).map(|text| (entry.path().display().to_string(), text)),
+        );
+    }
+    for (name, text) in texts {
+        for place in &banned {
+            assert!(!text.contains(place), "{name} names {place}");
+        }
+    }
+}
