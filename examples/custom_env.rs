@@ -51,18 +51,12 @@ impl Environment for Treasure {
     }
 
     fn step(&mut self, action: usize, _rng: &mut Rng, observation: &mut [f32]) -> Transition {
-        self.here = if action == 0 {
-            self.here.saturating_sub(1)
-        } else {
-            (self.here + 1).min(CELLS - 1)
-        };
+        self.here =
+            if action == 0 { self.here.saturating_sub(1) } else { (self.here + 1).min(CELLS - 1) };
         self.show(observation);
         let found = self.here == self.treasure;
         let end: End = self.limit.after_step(found);
-        Transition {
-            reward: if found { 1.0 } else { 0.0 },
-            end,
-        }
+        Transition { reward: if found { 1.0 } else { 0.0 }, end }
     }
 }
 

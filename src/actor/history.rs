@@ -83,10 +83,7 @@ mod tests {
         assert_eq!(step(&mut history, &[1.0, 2.0], &[0, 0]), 0);
         assert_eq!(step(&mut history, &[1.0, 2.0], &[flag::TERMINATED, 0]), 1);
         assert_eq!(history.valid, [3, 3]);
-        assert_eq!(
-            step(&mut history, &[0.0, 2.0], &[flag::FIRST, flag::TRUNCATED]),
-            1
-        );
+        assert_eq!(step(&mut history, &[0.0, 2.0], &[flag::FIRST, flag::TRUNCATED]), 1);
         assert_eq!(history.valid, [1, 3]);
         assert_eq!(history.earlier().collect::<Vec<_>>(), [0, 2]);
         assert_eq!((returns, lengths), ([2.0, 6.0], [2, 3]));

@@ -76,26 +76,13 @@ impl<'m> ActorLoop<'m> {
     pub fn new(mut parts: ActorParts<'m>) -> Result<Self, ActorError> {
         let spec = parts.env.spec().clone();
         let envs = parts.env.envs();
-        let mut history = History::new(
-            envs,
-            spec.observation.frame_stack,
-            envs * spec.observation.frame_bytes(),
-        );
+        let mut history =
+            History::new(envs, spec.observation.frame_stack, envs * spec.observation.frame_bytes());
         parts.counters.set_phase(Phase::Reset);
         parts.env.reset(history.newest_mut())?;
-        let (parameters, logits) = (
-            vec![0.0; parts.parameter_count],
-            vec![0.0; envs * spec.action.logits_len()],
-        );
-        Ok(Self {
-            parts,
-            spec,
-            history,
-            parameters,
-            logits,
-            version: 0,
-            sequence: 0,
-        })
+        let (parameters, logits) =
+            (vec![0.0; parts.parameter_count], vec![0.0; envs * spec.action.logits_len()]);
+        Ok(Self { parts, spec, history, parameters, logits, version: 0, sequence: 0 })
     }
 
     /// Acts until the ring is closed.
@@ -118,11 +105,7 @@ impl<'m> ActorLoop<'m> {
         let counters = &self.parts.counters;
         counters.set_phase(Phase::Refresh);
         let started = self.timed().then(Instant::now);
-        match self
-            .parts
-            .reader
-            .refresh(self.version, &mut self.parameters)
-        {
+        match self.parts.reader.refresh(self.version, &mut self.parameters) {
             Refresh::Unchanged => {}
             Refresh::Busy => counters.add(Actor::ParamBusy, 1),
             Refresh::New(version) => {
@@ -147,9 +130,7 @@ impl<'m> ActorLoop<'m> {
         parts.counters.set_phase(Phase::Wait);
         let waiting = Instant::now();
         let claimed = parts.producer.claim(CLAIM_TIMEOUT);
-        parts
-            .counters
-            .add_time(Actor::SlotWaitNs, waiting.elapsed());
+        parts.counters.add_time(Actor::SlotWaitNs, waiting.elapsed());
         let mut grant = claimed?;
         let mut group = grant.group();
 
@@ -181,20 +162,13 @@ impl<'m> ActorLoop<'m> {
                 spec: &self.spec,
                 version: self.version,
             };
-            ended += step.take(
-                t,
-                &mut group,
-                &mut self.history,
-                &mut self.logits,
-                times.as_mut(),
-            )?;
+            ended +=
+                step.take(t, &mut group, &mut self.history, &mut self.logits, times.as_mut())?;
         }
         for (row, frames) in self.history.frames.iter_mut().enumerate() {
             frames.copy_from_slice(group.frame(parts.unroll + row));
         }
-        self.history
-            .flags
-            .copy_from_slice(group.flags(parts.unroll));
+        self.history.flags.copy_from_slice(group.flags(parts.unroll));
 
         grant.commit()?;
         self.sequence += 1;
@@ -233,51 +207,30 @@ impl Step<'_, '_> {
         let step = group.step(t);
         self.counters.set_phase(Phase::Infer);
         let started = times.is_some().then(Instant::now);
-        let frames = StackedFrames {
-            spec: &self.spec.observation,
-            rows: &step.rows,
-            valid: &history.valid,
-        };
+        let frames =
+            StackedFrames { spec: &self.spec.observation, rows: &step.rows, valid: &history.valid };
         self.policy.logits(&frames, logits)?;
         if !self.sampler.sample(logits, step.actions, step.log_probs) {
-            return Err(ActorError::Logits {
-                version: self.version,
-            });
+            return Err(ActorError::Logits { version: self.version });
         }
         let acted = times.is_some().then(Instant::now);
         self.counters.set_phase(Phase::Step);
         self.env.step(
             step.actions,
-            StepOut {
-                frames: step.next_frame,
-                rewards: step.rewards,
-                flags: step.next_flags,
-            },
+            StepOut { frames: step.next_frame, rewards: step.rewards, flags: step.next_flags },
         )?;
         if let Some(env) = step.rewards.iter().position(|r| !r.is_finite()) {
-            return Err(ActorError::NotFinite {
-                env,
-                what: "a reward",
-                step: t,
-            });
+            return Err(ActorError::NotFinite { env, what: "a reward", step: t });
         }
         if self.spec.observation.dtype == Dtype::F32 {
             let numbers: &[f32] = bytemuck::cast_slice(step.next_frame);
             if let Some(at) = first_not_finite(numbers) {
                 let env = at / self.spec.observation.frame_len();
-                return Err(ActorError::NotFinite {
-                    env,
-                    what: "an observation",
-                    step: t,
-                });
+                return Err(ActorError::NotFinite { env, what: "an observation", step: t });
             }
         }
-        let ended = history.advance(
-            step.rewards,
-            step.next_flags,
-            step.next_returns,
-            step.next_lengths,
-        );
+        let ended =
+            history.advance(step.rewards, step.next_flags, step.next_returns, step.next_lengths);
         if let (Some(times), Some(started), Some(acted)) = (times, started, acted) {
             times.infer += acted - started;
             times.env += acted.elapsed();
@@ -289,9 +242,5 @@ impl Step<'_, '_> {
 /// Index of the first number that is not finite; a sum first, because it vectorises.
 fn first_not_finite(numbers: &[f32]) -> Option<usize> {
     let sum: f32 = numbers.iter().map(|x| x * 0.0).sum();
-    if sum == 0.0 {
-        None
-    } else {
-        numbers.iter().position(|x| !x.is_finite())
-    }
+    if sum == 0.0 { None } else { numbers.iter().position(|x| !x.is_finite()) }
 }

@@ -14,11 +14,7 @@ impl Config {
         let pointless = [
             (typed.adam_beta1.is_some() && !adam, "adam-beta1", optimiser),
             (typed.adam_beta2.is_some() && !adam, "adam-beta2", optimiser),
-            (
-                typed.rmsprop_decay.is_some() && adam,
-                "rmsprop-decay",
-                OptimiserName::Adam.as_str(),
-            ),
+            (typed.rmsprop_decay.is_some() && adam, "rmsprop-decay", OptimiserName::Adam.as_str()),
             (
                 typed.rmsprop_momentum.is_some() && adam,
                 "rmsprop-momentum",

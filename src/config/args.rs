@@ -43,9 +43,7 @@ impl Args {
     #[must_use]
     pub fn described() -> clap::Command {
         let keys = |table: &[defaults::Row]| -> HashSet<String> {
-            let rows = table
-                .iter()
-                .flat_map(|row| render::values(&(row.settings)()));
+            let rows = table.iter().flat_map(|row| render::values(&(row.settings)()));
             rows.map(|(key, _)| key).collect()
         };
         let (by_env, by_optimiser) = (keys(defaults::ENVIRONMENTS), keys(defaults::OPTIMISERS));
@@ -82,10 +80,7 @@ impl Args {
     /// # Errors
     /// If the file cannot be read or is wrong.
     pub fn layers(&self) -> Result<Settings, ConfigError> {
-        let resumed = self
-            .resume
-            .as_ref()
-            .map(|folder| folder.join("config.toml"));
+        let resumed = self.resume.as_ref().map(|folder| folder.join("config.toml"));
         match self.config.as_ref().or(resumed.as_ref()) {
             Some(path) => Ok(self.settings.clone().or(file::read(path)?)),
             None => Ok(self.settings.clone()),
@@ -109,10 +104,7 @@ pub fn refusal(error: &clap::Error) -> Option<String> {
         .collect();
     let line = parts.join("; ");
     // Clap repeats what was typed as it was typed; a terminal should not act on it.
-    Some(
-        line.trim_start_matches("error: ")
-            .replace(char::is_control, "?"),
-    )
+    Some(line.trim_start_matches("error: ").replace(char::is_control, "?"))
 }
 
 #[cfg(test)]
@@ -143,10 +135,7 @@ mod tests {
                 time_limit: Some(60.0),
                 ..Settings::default()
             });
-        let keys: Vec<_> = render::values(&full)
-            .into_iter()
-            .map(|(key, _)| key)
-            .collect();
+        let keys: Vec<_> = render::values(&full).into_iter().map(|(key, _)| key).collect();
         assert_eq!(keys, Settings::keys());
     }
 
@@ -186,54 +175,29 @@ mod tests {
         assert_eq!(settings.stop_at_return, Some(-110.0));
         assert_eq!(settings.rho_bar, Some(f64::INFINITY));
         assert_eq!((settings.quiet, settings.pin), (Some(true), Some(false)));
-        assert_eq!(
-            parse(&[]),
-            Ok(Args::default()),
-            "nothing typed, nothing set"
-        );
+        assert_eq!(parse(&[]), Ok(Args::default()), "nothing typed, nothing set");
     }
 
     #[test]
     fn refusals_are_one_line() {
         for (flags, parts) in [
-            (
-                vec!["--actor", "4"],
-                ["--actor", "similar argument exists: '--actors'"],
-            ),
+            (vec!["--actor", "4"], ["--actor", "similar argument exists: '--actors'"]),
             (
                 vec!["--actors", "-1"],
-                [
-                    "'-1' for '--actors <N>'",
-                    "whole number, write one such as 4",
-                ],
+                ["'-1' for '--actors <N>'", "whole number, write one such as 4"],
             ),
-            (
-                vec!["--learning-rate", "fast"],
-                ["'fast' for '--learning-rate <X>'", "0.003"],
-            ),
-            (
-                vec!["--hidden", "64,x"],
-                ["'x' for '--hidden <N,N>'", "whole number"],
-            ),
+            (vec!["--learning-rate", "fast"], ["'fast' for '--learning-rate <X>'", "0.003"]),
+            (vec!["--hidden", "64,x"], ["'x' for '--hidden <N,N>'", "whole number"]),
             (vec!["--actors"], ["--actors <N>", "value is required"]),
-            (
-                vec!["--torso", "lstm"],
-                ["lstm", "possible values: mlp, cnn"],
-            ),
+            (vec!["--torso", "lstm"], ["lstm", "possible values: mlp, cnn"]),
             (vec!["--total-frames", "1.5"], ["1.5", "whole number"]),
             (vec!["--conv", "16"], ["16", "FILTERSxKERNEL/STRIDE"]),
             (vec!["--device", "tpu"], ["tpu", "cuda:0"]),
-            (
-                vec!["--actors", "2", "--actors", "3"],
-                ["--actors", "multiple times"],
-            ),
+            (vec!["--actors", "2", "--actors", "3"], ["--actors", "multiple times"]),
             (vec!["train"], ["train", "unexpected argument"]),
         ] {
             let message = parse(&flags).expect_err("bad flags");
-            assert!(
-                !message.contains('\n') && !message.contains("Usage"),
-                "{message:?}"
-            );
+            assert!(!message.contains('\n') && !message.contains("Usage"), "{message:?}");
             for part in parts {
                 assert!(message.contains(part), "{flags:?}: {message}");
             }
@@ -246,9 +210,6 @@ mod tests {
         let help = Args::from_argv(argv).expect_err("help");
         assert_eq!(refusal(&help), None);
         let text = help.render().to_string();
-        assert!(
-            text.contains("[default: CartPole-v1]") && text.contains("[default: 1]"),
-            "{text}"
-        );
+        assert!(text.contains("[default: CartPole-v1]") && text.contains("[default: 1]"), "{text}");
     }
 }

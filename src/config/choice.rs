@@ -124,12 +124,8 @@ impl FromStr for Conv {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |part: &str| {
-            part.trim()
-                .parse::<usize>()
-                .ok()
-                .filter(|n| (1..=4096).contains(n))
-        };
+        let number =
+            |part: &str| part.trim().parse::<usize>().ok().filter(|n| (1..=4096).contains(n));
         let parts = || {
             let (filters, rest) = text.split_once('x')?;
             let (kernel, stride) = rest.split_once('/').unwrap_or((rest, "1"));
@@ -224,14 +220,7 @@ mod tests {
         for text in ["16x3/1", "32x4/2"] {
             assert_eq!(text.parse::<Conv>().expect("valid").to_string(), text);
         }
-        assert_eq!(
-            "16x3".parse::<Conv>(),
-            Ok(Conv {
-                filters: 16,
-                kernel: 3,
-                stride: 1
-            })
-        );
+        assert_eq!("16x3".parse::<Conv>(), Ok(Conv { filters: 16, kernel: 3, stride: 1 }));
         for text in ["cpu", "cuda:0", "cuda:3"] {
             assert_eq!(text.parse::<Device>().expect("valid").to_string(), text);
         }
@@ -240,9 +229,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for text in [
-            "", "16", "x3", "0x3", "16x0", "16x3/0", "-1x3", "16x3/1/1", "9999x3",
-        ] {
+        for text in ["", "16", "x3", "0x3", "16x0", "16x3/0", "-1x3", "16x3/1/1", "9999x3"] {
             assert!(text.parse::<Conv>().is_err(), "{text}");
         }
         for text in ["", "gpu", "CPU", "cuda:", "cuda:-1", "cuda:x", "cpu:0"] {
@@ -252,11 +239,7 @@ mod tests {
 
     #[test]
     fn a_convolution_shrinks_its_input() {
-        let conv = Conv {
-            filters: 16,
-            kernel: 8,
-            stride: 4,
-        };
+        let conv = Conv { filters: 16, kernel: 8, stride: 4 };
         assert_eq!(conv.output_side(84), Some(20));
         assert_eq!(conv.output_side(8), Some(1));
         assert_eq!(conv.output_side(7), None);

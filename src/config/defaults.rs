@@ -24,10 +24,7 @@ pub struct Row {
 /// The settings of the row `name`, nothing if there is none.
 #[must_use]
 pub fn find(table: &[Row], name: &str) -> Option<Settings> {
-    table
-        .iter()
-        .find(|row| row.name == name)
-        .map(|row| (row.settings)())
+    table.iter().find(|row| row.name == name).map(|row| (row.settings)())
 }
 
 /// The lowest layer.
@@ -226,11 +223,7 @@ pub const PRESETS: &[Row] = &[
 ];
 
 const fn conv(filters: usize, kernel: usize, stride: usize) -> Conv {
-    Conv {
-        filters,
-        kernel,
-        stride,
-    }
+    Conv { filters, kernel, stride }
 }
 
 /// B or E, whichever was not set, bent to fit the other: `(batch, envs_per_actor)`.
@@ -244,10 +237,7 @@ pub(super) fn fit_group(typed: &Settings, batch: usize, envs: usize) -> (usize, 
 
 /// The largest divisor of `batch` that is at most `limit`.
 pub(super) fn largest_divisor(batch: usize, limit: usize) -> usize {
-    (1..=limit.min(batch))
-        .rev()
-        .find(|&envs| batch.is_multiple_of(envs))
-        .unwrap_or(1)
+    (1..=limit.min(batch)).rev().find(|&envs| batch.is_multiple_of(envs)).unwrap_or(1)
 }
 
 /// K unless it is set: a slot for every actor and one block at the learner, at least 3.
@@ -263,20 +253,13 @@ mod tests {
 
     #[test]
     fn defaults_bend_to_what_was_typed() {
-        let typed = |batch, envs_per_actor| Settings {
-            batch,
-            envs_per_actor,
-            ..Settings::default()
-        };
+        let typed =
+            |batch, envs_per_actor| Settings { batch, envs_per_actor, ..Settings::default() };
         assert_eq!(fit_group(&typed(None, None), 32, 16), (32, 16));
         assert_eq!(fit_group(&typed(None, Some(12)), 32, 12), (36, 12));
         assert_eq!(fit_group(&typed(Some(24), None), 24, 16), (24, 12));
         assert_eq!(fit_group(&typed(Some(7), None), 7, 16), (7, 7));
-        assert_eq!(
-            fit_group(&typed(Some(7), Some(2)), 7, 2),
-            (7, 2),
-            "both typed: left to fail"
-        );
+        assert_eq!(fit_group(&typed(Some(7), Some(2)), 7, 2), (7, 2), "both typed: left to fail");
     }
 
     #[test]
@@ -291,11 +274,7 @@ mod tests {
     fn no_name_is_twice_in_a_table() {
         for table in [OPTIMISERS, ENVIRONMENTS, PRESETS] {
             for (i, row) in table.iter().enumerate() {
-                assert!(
-                    table[..i].iter().all(|other| other.name != row.name),
-                    "{}",
-                    row.name
-                );
+                assert!(table[..i].iter().all(|other| other.name != row.name), "{}", row.name);
             }
         }
     }

@@ -32,12 +32,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
     let syntax = |error: &toml::de::Error| {
         let (line, column) = position(text, error.span().map_or(0, |span| span.start));
         let problem = one_line(error.message());
-        ConfigError::Syntax {
-            path: path.into(),
-            line,
-            column,
-            problem,
-        }
+        ConfigError::Syntax { path: path.into(), line, column, problem }
     };
     let document = DeTable::parse(text).map_err(|error| syntax(&error))?;
     let values: toml::Table = toml::from_str(text).map_err(|error| syntax(&error))?;
@@ -51,31 +46,17 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
         let key = key.get_ref().to_string();
         if !known.contains(&key) {
             if matches!(spanned.get_ref(), DeValue::Table(_)) {
-                return Err(ConfigError::Table {
-                    path: path.into(),
-                    line,
-                    key,
-                });
+                return Err(ConfigError::Table { path: path.into(), line, key });
             }
             let nearest = nearest(&key, &known);
-            return Err(ConfigError::UnknownKey {
-                path: path.into(),
-                line,
-                key,
-                nearest,
-            });
+            return Err(ConfigError::UnknownKey { path: path.into(), line, key, nearest });
         }
         // One key at a time: an error then belongs to this key, whatever serde says.
         let single =
             toml::Table::from_iter(values.get(&key).map(|value| (key.clone(), value.clone())));
         let one = Settings::deserialize(single).map_err(|error| {
             let problem = one_line(error.message());
-            ConfigError::WrongValue {
-                path: path.into(),
-                line,
-                key,
-                problem,
-            }
+            ConfigError::WrongValue { path: path.into(), line, key, problem }
         })?;
         settings = one.or(settings);
     }
@@ -97,10 +78,7 @@ fn nearest(key: &str, known: &[String]) -> Option<String> {
 fn position(text: &str, byte: usize) -> (usize, usize) {
     let before = text.get(..byte).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-    (
-        before.matches('\n').count() + 1,
-        before[line_start..].chars().count() + 1,
-    )
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 fn one_line(message: &str) -> String {
@@ -117,9 +95,7 @@ mod tests {
     use super::*;
 
     fn error(text: &str) -> String {
-        let message = parse(text, Path::new("run.toml"))
-            .expect_err(text)
-            .to_string();
+        let message = parse(text, Path::new("run.toml")).expect_err(text).to_string();
         assert!(!message.contains('\n'), "{message:?}");
         message
     }
@@ -138,19 +114,13 @@ mod tests {
         assert_eq!(settings.env_arg, Some(vec!["size=84".into()]));
         assert_eq!(settings.unroll, None);
         let table = parse("[env-arg]\nsize = 84\nstack = \"4\"", Path::new("x")).expect("valid");
-        assert_eq!(
-            table.env_arg,
-            Some(vec!["size=84".into(), "stack=4".into()])
-        );
+        assert_eq!(table.env_arg, Some(vec!["size=84".into(), "stack=4".into()]));
     }
 
     #[test]
     fn syntax_errors_have_a_place() {
         let message = error("actors = 4\nbatch = = 8\n");
-        assert!(
-            message.contains("run.toml") && message.contains("line 2:9"),
-            "{message}"
-        );
+        assert!(message.contains("run.toml") && message.contains("line 2:9"), "{message}");
         assert!(error("actors = 4\nactors = 5").contains("line 2:1"));
         assert!(error("# é\nactors").contains("line 2"));
     }
@@ -158,14 +128,8 @@ mod tests {
     #[test]
     fn unknown_keys_are_named_with_the_nearest() {
         let message = error("batch = 8\n\nlearning_rate = 0.1\n");
-        assert!(
-            message.contains("line 3") && message.contains("\"learning_rate\""),
-            "{message}"
-        );
-        assert!(
-            message.contains("did you mean \"learning-rate\"?"),
-            "{message}"
-        );
+        assert!(message.contains("line 3") && message.contains("\"learning_rate\""), "{message}");
+        assert!(message.contains("did you mean \"learning-rate\"?"), "{message}");
         assert!(error("actor = 8").contains("did you mean \"actors\"?"));
         assert!(error("zzzz = 8").contains("--help"));
         assert!(error("[learner]\nlearning-rate = 0.1").contains("\"learner\" is a table"));
@@ -174,30 +138,15 @@ mod tests {
     #[test]
     fn wrong_types_say_what_was_expected() {
         for (text, parts) in [
-            (
-                "batch = 8\nactors = \"four\"",
-                ["line 2", "actors", "expected usize"],
-            ),
+            ("batch = 8\nactors = \"four\"", ["line 2", "actors", "expected usize"]),
             ("actors = -1", ["line 1", "actors", "expected usize"]),
             ("actors = 1.5", ["line 1", "actors", "expected usize"]),
-            (
-                "learning-rate = \"fast\"",
-                ["line 1", "learning-rate", "expected f64"],
-            ),
+            ("learning-rate = \"fast\"", ["line 1", "learning-rate", "expected f64"]),
             ("torso = \"lstm\"", ["torso", "lstm", "`mlp` or `cnn`"]),
-            (
-                "hidden = 64",
-                ["hidden", "integer `64`", "expected a sequence"],
-            ),
+            ("hidden = 64", ["hidden", "integer `64`", "expected a sequence"]),
             ("conv = [\"16\"]", ["conv", "16", "FILTERSxKERNEL/STRIDE"]),
-            (
-                "total-frames = 1.5",
-                ["total-frames", "expected", "whole number"],
-            ),
-            (
-                "total-frames = \"all\"",
-                ["total-frames", "expected", "whole number"],
-            ),
+            ("total-frames = 1.5", ["total-frames", "expected", "whole number"]),
+            ("total-frames = \"all\"", ["total-frames", "expected", "whole number"]),
             ("env-arg = 3", ["env-arg", "list", "table"]),
             ("quiet = 1", ["quiet", "integer `1`", "expected a boolean"]),
             ("device = \"tpu\"", ["device", "tpu", "cuda"]),

@@ -38,11 +38,7 @@ enum Low {
 impl fmt::Display for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "from {} to {}", self.low, self.high)?;
-        if self.why.is_empty() {
-            Ok(())
-        } else {
-            write!(f, " ({})", self.why)
-        }
+        if self.why.is_empty() { Ok(()) } else { write!(f, " ({})", self.why) }
     }
 }
 
@@ -52,11 +48,7 @@ impl fmt::Display for Real {
             Low::From(low) => write!(f, "from {low} to {}", self.high)?,
             Low::Above(low) => write!(f, "above {low}, at most {}", self.high)?,
         }
-        if self.or_inf {
-            f.write_str(", or inf")
-        } else {
-            Ok(())
-        }
+        if self.or_inf { f.write_str(", or inf") } else { Ok(()) }
     }
 }
 
@@ -67,13 +59,7 @@ impl Whole {
         low: u64,
         high: u64,
     ) -> Self {
-        Self {
-            key,
-            get,
-            low,
-            high,
-            why: "",
-        }
+        Self { key, get, low, high, why: "" }
     }
 
     const fn because(self, why: &'static str) -> Self {
@@ -88,13 +74,7 @@ impl Real {
         low: f64,
         high: f64,
     ) -> Self {
-        Self {
-            key,
-            get,
-            low: Low::From(low),
-            high,
-            or_inf: false,
-        }
+        Self { key, get, low: Low::From(low), high, or_inf: false }
     }
 
     const fn above(
@@ -103,20 +83,11 @@ impl Real {
         low: f64,
         high: f64,
     ) -> Self {
-        Self {
-            key,
-            get,
-            low: Low::Above(low),
-            high,
-            or_inf: false,
-        }
+        Self { key, get, low: Low::Above(low), high, or_inf: false }
     }
 
     const fn or_inf(self) -> Self {
-        Self {
-            or_inf: true,
-            ..self
-        }
+        Self { or_inf: true, ..self }
     }
 
     fn contains(&self, number: f64) -> bool {
@@ -148,12 +119,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("blocks", |s| wide(s.blocks), 2, 65_536)
         .because("one to fill while the other is learnt from"),
     Whole::row("seed", |s| s.seed, 0, TOML_MAX),
-    Whole::row(
-        "keep-checkpoints",
-        |s| wide(s.keep_checkpoints),
-        1,
-        1_000_000,
-    ),
+    Whole::row("keep-checkpoints", |s| wide(s.keep_checkpoints), 1, 1_000_000),
     Whole::row("total-frames", |s| s.total_frames, 1, TOML_MAX),
     Whole::row("stop-window", |s| wide(s.stop_window), 1, 1_000_000),
     Whole::row("learner-threads", |s| wide(s.learner_threads), 1, 1024),
@@ -202,26 +168,15 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
         }
     }
     let hidden = settings.hidden.as_deref().unwrap_or_default();
-    let bad_width = hidden
-        .iter()
-        .find(|&&width| !(1..=MAX_WIDTH).contains(&width));
+    let bad_width = hidden.iter().find(|&&width| !(1..=MAX_WIDTH).contains(&width));
     if let Some(width) = bad_width {
-        return Err(out_of_range(
-            "hidden",
-            width,
-            format!("from 1 to {MAX_WIDTH} for each layer"),
-        ));
+        return Err(out_of_range("hidden", width, format!("from 1 to {MAX_WIDTH} for each layer")));
     }
     let convs = settings.conv.as_deref().unwrap_or_default();
-    let bad_conv = convs
-        .iter()
-        .find(|conv| conv.filters == 0 || conv.kernel == 0 || conv.stride == 0);
+    let bad_conv =
+        convs.iter().find(|conv| conv.filters == 0 || conv.kernel == 0 || conv.stride == 0);
     if let Some(conv) = bad_conv {
-        return Err(out_of_range(
-            "conv",
-            conv,
-            "from 1 for each of filters, kernel and stride",
-        ));
+        return Err(out_of_range("conv", conv, "from 1 for each of filters, kernel and stride"));
     }
     let layers = [
         ("hidden", settings.hidden.as_ref().map(Vec::len)),
@@ -230,11 +185,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {
     for (key, layers) in layers {
         if let Some(layers) = layers.filter(|layers| !(1..=MAX_LAYERS).contains(layers)) {
             let count = format!("with {layers} layers");
-            return Err(out_of_range(
-                key,
-                count,
-                format!("of layers from 1 to {MAX_LAYERS}"),
-            ));
+            return Err(out_of_range(key, count, format!("of layers from 1 to {MAX_LAYERS}")));
         }
     }
     Ok(())
@@ -245,11 +196,7 @@ fn out_of_range(
     value: impl fmt::Display,
     range: impl fmt::Display,
 ) -> ConfigError {
-    ConfigError::OutOfRange {
-        key,
-        value: value.to_string(),
-        range: range.to_string(),
-    }
+    ConfigError::OutOfRange { key, value: value.to_string(), range: range.to_string() }
 }
 
 #[cfg(test)]
@@ -270,43 +217,24 @@ mod tests {
             });
         for (key, value) in render::values(&full) {
             if value.parse::<f64>().is_ok() && key != "hidden" {
-                let rows = WHOLE
-                    .iter()
-                    .map(|row| row.key)
-                    .chain(REAL.iter().map(|row| row.key));
+                let rows = WHOLE.iter().map(|row| row.key).chain(REAL.iter().map(|row| row.key));
                 assert_eq!(rows.filter(|&row| row == key).count(), 1, "{key}");
             }
         }
         // A getter that reads another row's field would show as a value missing here.
         let none = Settings::default();
-        assert!(
-            WHOLE
-                .iter()
-                .all(|row| (row.get)(&full).is_some() && (row.get)(&none).is_none())
-        );
-        assert!(
-            REAL.iter()
-                .all(|row| (row.get)(&full).is_some() && (row.get)(&none).is_none())
-        );
+        assert!(WHOLE.iter().all(|row| (row.get)(&full).is_some() && (row.get)(&none).is_none()));
+        assert!(REAL.iter().all(|row| (row.get)(&full).is_some() && (row.get)(&none).is_none()));
     }
 
     #[test]
     fn each_row_reads_its_own_field() {
-        for key in WHOLE
-            .iter()
-            .map(|row| row.key)
-            .chain(REAL.iter().map(|row| row.key))
-        {
+        for key in WHOLE.iter().map(|row| row.key).chain(REAL.iter().map(|row| row.key)) {
             let text = format!("{key} = 1");
             let settings = super::super::file::parse(&text, "x".as_ref()).expect("a number");
-            let whole = WHOLE
-                .iter()
-                .filter(|row| (row.get)(&settings).is_some())
-                .map(|row| row.key);
-            let real = REAL
-                .iter()
-                .filter(|row| (row.get)(&settings).is_some())
-                .map(|row| row.key);
+            let whole =
+                WHOLE.iter().filter(|row| (row.get)(&settings).is_some()).map(|row| row.key);
+            let real = REAL.iter().filter(|row| (row.get)(&settings).is_some()).map(|row| row.key);
             assert_eq!(whole.chain(real).collect::<Vec<_>>(), [key]);
         }
     }
@@ -320,10 +248,7 @@ mod tests {
         }
         assert!(row("rho-bar").contains(f64::INFINITY) && !row("rho-bar").contains(f64::NAN));
         assert!(!row("rho-bar").contains(0.0) && row("c-bar").contains(0.0));
-        assert_eq!(
-            row("rho-bar").to_string(),
-            "above 0, at most 1000000, or inf"
-        );
+        assert_eq!(row("rho-bar").to_string(), "above 0, at most 1000000, or inf");
         assert_eq!(WHOLE[1].to_string(), "from 1 to 65536");
     }
 }

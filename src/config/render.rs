@@ -31,10 +31,7 @@ impl Config {
     /// the run folder, which is a comment only, so that a second run gets its own.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        let settings = Settings {
-            run_dir: None,
-            ..self.to_settings()
-        };
+        let settings = Settings { run_dir: None, ..self.to_settings() };
         let table = table(&settings);
         let mut text = String::from(
             "# Every setting of a run. `impala-supervisor --config` on this file repeats it.\n",
@@ -63,35 +60,16 @@ impl Config {
     /// The settings that resolve to this configuration.
     #[must_use]
     pub fn to_settings(&self) -> Settings {
-        let Self {
-            env,
-            pool,
-            network,
-            learner,
-            stop,
-            run,
-        } = self;
+        let Self { env, pool, network, learner, stop, run } = self;
         let constants = match learner.optimiser {
-            Optimiser::Adam {
-                beta1,
-                beta2,
-                epsilon,
-            } => Settings {
+            Optimiser::Adam { beta1, beta2, epsilon } => Settings {
                 adam_beta1: Some(beta1),
                 adam_beta2: Some(beta2),
                 optimiser_epsilon: Some(epsilon),
                 ..Settings::default()
             },
-            Optimiser::RmspropTf {
-                decay,
-                epsilon,
-                momentum,
-            }
-            | Optimiser::RmspropTorch {
-                decay,
-                epsilon,
-                momentum,
-            } => Settings {
+            Optimiser::RmspropTf { decay, epsilon, momentum }
+            | Optimiser::RmspropTorch { decay, epsilon, momentum } => Settings {
                 rmsprop_decay: Some(decay),
                 rmsprop_momentum: Some(momentum),
                 optimiser_epsilon: Some(epsilon),
@@ -101,10 +79,7 @@ impl Config {
         let settings = Settings {
             env: Some(env.id.clone()),
             env_arg: Some(
-                env.options
-                    .iter()
-                    .map(|(key, value)| format!("{key}={value}"))
-                    .collect(),
+                env.options.iter().map(|(key, value)| format!("{key}={value}")).collect(),
             ),
             actors: Some(pool.actors),
             envs_per_actor: Some(pool.envs_per_actor),

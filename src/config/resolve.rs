@@ -37,9 +37,7 @@ pub(super) fn resolve(
             run_dir: all.run_dir.clone(),
             seed: set(all.seed),
             log_interval_s: set(all.log_interval),
-            checkpoint_interval_s: all
-                .checkpoint_interval
-                .filter(|interval| interval.is_finite()),
+            checkpoint_interval_s: all.checkpoint_interval.filter(|interval| interval.is_finite()),
             keep_checkpoints: set(all.keep_checkpoints),
             quiet: set(all.quiet),
         },
@@ -62,11 +60,7 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
         })?,
     };
     let base = typed.clone().or(preset);
-    let env = base
-        .env
-        .clone()
-        .or(defaults::built_in().env)
-        .unwrap_or_default();
+    let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
     let above = base.or(defaults::find(ENVIRONMENTS, &env).unwrap_or_default());
     let optimiser = set(above.optimiser.or(defaults::built_in().optimiser));
     let constants = defaults::find(OPTIMISERS, optimiser.as_str()).unwrap_or_default();
@@ -77,16 +71,10 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
     let (id, arguments) = (set(all.env.clone()), set(all.env_arg.clone()));
     let odd = |text: &str| text.contains(char::is_control);
     if odd(&id) {
-        return Err(ConfigError::ControlCharacter {
-            key: "env",
-            value: id,
-        });
+        return Err(ConfigError::ControlCharacter { key: "env", value: id });
     }
     if let Some(value) = arguments.iter().find(|text| odd(text)) {
-        return Err(ConfigError::ControlCharacter {
-            key: "env-arg",
-            value: value.clone(),
-        });
+        return Err(ConfigError::ControlCharacter { key: "env-arg", value: value.clone() });
     }
     let options = EnvOptions::parse(&arguments)?;
     let spec = registry.spec(&id, &options)?;
@@ -110,40 +98,28 @@ fn pool(
         frame_stack: spec.observation.frame_stack,
     })
     .map_err(|source| match source {
-        LayoutError::BatchNotMultiple { .. } => ConfigError::Group {
-            source,
-            divisor: defaults::largest_divisor(batch, envs),
-        },
-        LayoutError::FrameStack(_) => ConfigError::Layout {
-            source,
-            remedy: "choose a shorter one with --env-arg",
-        },
+        LayoutError::BatchNotMultiple { .. } => {
+            ConfigError::Group { source, divisor: defaults::largest_divisor(batch, envs) }
+        }
+        LayoutError::FrameStack(_) => {
+            ConfigError::Layout { source, remedy: "choose a shorter one with --env-arg" }
+        }
         _ => ConfigError::Layout {
             source,
             remedy: "lower --unroll or --batch, or the size of the observation",
         },
     })?;
     let groups = layout.groups();
-    let blocks = all
-        .blocks
-        .unwrap_or_else(|| defaults::blocks_for(actors, groups));
+    let blocks = all.blocks.unwrap_or_else(|| defaults::blocks_for(actors, groups));
     let slots = blocks * groups;
     if slots < actors {
         let needed = actors.div_ceil(groups).max(2);
-        return Err(ConfigError::TooFewBlocks {
-            blocks,
-            slots,
-            actors,
-            needed,
-        });
+        return Err(ConfigError::TooFewBlocks { blocks, slots, actors, needed });
     }
     let ring_bytes = layout.block_bytes().checked_mul(blocks);
     if ring_bytes.is_none_or(|bytes| isize::try_from(bytes).is_err()) {
         let source = LayoutError::TooLarge;
-        return Err(ConfigError::Layout {
-            source,
-            remedy: "lower --blocks, --unroll or --batch",
-        });
+        return Err(ConfigError::Layout { source, remedy: "lower --blocks, --unroll or --batch" });
     }
     Ok(PoolConfig {
         actors,
@@ -187,11 +163,7 @@ fn network(
     let remedies = [
         (cnn, "--torso cnn".to_owned(), "use --torso mlp"),
         (gpu, format!("--device {device}"), "use --device cpu"),
-        (
-            choice == EngineChoice::Libtorch,
-            "--engine libtorch".to_owned(),
-            "use --engine native",
-        ),
+        (choice == EngineChoice::Libtorch, "--engine libtorch".to_owned(), "use --engine native"),
     ];
     for (wanted, what, remedy) in remedies {
         if wanted && !libtorch {
@@ -214,18 +186,11 @@ fn network(
 fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigError> {
     let ObservationSpec { shape, .. } = &spec.observation;
     let [.., mut height, mut width] = shape[..] else {
-        return Err(ConfigError::NotAnImage {
-            env: spec.id.clone(),
-            shape: shape.clone(),
-        });
+        return Err(ConfigError::NotAnImage { env: spec.id.clone(), shape: shape.clone() });
     };
     for conv in &network.convs {
         let Some(sides) = conv.output_side(height).zip(conv.output_side(width)) else {
-            return Err(ConfigError::ConvTooLarge {
-                conv: conv.to_string(),
-                height,
-                width,
-            });
+            return Err(ConfigError::ConvTooLarge { conv: conv.to_string(), height, width });
         };
         (height, width) = sides;
     }
@@ -247,26 +212,16 @@ fn learner(all: &Settings) -> LearnerConfig {
         reward_clip: set(all.reward_clip),
         reward_scale: set(all.reward_scale),
         optimiser: match set(all.optimiser) {
-            OptimiserName::Adam => Optimiser::Adam {
-                beta1: set(all.adam_beta1),
-                beta2: set(all.adam_beta2),
-                epsilon,
-            },
+            OptimiserName::Adam => {
+                Optimiser::Adam { beta1: set(all.adam_beta1), beta2: set(all.adam_beta2), epsilon }
+            }
             OptimiserName::RmspropTf => {
                 let (decay, momentum) = rmsprop();
-                Optimiser::RmspropTf {
-                    decay,
-                    epsilon,
-                    momentum,
-                }
+                Optimiser::RmspropTf { decay, epsilon, momentum }
             }
             OptimiserName::RmspropTorch => {
                 let (decay, momentum) = rmsprop();
-                Optimiser::RmspropTorch {
-                    decay,
-                    epsilon,
-                    momentum,
-                }
+                Optimiser::RmspropTorch { decay, epsilon, momentum }
             }
         },
         learning_rate: set(all.learning_rate),

@@ -98,12 +98,7 @@ pub struct Settings {
     #[arg(long, help_heading = "Network")]
     pub activation: Option<Activation>,
     /// Convolutions of the cnn torso, as filters x kernel / stride: 16x8/4,32x4/2
-    #[arg(
-        long,
-        value_name = "FxK/S,...",
-        value_delimiter = ',',
-        help_heading = "Network"
-    )]
+    #[arg(long, value_name = "FxK/S,...", value_delimiter = ',', help_heading = "Network")]
     pub conv: Option<Vec<Conv>>,
 
     /// Discount (gamma). 1 - 1/horizon, for the horizon in steps that matters
@@ -201,10 +196,7 @@ impl Settings {
     /// Names of all settings, in order: flags without their dashes, and TOML keys.
     #[must_use]
     pub fn keys() -> Vec<String> {
-        Self::headed_keys()
-            .into_iter()
-            .map(|(_, key)| key)
-            .collect()
+        Self::headed_keys().into_iter().map(|(_, key)| key).collect()
     }
 
     /// Names of all settings, in order, each after the heading under which `--help` has it.
@@ -212,10 +204,7 @@ impl Settings {
         <Self as clap::Args>::augment_args(clap::Command::new("settings"))
             .get_arguments()
             .filter_map(|arg| {
-                Some((
-                    arg.get_help_heading()?.to_owned(),
-                    arg.get_long()?.to_owned(),
-                ))
+                Some((arg.get_help_heading()?.to_owned(), arg.get_long()?.to_owned()))
             })
             .collect()
     }
@@ -224,10 +213,7 @@ impl Settings {
 /// Reads a whole number that may be written `1000000`, `1_000_000` or `1e6`.
 fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
     let plain = text.replace('_', "");
-    let number = plain
-        .parse()
-        .ok()
-        .or_else(|| whole_of_real(plain.parse().ok()?));
+    let number = plain.parse().ok().or_else(|| whole_of_real(plain.parse().ok()?));
     number
         .and_then(|number| T::try_from(number).ok())
         .ok_or_else(|| "not a whole number, write one such as 4, 2_000_000 or 2e6".into())
@@ -235,8 +221,7 @@ fn whole<T: TryFrom<u64>>(text: &str) -> Result<T, String> {
 
 /// Reads a real number; which ones are allowed is for `ranges` to say.
 fn real(text: &str) -> Result<f64, String> {
-    text.parse()
-        .map_err(|_| "not a number, write one such as 0.003, 3e-4 or inf".into())
+    text.parse().map_err(|_| "not a number, write one such as 0.003, 3e-4 or inf".into())
 }
 
 fn whole_of_real(real: f64) -> Option<u64> {
@@ -246,10 +231,7 @@ fn whole_of_real(real: f64) -> Option<u64> {
 
 fn whole_in_toml<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     #[derive(Deserialize)]
-    #[serde(
-        untagged,
-        expecting = "expected a whole number such as 2000000, 2_000_000 or 2e6"
-    )]
+    #[serde(untagged, expecting = "expected a whole number such as 2000000, 2_000_000 or 2e6")]
     enum Number {
         Whole(u64),
         Real(f64),
@@ -279,10 +261,9 @@ fn options_in_toml<'de, D: Deserializer<'de>>(
     }
     Ok(Some(match Options::deserialize(deserializer)? {
         Options::List(list) => list,
-        Options::Table(table) => table
-            .iter()
-            .map(|(key, value)| format!("{key}={value}"))
-            .collect(),
+        Options::Table(table) => {
+            table.iter().map(|(key, value)| format!("{key}={value}")).collect()
+        }
     }))
 }
 
@@ -303,19 +284,9 @@ mod tests {
 
     #[test]
     fn an_upper_layer_wins() {
-        let upper = Settings {
-            actors: Some(2),
-            ..Settings::default()
-        };
-        let lower = Settings {
-            actors: Some(3),
-            batch: Some(5),
-            ..Settings::default()
-        };
+        let upper = Settings { actors: Some(2), ..Settings::default() };
+        let lower = Settings { actors: Some(3), batch: Some(5), ..Settings::default() };
         let both = upper.or(lower);
-        assert_eq!(
-            (both.actors, both.batch, both.unroll),
-            (Some(2), Some(5), None)
-        );
+        assert_eq!((both.actors, both.batch, both.unroll), (Some(2), Some(5), None));
     }
 }

@@ -56,10 +56,7 @@ impl Acrobot {
     /// A pendulum at the start of an episode, with two angles and their velocities.
     #[must_use]
     pub const fn from_state(state: [f64; 4]) -> Self {
-        Self {
-            state,
-            limit: TimeLimit::new(LIMIT_STEPS),
-        }
+        Self { state, limit: TimeLimit::new(LIMIT_STEPS) }
     }
 
     /// Two angles and their velocities.
@@ -105,10 +102,7 @@ impl Environment for Acrobot {
         self.observe(observation);
         let [a, b, ..] = self.state;
         let reached = -a.cos() - (b + a).cos() > 1.0;
-        Transition {
-            reward: if reached { 0.0 } else { -1.0 },
-            end: self.limit.after_step(reached),
-        }
+        Transition { reward: if reached { 0.0 } else { -1.0 }, end: self.limit.after_step(reached) }
     }
 }
 
@@ -171,14 +165,8 @@ mod tests {
                 assert_eq!(x, f64::from(x as f32), "rounded to f32");
             }
         }
-        assert!(
-            low.iter().all(|x| (-0.1 - 1e-7..-0.099).contains(x)),
-            "{low:?}"
-        );
-        assert!(
-            high.iter().all(|x| (0.099..0.1 + 1e-7).contains(x)),
-            "{high:?}"
-        );
+        assert!(low.iter().all(|x| (-0.1 - 1e-7..-0.099).contains(x)), "{low:?}");
+        assert!(high.iter().all(|x| (0.099..0.1 + 1e-7).contains(x)), "{high:?}");
     }
 
     #[test]

@@ -140,11 +140,7 @@ impl VectorEnv for CartPole {
         let frames: &mut [[f32; 4]] = bytemuck::cast_slice_mut(out.frames);
         assert_eq!(actions.len(), self.envs, "one action for each environment");
         assert_eq!(frames.len(), self.envs, "one frame for each environment");
-        assert_eq!(
-            out.rewards.len(),
-            self.envs,
-            "one reward for each environment"
-        );
+        assert_eq!(out.rewards.len(), self.envs, "one reward for each environment");
         assert_eq!(out.flags.len(), self.envs, "one flag for each environment");
         self.spec.check_actions(actions)?;
         let rows = actions
@@ -218,12 +214,7 @@ impl Group {
 
 impl Motion {
     fn state(&self, lane: usize) -> [f64; 4] {
-        [
-            self.x[lane],
-            self.x_dot[lane],
-            self.theta[lane],
-            self.theta_dot[lane],
-        ]
+        [self.x[lane], self.x_dot[lane], self.theta[lane], self.theta_dot[lane]]
     }
 
     fn observation(&self, lane: usize) -> [f32; 4] {
@@ -301,9 +292,7 @@ mod tests {
         let mut frames = vec![0.0_f32; 4 * carts.envs()];
         let (mut low, mut high) = ([f32::MAX; 4], [f32::MIN; 4]);
         for _ in 0..200 {
-            carts
-                .reset(bytemuck::cast_slice_mut(&mut frames))
-                .expect("resets");
+            carts.reset(bytemuck::cast_slice_mut(&mut frames)).expect("resets");
             for (i, &x) in frames.iter().enumerate() {
                 (low[i % 4], high[i % 4]) = (low[i % 4].min(x), high[i % 4].max(x));
             }
@@ -324,10 +313,7 @@ mod tests {
         assert_eq!(rewards, [0.0, 1.0, 0.0]);
         assert_eq!(flags, [flag::FIRST, 0, flag::FIRST]);
         for env in [0, 2] {
-            assert!(
-                carts.state(env).iter().all(|x| x.abs() <= START),
-                "a new episode"
-            );
+            assert!(carts.state(env).iter().all(|x| x.abs() <= START), "a new episode");
         }
         let (rewards, flags) = step(&mut carts, 1);
         assert_eq!((rewards, flags), (vec![1.0; 3], vec![0; 3]));

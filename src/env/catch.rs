@@ -44,28 +44,19 @@ impl Environment for Catch {
     }
 
     fn reset(&mut self, rng: &mut Rng, observation: &mut [u8]) {
-        *self = Self {
-            ball_row: 0,
-            ball_column: rng.below(COLUMNS),
-            paddle_column: COLUMNS / 2,
-        };
+        *self = Self { ball_row: 0, ball_column: rng.below(COLUMNS), paddle_column: COLUMNS / 2 };
         self.draw(observation);
     }
 
     fn step(&mut self, action: usize, _rng: &mut Rng, observation: &mut [u8]) -> Transition {
-        self.paddle_column = (self.paddle_column + action)
-            .saturating_sub(1)
-            .min(COLUMNS - 1);
+        self.paddle_column = (self.paddle_column + action).saturating_sub(1).min(COLUMNS - 1);
         self.ball_row += 1;
         self.draw(observation);
         if self.ball_row < ROWS - 1 {
             return Transition::default();
         }
         let caught = self.ball_column == self.paddle_column;
-        Transition {
-            reward: if caught { 1.0 } else { -1.0 },
-            end: End::Terminated,
-        }
+        Transition { reward: if caught { 1.0 } else { -1.0 }, end: End::Terminated }
     }
 }
 

@@ -27,11 +27,7 @@ impl Stage {
         let env = Registry::builtin().make(id, &EnvOptions::new(), envs, seed);
         let env = env.expect("built in");
         let frame_bytes = env.spec().observation.frame_bytes();
-        Self {
-            frames: vec![0; (envs * frame_bytes).div_ceil(4)],
-            frame_bytes,
-            env,
-        }
+        Self { frames: vec![0; (envs * frame_bytes).div_ceil(4)], frame_bytes, env }
     }
 
     /// Memory for E frames, filled with `soil`.
@@ -52,17 +48,9 @@ impl Stage {
         let frames = &mut bytemuck::cast_slice_mut(&mut self.frames)[..len];
         let mut rewards = vec![f32::from(soil); actions.len()];
         let mut flags = vec![soil; actions.len()];
-        let out = StepOut {
-            frames,
-            rewards: &mut rewards,
-            flags: &mut flags,
-        };
+        let out = StepOut { frames, rewards: &mut rewards, flags: &mut flags };
         self.env.step(actions, out)?;
-        Ok(Seen {
-            frames: frames.to_vec(),
-            rewards,
-            flags,
-        })
+        Ok(Seen { frames: frames.to_vec(), rewards, flags })
     }
 
     fn actions(&self, rng: &mut Rng) -> Vec<i32> {
@@ -73,10 +61,7 @@ impl Stage {
 }
 
 fn ids() -> Vec<String> {
-    let ids: Vec<_> = Registry::builtin()
-        .ids()
-        .map(|(id, _)| id.to_owned())
-        .collect();
+    let ids: Vec<_> = Registry::builtin().ids().map(|(id, _)| id.to_owned()).collect();
     assert!(ids.len() >= 5, "{ids:?}");
     ids
 }
@@ -107,10 +92,7 @@ fn every_byte_is_written_and_follows_from_the_seed() {
             let actions = clean.actions(&mut rng);
             // Memory that was not written would show as a difference.
             let seen = clean.step(&actions, 0x00).expect("valid actions");
-            assert!(
-                seen == dirty.step(&actions, 0xA5).expect("valid"),
-                "{id} step {step}"
-            );
+            assert!(seen == dirty.step(&actions, 0xA5).expect("valid"), "{id} step {step}");
             differs |= seen != other.step(&actions, 0x00).expect("valid");
         }
         assert!(differs, "{id} does not heed its seed");
@@ -132,16 +114,9 @@ fn rewards_flags_and_floats_are_valid() {
                 let valid = [0, flag::TERMINATED, flag::TRUNCATED, flag::FIRST];
                 assert!(valid.contains(&flags), "{id}: flags {flags:#b}");
                 let first = flags == flag::FIRST;
-                assert_eq!(
-                    first,
-                    before[env] & flag::DONE != 0,
-                    "{id}: FIRST follows an end"
-                );
+                assert_eq!(first, before[env] & flag::DONE != 0, "{id}: FIRST follows an end");
                 let reward = seen.rewards[env];
-                assert!(
-                    reward.is_finite() && !(first && reward != 0.0),
-                    "{id}: {reward}"
-                );
+                assert!(reward.is_finite() && !(first && reward != 0.0), "{id}: {reward}");
                 ended[0] += usize::from(flags & flag::DONE != 0);
                 ended[1] += usize::from(first);
             }
@@ -152,10 +127,7 @@ fn rewards_flags_and_floats_are_valid() {
                 assert!(values.iter().all(|x| x.is_finite()), "{id}: {values:?}");
             }
         }
-        assert!(
-            ended.iter().all(|&count| count >= 3),
-            "{id}: {ended:?} ends and resets"
-        );
+        assert!(ended.iter().all(|&count| count >= 3), "{id}: {ended:?} ends and resets");
     }
 }
 
@@ -190,9 +162,7 @@ fn actions_out_of_range_are_refused() {
         stage.reset(0);
         let n = i32::try_from(stage.env.spec().action.logits_len()).expect("few actions");
         for action in 0..n {
-            stage
-                .step(&[action, n - 1 - action], 0)
-                .expect("valid actions");
+            stage.step(&[action, n - 1 - action], 0).expect("valid actions");
         }
         for wrong in [n, -1, i32::MIN] {
             let error = stage.step(&[0, wrong], 0).expect_err("no such action");

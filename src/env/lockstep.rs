@@ -30,17 +30,9 @@ impl<T: Environment> Lockstep<T> {
     pub fn new(envs: usize, seed: u64, mut make: impl FnMut() -> T) -> Self {
         let members: Vec<_> = (0_u64..)
             .take(envs)
-            .map(|stream| Member {
-                env: make(),
-                rng: Rng::new(seed, stream),
-                over: true,
-            })
+            .map(|stream| Member { env: make(), rng: Rng::new(seed, stream), over: true })
             .collect();
-        let spec = members
-            .first()
-            .expect("at least one environment")
-            .env
-            .spec();
+        let spec = members.first().expect("at least one environment").env.spec();
         Self { spec, members }
     }
 
@@ -87,13 +79,8 @@ impl<T: Environment> VectorEnv for Lockstep<T> {
         assert_eq!(out.flags.len(), envs, "one flag for each environment");
         self.spec.check_actions(actions)?;
         let rows = self.rows(out.frames);
-        for ((((member, row), &action), reward), flags) in self
-            .members
-            .iter_mut()
-            .zip(rows)
-            .zip(actions)
-            .zip(out.rewards)
-            .zip(out.flags)
+        for ((((member, row), &action), reward), flags) in
+            self.members.iter_mut().zip(rows).zip(actions).zip(out.rewards).zip(out.flags)
         {
             if member.over {
                 member.env.reset(&mut member.rng, row);
@@ -149,10 +136,7 @@ mod tests {
                 (_, 3) => End::Truncated,
                 _ => End::Running,
             };
-            Transition {
-                reward: f32::from(self.step),
-                end,
-            }
+            Transition { reward: f32::from(self.step), end }
         }
     }
 
@@ -161,11 +145,7 @@ mod tests {
 
     fn step(env: &mut Lockstep<Counter>, actions: [i32; 2]) -> Seen {
         let (mut frames, mut rewards, mut flags) = ([9; 6], [9.0; 2], [9; 2]);
-        let out = StepOut {
-            frames: &mut frames,
-            rewards: &mut rewards,
-            flags: &mut flags,
-        };
+        let out = StepOut { frames: &mut frames, rewards: &mut rewards, flags: &mut flags };
         env.step(&actions, out).expect("valid actions");
         [0, 1].map(|i| (frames[3 * i], frames[3 * i + 1], rewards[i], flags[i]))
     }
@@ -179,14 +159,8 @@ mod tests {
         assert_eq!(step(&mut env, [1, 0]), [(1, 2, 2.0, ended), (1, 2, 2.0, 0)]);
         // Action 1 would end the episode at once, were it not ignored in the first environment.
         let cut = flag::TRUNCATED;
-        assert_eq!(
-            step(&mut env, [1, 0]),
-            [(2, 0, 0.0, flag::FIRST), (1, 3, 3.0, cut)]
-        );
-        assert_eq!(
-            step(&mut env, [0, 1]),
-            [(2, 1, 1.0, 0), (2, 0, 0.0, flag::FIRST)]
-        );
+        assert_eq!(step(&mut env, [1, 0]), [(2, 0, 0.0, flag::FIRST), (1, 3, 3.0, cut)]);
+        assert_eq!(step(&mut env, [0, 1]), [(2, 1, 1.0, 0), (2, 0, 0.0, flag::FIRST)]);
     }
 
     #[test]
@@ -220,23 +194,9 @@ mod tests {
     fn a_bad_action_steps_nothing() {
         let mut env = Lockstep::new(2, 1, Counter::default);
         env.reset(&mut [0; 6]).expect("resets");
-        let out = StepOut {
-            frames: &mut [0; 6],
-            rewards: &mut [0.0; 2],
-            flags: &mut [0; 2],
-        };
+        let out = StepOut { frames: &mut [0; 6], rewards: &mut [0.0; 2], flags: &mut [0; 2] };
         let error = env.step(&[0, 2], out).expect_err("there is no action 2");
-        assert!(
-            matches!(
-                error,
-                EnvError::BadAction {
-                    env: 1,
-                    action: 2,
-                    ..
-                }
-            ),
-            "{error}"
-        );
+        assert!(matches!(error, EnvError::BadAction { env: 1, action: 2, .. }), "{error}");
         assert_eq!(step(&mut env, [0, 0]), [(1, 1, 1.0, 0), (1, 1, 1.0, 0)]);
     }
 }

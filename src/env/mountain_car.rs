@@ -39,11 +39,7 @@ impl MountainCar {
     /// A car at the start of an episode, with `[position, velocity]`.
     #[must_use]
     pub const fn from_state([position, velocity]: [f64; 2]) -> Self {
-        Self {
-            position,
-            velocity,
-            limit: TimeLimit::new(LIMIT_STEPS),
-        }
+        Self { position, velocity, limit: TimeLimit::new(LIMIT_STEPS) }
     }
 
     /// `[position, velocity]`.
@@ -84,10 +80,7 @@ impl Environment for MountainCar {
         }
         self.observe(observation);
         let arrived = self.position >= GOAL_POSITION && self.velocity >= GOAL_VELOCITY;
-        Transition {
-            reward: -1.0,
-            end: self.limit.after_step(arrived),
-        }
+        Transition { reward: -1.0, end: self.limit.after_step(arrived) }
     }
 }
 

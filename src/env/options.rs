@@ -36,9 +36,7 @@ impl EnvOptions {
                     options.set(key.trim(), value.trim());
                 }
                 _ => {
-                    return Err(EnvError::OptionSyntax {
-                        argument: argument.to_owned(),
-                    });
+                    return Err(EnvError::OptionSyntax { argument: argument.to_owned() });
                 }
             }
         }
@@ -75,11 +73,7 @@ impl EnvOptions {
     /// Reads them on behalf of environment `id`, which errors will name.
     #[must_use]
     pub const fn read<'a>(&'a self, id: &'a str) -> OptionReader<'a> {
-        OptionReader {
-            id,
-            options: self,
-            known: Vec::new(),
-        }
+        OptionReader { id, options: self, known: Vec::new() }
     }
 }
 
@@ -170,10 +164,7 @@ impl<'a> OptionReader<'a> {
     /// # Errors
     /// [`EnvError::BadOption`] for the first option that was never asked for.
     pub fn finish(self) -> Result<(), EnvError> {
-        let unknown = self
-            .options
-            .iter()
-            .find(|(key, _)| !self.known.contains(key));
+        let unknown = self.options.iter().find(|(key, _)| !self.known.contains(key));
         match unknown {
             None => Ok(()),
             Some((key, _)) if self.known.is_empty() => {
@@ -293,10 +284,7 @@ mod tests {
         let mut read = given.read("Maze-v0");
         assert_eq!(read.text("ghosts"), Some("2"));
         assert_eq!(read.text("walls"), None);
-        assert_eq!(
-            problem(read.finish()),
-            "Maze-v0: no such option; there are ghosts, walls"
-        );
+        assert_eq!(problem(read.finish()), "Maze-v0: no such option; there are ghosts, walls");
         assert!(problem(given.read("Maze-v0").finish()).contains("takes no options"));
         assert_eq!(EnvOptions::new().read("Maze-v0").finish(), Ok(()));
     }
@@ -309,16 +297,8 @@ mod tests {
         let written = "shape = '84x84'\nstack = 4\ncost = 0.5\nwrap = true";
         let read: EnvOptions = toml::from_str(written).expect("scalars");
         let values = ["shape", "stack", "cost", "wrap"].map(|key| read.get(key));
-        assert_eq!(
-            values,
-            [Some("84x84"), Some("4"), Some("0.5"), Some("true")]
-        );
+        assert_eq!(values, [Some("84x84"), Some("4"), Some("0.5"), Some("true")]);
         let error = toml::from_str::<EnvOptions>("a = [1]").expect_err("no scalar");
-        assert!(
-            error
-                .to_string()
-                .contains("a string, a number or a boolean"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("a string, a number or a boolean"), "{error}");
     }
 }

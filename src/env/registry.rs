@@ -23,9 +23,7 @@ struct Entry {
 
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Entry")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Entry").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -49,9 +47,7 @@ impl Registry {
     /// Knows no environment.
     #[must_use]
     pub const fn empty() -> Self {
-        Self {
-            entries: Vec::new(),
-        }
+        Self { entries: Vec::new() }
     }
 
     /// Knows the built-in environments.
@@ -95,11 +91,7 @@ impl Registry {
         description: impl Into<String>,
         make: impl Fn(&EnvOptions, usize, u64) -> Result<Box<dyn VectorEnv>, EnvError> + 'static,
     ) -> &mut Self {
-        let entry = Entry {
-            id: id.into(),
-            description: description.into(),
-            make: Box::new(make),
-        };
+        let entry = Entry { id: id.into(), description: description.into(), make: Box::new(make) };
         match self.entries.iter_mut().find(|old| old.id == entry.id) {
             Some(old) => *old = entry,
             None => self.entries.push(entry),
@@ -154,24 +146,17 @@ impl Registry {
     ) -> Result<Box<dyn VectorEnv>, EnvError> {
         assert!(envs > 0, "at least one environment");
         let entry = self.entries.iter().find(|entry| entry.id == id);
-        let entry = entry.ok_or_else(|| EnvError::Unknown {
-            id: id.to_owned(),
-            nearest: self.nearest(id),
-        })?;
+        let entry = entry
+            .ok_or_else(|| EnvError::Unknown { id: id.to_owned(), nearest: self.nearest(id) })?;
         let made = (entry.make)(options, envs, seed)?;
         // Its author is a user: find the slip here, not as a strange shape in the learner.
-        let failed = |reason| EnvError::Failed {
-            id: id.to_owned(),
-            reason,
-        };
+        let failed = |reason| EnvError::Failed { id: id.to_owned(), reason };
         if let Some(problem) = made.spec().problem() {
             return Err(failed(problem.to_owned()));
         }
         if made.envs() != envs {
             let count = made.envs();
-            return Err(failed(format!(
-                "asked for {envs} environments, it made {count}"
-            )));
+            return Err(failed(format!("asked for {envs} environments, it made {count}")));
         }
         Ok(made)
     }
@@ -248,10 +233,7 @@ mod tests {
         let mut options = EnvOptions::new();
         options.set("speed", "2");
         let refused = error(&registry, "Mine-v0", &options);
-        assert!(
-            matches!(&refused, EnvError::BadOption { key, .. } if key == "speed"),
-            "{refused}"
-        );
+        assert!(matches!(&refused, EnvError::BadOption { key, .. } if key == "speed"), "{refused}");
     }
 
     #[test]
@@ -262,11 +244,6 @@ mod tests {
         });
         assert!(registry.make("Two-v0", &EnvOptions::new(), 2, 0).is_ok());
         let wrong = error(&registry, "Two-v0", &EnvOptions::new());
-        assert!(
-            wrong
-                .to_string()
-                .contains("asked for 1 environments, it made 2"),
-            "{wrong}"
-        );
+        assert!(wrong.to_string().contains("asked for 1 environments, it made 2"), "{wrong}");
     }
 }

@@ -52,11 +52,7 @@ impl ObservationSpec {
     /// A spec without frame stack.
     #[must_use]
     pub fn new(dtype: Dtype, shape: &[usize]) -> Self {
-        Self {
-            dtype,
-            shape: shape.to_vec(),
-            frame_stack: 1,
-        }
+        Self { dtype, shape: shape.to_vec(), frame_stack: 1 }
     }
 
     /// Elements of one frame.
@@ -173,12 +169,8 @@ mod tests {
         let spec = spec(&[4], 3);
         assert_eq!(spec.check_actions(&[0, 1, 2]), Ok(()));
         for bad in [3, -1, i32::MIN, i32::MAX] {
-            let expected = EnvError::BadAction {
-                id: "Test-v0".into(),
-                env: 1,
-                action: bad,
-                count: 3,
-            };
+            let expected =
+                EnvError::BadAction { id: "Test-v0".into(), env: 1, action: bad, count: 3 };
             assert_eq!(spec.check_actions(&[2, bad, 7]), Err(expected));
         }
     }

@@ -55,16 +55,11 @@ impl Synthetic {
         let n = read.number("actions", 6, 1..=65_536)?;
         let episode_steps = read.number("episode-length", 1_000, 1..=u32::MAX)?;
         read.finish()?;
-        let members = (0_u64..).take(envs).map(|stream| Member {
-            pattern: Rng::new(seed, stream).next_u64(),
-            steps: None,
-        });
+        let members = (0_u64..)
+            .take(envs)
+            .map(|stream| Member { pattern: Rng::new(seed, stream).next_u64(), steps: None });
         Ok(Self {
-            spec: EnvSpec {
-                id: ID.into(),
-                observation,
-                action: ActionSpec::Discrete { n },
-            },
+            spec: EnvSpec { id: ID.into(), observation, action: ActionSpec::Discrete { n } },
             episode_steps,
             work_rounds: if step_cost_us > 0.0 {
                 rounds(step_cost_us, calibrate_ns_per_round())
@@ -87,14 +82,10 @@ pub(super) fn make(
 
 fn shape(read: &mut OptionReader<'_>) -> Result<Vec<usize>, EnvError> {
     let text = read.text("shape").unwrap_or("84x84");
-    let sizes: Option<Vec<usize>> = text
-        .split('x')
-        .map(|size| size.parse().ok().filter(|&size| size > 0))
-        .collect();
+    let sizes: Option<Vec<usize>> =
+        text.split('x').map(|size| size.parse().ok().filter(|&size| size > 0)).collect();
     let fits = |sizes: &Vec<usize>| {
-        let len = sizes
-            .iter()
-            .try_fold(1_usize, |len, &size| len.checked_mul(size));
+        let len = sizes.iter().try_fold(1_usize, |len, &size| len.checked_mul(size));
         len.is_some_and(|len| len <= MAX_FRAME_LEN)
     };
     sizes.filter(fits).ok_or_else(|| {
@@ -115,11 +106,7 @@ impl VectorEnv for Synthetic {
     fn reset(&mut self, frames: &mut [u8]) -> Result<(), EnvError> {
         let frame_bytes = self.spec.observation.frame_bytes();
         assert_eq!(frames.len(), self.members.len() * frame_bytes, "E frames");
-        for (member, frame) in self
-            .members
-            .iter_mut()
-            .zip(frames.chunks_exact_mut(frame_bytes))
-        {
+        for (member, frame) in self.members.iter_mut().zip(frames.chunks_exact_mut(frame_bytes)) {
             member.steps = Some(0);
             member.write(self.spec.observation.dtype, frame);
         }
@@ -315,9 +302,8 @@ mod tests {
                     assert!(seen.insert(frame.to_vec()), "twice: {frame:?}");
                 }
                 if dtype == "dtype=f32" {
-                    let mut values = frames
-                        .chunks_exact(4)
-                        .map(bytemuck::pod_read_unaligned::<f32>);
+                    let mut values =
+                        frames.chunks_exact(4).map(bytemuck::pod_read_unaligned::<f32>);
                     assert!(values.all(|x| (0.0..1.0).contains(&x)));
                 }
             }

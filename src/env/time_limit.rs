@@ -16,10 +16,7 @@ impl TimeLimit {
     /// Cuts an episode off after `limit_steps` steps; 0 acts like 1.
     #[must_use]
     pub const fn new(limit_steps: u32) -> Self {
-        Self {
-            limit_steps,
-            steps: 0,
-        }
+        Self { limit_steps, steps: 0 }
     }
 
     /// Begins an episode.

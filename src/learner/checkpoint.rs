@@ -108,9 +108,7 @@ pub enum CheckpointError {
 }
 
 fn first_problem(problems: &[String]) -> String {
-    problems
-        .first()
-        .map_or_else(String::new, |problem| format!(" ({problem})"))
+    problems.first().map_or_else(String::new, |problem| format!(" ({problem})"))
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -161,26 +159,16 @@ impl Checkpoint {
     }
 
     fn write_files(&self, folder: &Path, parameters: &ParamSpec) -> Result<(), CheckpointError> {
-        let weights = parameters.entries().iter().map(|e| {
-            (
-                e.name.as_str(),
-                e.shape.clone(),
-                &self.parameters[e.range()],
-            )
-        });
+        let weights = parameters
+            .entries()
+            .iter()
+            .map(|e| (e.name.as_str(), e.shape.clone(), &self.parameters[e.range()]));
         let [first, second] = &self.optimiser;
-        let moments = [
-            ("first", vec![first.len()], &first[..]),
-            ("second", vec![second.len()], &second[..]),
-        ];
+        let moments =
+            [("first", vec![first.len()], &first[..]), ("second", vec![second.len()], &second[..])];
         let path = folder.join(STATE);
-        let state =
-            bincode::encode_to_vec(&self.state, bincode::config::standard()).map_err(|e| {
-                CheckpointError::Damaged {
-                    path,
-                    problem: e.to_string(),
-                }
-            })?;
+        let state = bincode::encode_to_vec(&self.state, bincode::config::standard())
+            .map_err(|e| CheckpointError::Damaged { path, problem: e.to_string() })?;
         let mut files = BTreeMap::new();
         for (name, bytes) in [
             (WEIGHTS, tensors_to_bytes(folder, weights)?),
@@ -190,10 +178,7 @@ impl Checkpoint {
             write_synced(&folder.join(name), &bytes)?;
             files.insert(
                 name.to_owned(),
-                FileEntry {
-                    bytes: bytes.len() as u64,
-                    crc32: crc32fast::hash(&bytes),
-                },
+                FileEntry { bytes: bytes.len() as u64, crc32: crc32fast::hash(&bytes) },
             );
         }
         let manifest = Manifest {
@@ -205,11 +190,8 @@ impl Checkpoint {
             files,
         };
         let path = folder.join(MANIFEST);
-        let text =
-            serde_json::to_string_pretty(&manifest).map_err(|e| CheckpointError::Damaged {
-                path: path.clone(),
-                problem: e.to_string(),
-            })?;
+        let text = serde_json::to_string_pretty(&manifest)
+            .map_err(|e| CheckpointError::Damaged { path: path.clone(), problem: e.to_string() })?;
         write_synced(&path, text.as_bytes())?;
         sync_folder(folder)
     }
@@ -231,10 +213,7 @@ impl Checkpoint {
                 Err(error) => problems.push(error.to_string()),
             }
         }
-        Err(CheckpointError::NoneValid {
-            path: folder.to_owned(),
-            problems,
-        })
+        Err(CheckpointError::NoneValid { path: folder.to_owned(), problems })
     }
 
     /// Reads one checkpoint folder.
@@ -247,10 +226,7 @@ impl Checkpoint {
             serde_json::from_slice(&read_bounded(&path, MAX_SMALL_FILE_BYTES)?)
                 .map_err(|e| damaged(&path, format!("not a manifest: {e}")))?;
         if manifest.format != FORMAT {
-            return Err(damaged(
-                &path,
-                format!("format {} is not {FORMAT}", manifest.format),
-            ));
+            return Err(damaged(&path, format!("format {} is not {FORMAT}", manifest.format)));
         }
         let [weights, optimiser, state] =
             [WEIGHTS, OPTIMISER, STATE].map(|name| read_checked(folder, name, &manifest));
@@ -261,23 +237,14 @@ impl Checkpoint {
         let mut flat = vec![0.0; parameters.len()];
         for entry in parameters.entries() {
             let tensor =
-                tensors
-                    .tensor(&entry.name)
-                    .map_err(|_| CheckpointError::OtherNetwork {
-                        path: weights_path.clone(),
-                        problem: format!("it has no {}", entry.name),
-                    })?;
+                tensors.tensor(&entry.name).map_err(|_| CheckpointError::OtherNetwork {
+                    path: weights_path.clone(),
+                    problem: format!("it has no {}", entry.name),
+                })?;
             if tensor.shape() != entry.shape || tensor.dtype() != Dtype::F32 {
-                let problem = format!(
-                    "{} is {:?} there, {:?} here",
-                    entry.name,
-                    tensor.shape(),
-                    entry.shape
-                );
-                return Err(CheckpointError::OtherNetwork {
-                    path: weights_path,
-                    problem,
-                });
+                let problem =
+                    format!("{} is {:?} there, {:?} here", entry.name, tensor.shape(), entry.shape);
+                return Err(CheckpointError::OtherNetwork { path: weights_path, problem });
             }
             copy_numbers(tensor.data(), &mut flat[entry.range()]);
         }
@@ -287,19 +254,15 @@ impl Checkpoint {
                 tensors.len(),
                 parameters.entries().len()
             );
-            return Err(CheckpointError::OtherNetwork {
-                path: weights_path,
-                problem,
-            });
+            return Err(CheckpointError::OtherNetwork { path: weights_path, problem });
         }
         let optimiser = optimiser?;
         let moments = SafeTensors::deserialize(&optimiser)
             .map_err(|e| damaged(&optimiser_path, e.to_string()))?;
         let mut vectors = [vec![0.0; flat.len()], vec![0.0; flat.len()]];
         for (name, vector) in ["first", "second"].into_iter().zip(&mut vectors) {
-            let tensor = moments
-                .tensor(name)
-                .map_err(|e| damaged(&optimiser_path, e.to_string()))?;
+            let tensor =
+                moments.tensor(name).map_err(|e| damaged(&optimiser_path, e.to_string()))?;
             if tensor.shape() != [vector.len()] || tensor.dtype() != Dtype::F32 {
                 return Err(damaged(
                     &optimiser_path,
@@ -308,21 +271,13 @@ impl Checkpoint {
             }
             copy_numbers(tensor.data(), vector);
         }
-        if !flat
-            .iter()
-            .chain(vectors.iter().flatten())
-            .all(|x| x.is_finite())
-        {
+        if !flat.iter().chain(vectors.iter().flatten()).all(|x| x.is_finite()) {
             return Err(damaged(folder, "a number in it is not finite".to_owned()));
         }
         let limit = bincode::config::standard().with_limit::<{ MAX_SMALL_FILE_BYTES as usize }>();
         let (state, _) = bincode::decode_from_slice::<LearnerState, _>(&state?, limit)
             .map_err(|e| damaged(&folder.join(STATE), e.to_string()))?;
-        Ok(Self {
-            parameters: flat,
-            optimiser: vectors,
-            state,
-        })
+        Ok(Self { parameters: flat, optimiser: vectors, state })
     }
 }
 
@@ -374,10 +329,7 @@ fn tensors_to_bytes<'a>(
 ) -> Result<Vec<u8>, CheckpointError> {
     let views = tensors
         .map(|(name, shape, data)| {
-            Ok((
-                name,
-                TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(data))?,
-            ))
+            Ok((name, TensorView::new(Dtype::F32, shape, bytemuck::cast_slice(data))?))
         })
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
     views
@@ -405,10 +357,7 @@ fn read_checked(
     if bytes.len() as u64 != entry.bytes || crc32fast::hash(&bytes) != entry.crc32 {
         return Err(damaged(
             &path,
-            format!(
-                "{} bytes with another checksum than the manifest's",
-                bytes.len()
-            ),
+            format!("{} bytes with another checksum than the manifest's", bytes.len()),
         ));
     }
     Ok(bytes)
@@ -418,9 +367,7 @@ fn read_checked(
 fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CheckpointError> {
     let file = File::open(path).map_err(io_error(path, "open"))?;
     let mut bytes = Vec::new();
-    file.take(limit + 1)
-        .read_to_end(&mut bytes)
-        .map_err(io_error(path, "read"))?;
+    file.take(limit + 1).read_to_end(&mut bytes).map_err(io_error(path, "read"))?;
     Ok(bytes)
 }
 
@@ -431,9 +378,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
 }
 
 fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path)
-        .and_then(|folder| folder.sync_all())
-        .map_err(io_error(path, "fsync"))
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error(path, "fsync"))
 }
 
 fn remove_if_there(path: &Path) -> Result<(), CheckpointError> {
@@ -445,16 +390,9 @@ fn remove_if_there(path: &Path) -> Result<(), CheckpointError> {
 
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> CheckpointError {
     let path = path.to_owned();
-    move |source| CheckpointError::Io {
-        path,
-        action,
-        source,
-    }
+    move |source| CheckpointError::Io { path, action, source }
 }
 
 fn damaged(path: &Path, problem: String) -> CheckpointError {
-    CheckpointError::Damaged {
-        path: path.to_owned(),
-        problem,
-    }
+    CheckpointError::Damaged { path: path.to_owned(), problem }
 }

@@ -43,11 +43,7 @@ impl Observations<'_> {
                     _ => valid[(row - 1) * self.columns + column],
                 };
                 let first = flag & crate::env::flag::FIRST != 0;
-                valid.push(if first {
-                    1
-                } else {
-                    before.saturating_add(1).min(k)
-                });
+                valid.push(if first { 1 } else { before.saturating_add(1).min(k) });
             }
         }
         valid
@@ -138,10 +134,7 @@ mod tests {
 
     #[test]
     fn frames_before_the_episode_do_not_count() {
-        let spec = ObservationSpec {
-            frame_stack: 3,
-            ..ObservationSpec::new(Dtype::U8, &[1])
-        };
+        let spec = ObservationSpec { frame_stack: 3, ..ObservationSpec::new(Dtype::U8, &[1]) };
         let observations = Observations {
             spec: &spec,
             unroll: 3,

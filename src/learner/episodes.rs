@@ -73,8 +73,7 @@ impl EpisodeWindow {
     /// The mean return once the window is full: the only mean that a target is compared with.
     #[must_use]
     pub fn full_return_mean(&self) -> Option<f64> {
-        self.return_mean()
-            .filter(|_| self.recent.len() == self.window)
+        self.return_mean().filter(|_| self.recent.len() == self.window)
     }
 
     /// The episodes in the window, oldest first, for a checkpoint.
@@ -96,22 +95,10 @@ mod tests {
     fn the_mean_is_over_the_last_episodes_only() {
         let mut window = EpisodeWindow::new(2);
         assert_eq!(window.return_mean(), None);
-        window.push(Episode {
-            episode_return: 100.0,
-            length: 10,
-        });
-        assert_eq!(
-            (window.return_mean(), window.full_return_mean()),
-            (Some(100.0), None)
-        );
-        window.push(Episode {
-            episode_return: 1.0,
-            length: 2,
-        });
-        window.push(Episode {
-            episode_return: 2.0,
-            length: 4,
-        });
+        window.push(Episode { episode_return: 100.0, length: 10 });
+        assert_eq!((window.return_mean(), window.full_return_mean()), (Some(100.0), None));
+        window.push(Episode { episode_return: 1.0, length: 2 });
+        window.push(Episode { episode_return: 2.0, length: 4 });
         assert_eq!(window.full_return_mean(), Some(1.5));
         assert_eq!(window.length_mean(), Some(3.0));
         assert_eq!(window.finished(), 3);

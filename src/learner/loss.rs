@@ -164,19 +164,12 @@ impl Loss {
         refill(
             &mut self.discounts,
             next_flags.iter().map(|f| {
-                if f & (flag::TERMINATED | flag::FIRST) == 0 {
-                    config.discount
-                } else {
-                    0.0
-                }
+                if f & (flag::TERMINATED | flag::FIRST) == 0 { config.discount } else { 0.0 }
             }),
         );
         refill(
             &mut self.rewards,
-            batch
-                .rewards
-                .iter()
-                .map(|r| config.reward_clip.apply(r * config.reward_scale)),
+            batch.rewards.iter().map(|r| config.reward_clip.apply(r * config.reward_scale)),
         );
         self.vs.resize(steps, 0.0);
         self.advantages.resize(steps, 0.0);
@@ -199,10 +192,8 @@ impl Loss {
     fn log_softmax(&mut self, logits: &[f32], actions: usize) {
         let rows = logits.len() / actions;
         self.log_probs.resize(logits.len(), 0.0);
-        for (shifted, row) in self
-            .log_probs
-            .chunks_exact_mut(actions)
-            .zip(logits.chunks_exact(actions))
+        for (shifted, row) in
+            self.log_probs.chunks_exact_mut(actions).zip(logits.chunks_exact(actions))
         {
             let max = row.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
             shifted.iter_mut().zip(row).for_each(|(s, z)| *s = z - max);
@@ -211,9 +202,7 @@ impl Loss {
         exp_in_place(&mut self.probs);
         refill(
             &mut self.log_sums,
-            self.probs
-                .chunks_exact(actions)
-                .map(|row| row.iter().sum::<f32>()),
+            self.probs.chunks_exact(actions).map(|row| row.iter().sum::<f32>()),
         );
         for (row, &sum) in self.probs.chunks_exact_mut(actions).zip(&self.log_sums) {
             let scale = 1.0 / sum;
@@ -231,38 +220,23 @@ impl Loss {
         let rows = self.log_probs.chunks_exact(actions);
         refill(
             &mut self.taken,
-            batch
-                .actions
-                .iter()
-                .zip(rows)
-                .map(|(&a, row)| row[action_index(a, actions)]),
+            batch.actions.iter().zip(rows).map(|(&a, row)| row[action_index(a, actions)]),
         );
         refill(
             &mut self.ratios,
-            self.taken
-                .iter()
-                .zip(batch.behaviour_log_probs)
-                .map(|(pi, mu)| pi - mu),
+            self.taken.iter().zip(batch.behaviour_log_probs).map(|(pi, mu)| pi - mu),
         );
         exp_in_place(&mut self.ratios);
-        let masked = batch.flags[batch.columns..]
-            .iter()
-            .map(|f| f & flag::FIRST != 0);
-        self.ratios
-            .iter_mut()
-            .zip(masked)
-            .for_each(|(ratio, masked)| {
-                if masked {
-                    *ratio = 0.0;
-                }
-            });
+        let masked = batch.flags[batch.columns..].iter().map(|f| f & flag::FIRST != 0);
+        self.ratios.iter_mut().zip(masked).for_each(|(ratio, masked)| {
+            if masked {
+                *ratio = 0.0;
+            }
+        });
     }
 
     fn ratio_stats(&self, batch: &Batch<'_>, config: &LossConfig) -> LossStats {
-        let mut stats = LossStats {
-            rho_min: f32::INFINITY,
-            ..LossStats::default()
-        };
+        let mut stats = LossStats { rho_min: f32::INFINITY, ..LossStats::default() };
         let (mut sum, mut above_rho, mut above_c) = (0.0_f32, 0_usize, 0_usize);
         for (&ratio, &next) in self.ratios.iter().zip(&batch.flags[batch.columns..]) {
             if next & flag::FIRST == 0 {
@@ -296,31 +270,19 @@ impl Loss {
         self.d_logits[steps * actions..].fill(0.0);
         self.d_values[steps..].fill(0.0);
         let count = stats.transitions.max(1) as f32;
-        let scale = if config.reduction == Reduction::Mean {
-            1.0 / count
-        } else {
-            1.0
-        };
+        let scale = if config.reduction == Reduction::Mean { 1.0 / count } else { 1.0 };
         let (mut policy, mut baseline, mut entropy_sum) = (0.0_f32, 0.0_f32, 0.0_f32);
         #[expect(clippy::needless_range_loop, reason = "one index into nine arrays")]
         for t in 0..steps {
             // A reset transition contributes nothing; its factor is 0 rather than a branch.
-            let keep = if batch.flags[batch.columns + t] & flag::FIRST == 0 {
-                1.0
-            } else {
-                0.0
-            };
+            let keep = if batch.flags[batch.columns + t] & flag::FIRST == 0 { 1.0 } else { 0.0 };
             let row = t * actions..(t + 1) * actions;
             let (probs, log_probs) = (&self.probs[row.clone()], &self.log_probs[row.clone()]);
             let entropy = -probs.iter().zip(log_probs).map(|(p, l)| p * l).sum::<f32>();
             let weight = keep * scale;
             let advantage = self.advantages[t] * weight;
             let entropy_cost = config.entropy_cost * weight;
-            for ((d, &p), &l) in self.d_logits[row.clone()]
-                .iter_mut()
-                .zip(probs)
-                .zip(log_probs)
-            {
+            for ((d, &p), &l) in self.d_logits[row.clone()].iter_mut().zip(probs).zip(log_probs) {
                 *d = advantage * p + entropy_cost * p * (l + entropy);
             }
             self.d_logits[row.start + action_index(batch.actions[t], actions)] -= advantage;
@@ -350,188 +312,4 @@ fn refill(buffer: &mut Vec<f32>, items: impl Iterator<Item = f32>) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rng::Rng;
-
-    const CONFIG: LossConfig = LossConfig {
-        discount: 0.9,
-        baseline_cost: 0.5,
-        entropy_cost: 0.02,
-        clips: Clips {
-            rho_bar: 1.0,
-            c_bar: 1.0,
-            pg_rho_bar: 1.0,
-            lambda: 1.0,
-        },
-        reduction: Reduction::Sum,
-        reward_clip: RewardClip::None,
-        reward_scale: 1.0,
-    };
-
-    struct Sample {
-        actions: Vec<i32>,
-        rewards: Vec<f32>,
-        log_probs: Vec<f32>,
-        flags: Vec<u8>,
-        logits: Vec<f32>,
-        values: Vec<f32>,
-    }
-
-    const STEPS: usize = 5;
-    const COLUMNS: usize = 3;
-    const ACTIONS: usize = 4;
-
-    impl Sample {
-        fn new(seed: u64) -> Self {
-            let mut rng = Rng::new(seed, 0);
-            let mut normal =
-                |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal_f64() as f32).collect() };
-            let (rewards, logits) = (
-                normal(STEPS * COLUMNS),
-                normal((STEPS + 1) * COLUMNS * ACTIONS),
-            );
-            let values = normal((STEPS + 1) * COLUMNS);
-            let log_probs = normal(STEPS * COLUMNS)
-                .iter()
-                .map(|x| -1.4 + 0.5 * x)
-                .collect();
-            let mut flags = vec![0; (STEPS + 1) * COLUMNS];
-            // Column 0 terminates at observation 2 and restarts; column 1 is cut off at 3.
-            flags[2 * COLUMNS] = flag::TERMINATED;
-            flags[3 * COLUMNS] = flag::FIRST;
-            flags[3 * COLUMNS + 1] = flag::TRUNCATED;
-            flags[4 * COLUMNS + 1] = flag::FIRST;
-            let actions = (0..STEPS * COLUMNS)
-                .map(|i| i32::try_from(i % ACTIONS).expect("small"))
-                .collect();
-            Self {
-                actions,
-                rewards,
-                log_probs,
-                flags,
-                logits,
-                values,
-            }
-        }
-
-        fn batch(&self) -> Batch<'_> {
-            Batch {
-                columns: COLUMNS,
-                actions: &self.actions,
-                rewards: &self.rewards,
-                behaviour_log_probs: &self.log_probs,
-                flags: &self.flags,
-            }
-        }
-    }
-
-    /// The loss as the module documentation writes it, in f64, with V-trace's outputs held constant.
-    fn total(
-        sample: &Sample,
-        loss: &Loss,
-        logits: &[f64],
-        values: &[f64],
-        config: &LossConfig,
-    ) -> f64 {
-        let mut sum = 0.0;
-        for t in 0..STEPS * COLUMNS {
-            if sample.flags[COLUMNS + t] & flag::FIRST != 0 {
-                continue;
-            }
-            let row = &logits[t * ACTIONS..(t + 1) * ACTIONS];
-            let log_sum = row.iter().map(|z| z.exp()).sum::<f64>().ln();
-            let action = usize::try_from(sample.actions[t]).expect("valid");
-            let entropy: f64 = row
-                .iter()
-                .map(|z| -(z - log_sum).exp() * (z - log_sum))
-                .sum();
-            sum -= f64::from(loss.advantages[t]) * (row[action] - log_sum);
-            sum +=
-                f64::from(config.baseline_cost) * 0.5 * (f64::from(loss.vs[t]) - values[t]).powi(2);
-            sum -= f64::from(config.entropy_cost) * entropy;
-        }
-        sum
-    }
-
-    #[test]
-    fn gradients_are_those_of_the_loss() {
-        for (seed, reduction) in [(1, Reduction::Sum), (2, Reduction::Mean)] {
-            let config = LossConfig {
-                reduction,
-                ..CONFIG
-            };
-            let sample = Sample::new(seed);
-            let mut loss = Loss::default();
-            let stats = loss.compute(&sample.batch(), &sample.logits, &sample.values, &config);
-            assert_eq!(stats.transitions, STEPS * COLUMNS - 2);
-            let scale = if reduction == Reduction::Mean {
-                stats.transitions as f64
-            } else {
-                1.0
-            };
-            let logits: Vec<f64> = sample.logits.iter().map(|&x| f64::from(x)).collect();
-            let values: Vec<f64> = sample.values.iter().map(|&x| f64::from(x)).collect();
-            let slope = |at: usize, of_logits: bool| {
-                let shifted = |by: f64| {
-                    let (mut logits, mut values) = (logits.clone(), values.clone());
-                    if of_logits {
-                        logits[at] += by
-                    } else {
-                        values[at] += by
-                    }
-                    total(&sample, &loss, &logits, &values, &config)
-                };
-                (shifted(1e-5) - shifted(-1e-5)) / 2e-5 / scale
-            };
-            for (at, &d) in loss.d_logits().iter().enumerate() {
-                assert!((slope(at, true) - f64::from(d)).abs() < 1e-4, "logit {at}");
-            }
-            for (at, &d) in loss.d_values().iter().enumerate() {
-                assert!((slope(at, false) - f64::from(d)).abs() < 1e-4, "value {at}");
-            }
-        }
-    }
-
-    #[test]
-    fn ends_and_resets_are_treated_as_they_should() {
-        let sample = Sample::new(3);
-        let mut loss = Loss::default();
-        loss.compute(&sample.batch(), &sample.logits, &sample.values, &CONFIG);
-        let at = |t: usize, b: usize| t * COLUMNS + b;
-        // Termination: nothing follows. Truncation: the value of the final observation follows.
-        let rho = |i: usize| loss.ratios[i].min(1.0);
-        let terminated = sample.values[at(1, 0)]
-            + rho(at(1, 0)) * (sample.rewards[at(1, 0)] - sample.values[at(1, 0)]);
-        assert!((loss.vs[at(1, 0)] - terminated).abs() < 1e-5);
-        let target = sample.rewards[at(2, 1)] + 0.9 * sample.values[at(3, 1)];
-        let truncated =
-            sample.values[at(2, 1)] + rho(at(2, 1)) * (target - sample.values[at(2, 1)]);
-        assert!((loss.vs[at(2, 1)] - truncated).abs() < 1e-5);
-        // The transitions that cross the resets teach nothing.
-        for masked in [at(2, 0), at(3, 1)] {
-            assert_eq!(loss.d_values()[masked], 0.0);
-            assert_eq!(
-                loss.d_logits()[masked * ACTIONS..(masked + 1) * ACTIONS],
-                [0.0; ACTIONS]
-            );
-        }
-    }
-
-    #[test]
-    fn rewards_are_clipped_as_named() {
-        assert_eq!(RewardClip::None.apply(-7.0), -7.0);
-        assert_eq!(RewardClip::AbsOne.apply(-7.0), -1.0);
-        assert!((RewardClip::SoftAsymmetric.apply(-7.0) + 0.3).abs() < 1e-4);
-        assert!((RewardClip::SoftAsymmetric.apply(0.5) - 5.0 * 0.5_f32.tanh()).abs() < 1e-6);
-    }
-
-    #[test]
-    fn a_value_that_is_no_number_shows_in_the_stats() {
-        let mut sample = Sample::new(4);
-        sample.values[1] = f32::NAN;
-        let stats =
-            Loss::default().compute(&sample.batch(), &sample.logits, &sample.values, &CONFIG);
-        assert!(!stats.baseline_loss.is_finite());
-    }
-}
+mod tests;

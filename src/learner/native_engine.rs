@@ -16,9 +16,7 @@ impl NativeEngine {
     /// # Errors
     /// [`SpecError`] if `spec` is no MLP.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
-        Ok(Self {
-            mlp: MlpLearner::new(spec)?,
-        })
+        Ok(Self { mlp: MlpLearner::new(spec)? })
     }
 }
 

@@ -50,17 +50,8 @@ impl Optimiser {
     /// A fresh optimiser for `len` parameters.
     #[must_use]
     pub fn new(kind: OptimiserKind, len: usize) -> Self {
-        let start = if matches!(kind, OptimiserKind::RmspropTf { .. }) {
-            1.0
-        } else {
-            0.0
-        };
-        Self {
-            kind,
-            first: vec![0.0; len],
-            second: vec![start; len],
-            steps: 0,
-        }
+        let start = if matches!(kind, OptimiserKind::RmspropTf { .. }) { 1.0 } else { 0.0 };
+        Self { kind, first: vec![0.0; len], second: vec![start; len], steps: 0 }
     }
 
     /// Takes up a state saved before; `None` if the lengths do not fit.
@@ -71,12 +62,7 @@ impl Optimiser {
         second: Vec<f32>,
         steps: u64,
     ) -> Option<Self> {
-        (first.len() == second.len()).then_some(Self {
-            kind,
-            first,
-            second,
-            steps,
-        })
+        (first.len() == second.len()).then_some(Self { kind, first, second, steps })
     }
 
     /// The two state vectors, for a checkpoint.
@@ -108,11 +94,7 @@ impl Optimiser {
         let moments = self.first.iter_mut().zip(&mut self.second);
         let each = parameters.iter_mut().zip(gradient).zip(moments);
         match self.kind {
-            OptimiserKind::Adam {
-                beta1,
-                beta2,
-                epsilon,
-            } => {
+            OptimiserKind::Adam { beta1, beta2, epsilon } => {
                 let correction = |beta: f32| 1.0 - f64::from(beta).powf(self.steps as f64);
                 let step = (f64::from(learning_rate) / correction(beta1)) as f32;
                 let root_correction = correction(beta2).sqrt() as f32;
@@ -123,11 +105,7 @@ impl Optimiser {
                     *p -= step * *m / (v.sqrt() / root_correction + epsilon);
                 }
             }
-            OptimiserKind::RmspropTf {
-                decay,
-                momentum,
-                epsilon,
-            } => {
+            OptimiserKind::RmspropTf { decay, momentum, epsilon } => {
                 for ((p, g), (buffer, ms)) in each {
                     let g = g * scale;
                     *ms = decay * *ms + (1.0 - decay) * g * g;
@@ -135,11 +113,7 @@ impl Optimiser {
                     *p -= *buffer;
                 }
             }
-            OptimiserKind::RmspropTorch {
-                decay,
-                momentum,
-                epsilon,
-            } => {
+            OptimiserKind::RmspropTorch { decay, momentum, epsilon } => {
                 for ((p, g), (buffer, ms)) in each {
                     let g = g * scale;
                     *ms = decay * *ms + (1.0 - decay) * g * g;
@@ -162,22 +136,14 @@ pub fn global_norm(gradient: &[f32]) -> f32 {
             *lane += f64::from(g) * f64::from(g);
         }
     }
-    let rest: f64 = chunks
-        .remainder()
-        .iter()
-        .map(|&g| f64::from(g) * f64::from(g))
-        .sum();
+    let rest: f64 = chunks.remainder().iter().map(|&g| f64::from(g) * f64::from(g)).sum();
     (lanes.iter().sum::<f64>() + rest).sqrt() as f32
 }
 
 /// Factor that brings a gradient of norm `norm` to at most `max_norm`; 1 if it is short enough.
 #[must_use]
 pub fn clip_factor(norm: f32, max_norm: f32) -> f32 {
-    if norm > max_norm {
-        max_norm / norm
-    } else {
-        1.0
-    }
+    if norm > max_norm { max_norm / norm } else { 1.0 }
 }
 
 /// Learning rate after `frames` of `total_frames`.
@@ -218,11 +184,7 @@ mod tests {
         let v = b2 * (1.0 - b2) + (1.0 - b2) * 4.0;
         let second = first - 0.1 * (m / (1.0 - b1 * b1)) / ((v / (1.0 - b2 * b2)).sqrt() + eps);
         close(
-            two_steps(OptimiserKind::Adam {
-                beta1: 0.9,
-                beta2: 0.999,
-                epsilon: 1e-8,
-            }),
+            two_steps(OptimiserKind::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }),
             [first, second],
         );
     }
@@ -235,11 +197,7 @@ mod tests {
         let step1 = 0.1 / (ms1 + eps).sqrt();
         let step2 = momentum * step1 + 0.1 * -2.0 / (ms2 + eps).sqrt();
         close(
-            two_steps(OptimiserKind::RmspropTf {
-                decay: 0.9,
-                momentum: 0.5,
-                epsilon: 0.1,
-            }),
+            two_steps(OptimiserKind::RmspropTf { decay: 0.9, momentum: 0.5, epsilon: 0.1 }),
             [1.0 - step1, 1.0 - step1 - step2],
         );
         let ms1 = 1.0 - decay;
@@ -247,11 +205,7 @@ mod tests {
         let buffer1 = 1.0 / (ms1.sqrt() + eps);
         let buffer2 = momentum * buffer1 - 2.0 / (ms2.sqrt() + eps);
         close(
-            two_steps(OptimiserKind::RmspropTorch {
-                decay: 0.9,
-                momentum: 0.5,
-                epsilon: 0.1,
-            }),
+            two_steps(OptimiserKind::RmspropTorch { decay: 0.9, momentum: 0.5, epsilon: 0.1 }),
             [1.0 - 0.1 * buffer1, 1.0 - 0.1 * (buffer1 + buffer2)],
         );
     }

@@ -141,11 +141,8 @@ impl LearnLoop<'_> {
     pub fn save(&mut self, surroundings: &mut dyn Surroundings) -> bool {
         self.state.wall_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.state.episodes = self.episodes.finished();
-        self.state.recent_episodes = self
-            .episodes
-            .recent()
-            .map(|e| (e.episode_return, e.length))
-            .collect();
+        self.state.recent_episodes =
+            self.episodes.recent().map(|e| (e.episode_return, e.length)).collect();
         self.state.return_mean = self.episodes.full_return_mean();
         self.state.optimiser_steps = self.updater.optimiser().steps();
         surroundings.save(&self.updater, &self.state)
@@ -179,11 +176,7 @@ impl LearnLoop<'_> {
             Outcome::NotFinite => counters.add(Learner::UpdatesSkippedNonfinite, 1),
             Outcome::Applied(stats) => {
                 let rate = if self.pace.linear_decay {
-                    decayed(
-                        self.pace.learning_rate,
-                        self.state.frames,
-                        self.goals.total_frames,
-                    )
+                    decayed(self.pace.learning_rate, self.state.frames, self.goals.total_frames)
                 } else {
                     self.pace.learning_rate
                 };
@@ -194,8 +187,7 @@ impl LearnLoop<'_> {
                 if self.state.version.is_multiple_of(self.pace.publish_every) {
                     self.publish()?;
                 }
-                self.counters
-                    .add_time(Learner::PublishNs, publishing.elapsed());
+                self.counters.add_time(Learner::PublishNs, publishing.elapsed());
                 surroundings.updated(&self.updater);
                 self.report(&stats, rate);
             }
@@ -206,8 +198,7 @@ impl LearnLoop<'_> {
     }
 
     fn publish(&mut self) -> Result<(), LearnerError> {
-        self.publisher
-            .publish(self.state.version, self.updater.parameters())?;
+        self.publisher.publish(self.state.version, self.updater.parameters())?;
         self.counters.add(Learner::ParamsPublished, 1);
         Ok(())
     }
@@ -216,16 +207,9 @@ impl LearnLoop<'_> {
     /// process.
     fn goal_reached(&self) -> Option<Ended> {
         let mean = self.episodes.full_return_mean();
-        if mean
-            .zip(self.goals.stop_at_return)
-            .is_some_and(|(mean, target)| mean >= target)
-        {
-            self.counters
-                .set(Learner::FramesToTarget, self.state.frames);
-            self.counters.set_f64(
-                Learner::SecondsToTarget,
-                self.started.elapsed().as_secs_f64(),
-            );
+        if mean.zip(self.goals.stop_at_return).is_some_and(|(mean, target)| mean >= target) {
+            self.counters.set(Learner::FramesToTarget, self.state.frames);
+            self.counters.set_f64(Learner::SecondsToTarget, self.started.elapsed().as_secs_f64());
             self.counters.set(Learner::TargetReached, 1);
             return Some(Ended::Solved);
         }
@@ -269,8 +253,7 @@ impl LearnLoop<'_> {
     }
 
     fn report_episodes(&self) {
-        self.counters
-            .set(Learner::Episodes, self.episodes.finished());
+        self.counters.set(Learner::Episodes, self.episodes.finished());
         if let Some(mean) = self.episodes.return_mean() {
             self.counters.set_f64(Learner::ReturnMean100, mean);
         }
@@ -282,25 +265,17 @@ fn check(block: &BlockRef<'_>, env: &EnvSpec) -> Result<(), LearnerError> {
     let actions: &[i32] = block.field(Field::Action);
     let count = env.action.logits_len();
     // One pass without branches; an out of range action becomes a large u32.
-    let largest = actions
-        .iter()
-        .fold(0_u32, |largest, &a| largest.max(a.cast_unsigned()));
+    let largest = actions.iter().fold(0_u32, |largest, &a| largest.max(a.cast_unsigned()));
     if usize::try_from(largest).is_ok_and(|largest| largest < count) {
         Ok(())
     } else {
-        Err(LearnerError::BadAction {
-            largest: largest.cast_signed(),
-            count,
-        })
+        Err(LearnerError::BadAction { largest: largest.cast_signed(), count })
     }
 }
 
 /// Policy lag: the learner's version at use less the version that acted.
 fn measure_lag(block: &BlockRef<'_>, version: u64, counters: &LearnerCounters<'_>) {
-    let lags = block
-        .headers()
-        .iter()
-        .map(|header| version.saturating_sub(header.policy_version));
+    let lags = block.headers().iter().map(|header| version.saturating_sub(header.policy_version));
     let (mut sum, mut min, mut max) = (0, u64::MAX, 0);
     for lag in lags {
         sum += lag;
@@ -328,10 +303,7 @@ fn collect_episodes(
         .skip(block.layout().spec().batch)
         .filter(|(_, flags)| *flags & flag::DONE != 0)
     {
-        let episode = Episode {
-            episode_return: returns[at],
-            length: lengths[at],
-        };
+        let episode = Episode { episode_return: returns[at], length: lengths[at] };
         window.push(episode);
         each(episode);
     }

@@ -45,11 +45,8 @@ impl TorchEngine {
     /// CPU it is the block's memory itself.
     fn input<'a>(&self, observations: &Observations<'a>) -> Result<Blob<'a>, TchError> {
         let (spec, k) = (observations.spec, observations.spec.frame_stack);
-        let (steps, columns, frame) = (
-            observations.unroll + 1,
-            observations.columns,
-            spec.frame_len(),
-        );
+        let (steps, columns, frame) =
+            (observations.unroll + 1, observations.columns, spec.frame_len());
         // Observation t is frames t .. t + k: overlapping strides stack them without a copy.
         let shape = dimensions(&[steps, columns, k, frame]);
         let row = columns * frame;
@@ -68,11 +65,7 @@ impl TorchEngine {
             if spec.dtype == Dtype::U8 {
                 input = input.f_to_kind(Kind::Float)?.f_mul_scalar_(1.0 / 255.0)?;
             }
-            let valid = if k > 1 {
-                observations.valid_frames()
-            } else {
-                Vec::new()
-            };
+            let valid = if k > 1 { observations.valid_frames() } else { Vec::new() };
             if valid.iter().any(|&n| usize::from(n) < k) {
                 let mask = valid_mask(&valid, k);
                 let mask = Blob::new(&mask, &dimensions(&[steps, columns, k, 1]))?;
@@ -95,17 +88,11 @@ impl Engine for TorchEngine {
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut lap = Lap::start();
-        self.network
-            .load(parameters)
-            .map_err(|e| failed("loading weights", &e))?;
-        let input = self
-            .input(observations)
-            .map_err(|e| failed("batching", &e))?;
+        self.network.load(parameters).map_err(|e| failed("loading weights", &e))?;
+        let input = self.input(observations).map_err(|e| failed("batching", &e))?;
         times.batching += lap.lap();
-        let (logits, values) = self
-            .network
-            .forward(input.tensor())
-            .map_err(|e| failed("forward", &e))?;
+        let (logits, values) =
+            self.network.forward(input.tensor()).map_err(|e| failed("forward", &e))?;
         copy_out(&logits, &mut self.logits)
             .and_then(|()| copy_out(&values, &mut self.values))
             .map_err(|e| failed("forward", &e))?;
@@ -115,13 +102,8 @@ impl Engine for TorchEngine {
         let Some((d_logits, d_values)) = gradients else {
             return Ok(false);
         };
-        backward(
-            &self.network,
-            [&logits, &values],
-            [d_logits, d_values],
-            gradient,
-        )
-        .map_err(|e| failed("backward", &e))?;
+        backward(&self.network, [&logits, &values], [d_logits, d_values], gradient)
+            .map_err(|e| failed("backward", &e))?;
         times.backward += lap.lap();
         Ok(true)
     }
@@ -143,9 +125,7 @@ fn backward(
     for (output, weight) in outputs.into_iter().zip(weights) {
         let weight = Blob::new(weight, &output.size())?;
         terms.push(
-            output
-                .f_mul(&weight.tensor().f_to_device(network.device())?)?
-                .f_sum(Kind::Float)?,
+            output.f_mul(&weight.tensor().f_to_device(network.device())?)?.f_sum(Kind::Float)?,
         );
     }
     let total = terms[0].f_add(&terms[1])?;
@@ -154,10 +134,7 @@ fn backward(
     for tensor in gradients {
         let (target, tail) = rest.split_at_mut(tensor.numel());
         let count = target.len();
-        tensor
-            .f_to_device(Device::Cpu)?
-            .f_contiguous()?
-            .f_copy_data(target, count)?;
+        tensor.f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data(target, count)?;
         rest = tail;
     }
     Ok(())
@@ -166,21 +143,12 @@ fn backward(
 fn copy_out(tensor: &Tensor, target: &mut Vec<f32>) -> Result<(), TchError> {
     target.resize(tensor.numel(), 0.0);
     let count = target.len();
-    tensor
-        .detach()
-        .f_to_device(Device::Cpu)?
-        .f_contiguous()?
-        .f_copy_data(target, count)
+    tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data(target, count)
 }
 
 fn failed(stage: &'static str, error: &TchError) -> EngineError {
     EngineError::Libtorch {
         stage,
-        message: error
-            .to_string()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
+        message: error.to_string().lines().next().unwrap_or_default().to_owned(),
     }
 }

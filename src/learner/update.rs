@@ -161,18 +161,14 @@ impl Updater {
         if !gradient_norm.is_finite() {
             return Ok(Outcome::NotFinite);
         }
-        Ok(Outcome::Applied(UpdateStats {
-            loss,
-            gradient_norm,
-        }))
+        Ok(Outcome::Applied(UpdateStats { loss, gradient_norm }))
     }
 
     /// Clips the gradient that [`Updater::gradient`] found and moves the parameters along it.
     pub fn apply(&mut self, stats: &UpdateStats, learning_rate: f32, times: &mut UpdateTimes) {
         let lap = &mut Lap::start();
         let scale = clip_factor(stats.gradient_norm, self.max_gradient_norm);
-        self.optimiser
-            .step(&mut self.parameters, &self.gradient, scale, learning_rate);
+        self.optimiser.step(&mut self.parameters, &self.gradient, scale, learning_rate);
         times.optimiser += lap.lap();
     }
 }

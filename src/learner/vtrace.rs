@@ -52,18 +52,9 @@ pub fn vtrace<R: Float>(
     vs: &mut [R],
     pg_advantages: &mut [R],
 ) {
-    let Inputs {
-        columns,
-        ratios,
-        discounts,
-        rewards,
-        values,
-    } = inputs;
+    let Inputs { columns, ratios, discounts, rewards, values } = inputs;
     let steps = ratios.len();
-    assert!(
-        columns > 0 && steps.is_multiple_of(columns),
-        "{steps} ratios in rows of {columns}"
-    );
+    assert!(columns > 0 && steps.is_multiple_of(columns), "{steps} ratios in rows of {columns}");
     assert_eq!(discounts.len(), steps, "discounts");
     assert_eq!(rewards.len(), steps, "rewards");
     assert_eq!(values.len(), steps + columns, "values with bootstrap row");
@@ -76,11 +67,7 @@ pub fn vtrace<R: Float>(
         let row = start..start + columns;
         let (head, below) = vs.split_at_mut(row.end);
         let v_next = &values[row.end..row.end + columns];
-        let vs_next = if below.is_empty() {
-            v_next
-        } else {
-            &below[..columns]
-        };
+        let vs_next = if below.is_empty() { v_next } else { &below[..columns] };
         let vs_row = &mut head[row.clone()];
         let advantage_row = &mut pg_advantages[row.clone()];
         let [ratio, discount, reward, v] =
@@ -100,12 +87,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ON_POLICY: Clips<f64> = Clips {
-        rho_bar: 1.0,
-        c_bar: 1.0,
-        pg_rho_bar: 1.0,
-        lambda: 1.0,
-    };
+    const ON_POLICY: Clips<f64> = Clips { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 };
 
     fn run(inputs: Inputs<'_, f64>, clips: Clips<f64>) -> (Vec<f64>, Vec<f64>) {
         let mut vs = vec![0.0; inputs.ratios.len()];
@@ -126,14 +108,7 @@ mod tests {
             },
             ON_POLICY,
         );
-        assert_eq!(
-            vs,
-            [
-                1.0 + 0.5 * (2.0 + 0.5 * (4.0 + 0.5 * 8.0)),
-                2.0 + 0.5 * 8.0,
-                8.0
-            ]
-        );
+        assert_eq!(vs, [1.0 + 0.5 * (2.0 + 0.5 * (4.0 + 0.5 * 8.0)), 2.0 + 0.5 * 8.0, 8.0]);
         assert_eq!(advantages[0], vs[0] - 10.0);
     }
 
@@ -152,11 +127,7 @@ mod tests {
         );
         assert_eq!(vs[1], 7.0);
         assert_eq!(advantages[1], 0.0);
-        assert_eq!(
-            vs[0],
-            1.0 + 0.9 * 7.0,
-            "bootstraps from the final observation"
-        );
+        assert_eq!(vs[0], 1.0 + 0.9 * 7.0, "bootstraps from the final observation");
     }
 
     proptest! {

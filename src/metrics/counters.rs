@@ -36,10 +36,7 @@ impl<'m, T: Table> Counters<'m, T> {
     /// If there are fewer than [`WORDS`](Self::WORDS).
     #[must_use]
     pub fn new(words: &'m [AtomicU64]) -> Self {
-        Self {
-            words: &words[..Self::WORDS],
-            table: PhantomData,
-        }
+        Self { words: &words[..Self::WORDS], table: PhantomData }
     }
 
     /// Block `index` of an array of blocks.
@@ -62,10 +59,7 @@ impl<'m, T: Table> Counters<'m, T> {
     pub fn add(&self, counter: T, n: u64) {
         let word = &self.words[counter.index()];
         // One writer, so a load and a store do; a fetch_add would lock the line.
-        word.store(
-            word.load(Ordering::Relaxed).wrapping_add(n),
-            Ordering::Relaxed,
-        );
+        word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// Adds a time in nanoseconds.
@@ -180,16 +174,13 @@ impl<T: Table> Snapshot<T> {
 
     /// All words with what they mean.
     pub fn iter(&self) -> impl Iterator<Item = (&'static Descriptor, Value)> + '_ {
-        T::DESCRIPTORS
-            .iter()
-            .zip(self.words())
-            .map(|(descriptor, &word)| {
-                let value = match descriptor.kind {
-                    Kind::Counter | Kind::Gauge => Value::Count(word),
-                    Kind::Real => Value::Real(f64::from_bits(word)),
-                };
-                (descriptor, value)
-            })
+        T::DESCRIPTORS.iter().zip(self.words()).map(|(descriptor, &word)| {
+            let value = match descriptor.kind {
+                Kind::Counter | Kind::Gauge => Value::Count(word),
+                Kind::Real => Value::Real(f64::from_bits(word)),
+            };
+            (descriptor, value)
+        })
     }
 }
 
@@ -205,22 +196,14 @@ mod tests {
     fn blocks_of_an_array_do_not_touch() {
         let words = zeroed(3 * ActorCounters::WORDS);
         assert_eq!(ActorCounters::WORDS % BLOCK_ALIGN_WORDS, 0);
-        let actors: Vec<_> = (0..3)
-            .map(|actor| ActorCounters::nth(&words, actor))
-            .collect();
+        let actors: Vec<_> = (0..3).map(|actor| ActorCounters::nth(&words, actor)).collect();
         for &word in Actor::ALL {
             actors[1].add(word, 1);
             actors[1].add(word, 2);
         }
         assert!(actors[1].snapshot().words().iter().all(|&value| value == 3));
         for actor in [0, 2] {
-            assert!(
-                actors[actor]
-                    .snapshot()
-                    .words()
-                    .iter()
-                    .all(|&value| value == 0)
-            );
+            assert!(actors[actor].snapshot().words().iter().all(|&value| value == 0));
         }
     }
 
@@ -245,16 +228,8 @@ mod tests {
         let interval = now.since(&earlier);
         assert_eq!(interval.get(Learner::Frames), 11);
         assert_eq!(interval.get(Learner::LagMax), 7);
-        assert_eq!(
-            interval.get_f64(Learner::Entropy).to_bits(),
-            (-0.25_f64).to_bits()
-        );
-        let named = |name| {
-            interval
-                .iter()
-                .find(|(word, _)| word.name == name)
-                .map(|(_, v)| v)
-        };
+        assert_eq!(interval.get_f64(Learner::Entropy).to_bits(), (-0.25_f64).to_bits());
+        let named = |name| interval.iter().find(|(word, _)| word.name == name).map(|(_, v)| v);
         assert_eq!(named("frames"), Some(Value::Count(11)));
         assert_eq!(named("entropy"), Some(Value::Real(-0.25)));
         assert_eq!(named("nonsense"), None);

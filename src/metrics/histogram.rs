@@ -60,9 +60,7 @@ impl<'m> Histogram<'m> {
     /// If there are fewer than [`HISTOGRAM_WORDS`].
     #[must_use]
     pub fn new(words: &'m [AtomicU64]) -> Self {
-        Self {
-            words: &words[..HISTOGRAM_WORDS],
-        }
+        Self { words: &words[..HISTOGRAM_WORDS] }
     }
 
     /// Counts a value.
@@ -71,10 +69,7 @@ impl<'m> Histogram<'m> {
         // One writer, so a load and a store do; a fetch_add would lock the line.
         let add = |word: usize, n: u64| {
             let word = &self.words[word];
-            word.store(
-                word.load(Ordering::Relaxed).wrapping_add(n),
-                Ordering::Relaxed,
-            );
+            word.store(word.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
         };
         add(bucket_of(value), 1);
         add(SUM_WORD, value);
@@ -105,11 +100,7 @@ pub struct HistogramSnapshot {
 
 impl Default for HistogramSnapshot {
     fn default() -> Self {
-        Self {
-            buckets: Box::new([0; BUCKETS]),
-            sum: 0,
-            max: 0,
-        }
+        Self { buckets: Box::new([0; BUCKETS]), sum: 0, max: 0 }
     }
 }
 
@@ -134,10 +125,7 @@ impl HistogramSnapshot {
 
     /// Exact mean; `None` if nothing was counted.
     #[must_use]
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a mean to 53 bits is exact enough"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a mean to 53 bits is exact enough")]
     pub fn mean(&self) -> Option<f64> {
         let count = self.count();
         (count > 0).then(|| self.sum as f64 / count as f64)
@@ -170,23 +158,15 @@ impl HistogramSnapshot {
         for (now, before) in buckets.iter_mut().zip(earlier.buckets.iter()) {
             *now = now.wrapping_sub(*before);
         }
-        Self {
-            buckets,
-            sum: self.sum.wrapping_sub(earlier.sum),
-            max: self.max,
-        }
+        Self { buckets, sum: self.sum.wrapping_sub(earlier.sum), max: self.max }
     }
 
     /// Buckets that are not empty: smallest value, largest value, count.
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64, u64)> + '_ {
-        self.buckets
-            .iter()
-            .enumerate()
-            .filter(|&(_, &n)| n > 0)
-            .map(|(bucket, &n)| {
-                let (low, high) = bucket_range(bucket);
-                (low, high, n)
-            })
+        self.buckets.iter().enumerate().filter(|&(_, &n)| n > 0).map(|(bucket, &n)| {
+            let (low, high) = bucket_range(bucket);
+            (low, high, n)
+        })
     }
 }
 
@@ -217,19 +197,14 @@ mod tests {
         let words = zeroed();
         let snapshot = Histogram::new(&words).snapshot();
         assert_eq!(snapshot, HistogramSnapshot::default());
-        assert_eq!(
-            (snapshot.count(), snapshot.mean(), snapshot.percentile(0.5)),
-            (0, None, None)
-        );
+        assert_eq!((snapshot.count(), snapshot.mean(), snapshot.percentile(0.5)), (0, None, None));
     }
 
     #[test]
     fn small_values_are_exact_and_intervals_subtract() {
         let words = zeroed();
         let histogram = Histogram::new(&words);
-        [1, 1, 2, 6]
-            .into_iter()
-            .for_each(|value| histogram.record(value));
+        [1, 1, 2, 6].into_iter().for_each(|value| histogram.record(value));
         let first = histogram.snapshot();
         assert_eq!(first.percentile(0.5), Some(1));
         assert_eq!(first.percentile(0.75), Some(2));
@@ -237,10 +212,7 @@ mod tests {
         assert_eq!(first.mean(), Some(2.5));
         histogram.record(3);
         let interval = histogram.snapshot().since(&first);
-        assert_eq!(
-            (interval.count(), interval.sum(), interval.max()),
-            (1, 3, 6)
-        );
+        assert_eq!((interval.count(), interval.sum(), interval.max()), (1, 3, 6));
         assert_eq!(interval.buckets().collect::<Vec<_>>(), [(3, 3, 1)]);
     }
 

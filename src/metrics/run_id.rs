@@ -120,14 +120,9 @@ fn list_in(dir: &Path) -> io::Result<Vec<RunEntry>> {
 }
 
 fn sweep_in(dir: &Path) -> io::Result<Vec<String>> {
-    let dead = list_in(dir)?
-        .into_iter()
-        .filter(|entry| !entry.alive)
-        .map(|entry| entry.name);
+    let dead = list_in(dir)?.into_iter().filter(|entry| !entry.alive).map(|entry| entry.name);
     // Failing to remove one (another user's, or just removed by another sweep) is no failure.
-    Ok(dead
-        .filter(|name| fs::remove_file(dir.join(name)).is_ok())
-        .collect())
+    Ok(dead.filter(|name| fs::remove_file(dir.join(name)).is_ok()).collect())
 }
 
 /// Whether some process holds the lock of a segment: its supervisor may live in another PID
@@ -160,38 +155,19 @@ mod tests {
         let mut child = Command::new("true").spawn().expect("true runs");
         let pid = child.id();
         child.wait().expect("true ends");
-        RunId {
-            pid,
-            start_ticks: 1,
-        }
+        RunId { pid, start_ticks: 1 }
     }
 
     #[test]
     fn names_come_back() {
-        let id = RunId {
-            pid: 12,
-            start_ticks: 3_456,
-        };
+        let id = RunId { pid: 12, start_ticks: 3_456 };
         assert_eq!(id.to_string(), "impala-12-3456");
         assert_eq!(RunId::parse("impala-12-3456"), Some(id));
         assert_eq!(RunId::parse("impala-12-3456-second-run"), Some(id));
-        for bad in [
-            "",
-            "impala",
-            "impala-",
-            "impala-1",
-            "impala-1-",
-            "impala-x-1",
-            "impala-1-y",
-        ] {
+        for bad in ["", "impala", "impala-", "impala-1", "impala-1-", "impala-x-1", "impala-1-y"] {
             assert_eq!(RunId::parse(bad), None, "{bad}");
         }
-        for bad in [
-            "apala-1-2",
-            "impala-1-2-/x",
-            "impala--1-2",
-            "impala-99999999999-1",
-        ] {
+        for bad in ["apala-1-2", "impala-1-2-/x", "impala--1-2", "impala-99999999999-1"] {
             assert_eq!(RunId::parse(bad), None, "{bad}");
         }
     }
@@ -208,13 +184,7 @@ mod tests {
     fn this_process_is_alive_and_another_start_time_is_not() {
         let id = RunId::of_this_process().expect("/proc");
         assert!(id.is_alive());
-        assert!(
-            !RunId {
-                start_ticks: id.start_ticks + 1,
-                ..id
-            }
-            .is_alive()
-        );
+        assert!(!RunId { start_ticks: id.start_ticks + 1, ..id }.is_alive());
         assert!(!dead().is_alive());
     }
 
@@ -228,13 +198,7 @@ mod tests {
             let (state, start_ticks) = state_and_start(&stat).expect("a stat line");
             (state == 'Z').then_some(start_ticks)
         });
-        assert!(
-            !RunId {
-                pid: child.id(),
-                start_ticks
-            }
-            .is_alive()
-        );
+        assert!(!RunId { pid: child.id(), start_ticks }.is_alive());
         child.wait().expect("true ended");
     }
 
@@ -254,11 +218,8 @@ mod tests {
             let entries = list_in(dir).expect("readable").into_iter();
             entries.map(|entry| (entry.name, entry.alive)).collect()
         };
-        let mut expected = vec![
-            (alive.to_string(), true),
-            (dead.to_string(), false),
-            (locked.clone(), true),
-        ];
+        let mut expected =
+            vec![(alive.to_string(), true), (dead.to_string(), false), (locked.clone(), true)];
         expected.sort();
         assert_eq!(states(dir.path()), expected);
         assert_eq!(sweep_in(dir.path()).expect("readable"), [dead.to_string()]);

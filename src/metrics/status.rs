@@ -148,15 +148,9 @@ impl StatusSegment {
         let id = RunId::parse(name).ok_or_else(|| StatusError::Name(name.to_owned()))?;
         let run_dir = run_dir.as_os_str().as_bytes();
         check_length("the run folder's path", run_dir, MAX_RUN_DIR_BYTES)?;
-        let shmem = ShmemConf::new()
-            .os_id(name)
-            .size(SEGMENT_BYTES)
-            .create()
-            .map_err(|cause| StatusError::Shmem {
-                doing: "create",
-                name: name.to_owned(),
-                cause,
-            })?;
+        let shmem = ShmemConf::new().os_id(name).size(SEGMENT_BYTES).create().map_err(|cause| {
+            StatusError::Shmem { doing: "create", name: name.to_owned(), cause }
+        })?;
         // The crate has only set the size: without this, a full /dev/shm would be a SIGBUS later.
         // On an error the drop of `shmem` removes the segment.
         let lock = allocate_and_lock(name).map_err(|cause| StatusError::Os {
@@ -184,14 +178,11 @@ impl StatusSegment {
     /// [`StatusError`]: a bad name, no such segment, another user's, or of another version.
     pub fn attach(name: &str) -> Result<StatusView, StatusError> {
         RunId::parse(name).ok_or_else(|| StatusError::Name(name.to_owned()))?;
-        let shmem = ShmemConf::new()
-            .os_id(name)
-            .open()
-            .map_err(|cause| StatusError::Shmem {
-                doing: "open",
-                name: name.to_owned(),
-                cause,
-            })?;
+        let shmem = ShmemConf::new().os_id(name).open().map_err(|cause| StatusError::Shmem {
+            doing: "open",
+            name: name.to_owned(),
+            cause,
+        })?;
         if shmem.len() < SEGMENT_BYTES {
             return Err(StatusError::Format(name.to_owned()));
         }
@@ -252,28 +243,19 @@ impl Drop for StatusSegment {
 
 impl std::fmt::Debug for StatusSegment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StatusSegment")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("StatusSegment").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
 fn check_length(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), StatusError> {
     if bytes.len() > limit {
-        return Err(StatusError::TooLong {
-            what,
-            bytes: bytes.len(),
-            limit,
-        });
+        return Err(StatusError::TooLong { what, bytes: bytes.len(), limit });
     }
     Ok(())
 }
 
 fn allocate_and_lock(name: &str) -> io::Result<File> {
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .open(segment_path(name))?;
+    let file = File::options().read(true).write(true).open(segment_path(name))?;
     let length = i64::try_from(SEGMENT_BYTES).map_err(io::Error::other)?;
     nix::fcntl::posix_fallocate(&file, 0, length)?;
     // Only a look of `run_id::list` can hold it, and not for long.
@@ -283,9 +265,7 @@ fn allocate_and_lock(name: &str) -> io::Result<File> {
 
 /// The crate maps for writing; a reader has no business to.
 fn read_only(shmem: &Shmem) -> io::Result<()> {
-    let start = NonNull::new(shmem.as_ptr())
-        .ok_or(io::ErrorKind::InvalidInput)?
-        .cast();
+    let start = NonNull::new(shmem.as_ptr()).ok_or(io::ErrorKind::InvalidInput)?.cast();
     // SAFETY: I1: exactly this mapping, which nothing in this process has a reference into yet.
     unsafe { mprotect(start, shmem.len(), ProtFlags::PROT_READ) }?;
     Ok(())
@@ -302,10 +282,7 @@ impl StatusView {
     pub fn id(&self) -> Option<RunId> {
         let words = words_of(&self.shmem);
         let pid = u32::try_from(words[PID_WORD].load(Ordering::Relaxed)).ok()?;
-        Some(RunId {
-            pid,
-            start_ticks: words[START_WORD].load(Ordering::Relaxed),
-        })
+        Some(RunId { pid, start_ticks: words[START_WORD].load(Ordering::Relaxed) })
     }
 
     /// The folder of the run.
@@ -332,9 +309,7 @@ impl StatusView {
 
 impl std::fmt::Debug for StatusView {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("StatusView")
-            .field("id", &self.id())
-            .finish_non_exhaustive()
+        f.debug_struct("StatusView").field("id", &self.id()).finish_non_exhaustive()
     }
 }
 

@@ -162,22 +162,13 @@ pub enum Phase {
 
 impl Phase {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 7] = [
-        Self::Init,
-        Self::Reset,
-        Self::Step,
-        Self::Infer,
-        Self::Refresh,
-        Self::Wait,
-        Self::Commit,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Init, Self::Reset, Self::Step, Self::Infer, Self::Refresh, Self::Wait, Self::Commit];
 
     /// The phase of a code in shared memory, if it is one.
     #[must_use]
     pub fn from_code(code: u64) -> Option<Self> {
-        usize::try_from(code)
-            .ok()
-            .and_then(|code| Self::ALL.get(code).copied())
+        usize::try_from(code).ok().and_then(|code| Self::ALL.get(code).copied())
     }
 
     /// Lower-case name, for logs and tables.
@@ -210,24 +201,10 @@ mod tests {
         let mut names = HashSet::new();
         for word in descriptors {
             assert!(names.insert(word.name), "{} twice", word.name);
-            assert!(
-                word.name
-                    .bytes()
-                    .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_'))
-            );
+            assert!(word.name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')));
             assert!(word.meaning.ends_with('.'), "{}", word.name);
-            assert_eq!(
-                word.name.ends_with("_ns"),
-                word.unit == "ns",
-                "{}",
-                word.name
-            );
-            assert_eq!(
-                word.name.ends_with("_bytes"),
-                word.unit == "bytes",
-                "{}",
-                word.name
-            );
+            assert_eq!(word.name.ends_with("_ns"), word.unit == "ns", "{}", word.name);
+            assert_eq!(word.name.ends_with("_bytes"), word.unit == "bytes", "{}", word.name);
         }
     }
 

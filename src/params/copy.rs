@@ -35,11 +35,7 @@ fn pair_of(word: u64) -> [f32; 2] {
 
 /// Stores `values` two to a word, and returns the checksum of the words.
 pub(super) fn store(values: &[f32], words: &[AtomicU64]) -> u64 {
-    assert_eq!(
-        words.len(),
-        values.len().div_ceil(2),
-        "words for the values"
-    );
+    assert_eq!(words.len(), values.len().div_ceil(2), "words for the values");
     let (pairs, last) = values.as_chunks::<2>();
     let (pair_groups, pairs_left) = pairs.as_chunks::<LANES>();
     let (words, words_left) = words.split_at(pair_groups.len() * LANES);
@@ -53,25 +49,16 @@ pub(super) fn store(values: &[f32], words: &[AtomicU64]) -> u64 {
         }
     }
     let padded = last.first().map(|&value| [value, 0.0]);
-    let tail = pairs_left
-        .iter()
-        .copied()
-        .chain(padded)
-        .zip(words_left)
-        .map(|(pair, word)| {
-            word.store(word_of(pair), Ordering::Relaxed);
-            word_of(pair)
-        });
+    let tail = pairs_left.iter().copied().chain(padded).zip(words_left).map(|(pair, word)| {
+        word.store(word_of(pair), Ordering::Relaxed);
+        word_of(pair)
+    });
     finish(lanes, tail)
 }
 
 /// Loads `values` from words, and returns the checksum of the words.
 pub(super) fn load(words: &[AtomicU64], values: &mut [f32]) -> u64 {
-    assert_eq!(
-        words.len(),
-        values.len().div_ceil(2),
-        "words for the values"
-    );
+    assert_eq!(words.len(), values.len().div_ceil(2), "words for the values");
     let (pairs, last) = values.as_chunks_mut::<2>();
     let (pair_groups, pairs_left) = pairs.as_chunks_mut::<LANES>();
     let (words, words_left) = words.split_at(pair_groups.len() * LANES);
@@ -85,9 +72,7 @@ pub(super) fn load(words: &[AtomicU64], values: &mut [f32]) -> u64 {
         }
     }
     let mut padded = [0.0; 2];
-    let pairs_left = pairs_left
-        .iter_mut()
-        .chain(last.first().map(|_| &mut padded));
+    let pairs_left = pairs_left.iter_mut().chain(last.first().map(|_| &mut padded));
     let tail = pairs_left.zip(words_left).map(|(pair, word)| {
         let word = word.load(Ordering::Relaxed);
         *pair = pair_of(word);
@@ -120,9 +105,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn words_for(values: &[f32]) -> Vec<AtomicU64> {
-        (0..values.len().div_ceil(2))
-            .map(|_| AtomicU64::new(!0))
-            .collect()
+        (0..values.len().div_ceil(2)).map(|_| AtomicU64::new(!0)).collect()
     }
 
     fn bits(values: &[f32]) -> Vec<u32> {
@@ -186,14 +169,7 @@ mod tests {
 
     #[test]
     fn finite_extremes_pass() {
-        let values = [
-            0.0,
-            -0.0,
-            f32::MIN,
-            f32::MAX,
-            f32::MIN_POSITIVE,
-            f32::from_bits(1),
-        ];
+        let values = [0.0, -0.0, f32::MIN, f32::MAX, f32::MIN_POSITIVE, f32::from_bits(1)];
         assert_eq!(first_non_finite(&values), None);
         assert_eq!(first_non_finite(&[]), None);
     }

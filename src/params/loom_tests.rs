@@ -13,10 +13,7 @@ const PAYLOAD_WORDS: usize = 2;
 /// moved to another: a writer made there would load `latest`, which hides races from loom (see
 /// [`Writer`]).
 fn page() -> &'static [AtomicU64] {
-    (0..lock_words(PAYLOAD_WORDS))
-        .map(|_| AtomicU64::new(0))
-        .collect::<Vec<_>>()
-        .leak()
+    (0..lock_words(PAYLOAD_WORDS)).map(|_| AtomicU64::new(0)).collect::<Vec<_>>().leak()
 }
 
 fn writer<O: Orders>(words: &'static [AtomicU64]) -> Writer<'static, O> {
@@ -33,10 +30,7 @@ fn fill<O: Orders>(writer: &mut Writer<'_, O>, version: u64) {
 
 fn read<O: Orders>(reader: &Reader<'_, O>, have_version: u64) -> Attempt<()> {
     let attempt = reader.try_read(have_version, |payload| {
-        [
-            payload[0].load(Ordering::Relaxed),
-            payload[1].load(Ordering::Relaxed),
-        ]
+        [payload[0].load(Ordering::Relaxed), payload[1].load(Ordering::Relaxed)]
     });
     match attempt {
         Attempt::New(version, words) => {

@@ -77,11 +77,7 @@ pub enum PageMismatch {
 
 fn sized(words: &[AtomicU64], param_len: usize) -> Result<(), PageMismatch> {
     let (needed, found) = (page_words(param_len), words.len());
-    if found < needed {
-        Err(PageMismatch::TooSmall { needed, found })
-    } else {
-        Ok(())
-    }
+    if found < needed { Err(PageMismatch::TooSmall { needed, found }) } else { Ok(()) }
 }
 
 /// Checks the page and yields the words of its lock.
@@ -101,17 +97,11 @@ pub(super) fn open(
     fence(Ordering::Acquire);
     let found = words[FINGERPRINT_WORD].load(Ordering::Relaxed);
     if found != fingerprint {
-        return Err(PageMismatch::Fingerprint {
-            expected: fingerprint,
-            found,
-        });
+        return Err(PageMismatch::Fingerprint { expected: fingerprint, found });
     }
     let found = words[LENGTH_WORD].load(Ordering::Relaxed);
     if usize::try_from(found) != Ok(param_len) {
-        return Err(PageMismatch::Length {
-            expected: param_len,
-            found,
-        });
+        return Err(PageMismatch::Length { expected: param_len, found });
     }
     Ok(&words[HEADER_WORDS..])
 }
@@ -145,37 +135,19 @@ mod tests {
         let words = zeroed(page_words(5));
         let needed = page_words(5);
         let short = &words[..needed - 1];
-        let too_small = PageMismatch::TooSmall {
-            needed,
-            found: needed - 1,
-        };
+        let too_small = PageMismatch::TooSmall { needed, found: needed - 1 };
         assert_eq!(open(short, 5, 7).err(), Some(too_small));
         assert_eq!(open_or_lay_out(short, 5, 7).err(), Some(too_small));
         assert_eq!(open(&words, 5, 7).err(), Some(PageMismatch::NotLaidOut));
         assert!(open_or_lay_out(&words, 5, 7).is_ok());
         assert!(open(&words, 5, 7).is_ok());
         for opened in [open(&words, 5, 8), open_or_lay_out(&words, 5, 8)] {
-            assert_eq!(
-                opened.err(),
-                Some(PageMismatch::Fingerprint {
-                    expected: 8,
-                    found: 7
-                })
-            );
+            assert_eq!(opened.err(), Some(PageMismatch::Fingerprint { expected: 8, found: 7 }));
         }
         for opened in [open(&words, 4, 7), open_or_lay_out(&words, 4, 7)] {
-            assert_eq!(
-                opened.err(),
-                Some(PageMismatch::Length {
-                    expected: 4,
-                    found: 5
-                })
-            );
+            assert_eq!(opened.err(), Some(PageMismatch::Length { expected: 4, found: 5 }));
         }
         words[MAGIC_WORD].store(MAGIC ^ 1, Ordering::Relaxed);
-        assert_eq!(
-            open(&words, 5, 7).err(),
-            Some(PageMismatch::Magic { found: MAGIC ^ 1 })
-        );
+        assert_eq!(open(&words, 5, 7).err(), Some(PageMismatch::Magic { found: MAGIC ^ 1 }));
     }
 }

@@ -41,10 +41,7 @@ impl<'m> ParamPublisher<'m> {
         layout_fingerprint: u64,
     ) -> Result<Self, PageMismatch> {
         let lock = page::open_or_lay_out(words, param_len, layout_fingerprint)?;
-        Ok(Self {
-            writer: Writer::new(lock, page::payload_words(param_len)),
-            param_len,
-        })
+        Ok(Self { writer: Writer::new(lock, page::payload_words(param_len)), param_len })
     }
 
     /// The last version published, by this learner or one before it; 0 if none was.

@@ -40,10 +40,7 @@ impl<'m> ParamReader<'m> {
         layout_fingerprint: u64,
     ) -> Result<Self, PageMismatch> {
         let lock = page::open(words, param_len, layout_fingerprint)?;
-        Ok(Self {
-            reader: Reader::new(lock, page::payload_words(param_len)),
-            param_len,
-        })
+        Ok(Self { reader: Reader::new(lock, page::payload_words(param_len)), param_len })
     }
 
     /// The latest version, 0 if there is none; the learner may publish another at any moment.
@@ -87,9 +84,7 @@ mod tests {
     const FINGERPRINT: u64 = 0xF00D;
 
     fn page(param_len: usize) -> Vec<AtomicU64> {
-        (0..page_words(param_len))
-            .map(|_| AtomicU64::new(0))
-            .collect()
+        (0..page_words(param_len)).map(|_| AtomicU64::new(0)).collect()
     }
 
     #[test]
@@ -107,17 +102,12 @@ mod tests {
             assert_eq!(reader.refresh(0, &mut out), Refresh::Unchanged);
             assert!(out.iter().all(|&value| value == -1.0));
             for version in 1..=9_u16 {
-                let params: Vec<f32> = (0_u16..)
-                    .take(param_len)
-                    .map(|i| f32::from(version) + f32::from(i))
-                    .collect();
+                let params: Vec<f32> =
+                    (0_u16..).take(param_len).map(|i| f32::from(version) + f32::from(i)).collect();
                 publisher.publish(version.into(), &params).expect("finite");
                 let have_version = u64::from(version) - 1;
                 assert_eq!(reader.latest_version(), u64::from(version));
-                assert_eq!(
-                    reader.refresh(have_version, &mut out),
-                    Refresh::New(version.into())
-                );
+                assert_eq!(reader.refresh(have_version, &mut out), Refresh::New(version.into()));
                 assert_eq!(out, params);
                 assert_eq!(reader.refresh(version.into(), &mut out), Refresh::Unchanged);
             }
@@ -131,10 +121,7 @@ mod tests {
         publisher.publish(3, &[1.0; 4]).expect("finite");
         let not_finite = publisher.publish(4, &[1.0, f32::NAN, f32::INFINITY, 1.0]);
         assert_eq!(not_finite, Err(PublishError::NonFinite { index: 1 }));
-        assert!(matches!(
-            publisher.publish(3, &[1.0; 4]),
-            Err(PublishError::NotNewer(_))
-        ));
+        assert!(matches!(publisher.publish(3, &[1.0; 4]), Err(PublishError::NotNewer(_))));
         let mut reader = ParamReader::new(&words, 4, FINGERPRINT).expect("laid out");
         let mut out = [0.0; 4];
         assert_eq!(reader.refresh(0, &mut out), Refresh::New(3));
@@ -162,11 +149,8 @@ mod tests {
         let mut publisher = ParamPublisher::new(&words, 6, FINGERPRINT).expect("a zeroed page");
         publisher.publish(1, &[2.5; 6]).expect("finite");
         let two_and_a_half = u64::from(2.5_f32.to_bits()) * 0x1_0000_0001;
-        let hit = words
-            .iter()
-            .find(|word| word.load(Ordering::Relaxed) == two_and_a_half);
-        hit.expect("a pair of parameters")
-            .store(0, Ordering::Relaxed);
+        let hit = words.iter().find(|word| word.load(Ordering::Relaxed) == two_and_a_half);
+        hit.expect("a pair of parameters").store(0, Ordering::Relaxed);
         let mut reader = ParamReader::new(&words, 6, FINGERPRINT).expect("laid out");
         let mut out = [0.0; 6];
         assert_eq!(reader.refresh(0, &mut out), Refresh::Busy);

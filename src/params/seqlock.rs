@@ -112,17 +112,9 @@ struct Page<'m> {
 impl<'m> Page<'m> {
     fn new(words: &'m [AtomicU64], payload_words: usize) -> Self {
         let needed = lock_words(payload_words);
-        assert!(
-            words.len() >= needed,
-            "{} words for a page of {needed}",
-            words.len()
-        );
+        assert!(words.len() >= needed, "{} words for a page of {needed}", words.len());
         let (head, buffers) = words[..needed].split_at(LINE_WORDS);
-        Self {
-            latest: &head[0],
-            buffers,
-            payload_words,
-        }
+        Self { latest: &head[0], buffers, payload_words }
     }
 
     /// `(version, index)`; the index is masked, whatever the word holds.
@@ -163,12 +155,7 @@ impl<'m, O: Orders> Writer<'m, O> {
     pub fn new(words: &'m [AtomicU64], payload_words: usize) -> Self {
         let page = Page::new(words, payload_words);
         let (latest_version, latest_index) = page.latest();
-        Self {
-            page,
-            latest_version,
-            latest_index,
-            orders: PhantomData,
-        }
+        Self { page, latest_version, latest_index, orders: PhantomData }
     }
 
     /// The last version published, by this writer or one before it; 0 if none was.
@@ -185,23 +172,14 @@ impl<'m, O: Orders> Writer<'m, O> {
     #[inline]
     pub fn begin(&mut self, version: u64) -> Result<Writing<'_, 'm, O>, NotNewer> {
         if version <= self.latest_version || version > MAX_VERSION {
-            return Err(NotNewer {
-                version,
-                latest: self.latest_version,
-            });
+            return Err(NotNewer { version, latest: self.latest_version });
         }
         let index = (self.latest_index + 1) % BUFFERS;
         let (seq, payload) = self.page.buffer(index);
         // A predecessor that died in this buffer has left an odd number; another one does no harm.
         seq.store(2 * version - 1, Ordering::Relaxed);
         O::after_mark();
-        Ok(Writing {
-            writer: self,
-            seq,
-            payload,
-            version,
-            index,
-        })
+        Ok(Writing { writer: self, seq, payload, version, index })
     }
 }
 
@@ -229,10 +207,7 @@ impl<O: Orders> Writing<'_, '_, O> {
     pub fn finish(self) {
         self.seq.store(2 * self.version, Ordering::Relaxed);
         // pairs with the fence of `Orders::after_latest` in `Reader::try_read`
-        self.writer
-            .page
-            .latest
-            .store(self.version << INDEX_BITS | self.index as u64, O::LATEST);
+        self.writer.page.latest.store(self.version << INDEX_BITS | self.index as u64, O::LATEST);
         self.writer.latest_version = self.version;
         self.writer.latest_index = self.index;
     }
@@ -263,10 +238,7 @@ impl<'m, O: Orders> Reader<'m, O> {
     /// If `words` is shorter than [`lock_words`].
     #[must_use]
     pub fn new(words: &'m [AtomicU64], payload_words: usize) -> Self {
-        Self {
-            page: Page::new(words, payload_words),
-            orders: PhantomData,
-        }
+        Self { page: Page::new(words, payload_words), orders: PhantomData }
     }
 
     /// The latest version; it may be superseded at any moment.

@@ -111,16 +111,9 @@ mod tests {
 
     #[test]
     fn stacks_newest_last_and_blanks_other_episodes() {
-        let spec = ObservationSpec {
-            frame_stack: 3,
-            ..ObservationSpec::new(Dtype::U8, &[2])
-        };
+        let spec = ObservationSpec { frame_stack: 3, ..ObservationSpec::new(Dtype::U8, &[2]) };
         let rows: [&[u8]; 3] = [&[255, 255, 51, 51], &[0, 255, 102, 102], &[51, 51, 255, 0]];
-        let frames = StackedFrames {
-            spec: &spec,
-            rows: &rows,
-            valid: &[3, 2],
-        };
+        let frames = StackedFrames { spec: &spec, rows: &rows, valid: &[3, 2] };
         let mut out = [9.0; 12];
         frames.write_f32(&mut out);
         let expected = [1.0, 1.0, 0.0, 1.0, 0.2, 0.2, 0.0, 0.0, 0.4, 0.4, 1.0, 0.0];
@@ -135,11 +128,7 @@ mod tests {
         let spec = ObservationSpec::new(Dtype::F32, &[2]);
         let numbers = [1.0_f32, 2.0, 3.0, 4.0];
         let rows: [&[u8]; 1] = [bytemuck::cast_slice(&numbers)];
-        let frames = StackedFrames {
-            spec: &spec,
-            rows: &rows,
-            valid: &[1, 1],
-        };
+        let frames = StackedFrames { spec: &spec, rows: &rows, valid: &[1, 1] };
         assert_eq!(frames.as_f32(), Some(&numbers[..]));
     }
 }

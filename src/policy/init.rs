@@ -50,10 +50,7 @@ fn orthogonal(rows: usize, columns: usize, rng: &mut Rng) -> Vec<f64> {
         for _ in 0..2 {
             for earlier in basis.chunks_exact(dimensions) {
                 let overlap: f64 = earlier.iter().zip(&vector).map(|(a, b)| a * b).sum();
-                vector
-                    .iter_mut()
-                    .zip(earlier)
-                    .for_each(|(x, e)| *x -= overlap * e);
+                vector.iter_mut().zip(earlier).for_each(|(x, e)| *x -= overlap * e);
             }
         }
         let norm = vector.iter().map(|x| x * x).sum::<f64>().sqrt();
@@ -77,22 +74,11 @@ mod tests {
 
     fn spec(torso: Torso, shape: &[usize]) -> ParamSpec {
         let observation = ObservationSpec::new(Dtype::F32, shape);
-        ParamSpec::new(&NetworkSpec {
-            observation,
-            logits: 3,
-            torso,
-        })
-        .expect("valid")
+        ParamSpec::new(&NetworkSpec { observation, logits: 3, torso }).expect("valid")
     }
 
     fn mlp(hidden: &[usize]) -> ParamSpec {
-        spec(
-            Torso::Mlp {
-                hidden: hidden.to_vec(),
-                activation: Activation::Tanh,
-            },
-            &[6],
-        )
+        spec(Torso::Mlp { hidden: hidden.to_vec(), activation: Activation::Tanh }, &[6])
     }
 
     /// Largest deviation of the Gram matrix of the shorter side from `gain^2` times the identity.
@@ -113,18 +99,8 @@ mod tests {
 
     #[test]
     fn weights_are_orthogonal_and_biases_zero() {
-        let convs = vec![Conv {
-            filters: 4,
-            kernel: 3,
-            stride: 2,
-        }];
-        let cnn = spec(
-            Torso::Cnn {
-                convs,
-                hidden: vec![10],
-            },
-            &[2, 7, 7],
-        );
+        let convs = vec![Conv { filters: 4, kernel: 3, stride: 2 }];
+        let cnn = spec(Torso::Cnn { convs, hidden: vec![10] }, &[2, 7, 7]);
         for spec in [mlp(&[16, 8, 20]), cnn] {
             let flat = initial_parameters(&spec, 3);
             for entry in spec.entries() {
@@ -163,10 +139,6 @@ mod tests {
         assert_eq!(flat, initial_parameters(&spec, 5));
         assert_ne!(flat, initial_parameters(&spec, 6));
         let deeper = mlp(&[16, 12]);
-        assert_eq!(
-            flat[..96],
-            initial_parameters(&deeper, 5)[..96],
-            "other layers do not matter"
-        );
+        assert_eq!(flat[..96], initial_parameters(&deeper, 5)[..96], "other layers do not matter");
     }
 }

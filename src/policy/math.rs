@@ -192,10 +192,7 @@ mod tests {
             run(level(), Tanh(&mut y));
             for (x, y) in x.iter().zip(y) {
                 let error = f64::from(y) - f64::from(*x).tanh();
-                assert!(
-                    error.abs() < 6e-7 && y.abs() <= 1.0,
-                    "tanh({x}) = {y}, {error:e} off"
-                );
+                assert!(error.abs() < 6e-7 && y.abs() <= 1.0, "tanh({x}) = {y}, {error:e} off");
             }
         }
     }

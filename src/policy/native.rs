@@ -18,10 +18,7 @@ impl NativePolicy {
     /// # Errors
     /// [`SpecError`] if `spec` is no MLP.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
-        Ok(Self {
-            actor: MlpActor::new(spec)?,
-            input: Vec::new(),
-        })
+        Ok(Self { actor: MlpActor::new(spec)?, input: Vec::new() })
     }
 }
 
@@ -38,8 +35,7 @@ impl Act for NativePolicy {
         if let Some(input) = observations.as_f32() {
             self.actor.forward(input, logits);
         } else {
-            self.input
-                .resize(observations.envs() * observations.spec.stacked_len(), 0.0);
+            self.input.resize(observations.envs() * observations.spec.stacked_len(), 0.0);
             observations.write_f32(&mut self.input);
             self.actor.forward(&self.input, logits);
         }

@@ -19,11 +19,7 @@ impl Sampler {
     /// A sampler with its own stream of random numbers.
     #[must_use]
     pub const fn new(rng: Rng) -> Self {
-        Self {
-            rng,
-            weights: Vec::new(),
-            sums: Vec::new(),
-        }
+        Self { rng, weights: Vec::new(), sums: Vec::new() }
     }
 
     /// Draws one action for each row of `logits` (`[E][A]`) and writes its log-probability.
@@ -117,11 +113,7 @@ mod tests {
     #[test]
     fn frequencies_are_the_probabilities() {
         const DRAWS: usize = 20_000;
-        for row in [
-            &[0.3_f32, -1.2][..],
-            &[2.0, 0.0, -2.0, 1.0, 0.5, -0.3],
-            &[0.0],
-        ] {
+        for row in [&[0.3_f32, -1.2][..], &[2.0, 0.0, -2.0, 1.0, 0.5, -0.3], &[0.0]] {
             let logits = row.repeat(DRAWS);
             let (mut actions, mut log_probs) = (vec![0; DRAWS], vec![0.0; DRAWS]);
             let mut sampler = Sampler::new(Rng::new(5, 0));

@@ -143,10 +143,7 @@ impl ParamSpec {
     /// # Errors
     /// [`SpecError`] if a size is 0, or convolutions do not fit the observation.
     pub fn new(network: &NetworkSpec) -> Result<Self, SpecError> {
-        let mut spec = Self {
-            entries: Vec::new(),
-            len: 0,
-        };
+        let mut spec = Self { entries: Vec::new(), len: 0 };
         let observation = &network.observation;
         nonzero("the frame stack", observation.frame_stack)?;
         nonzero("the observation", observation.frame_len())?;
@@ -212,20 +209,15 @@ impl ParamSpec {
 
     /// Adds the weight of shape `shape` (`[out, in, ..]`) and the bias of one layer.
     fn layer(&mut self, name: &str, shape: &[usize]) -> Result<(), SpecError> {
-        let fan_in = shape[1..]
-            .iter()
-            .try_fold(1_usize, |n, &size| n.checked_mul(size));
+        let fan_in = shape[1..].iter().try_fold(1_usize, |n, &size| n.checked_mul(size));
         let fan_in = fan_in.ok_or(SpecError::TooLarge)?;
         for (suffix, shape) in [("weight", shape), ("bias", &shape[..1])] {
             let offset = self.len;
-            let numel = shape
-                .iter()
-                .try_fold(1_usize, |n, &size| n.checked_mul(size));
+            let numel = shape.iter().try_fold(1_usize, |n, &size| n.checked_mul(size));
             self.len = numel
                 .and_then(|n| n.checked_add(offset))
                 .filter(|&n| {
-                    n.checked_mul(size_of::<f32>())
-                        .is_some_and(|n| isize::try_from(n).is_ok())
+                    n.checked_mul(size_of::<f32>()).is_some_and(|n| isize::try_from(n).is_ok())
                 })
                 .ok_or(SpecError::TooLarge)?;
             let entry = ParamEntry {
@@ -265,55 +257,30 @@ impl ParamSpec {
             [height, width] => (1, height, width),
             [channels, height, width] => (channels, height, width),
             _ => {
-                return Err(SpecError::NotAnImage {
-                    shape: observation.shape.clone(),
-                });
+                return Err(SpecError::NotAnImage { shape: observation.shape.clone() });
             }
         };
         let mut channels = observation.frame_stack * leading;
-        for (
-            layer,
-            &Conv {
-                filters,
-                kernel,
-                stride,
-            },
-        ) in convs.iter().enumerate()
-        {
+        for (layer, &Conv { filters, kernel, stride }) in convs.iter().enumerate() {
             nonzero("the filters of a convolution", filters)?;
             nonzero("the kernel of a convolution", kernel)?;
             nonzero("the stride of a convolution", stride)?;
             if kernel > height || kernel > width {
                 let image = observation.shape.clone();
-                return Err(SpecError::KernelTooLarge {
-                    layer,
-                    kernel,
-                    height,
-                    width,
-                    image,
-                });
+                return Err(SpecError::KernelTooLarge { layer, kernel, height, width, image });
             }
-            self.layer(
-                &format!("torso.conv.{layer}"),
-                &[filters, channels, kernel, kernel],
-            )?;
+            self.layer(&format!("torso.conv.{layer}"), &[filters, channels, kernel, kernel])?;
             height = (height - kernel) / stride + 1;
             width = (width - kernel) / stride + 1;
             channels = filters;
         }
-        let features = height
-            .checked_mul(width)
-            .and_then(|pixels| pixels.checked_mul(channels));
+        let features = height.checked_mul(width).and_then(|pixels| pixels.checked_mul(channels));
         features.ok_or(SpecError::TooLarge)
     }
 }
 
 fn nonzero(what: &'static str, size: usize) -> Result<(), SpecError> {
-    if size == 0 {
-        Err(SpecError::Zero(what))
-    } else {
-        Ok(())
-    }
+    if size == 0 { Err(SpecError::Zero(what)) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -322,42 +289,21 @@ mod tests {
     use crate::env::Dtype;
 
     fn mlp(shape: &[usize], frame_stack: usize, hidden: &[usize], logits: usize) -> NetworkSpec {
-        let observation = ObservationSpec {
-            frame_stack,
-            ..ObservationSpec::new(Dtype::F32, shape)
-        };
-        let torso = Torso::Mlp {
-            hidden: hidden.to_vec(),
-            activation: Activation::Tanh,
-        };
-        NetworkSpec {
-            observation,
-            logits,
-            torso,
-        }
+        let observation =
+            ObservationSpec { frame_stack, ..ObservationSpec::new(Dtype::F32, shape) };
+        let torso = Torso::Mlp { hidden: hidden.to_vec(), activation: Activation::Tanh };
+        NetworkSpec { observation, logits, torso }
     }
 
     fn cnn(shape: &[usize], frame_stack: usize, convs: &[(usize, usize, usize)]) -> NetworkSpec {
-        let convs = convs.iter().map(|&(filters, kernel, stride)| Conv {
-            filters,
-            kernel,
-            stride,
-        });
-        let torso = Torso::Cnn {
-            convs: convs.collect(),
-            hidden: vec![256],
-        };
-        NetworkSpec {
-            torso,
-            ..mlp(shape, frame_stack, &[], 6)
-        }
+        let convs = convs.iter().map(|&(filters, kernel, stride)| Conv { filters, kernel, stride });
+        let torso = Torso::Cnn { convs: convs.collect(), hidden: vec![256] };
+        NetworkSpec { torso, ..mlp(shape, frame_stack, &[], 6) }
     }
 
     fn listing(spec: &ParamSpec) -> Vec<(&str, &[usize], usize, usize)> {
         let entries = spec.entries().iter();
-        entries
-            .map(|e| (e.name.as_str(), &e.shape[..], e.offset, e.fan_in))
-            .collect()
+        entries.map(|e| (e.name.as_str(), &e.shape[..], e.offset, e.fan_in)).collect()
     }
 
     #[test]
@@ -375,10 +321,7 @@ mod tests {
         ];
         assert_eq!(listing(&spec), expected);
         assert_eq!(spec.len(), 167);
-        assert_eq!(
-            spec.get("policy.bias").map(ParamEntry::range),
-            Some(159..161)
-        );
+        assert_eq!(spec.get("policy.bias").map(ParamEntry::range), Some(159..161));
         assert_eq!(spec.get("policy"), None);
         assert!(!spec.is_empty());
     }
@@ -388,34 +331,17 @@ mod tests {
         // The network of Mnih et al. 2015: 84 -> 20 -> 9 -> 7 pixels.
         let spec = ParamSpec::new(&cnn(&[84, 84], 4, &[(32, 8, 4), (64, 4, 2), (64, 3, 1)]))
             .expect("valid");
-        assert_eq!(
-            spec.get("torso.conv.0.weight").expect("there").shape,
-            [32, 4, 8, 8]
-        );
-        assert_eq!(
-            spec.get("torso.conv.2.weight").expect("there").fan_in,
-            64 * 9
-        );
-        assert_eq!(
-            spec.get("torso.fc.0.weight").expect("there").shape,
-            [256, 64 * 7 * 7]
-        );
+        assert_eq!(spec.get("torso.conv.0.weight").expect("there").shape, [32, 4, 8, 8]);
+        assert_eq!(spec.get("torso.conv.2.weight").expect("there").fan_in, 64 * 9);
+        assert_eq!(spec.get("torso.fc.0.weight").expect("there").shape, [256, 64 * 7 * 7]);
         let coloured = ParamSpec::new(&cnn(&[3, 10, 12], 2, &[(5, 4, 3)])).expect("valid");
-        assert_eq!(
-            coloured.get("torso.conv.0.weight").expect("there").shape,
-            [5, 6, 4, 4]
-        );
-        assert_eq!(
-            coloured.get("torso.fc.0.weight").expect("there").shape,
-            [256, 5 * 3 * 3]
-        );
+        assert_eq!(coloured.get("torso.conv.0.weight").expect("there").shape, [5, 6, 4, 4]);
+        assert_eq!(coloured.get("torso.fc.0.weight").expect("there").shape, [256, 5 * 3 * 3]);
     }
 
     #[test]
     fn what_does_not_fit_is_named() {
-        let vector = ParamSpec::new(&cnn(&[7], 1, &[(1, 1, 1)]))
-            .expect_err("no image")
-            .to_string();
+        let vector = ParamSpec::new(&cnn(&[7], 1, &[(1, 1, 1)])).expect_err("no image").to_string();
         assert!(vector.contains("[7]") && vector.contains("mlp"), "{vector}");
         let small =
             ParamSpec::new(&cnn(&[10, 10], 1, &[(4, 4, 2), (4, 5, 1)])).expect_err("4x4 is left");
@@ -427,27 +353,16 @@ mod tests {
             image: vec![10, 10],
         };
         assert_eq!(small, expected);
-        assert!(
-            small
-                .to_string()
-                .contains("5x5 kernel, but its input is only 4x4"),
-            "{small}"
-        );
+        assert!(small.to_string().contains("5x5 kernel, but its input is only 4x4"), "{small}");
         for zero in [
             mlp(&[0], 1, &[4], 2),
             mlp(&[1], 0, &[4], 2),
             mlp(&[1], 1, &[0], 2),
             mlp(&[1], 1, &[4], 0),
         ] {
-            assert!(
-                matches!(ParamSpec::new(&zero), Err(SpecError::Zero(_))),
-                "{zero:?}"
-            );
+            assert!(matches!(ParamSpec::new(&zero), Err(SpecError::Zero(_))), "{zero:?}");
         }
-        assert_eq!(
-            ParamSpec::new(&mlp(&[usize::MAX / 8], 1, &[64], 2)),
-            Err(SpecError::TooLarge)
-        );
+        assert_eq!(ParamSpec::new(&mlp(&[usize::MAX / 8], 1, &[64], 2)), Err(SpecError::TooLarge));
     }
 
     #[test]
@@ -455,11 +370,9 @@ mod tests {
         let of = |spec: &NetworkSpec| ParamSpec::new(spec).expect("valid").fingerprint();
         let base = of(&mlp(&[4], 1, &[64, 64], 2));
         assert_eq!(base, of(&mlp(&[4], 1, &[64, 64], 2)));
-        for other in [
-            mlp(&[4], 1, &[64], 2),
-            mlp(&[4], 1, &[64, 64], 3),
-            mlp(&[5], 1, &[64, 64], 2),
-        ] {
+        for other in
+            [mlp(&[4], 1, &[64], 2), mlp(&[4], 1, &[64, 64], 3), mlp(&[5], 1, &[64, 64], 2)]
+        {
             assert_ne!(base, of(&other), "{other:?}");
         }
     }

@@ -79,21 +79,12 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
                     print(&error.render().to_string());
                     Ok(ExitKind::Finished)
                 },
-                |line| {
-                    Err(StartError::CommandLine(format!(
-                        "{line}; --help lists the flags"
-                    )))
-                },
+                |line| Err(StartError::CommandLine(format!("{line}; --help lists the flags"))),
             );
         }
     };
     if args.list_envs {
-        print(
-            &registry
-                .ids()
-                .map(|(id, about)| format!("{id:<20} {about}\n"))
-                .collect::<String>(),
-        );
+        print(&registry.ids().map(|(id, about)| format!("{id:<20} {about}\n")).collect::<String>());
         return Ok(ExitKind::Finished);
     }
     if args.resume.is_some() && args.settings.run_dir.is_some() {
@@ -101,15 +92,10 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
             "--resume continues in its own folder; leave --run-dir out".into(),
         ));
     }
-    if let Some(folder) = args
-        .resume
-        .as_deref()
-        .filter(|folder| !folder.join(CONFIG_FILE).is_file())
+    if let Some(folder) =
+        args.resume.as_deref().filter(|folder| !folder.join(CONFIG_FILE).is_file())
     {
-        return Err(RunDirError::NoRun {
-            path: folder.to_owned(),
-        }
-        .into());
+        return Err(RunDirError::NoRun { path: folder.to_owned() }.into());
     }
     let typed = args.layers()?;
     let config = Config::resolve(&typed, &registry)?;
@@ -142,15 +128,12 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
         ));
         checkpoint = Some(loaded);
     }
-    let before = checkpoint
-        .as_ref()
-        .map_or(Duration::ZERO, |c| Duration::from_millis(c.state.wall_ms));
+    let before =
+        checkpoint.as_ref().map_or(Duration::ZERO, |c| Duration::from_millis(c.state.wall_ms));
 
     let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
-    let mut supervisor = Supervisor::new(Options {
-        seed: config.run.seed,
-        ..Options::new(actors)
-    })?;
+    let mut supervisor =
+        Supervisor::new(Options { seed: config.run.seed, ..Options::new(actors) })?;
     for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
         supervisor.guard(Guard::TempFiles(folder))?;
     }
@@ -166,24 +149,12 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
     console.line(&headline(&config, parameters.len(), run_dir.path()));
 
     let started = started.checked_sub(before).unwrap_or(started);
-    let inheritance = Inheritance {
-        config,
-        registry,
-        memory,
-        network,
-        parameters,
-        run_dir,
-        checkpoint,
-        started,
-    };
+    let inheritance =
+        Inheritance { config, registry, memory, network, parameters, run_dir, checkpoint, started };
     let mut run = Run::new(inheritance, console, board);
     let outcome = supervisor.run(&mut run);
     let summary = run.finish(&outcome);
-    if let Err(error) = run
-        .inheritance
-        .run_dir
-        .write(SUMMARY_FILE, &summary.to_json())
-    {
+    if let Err(error) = run.inheritance.run_dir.write(SUMMARY_FILE, &summary.to_json()) {
         run.console().warn(&error.to_string());
     }
     report(&summary, run.inheritance.run_dir.path());
@@ -218,9 +189,7 @@ fn report(summary: &Summary, run_dir: &Path) {
         Status::Interrupted => "interrupted",
         Status::Failed => "failed",
     };
-    let mean = summary
-        .return_mean_100
-        .map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
+    let mean = summary.return_mean_100.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
     let wall = clock(Duration::from_secs_f64(summary.wall_s.clamp(0.0, 1e9)));
     let line = format!(
         "{status} ({}): return {mean}, {} frames in {wall} ({} frames/s); {}\n",

@@ -178,13 +178,8 @@ mod tests {
             ..Progress::default()
         };
         let line = progress.line();
-        for part in [
-            "frames 1.23M/2.00M",
-            "988k frames/s",
-            "return 312.4",
-            "lag 1.2",
-            "ETA 0.8 s",
-        ] {
+        for part in ["frames 1.23M/2.00M", "988k frames/s", "return 312.4", "lag 1.2", "ETA 0.8 s"]
+        {
             assert!(line.contains(part), "{line}");
         }
         assert!(!line.contains("restarts"));

@@ -39,10 +39,7 @@ impl MemoryPlan {
     #[must_use]
     pub const fn new(config: &Config, parameter_count: usize) -> Self {
         Self {
-            shape: RingShape {
-                blocks: config.pool.blocks,
-                groups: config.pool.groups_per_block(),
-            },
+            shape: RingShape { blocks: config.pool.blocks, groups: config.pool.groups_per_block() },
             actors: config.pool.actors,
             parameter_count,
             payload_bytes: config.pool.ring_bytes(),
@@ -93,9 +90,8 @@ impl PoolMemory {
     /// If its shape is impossible.
     pub fn ring(&self) -> Result<Ring<'_>, RingError> {
         let [ring, learner, _, waits, _] = self.plan.control();
-        let waits: &[AtomicU32] = self
-            .control
-            .words32(waits * WORD_BYTES, Ring::<'static, Sound>::wait_count());
+        let waits: &[AtomicU32] =
+            self.control.words32(waits * WORD_BYTES, Ring::<'static, Sound>::wait_count());
         Ring::new(self.words(ring, learner), waits, self.plan.shape)
     }
 

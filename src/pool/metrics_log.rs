@@ -35,10 +35,7 @@ impl MetricsLog {
         console: &Console,
     ) -> Json {
         let memory = &pool.memory;
-        let ring = memory
-            .ring()
-            .and_then(|ring| ring.occupancy())
-            .unwrap_or_default();
+        let ring = memory.ring().and_then(|ring| ring.occupancy()).unwrap_or_default();
         let line = json!({
             "wall_s": progress.wall.as_secs_f64(),
             "frames": progress.frames,
@@ -71,10 +68,7 @@ fn to_json<T: Table>(snapshot: &Snapshot<T>) -> Map<String, Json> {
         Value::Count(count) => json!(count),
         Value::Real(real) => json!(real),
     };
-    snapshot
-        .iter()
-        .map(|(descriptor, value)| (descriptor.name.to_owned(), number(value)))
-        .collect()
+    snapshot.iter().map(|(descriptor, value)| (descriptor.name.to_owned(), number(value))).collect()
 }
 
 /// Sums of the counters; gauges of single actors have no sum.

@@ -44,12 +44,7 @@ impl Run {
             groups: inheritance.config.pool.groups_per_block(),
         };
         let metrics = MetricsLog::open(&inheritance.run_dir, &console);
-        let now = Sample {
-            at: Instant::now(),
-            frames: 0,
-            lag_sum: 0,
-            unrolls: 0,
-        };
+        let now = Sample { at: Instant::now(), frames: 0, lag_sum: 0, unrolls: 0 };
         Self {
             inheritance,
             console,
@@ -107,8 +102,7 @@ impl Run {
     pub(super) fn finish(&mut self, outcome: &Outcome) -> Summary {
         let now = self.sample();
         let progress = self.progress_since(&now, &self.last);
-        self.metrics
-            .write(&progress, &self.inheritance, &self.console);
+        self.metrics.write(&progress, &self.inheritance, &self.console);
         self.console.finish();
         let memory = &self.inheritance.memory;
         let config = &self.inheritance.config;
@@ -169,19 +163,14 @@ impl Pool for Run {
     }
 
     fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
-        let corrupt = |error: crate::ring::RingError| PoolCorrupt {
-            what: error.to_string(),
-        };
+        let corrupt = |error: crate::ring::RingError| PoolCorrupt { what: error.to_string() };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let ring = self.inheritance.memory.ring().map_err(corrupt)?;
         match role {
             Role::Actor(index) => {
                 let owner = Owner::new(index, incarnation).map_err(corrupt)?;
                 let freed = ring.reclaim(owner).map_err(corrupt)?;
-                Ok(Reclaimed {
-                    freed: count(freed),
-                    ..Reclaimed::default()
-                })
+                Ok(Reclaimed { freed: count(freed), ..Reclaimed::default() })
             }
             Role::Learner => {
                 let loss = ring.learner_died(&mut self.crashes).map_err(corrupt)?;
@@ -197,20 +186,14 @@ impl Pool for Run {
     fn progress(&self, role: Role) -> u64 {
         match role {
             Role::Learner => self.inheritance.memory.learner().get(Learner::Updates),
-            Role::Actor(index) => self
-                .inheritance
-                .memory
-                .actor(usize::from(index))
-                .get(Actor::UnrollsCommitted),
+            Role::Actor(index) => {
+                self.inheritance.memory.actor(usize::from(index)).get(Actor::UnrollsCommitted)
+            }
         }
     }
 
     fn tick(&mut self, status: &PoolStatus) -> Verdict {
-        self.restarts = status
-            .children
-            .iter()
-            .map(|child| u64::from(child.restarts))
-            .sum();
+        self.restarts = status.children.iter().map(|child| u64::from(child.restarts)).sum();
         let now = self.sample();
         self.console.tick(&self.progress_since(&now, &self.recent));
         if now.at - self.recent.at > Duration::from_secs(1) {
@@ -219,9 +202,7 @@ impl Pool for Run {
         if (now.at - self.last.at).as_secs_f64() >= self.inheritance.config.run.log_interval_s {
             let progress = self.progress_since(&now, &self.last);
             self.console.interval(&progress);
-            let line = self
-                .metrics
-                .write(&progress, &self.inheritance, &self.console);
+            let line = self.metrics.write(&progress, &self.inheritance, &self.console);
             self.board.publish(&line, status);
             self.last = now;
         }
@@ -246,9 +227,5 @@ impl Pool for Run {
 }
 
 fn ratio(sum: u64, count: u64) -> f64 {
-    if count == 0 {
-        0.0
-    } else {
-        sum as f64 / count as f64
-    }
+    if count == 0 { 0.0 } else { sum as f64 / count as f64 }
 }

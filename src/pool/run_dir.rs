@@ -90,9 +90,7 @@ impl RunDir {
     /// [`RunDirError`]
     pub fn resume(path: &Path) -> Result<Self, RunDirError> {
         if !path.join(CONFIG_FILE).is_file() {
-            return Err(RunDirError::NoRun {
-                path: path.to_owned(),
-            });
+            return Err(RunDirError::NoRun { path: path.to_owned() });
         }
         Self::lock(path.to_owned())
     }
@@ -102,11 +100,7 @@ impl RunDir {
         match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self { path, _lock: lock }),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(RunDirError::InUse { path }),
-            Err((_, errno)) => Err(RunDirError::Io {
-                path,
-                action: "lock",
-                source: errno.into(),
-            }),
+            Err((_, errno)) => Err(RunDirError::Io { path, action: "lock", source: errno.into() }),
         }
     }
 
@@ -132,16 +126,10 @@ impl RunDir {
             file.write_all(text.as_bytes())?;
             file.sync_all()
         });
-        written
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|source| {
-                let _best_effort = fs::remove_file(&temporary);
-                RunDirError::Io {
-                    path,
-                    action: "write",
-                    source,
-                }
-            })
+        written.and_then(|()| fs::rename(&temporary, &path)).map_err(|source| {
+            let _best_effort = fs::remove_file(&temporary);
+            RunDirError::Io { path, action: "write", source }
+        })
     }
 
     /// Opens a file to append lines to.
@@ -150,11 +138,7 @@ impl RunDir {
     /// [`RunDirError::Io`]
     pub fn append(&self, name: &str) -> Result<File, RunDirError> {
         let path = self.path.join(name);
-        OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(io_error(&path, "open"))
+        OpenOptions::new().create(true).append(true).open(&path).map_err(io_error(&path, "open"))
     }
 }
 
@@ -163,13 +147,7 @@ fn next_numbered(parent: &Path, env_id: &str) -> Result<PathBuf, RunDirError> {
     fs::create_dir_all(parent).map_err(io_error(parent, "create"))?;
     let stem: String = env_id
         .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "-_.".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
+        .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
         .collect();
     let mut number = 1_u32;
     loop {
@@ -178,11 +156,7 @@ fn next_numbered(parent: &Path, env_id: &str) -> Result<PathBuf, RunDirError> {
             Ok(()) => return Ok(path),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => number += 1,
             Err(source) => {
-                return Err(RunDirError::Io {
-                    path,
-                    action: "create",
-                    source,
-                });
+                return Err(RunDirError::Io { path, action: "create", source });
             }
         }
     }
@@ -190,11 +164,7 @@ fn next_numbered(parent: &Path, env_id: &str) -> Result<PathBuf, RunDirError> {
 
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> RunDirError {
     let path = path.to_owned();
-    move |source| RunDirError::Io {
-        path,
-        action,
-        source,
-    }
+    move |source| RunDirError::Io { path, action, source }
 }
 
 #[cfg(test)]
@@ -206,21 +176,12 @@ mod tests {
         let parent = tempfile::tempdir().expect("temporary folder");
         let path = parent.path().join("a/b");
         let run_dir = RunDir::create(Some(&path), "X").expect("fresh");
-        assert!(matches!(
-            RunDir::create(Some(&path), "X"),
-            Err(RunDirError::InUse { .. })
-        ));
+        assert!(matches!(RunDir::create(Some(&path), "X"), Err(RunDirError::InUse { .. })));
         run_dir.write(CONFIG_FILE, "seed = 1\n").expect("writable");
         drop(run_dir);
-        assert!(matches!(
-            RunDir::create(Some(&path), "X"),
-            Err(RunDirError::HoldsRun { .. })
-        ));
+        assert!(matches!(RunDir::create(Some(&path), "X"), Err(RunDirError::HoldsRun { .. })));
         assert!(RunDir::resume(&path).is_ok());
-        assert!(matches!(
-            RunDir::resume(parent.path()),
-            Err(RunDirError::NoRun { .. })
-        ));
+        assert!(matches!(RunDir::resume(parent.path()), Err(RunDirError::NoRun { .. })));
         let names: Vec<_> = fs::read_dir(&path)
             .expect("listed")
             .filter_map(|e| e.ok()?.file_name().into_string().ok())
@@ -233,9 +194,8 @@ mod tests {
         let parent = tempfile::tempdir().expect("temporary folder");
         let file = parent.path().join("file");
         fs::write(&file, "x").expect("written");
-        let error = RunDir::create(Some(&file.join("below")), "X")
-            .expect_err("below a file")
-            .to_string();
+        let error =
+            RunDir::create(Some(&file.join("below")), "X").expect_err("below a file").to_string();
         assert!(error.contains("--run-dir"), "{error}");
     }
 

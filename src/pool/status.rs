@@ -59,9 +59,7 @@ impl Status {
         if let Err(error) = &segment {
             console.warn(&format!("{error}; other programs cannot watch this run"));
         }
-        Ok(Self {
-            segment: segment.ok(),
-        })
+        Ok(Self { segment: segment.ok() })
     }
 
     /// Shows a sample to whoever looks.
@@ -86,13 +84,7 @@ impl Status {
 
 impl ChildLine {
     fn new(child: &ChildStatus) -> Self {
-        let ChildStatus {
-            role,
-            state,
-            pid,
-            incarnation,
-            restarts,
-        } = *child;
+        let ChildStatus { role, state, pid, incarnation, restarts } = *child;
         let state = match state {
             ChildState::Starting => "starting",
             ChildState::Running => "running",
@@ -101,12 +93,6 @@ impl ChildLine {
             ChildState::Failed => "failed",
             ChildState::Gone => "gone",
         };
-        Self {
-            role: role.to_string(),
-            state,
-            pid,
-            incarnation,
-            restarts,
-        }
+        Self { role: role.to_string(), state, pid, incarnation, restarts }
     }
 }

@@ -40,11 +40,7 @@ pub(super) struct Bell<'m, O: Orders> {
 
 impl<'m, O: Orders> Bell<'m, O> {
     pub(super) const fn new(bell: &'m AtomicU32, waiters: &'m AtomicU32) -> Self {
-        Self {
-            bell,
-            waiters,
-            orders: PhantomData,
-        }
+        Self { bell, waiters, orders: PhantomData }
     }
 
     /// R3 to R5. The caller has changed a slot and called [`Orders::change_then_look`].

@@ -35,10 +35,7 @@ impl<'m> Consumer<'m> {
     /// The consumer of a ring. Its payload may be mapped read-only.
     #[must_use]
     pub fn new(slab: Slab<'m>) -> Self {
-        Self {
-            slab,
-            seen: FirstSeen::new(slab.ring().shape()),
-        }
+        Self { slab, seen: FirstSeen::new(slab.ring().shape()) }
     }
 
     /// Takes the complete block that was seen first; sleeps for at most `timeout` until there is one.
@@ -53,10 +50,7 @@ impl<'m> Consumer<'m> {
         let ring = slab.ring();
         let held = wait_for(ring.ready_bell(), timeout, || look_for_block(&ring, seen));
         held.unwrap_or(Err(TakeError::TimedOut))
-            .map(|held| ReadBlock {
-                slab: *slab,
-                held: Some(held),
-            })
+            .map(|held| ReadBlock { slab: *slab, held: Some(held) })
     }
 
     /// Takes a block if one is complete now.
@@ -111,10 +105,7 @@ impl ReadBlock<'_> {
     /// The block's fields.
     #[must_use]
     pub fn view(&self) -> BlockRef<'_> {
-        let held = self
-            .held
-            .as_ref()
-            .expect("a block is held until it is gone");
+        let held = self.held.as_ref().expect("a block is held until it is gone");
         BlockRef::new(self.slab.block(held), held.block())
     }
 

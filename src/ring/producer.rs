@@ -43,11 +43,7 @@ impl<'m> Producer<'m> {
     /// [`SlabError::ReadOnly`] if the payload may only be read here.
     pub fn new(slab: Slab<'m>, owner: Owner) -> Result<Self, SlabError> {
         match slab.access() {
-            Access::ReadWrite => Ok(Self {
-                slab,
-                owner,
-                claim: None,
-            }),
+            Access::ReadWrite => Ok(Self { slab, owner, claim: None }),
             Access::ReadOnly => Err(SlabError::ReadOnly),
         }
     }
@@ -112,20 +108,14 @@ impl WriteGrant<'_, '_> {
     /// The slot's bytes.
     pub fn group(&mut self) -> GroupMut<'_> {
         let Producer { slab, claim, .. } = &mut *self.producer;
-        let claim = claim
-            .as_mut()
-            .expect("a grant lives only while its slot is claimed");
+        let claim = claim.as_mut().expect("a grant lives only while its slot is claimed");
         GroupMut::new(slab.group(claim))
     }
 
     /// Index of the slot, `block * groups + group`.
     #[must_use]
     pub fn slot(&self) -> usize {
-        self.producer
-            .claim
-            .as_ref()
-            .expect("a grant lives only while its slot is claimed")
-            .slot()
+        self.producer.claim.as_ref().expect("a grant lives only while its slot is claimed").slot()
     }
 
     /// Publishes the slot, and wakes the learner if its block is complete.

@@ -144,10 +144,7 @@ pub(super) struct FirstSeen {
 
 impl FirstSeen {
     pub(super) fn new(shape: RingShape) -> Self {
-        Self {
-            look: 0,
-            blocks: vec![None; shape.blocks],
-        }
+        Self { look: 0, blocks: vec![None; shape.blocks] }
     }
 }
 
@@ -174,21 +171,13 @@ impl<'m, O: Orders> Ring<'m, O> {
                 return Err(RingError::Memory { what, need, got });
             }
         }
-        Ok(Self {
-            words,
-            waits,
-            shape,
-            orders: PhantomData,
-        })
+        Ok(Self { words, waits, shape, orders: PhantomData })
     }
 
     /// 64-bit words that a ring of this shape needs.
     #[must_use]
     pub const fn word_count(shape: RingShape) -> usize {
-        shape
-            .slots()
-            .saturating_add(COUNTERS)
-            .saturating_mul(WORD_STRIDE)
+        shape.slots().saturating_add(COUNTERS).saturating_mul(WORD_STRIDE)
     }
 
     /// 32-bit words that any ring needs.
@@ -222,17 +211,16 @@ impl<'m, O: Orders> Ring<'m, O> {
     pub(super) fn commit(&self, claim: Claim) -> Result<bool, CommitError> {
         let Claim { slot, word } = claim;
         let ready = self.next(slot, word, Event::Commit(word.owner))?;
-        self.exchange(slot, word, ready, O::COMMIT)
-            .map_err(|seen| match SlotWord::decode(seen) {
+        self.exchange(slot, word, ready, O::COMMIT).map_err(|seen| {
+            match SlotWord::decode(seen) {
                 Some(_) => CommitError::Fenced { slot },
                 None => RingError::Corrupt { slot, word: seen }.into(),
-            })?;
+            }
+        })?;
         O::change_then_look();
         let block = slot / self.shape.groups;
         // Only a hint, so a corrupt neighbour is left to the learner to find.
-        Ok(self
-            .slots_of(block)
-            .all(|slot| says_ready(self.slot(slot).load(Ordering::Relaxed))))
+        Ok(self.slots_of(block).all(|slot| says_ready(self.slot(slot).load(Ordering::Relaxed))))
     }
 
     /// The complete block that was seen first.
@@ -299,18 +287,12 @@ impl<'m, O: Orders> Ring<'m, O> {
 
     /// Rung when a block became complete.
     pub(super) fn ready_bell(&self) -> Bell<'m, O> {
-        Bell::new(
-            self.wait_word(WaitWord::ReadyBell),
-            self.wait_word(WaitWord::ReadyWaiters),
-        )
+        Bell::new(self.wait_word(WaitWord::ReadyBell), self.wait_word(WaitWord::ReadyWaiters))
     }
 
     /// Rung when slots became FREE.
     pub(super) fn free_bell(&self) -> Bell<'m, O> {
-        Bell::new(
-            self.wait_word(WaitWord::FreeBell),
-            self.wait_word(WaitWord::FreeWaiters),
-        )
+        Bell::new(self.wait_word(WaitWord::FreeBell), self.wait_word(WaitWord::FreeWaiters))
     }
 
     /// The slot indices of a block.
@@ -337,10 +319,7 @@ impl<'m, O: Orders> Ring<'m, O> {
         word: SlotWord,
         event: Event,
     ) -> Result<SlotWord, RingError> {
-        word.step(event).map_err(|_| RingError::Corrupt {
-            slot,
-            word: word.encode(),
-        })
+        word.step(event).map_err(|_| RingError::Corrupt { slot, word: word.encode() })
     }
 
     /// One CAS; the bits that stood there if it failed.
@@ -351,8 +330,7 @@ impl<'m, O: Orders> Ring<'m, O> {
         to: SlotWord,
         order: Ordering,
     ) -> Result<u64, u64> {
-        self.slot(slot)
-            .compare_exchange(from.encode(), to.encode(), order, Ordering::Relaxed)
+        self.slot(slot).compare_exchange(from.encode(), to.encode(), order, Ordering::Relaxed)
     }
 
     pub(super) fn count(&self, counter: Counter) {

@@ -37,10 +37,7 @@ impl Accounting {
 
     /// `consumed + reclaimed + dropped - laps`, modulo 2^32.
     const fn surplus(&self) -> u32 {
-        let counted = self
-            .consumed
-            .wrapping_add(self.reclaimed)
-            .wrapping_add(self.dropped);
+        let counted = self.consumed.wrapping_add(self.reclaimed).wrapping_add(self.dropped);
         // The low half: laps are a sum modulo 2^32.
         (counted as u32).wrapping_sub(self.laps)
     }
@@ -70,9 +67,7 @@ impl CrashRecord {
     /// No crash yet.
     #[must_use]
     pub fn new(shape: RingShape) -> Self {
-        Self {
-            requeued_in: vec![None; shape.slots()],
-        }
+        Self { requeued_in: vec![None; shape.slots()] }
     }
 }
 
@@ -104,11 +99,7 @@ impl<O: Orders> Ring<'_, O> {
     /// Puts the books right, then returns what a reaped learner held: to READY the first time, since the
     /// data is intact, and to FREE if any slot of the block has been through this in its lap.
     pub(super) fn return_held(&self, record: &mut CrashRecord) -> Result<LearnerLoss, RingError> {
-        assert_eq!(
-            record.requeued_in.len(),
-            self.shape().slots(),
-            "a record of another ring"
-        );
+        assert_eq!(record.requeued_in.len(), self.shape().slots(), "a record of another ring");
         // A corrupt word has no lap to check the books with.
         self.occupancy()?;
         self.correct_consumed()?;
@@ -181,11 +172,7 @@ impl<O: Orders> Ring<'_, O> {
     /// # Panics
     /// If there is no such slot.
     pub fn slot_word(&self, slot: usize) -> Result<SlotWord, RingError> {
-        assert!(
-            slot < self.shape().slots(),
-            "no slot {slot} in {:?}",
-            self.shape()
-        );
+        assert!(slot < self.shape().slots(), "no slot {slot} in {:?}", self.shape());
         self.read(slot, Ordering::Relaxed)
     }
 
@@ -194,8 +181,7 @@ impl<O: Orders> Ring<'_, O> {
         match self.identity().surplus() {
             0 => {}
             1 => {
-                self.counter(Counter::Consumed)
-                    .fetch_sub(1, Ordering::Relaxed);
+                self.counter(Counter::Consumed).fetch_sub(1, Ordering::Relaxed);
             }
             surplus => return Err(RingError::Books { surplus }),
         }

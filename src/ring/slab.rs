@@ -89,9 +89,7 @@ impl<'m> Slab<'m> {
     /// # Errors
     /// [`SlabError::TooLarge`].
     pub fn payload_bytes(blocks: usize, layout: &BlockLayout) -> Result<usize, SlabError> {
-        blocks
-            .checked_mul(layout.block_bytes())
-            .ok_or(SlabError::TooLarge { blocks })
+        blocks.checked_mul(layout.block_bytes()).ok_or(SlabError::TooLarge { blocks })
     }
 
     /// Binds the payload to its ring. The region is borrowed uniquely for as long as the slab is used,
@@ -106,28 +104,15 @@ impl<'m> Slab<'m> {
     ) -> Result<Self, SlabError> {
         let shape = ring.shape();
         if shape.groups != layout.groups() {
-            return Err(SlabError::Groups {
-                ring: shape.groups,
-                layout: layout.groups(),
-            });
+            return Err(SlabError::Groups { ring: shape.groups, layout: layout.groups() });
         }
         let need_bytes = Self::payload_bytes(shape.blocks, layout)?;
         let have_bytes = payload.len_bytes();
         if have_bytes < need_bytes {
-            return Err(SlabError::TooSmall {
-                blocks: shape.blocks,
-                need_bytes,
-                have_bytes,
-            });
+            return Err(SlabError::TooSmall { blocks: shape.blocks, need_bytes, have_bytes });
         }
         let (base, access) = (payload.base(), payload.access());
-        Ok(Self {
-            ring,
-            layout,
-            base,
-            access,
-            payload: PhantomData,
-        })
+        Ok(Self { ring, layout, base, access, payload: PhantomData })
     }
 
     /// The ring that decides who may touch which bytes.
@@ -171,11 +156,7 @@ impl<'m> Slab<'m> {
     where
         'm: 'a,
     {
-        BlockBytes {
-            block: self.block_base(held.block()),
-            layout: self.layout,
-            held: PhantomData,
-        }
+        BlockBytes { block: self.block_base(held.block()), layout: self.layout, held: PhantomData }
     }
 
     fn block_base(&self, block: usize) -> NonNull<u8> {
@@ -260,15 +241,9 @@ impl GroupBytes<'_> {
         write: [(Field, usize); N],
     ) -> (FrameRows<'_>, [&mut [u8]; N]) {
         for (field, row) in write {
-            assert!(
-                field != Field::Frame || !read.contains(&row),
-                "frame {row} read and written"
-            );
+            assert!(field != Field::Frame || !read.contains(&row), "frame {row} read and written");
         }
-        let mut frames = FrameRows {
-            rows: [&[]; MAX_FRAME_STACK],
-            len: read.len(),
-        };
+        let mut frames = FrameRows { rows: [&[]; MAX_FRAME_STACK], len: read.len() };
         for (slot, row) in frames.rows[..read.len()].iter_mut().zip(read) {
             let bytes = self.bytes(Field::Frame, row);
             // SAFETY: initialised bytes of this slot (I1, I3); the only references made beside this are

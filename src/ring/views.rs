@@ -125,15 +125,8 @@ impl<'a> GroupMut<'a> {
                 (Field::EpisodeLength, t + 1),
             ],
         );
-        let [
-            actions,
-            log_probs,
-            next_frame,
-            rewards,
-            next_flags,
-            next_returns,
-            next_lengths,
-        ] = parts;
+        let [actions, log_probs, next_frame, rewards, next_flags, next_returns, next_lengths] =
+            parts;
         StepMut {
             rows,
             actions: typed(actions),

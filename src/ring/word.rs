@@ -66,10 +66,7 @@ impl Owner {
     pub const ACTORS_MAX: u16 = 1 << ACTOR_BITS;
 
     /// The owner that a FREE word carries.
-    const NOBODY: Self = Self {
-        actor: 0,
-        incarnation: 0,
-    };
+    const NOBODY: Self = Self { actor: 0, incarnation: 0 };
 
     /// Life `incarnation` of actor `actor`.
     ///
@@ -140,11 +137,7 @@ impl SlotWord {
     /// An empty slot in lap `lap`.
     #[must_use]
     pub const fn free(lap: u32) -> Self {
-        Self {
-            state: State::Free,
-            owner: Owner::NOBODY,
-            lap,
-        }
+        Self { state: State::Free, owner: Owner::NOBODY, lap }
     }
 
     /// The bits that stand in shared memory.
@@ -169,11 +162,7 @@ impl SlotWord {
             actor: ((bits & OWNER_MASK) >> STATE_BITS) as u16 & (Owner::ACTORS_MAX - 1),
             incarnation: (bits >> INCARNATION_SHIFT) as u16,
         };
-        Some(Self {
-            state,
-            owner,
-            lap: lap_of(bits),
-        })
+        Some(Self { state, owner, lap: lap_of(bits) })
     }
 
     /// The word after `event`. Pure: whether the caller may cause the event is its business.
@@ -182,25 +171,14 @@ impl SlotWord {
     /// [`Illegal`] if there is no such transition.
     pub fn step(self, event: Event) -> Result<Self, Illegal> {
         match (self.state, event) {
-            (State::Free, Event::Claim(owner)) => Ok(Self {
-                state: State::Claimed,
-                owner,
-                ..self
-            }),
-            (State::Claimed, Event::Commit(owner)) if owner == self.owner => Ok(Self {
-                state: State::Ready,
-                ..self
-            }),
+            (State::Free, Event::Claim(owner)) => Ok(Self { state: State::Claimed, owner, ..self }),
+            (State::Claimed, Event::Commit(owner)) if owner == self.owner => {
+                Ok(Self { state: State::Ready, ..self })
+            }
             (State::Claimed, Event::Reclaim(owner)) if owner == self.owner => Ok(self.next_lap()),
-            (State::Ready, Event::Take) => Ok(Self {
-                state: State::Held,
-                ..self
-            }),
+            (State::Ready, Event::Take) => Ok(Self { state: State::Held, ..self }),
             (State::Held, Event::Release | Event::Drop) => Ok(self.next_lap()),
-            (State::Held, Event::Requeue) => Ok(Self {
-                state: State::Ready,
-                ..self
-            }),
+            (State::Held, Event::Requeue) => Ok(Self { state: State::Ready, ..self }),
             _ => Err(Illegal { word: self, event }),
         }
     }
@@ -249,9 +227,7 @@ mod tests {
         assert_eq!(SlotWord::decode(0), Some(SlotWord::free(0)));
         assert_eq!(
             Owner::new(Owner::ACTORS_MAX, 0),
-            Err(RingError::ActorNumber {
-                actor: Owner::ACTORS_MAX
-            })
+            Err(RingError::ActorNumber { actor: Owner::ACTORS_MAX })
         );
     }
 
@@ -280,16 +256,8 @@ mod tests {
         let mut legal = Vec::new();
         for state in STATES {
             for event in events {
-                let owner = if state == State::Free {
-                    Owner::NOBODY
-                } else {
-                    me
-                };
-                let word = SlotWord {
-                    state,
-                    owner,
-                    lap: u32::MAX,
-                };
+                let owner = if state == State::Free { Owner::NOBODY } else { me };
+                let word = SlotWord { state, owner, lap: u32::MAX };
                 match word.step(event) {
                     Ok(next) => legal.push((state, event, next.state, next.lap)),
                     Err(illegal) => assert_eq!(illegal, Illegal { word, event }),

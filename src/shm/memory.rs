@@ -99,27 +99,16 @@ impl Memory {
         }
         let need_bytes = len_bytes as u64;
         let failed = |step| {
-            move |errno| ShmError::Create {
-                name: name.into(),
-                step,
-                len_bytes: need_bytes,
-                errno,
-            }
+            move |errno| ShmError::Create { name: name.into(), step, len_bytes: need_bytes, errno }
         };
         // Without this look the allocation below would eat all memory before it fails.
         let machine = sysinfo().map_err(failed("sysinfo"))?;
         let have_bytes = machine.ram_total().saturating_add(machine.swap_total());
-        let too_large = || ShmError::TooLarge {
-            name: name.into(),
-            need_bytes,
-            have_bytes,
-        };
+        let too_large = || ShmError::TooLarge { name: name.into(), need_bytes, have_bytes };
         if need_bytes > have_bytes {
             return Err(too_large());
         }
-        let len_bytes = len_bytes
-            .checked_next_multiple_of(PAGE_BYTES)
-            .ok_or_else(too_large)?;
+        let len_bytes = len_bytes.checked_next_multiple_of(PAGE_BYTES).ok_or_else(too_large)?;
         let len = i64::try_from(len_bytes).map_err(|_| too_large())?;
 
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
@@ -136,12 +125,8 @@ impl Memory {
     /// # Errors
     /// [`ShmError::Map`] if the kernel refuses.
     pub fn map(&self, access: Access, inherit: Inherit) -> Result<Region, ShmError> {
-        Region::map(self.fd.as_fd(), self.len_bytes, access, inherit).map_err(|errno| {
-            ShmError::Map {
-                len_bytes: self.len_bytes as u64,
-                errno,
-            }
-        })
+        Region::map(self.fd.as_fd(), self.len_bytes, access, inherit)
+            .map_err(|errno| ShmError::Map { len_bytes: self.len_bytes as u64, errno })
     }
 
     /// Bytes that there are: what was asked for, rounded up.
@@ -187,9 +172,7 @@ mod tests {
         let mut lines = smaps.lines();
         let file = format!("/memfd:{name} ");
         let head = lines.find(|line| line.contains(&file)).expect("mapped");
-        let flags = lines
-            .find(|line| line.starts_with("VmFlags:"))
-            .expect("flags");
+        let flags = lines.find(|line| line.starts_with("VmFlags:")).expect("flags");
         let permissions = head.split(' ').nth(1).expect("permissions");
         (permissions.into(), format!("{flags} "))
     }
@@ -212,30 +195,13 @@ mod tests {
 
     #[test]
     fn sizes_that_cannot_be_had_are_refused_with_numbers() {
-        assert_eq!(
-            Memory::create("x", 0).err(),
-            Some(ShmError::Empty { name: "x".into() })
-        );
+        assert_eq!(Memory::create("x", 0).err(), Some(ShmError::Empty { name: "x".into() }));
         for len_bytes in [1 << 60, usize::MAX] {
-            let message = Memory::create("ring", len_bytes)
-                .expect_err("too large")
-                .to_string();
+            let message = Memory::create("ring", len_bytes).expect_err("too large").to_string();
             let need = format!("needs {} MiB", mib(len_bytes as u64));
-            assert!(
-                message.contains(&need) && message.contains("--blocks"),
-                "{message}"
-            );
+            assert!(message.contains(&need) && message.contains("--blocks"), "{message}");
         }
         let bad_name = Memory::create("a\0b", 1).expect_err("names end at a zero");
-        assert!(
-            matches!(
-                bad_name,
-                ShmError::Create {
-                    step: "memfd_create",
-                    ..
-                }
-            ),
-            "{bad_name:?}"
-        );
+        assert!(matches!(bad_name, ShmError::Create { step: "memfd_create", .. }), "{bad_name:?}");
     }
 }

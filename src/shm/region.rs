@@ -85,12 +85,7 @@ impl Region {
         // SAFETY: the kernel chooses the address, so no mapping that is in use is replaced.
         let mapping = unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, fd, 0) }?;
         // From here on, `drop` unmaps.
-        let region = Self {
-            base: mapping.cast(),
-            len_bytes,
-            access,
-            backing: Backing::Mapped,
-        };
+        let region = Self { base: mapping.cast(), len_bytes, access, backing: Backing::Mapped };
         if inherit == Inherit::No {
             // SAFETY: the range is the mapping just made (I1); what a fork does later changes nothing here.
             unsafe { madvise(mapping, len_bytes, MmapAdvise::MADV_DONTFORK) }?;
@@ -114,12 +109,7 @@ impl Region {
         // SAFETY: the layout is not empty.
         let base = unsafe { alloc_zeroed(layout) };
         let base = NonNull::new(base).unwrap_or_else(|| handle_alloc_error(layout));
-        Self {
-            base,
-            len_bytes,
-            access: Access::ReadWrite,
-            backing: Backing::Heap(layout),
-        }
+        Self { base, len_bytes, access: Access::ReadWrite, backing: Backing::Heap(layout) }
     }
 
     /// `count` 64-bit words from `offset_bytes` on.
@@ -164,18 +154,13 @@ impl Region {
 
     /// Where an array of `count` `T` at `offset_bytes` begins.
     fn array_at<T>(&self, offset_bytes: usize, count: usize) -> NonNull<T> {
-        let end = count
-            .checked_mul(size_of::<T>())
-            .and_then(|len| len.checked_add(offset_bytes));
+        let end = count.checked_mul(size_of::<T>()).and_then(|len| len.checked_add(offset_bytes));
         assert!(
             end.is_some_and(|end| end <= self.len_bytes),
             "{count} words at byte {offset_bytes} of a region of {} bytes",
             self.len_bytes
         );
-        assert!(
-            offset_bytes.is_multiple_of(align_of::<T>()),
-            "words at byte {offset_bytes}"
-        );
+        assert!(offset_bytes.is_multiple_of(align_of::<T>()), "words at byte {offset_bytes}");
         // SAFETY: the offset is at most `len_bytes`, so this stays in the allocation or one past it (I1).
         unsafe { self.base.byte_add(offset_bytes) }.cast()
     }
@@ -204,16 +189,8 @@ mod tests {
     fn heap_regions_are_zeroed_and_aligned() {
         let region = Region::heap(100);
         assert!(region.base().addr().get().is_multiple_of(ALIGN_BYTES));
-        assert_eq!(
-            (region.len_bytes(), region.access()),
-            (100, Access::ReadWrite)
-        );
-        assert!(
-            region
-                .words(0, 12)
-                .iter()
-                .all(|word| word.load(Ordering::Relaxed) == 0)
-        );
+        assert_eq!((region.len_bytes(), region.access()), (100, Access::ReadWrite));
+        assert!(region.words(0, 12).iter().all(|word| word.load(Ordering::Relaxed) == 0));
         region.words(8, 1)[0].store(0xAAAA_AAAA_BBBB_BBBB, Ordering::Relaxed);
         let halves = region.words32(8, 2);
         assert_eq!(halves[0].load(Ordering::Relaxed), 0xBBBB_BBBB);
@@ -224,18 +201,10 @@ mod tests {
     #[test]
     fn words_outside_or_askew_are_refused() {
         let region = Region::heap(64);
-        for (offset_bytes, count) in [
-            (0, 9),
-            (64, 1),
-            (4, 1),
-            (8, usize::MAX),
-            (usize::MAX - 7, 1),
-        ] {
+        for (offset_bytes, count) in [(0, 9), (64, 1), (4, 1), (8, usize::MAX), (usize::MAX - 7, 1)]
+        {
             let words = std::panic::AssertUnwindSafe(|| region.words(offset_bytes, count).len());
-            assert!(
-                std::panic::catch_unwind(words).is_err(),
-                "{count} words at {offset_bytes}"
-            );
+            assert!(std::panic::catch_unwind(words).is_err(), "{count} words at {offset_bytes}");
         }
     }
 }

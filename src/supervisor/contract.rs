@@ -87,15 +87,8 @@ pub struct Reclaimed {
 
 impl fmt::Display for Reclaimed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            freed,
-            requeued,
-            dropped,
-        } = self;
-        write!(
-            f,
-            "{freed} slots freed, {requeued} requeued, {dropped} dropped"
-        )
+        let Self { freed, requeued, dropped } = self;
+        write!(f, "{freed} slots freed, {requeued} requeued, {dropped} dropped")
     }
 }
 

@@ -113,23 +113,10 @@ struct Voice {
 pub(super) fn pair(bell: &Arc<EventFd>) -> io::Result<(ParentEnd, ChildControl)> {
     let (down_tx, down_rx) = ipc::channel()?;
     let (up_tx, up_rx) = ipc::channel()?;
-    let voice = Voice {
-        tx: up_tx,
-        bell: Arc::clone(bell),
-    };
+    let voice = Voice { tx: up_tx, bell: Arc::clone(bell) };
     let link = Some(Link { voice, rx: down_rx });
-    let parent = ParentEnd {
-        tx: down_tx,
-        rx: up_rx,
-        in_flight: Vec::new(),
-    };
-    Ok((
-        parent,
-        ChildControl {
-            link,
-            next_look: Instant::now(),
-        },
-    ))
+    let parent = ParentEnd { tx: down_tx, rx: up_rx, in_flight: Vec::new() };
+    Ok((parent, ChildControl { link, next_look: Instant::now() }))
 }
 
 impl ParentEnd {
@@ -170,10 +157,7 @@ impl ChildControl {
     /// is heard and nothing is said.
     #[must_use]
     pub fn detached() -> Self {
-        Self {
-            link: None,
-            next_look: Instant::now(),
-        }
+        Self { link: None, next_look: Instant::now() }
     }
 
     /// Says that this child is set up.
@@ -183,25 +167,17 @@ impl ChildControl {
 
     /// Sends a line for the user, cut to [`TEXT_BYTES`].
     pub fn log(&self, level: Level, line: &str) {
-        self.say(FromChild::Log {
-            level,
-            line: short(line),
-        });
+        self.say(FromChild::Log { level, line: short(line) });
     }
 
     /// Says why this child is about to leave. `permanent`: no other try could help.
     pub fn failed(&self, reason: &str, permanent: bool) {
-        self.say(FromChild::Failed {
-            reason: short(reason),
-            permanent,
-        });
+        self.say(FromChild::Failed { reason: short(reason), permanent });
     }
 
     /// Says that the run is complete (learner). Then save and leave with code 0.
     pub fn finished(&self, reason: &str) {
-        self.say(FromChild::Finished {
-            reason: short(reason),
-        });
+        self.say(FromChild::Finished { reason: short(reason) });
     }
 
     /// The next request, if there is one. Cheap: at most one system call in 20 ms while there is
@@ -250,13 +226,8 @@ impl ChildControl {
 
 fn panic_message(info: &PanicHookInfo<'_>) -> FromChild {
     let message = info.payload_as_str().unwrap_or("(no text)");
-    let location = info
-        .location()
-        .map_or_else(|| "?".to_owned(), ToString::to_string);
-    FromChild::Panicked {
-        message: short(message),
-        location: short(&location),
-    }
+    let location = info.location().map_or_else(|| "?".to_owned(), ToString::to_string);
+    FromChild::Panicked { message: short(message), location: short(&location) }
 }
 
 /// At most [`TEXT_BYTES`] bytes of `text`, whole characters.

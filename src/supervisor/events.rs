@@ -49,30 +49,21 @@ pub(super) struct Events {
 impl Events {
     /// Ticks every `tick`. The caller has blocked all signals.
     pub(super) fn new(tick: Duration) -> nix::Result<Self> {
-        let signals = SignalFd::with_flags(
-            &SigSet::all(),
-            SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
-        )?;
+        let signals =
+            SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         let timer = TimerFd::new(
             ClockId::CLOCK_MONOTONIC,
             TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
         )?;
         let every = Expiration::Interval(TimeSpec::from_duration(tick));
         timer.set(every, TimerSetTimeFlags::empty())?;
-        let bell = Arc::new(EventFd::from_flags(
-            EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
-        )?);
+        let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         epoll.add(&signals, readable(SIGNALS))?;
         epoll.add(&timer, readable(TIMER))?;
         epoll.add(&*bell, readable(BELL))?;
-        Ok(Self {
-            epoll,
-            signals,
-            timer,
-            bell,
-        })
+        Ok(Self { epoll, signals, timer, bell })
     }
 
     /// What children ring after they have sent something.
@@ -83,14 +74,12 @@ impl Events {
     /// Watches for the death of the child at this place.
     pub(super) fn watch_child(&self, index: usize, pidfd: impl AsFd) -> nix::Result<()> {
         let token = CHILDREN + u64::try_from(index).expect("usize fits u64");
-        self.epoll
-            .add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, token))
+        self.epoll.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, token))
     }
 
     /// Watches for the death of the janitor.
     pub(super) fn watch_janitor(&self, pidfd: impl AsFd) -> nix::Result<()> {
-        self.epoll
-            .add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, JANITOR))
+        self.epoll.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN, JANITOR))
     }
 
     /// Ends the watch over a pidfd, which must not be closed before: a child that has just been
@@ -127,11 +116,8 @@ impl Events {
         let mut signals = Vec::new();
         while let Ok(Some(info)) = self.signals.read_signal() {
             // Real-time signals mean nothing here.
-            signals.extend(
-                i32::try_from(info.ssi_signo)
-                    .ok()
-                    .and_then(|n| Signal::try_from(n).ok()),
-            );
+            signals
+                .extend(i32::try_from(info.ssi_signo).ok().and_then(|n| Signal::try_from(n).ok()));
         }
         signals
     }
@@ -152,19 +138,14 @@ fn epoll_timeout(timeout: Option<Duration>) -> EpollTimeout {
 pub(super) fn ignored_at_start() -> io::Result<SigSet> {
     let status = fs::read_to_string("/proc/self/status")?;
     let missing = || io::Error::other("/proc/self/status has no SigIgn line");
-    let mask = status
-        .lines()
-        .find_map(|line| line.strip_prefix("SigIgn:"))
-        .ok_or_else(missing)?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).ok_or_else(missing)?;
     let mask = u64::from_str_radix(mask.trim(), 16).map_err(io::Error::other)?;
     Ok(signals_in(mask))
 }
 
 /// Bit `n - 1` of the mask stands for signal `n`.
 fn signals_in(mask: u64) -> SigSet {
-    Signal::iterator()
-        .filter(|&signal| (mask >> (signal as i32 - 1)) & 1 == 1)
-        .collect()
+    Signal::iterator().filter(|&signal| (mask >> (signal as i32 - 1)) & 1 == 1).collect()
 }
 
 #[cfg(test)]
@@ -176,12 +157,7 @@ mod tests {
         let set = signals_in(0x1001);
         let members: Vec<Signal> = set.iter().collect();
         assert_eq!(members, [Signal::SIGHUP, Signal::SIGPIPE]);
-        assert!(
-            ignored_at_start()
-                .expect("readable")
-                .contains(Signal::SIGPIPE),
-            "Rust ignores it"
-        );
+        assert!(ignored_at_start().expect("readable").contains(Signal::SIGPIPE), "Rust ignores it");
     }
 
     #[test]
@@ -205,9 +181,6 @@ mod tests {
             bell |= wakes.bell;
             tick |= wakes.tick;
         }
-        assert!(
-            !events.wait(Some(Duration::ZERO)).expect("wait").bell,
-            "it was read"
-        );
+        assert!(!events.wait(Some(Duration::ZERO)).expect("wait").bell, "it was read");
     }
 }

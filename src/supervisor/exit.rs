@@ -89,9 +89,7 @@ impl ExitKind {
     /// The kind that a number stands for, if it is one of ours.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| i32::from(kind.code()) == code)
+        Self::ALL.into_iter().find(|kind| i32::from(kind.code()) == code)
     }
 
     /// What the supervisor does about a child that left so.
@@ -117,10 +115,7 @@ impl ExitKind {
     /// whole run than [`ExitKind::CrashLoop`].
     #[must_use]
     pub const fn tells_the_cause(self) -> bool {
-        !matches!(
-            self,
-            Self::Finished | Self::CrashLoop | Self::Fenced | Self::Internal
-        )
+        !matches!(self, Self::Finished | Self::CrashLoop | Self::Fenced | Self::Internal)
     }
 }
 

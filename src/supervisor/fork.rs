@@ -51,9 +51,7 @@ pub(super) struct Bare(());
 /// Forks. `body` is played in the child, which leaves with the code that it returns; in the parent
 /// it is dropped, and with it whatever was moved into it.
 pub(super) fn fork(body: impl FnOnce(Bare) -> u8) -> Result<Pid, ForkError> {
-    let threads = fs::read_dir("/proc/self/task")
-        .map_err(ForkError::NoProc)?
-        .count();
+    let threads = fs::read_dir("/proc/self/task").map_err(ForkError::NoProc)?.count();
     if threads != 1 {
         return Err(ForkError::Threads { threads });
     }

@@ -62,22 +62,13 @@ impl Janitor {
         let (read_end, write_end) =
             pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(descriptor)?;
         let supervisor = Pid::this();
-        let shift = Shift {
-            run: run.to_owned(),
-            estate: estate.clone(),
-            reader: Reader::default(),
-        };
+        let shift =
+            Shift { run: run.to_owned(), estate: estate.clone(), reader: Reader::default() };
         let pid = fork(move |bare| shift.work(&bare, read_end, supervisor))?;
         // Both sides do it: it is done before either goes on.
         let _ = setpgid(pid, pid);
         let pidfd = open_pidfd(pid).map_err(descriptor)?;
-        Ok(Self {
-            pid,
-            pidfd,
-            pipe: write_end,
-            run: run.to_owned(),
-            estate,
-        })
+        Ok(Self { pid, pidfd, pipe: write_end, run: run.to_owned(), estate })
     }
 
     /// A new janitor in the place of one that died, with all that it knew.
@@ -233,10 +224,7 @@ impl Shift {
         for segment in &self.estate.segments {
             let _ = fs::remove_file(segment);
         }
-        self.estate
-            .temp_folders
-            .iter()
-            .for_each(|folder| remove_temp_files(folder));
+        self.estate.temp_folders.iter().for_each(|folder| remove_temp_files(folder));
         self.kill_the_unnamed(pipe, deadline);
         0
     }
@@ -251,10 +239,7 @@ impl Shift {
             if self.listen(pipe) != Told::Closed {
                 found.extend(orphans::holders_of(&name));
             }
-            let killed = found
-                .iter()
-                .filter(|&&pid| kill(pid, Signal::SIGKILL).is_ok())
-                .count();
+            let killed = found.iter().filter(|&&pid| kill(pid, Signal::SIGKILL).is_ok()).count();
             if killed == 0 {
                 return;
             }
@@ -268,10 +253,7 @@ fn await_death(pid: Pid, deadline: Instant) {
     let Ok(pidfd) = open_pidfd(pid) else { return };
     let left = deadline.saturating_duration_since(Instant::now());
     let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::ZERO);
-    let _ = poll(
-        &mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)],
-        timeout,
-    );
+    let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout);
 }
 
 fn remove_temp_files(folder: &Path) {

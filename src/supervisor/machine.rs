@@ -52,11 +52,7 @@ struct Child {
 #[derive(Debug, Clone)]
 enum Phase {
     Running,
-    Stopping {
-        exit: ExitKind,
-        reason: String,
-        since: Duration,
-    },
+    Stopping { exit: ExitKind, reason: String, since: Duration },
     Done,
 }
 
@@ -100,13 +96,7 @@ impl Machine {
         };
         let children = vec![child; 1 + usize::from(actors)];
         let rng = Rng::new(seed, u64::from_le_bytes(*b"restarts"));
-        Self {
-            policy,
-            rng,
-            children,
-            phase: Phase::Running,
-            stop_signals: 0,
-        }
+        Self { policy, rng, children, phase: Phase::Running, stop_signals: 0 }
     }
 
     /// How a child is doing, and how often it was started again.
@@ -133,11 +123,7 @@ impl Machine {
     /// When the next [`Event::Tick`] has something to do.
     #[must_use]
     pub fn next_due(&self) -> Option<Duration> {
-        self.children
-            .iter()
-            .zip(0..)
-            .filter_map(|(child, index)| self.due(index, child))
-            .min()
+        self.children.iter().zip(0..).filter_map(|(child, index)| self.due(index, child)).min()
     }
 
     fn due(&self, index: usize, child: &Child) -> Option<Duration> {
@@ -151,11 +137,7 @@ impl Machine {
 
     /// How long a child has at a stop.
     fn leave(&self, index: usize) -> Duration {
-        if index == 0 {
-            self.policy.learner_saves
-        } else {
-            self.policy.actors_leave
-        }
+        if index == 0 { self.policy.learner_saves } else { self.policy.actors_leave }
     }
 
     /// Takes one event; returns what to do about it. After [`Action::Finish`] it returns nothing.
@@ -176,11 +158,7 @@ impl Machine {
             Event::ChildFailed { role, permanent } => {
                 self.children[index_of(role)].permanent |= permanent;
             }
-            Event::Reaped {
-                role,
-                cause,
-                progressed,
-            } => {
+            Event::Reaped { role, cause, progressed } => {
                 actions.push(Action::Reclaim(role));
                 self.reaped(role, cause, progressed, now, &mut actions);
             }
@@ -194,10 +172,7 @@ impl Machine {
 
     fn tick(&mut self, now: Duration, actions: &mut Vec<Action>) {
         for index in 0..self.children.len() {
-            if self
-                .due(index, &self.children[index])
-                .is_none_or(|at| at > now)
-            {
+            if self.due(index, &self.children[index]).is_none_or(|at| at > now) {
                 continue;
             }
             match self.children[index].life {
@@ -205,17 +180,11 @@ impl Machine {
                     let child = &mut self.children[index];
                     child.restarts += u32::from(child.started);
                     child.started = true;
-                    child.life = Life::Alive {
-                        since: now,
-                        ready: false,
-                    };
+                    child.life = Life::Alive { since: now, ready: false };
                     actions.push(Action::Spawn(role_at(index)));
                 }
                 Life::Alive { .. } => {
-                    actions.push(Action::Tell(format!(
-                        "{} did not leave in time",
-                        role_at(index)
-                    )));
+                    actions.push(Action::Tell(format!("{} did not leave in time", role_at(index))));
                     self.kill(index, now, actions);
                 }
                 // `finish_if_over` leaves a process that will not die behind.
@@ -265,11 +234,7 @@ impl Machine {
     fn stop(&mut self, exit: ExitKind, reason: String, now: Duration, actions: &mut Vec<Action>) {
         match &mut self.phase {
             Phase::Running => {
-                self.phase = Phase::Stopping {
-                    exit,
-                    reason,
-                    since: now,
-                };
+                self.phase = Phase::Stopping { exit, reason, since: now };
                 actions.push(Action::RequestStop);
                 for child in &mut self.children {
                     if matches!(child.life, Life::Waiting { .. }) {
@@ -281,11 +246,7 @@ impl Machine {
                     self.unsaved("the learner was down at the stop");
                 }
             }
-            Phase::Stopping {
-                exit: old,
-                reason: why,
-                ..
-            } if *old == ExitKind::Finished => {
+            Phase::Stopping { exit: old, reason: why, .. } if *old == ExitKind::Finished => {
                 if exit != ExitKind::Finished {
                     (*old, *why) = (exit, reason);
                 }
@@ -295,12 +256,7 @@ impl Machine {
     }
 
     fn unsaved(&mut self, what: &str) {
-        if let Phase::Stopping {
-            exit: exit @ ExitKind::Finished,
-            reason,
-            ..
-        } = &mut self.phase
-        {
+        if let Phase::Stopping { exit: exit @ ExitKind::Finished, reason, .. } = &mut self.phase {
             *exit = ExitKind::CheckpointNotWritten;
             *reason = format!("{reason}; {what}");
         }
@@ -317,10 +273,7 @@ impl Machine {
         }
         let roles = |wanted: &dyn Fn(&Child) -> bool| -> Vec<Role> {
             let numbered = self.children.iter().enumerate();
-            numbered
-                .filter(|(_, child)| wanted(child))
-                .map(|(index, _)| role_at(index))
-                .collect()
+            numbered.filter(|(_, child)| wanted(child)).map(|(index, _)| role_at(index)).collect()
         };
         let unkillable = roles(&stuck);
         let internal = *exit == ExitKind::Finished && !unkillable.is_empty();
@@ -328,10 +281,7 @@ impl Machine {
             exit: if internal { ExitKind::Internal } else { *exit },
             reason: reason.clone(),
             learner_restarts: self.children[0].restarts,
-            actor_restarts: self.children[1..]
-                .iter()
-                .map(|actor| actor.restarts)
-                .collect(),
+            actor_restarts: self.children[1..].iter().map(|actor| actor.restarts).collect(),
             failed: roles(&|child| matches!(child.life, Life::Failed)),
             unkillable,
         };

@@ -88,13 +88,7 @@ impl Options {
     #[must_use]
     pub fn new(actors: u16) -> Self {
         let tick = Duration::from_millis(100);
-        Self {
-            actors,
-            policy: Policy::default(),
-            seed: 0,
-            tick,
-            adjust_oom: true,
-        }
+        Self { actors, policy: Policy::default(), seed: 0, tick, adjust_oom: true }
     }
 }
 
@@ -172,9 +166,7 @@ impl Supervisor {
         let system = |what| move |source| SupervisorError::System { what, source };
         let errno = |what| move |errno: nix::Error| system(what)(errno.into());
         let ignored = events::ignored_at_start().map_err(system("read /proc/self/status"))?;
-        SigSet::all()
-            .thread_block()
-            .map_err(errno("block signals"))?;
+        SigSet::all().thread_block().map_err(errno("block signals"))?;
         fork::hear_of_children();
         fork::survive_broken_pipes();
         nix::sys::prctl::set_child_subreaper(true).map_err(errno("adopt orphans"))?;
@@ -183,25 +175,10 @@ impl Supervisor {
         let run = format!("{}-{}.{:09}", Pid::this(), clock.tv_sec(), clock.tv_nsec());
         let janitor = Janitor::start(&run)?;
         let events = events::Events::new(options.tick).map_err(errno("wait for events"))?;
-        events
-            .watch_janitor(janitor.pidfd())
-            .map_err(errno("watch the janitor"))?;
+        events.watch_janitor(janitor.pidfd()).map_err(errno("watch the janitor"))?;
         let seats = (0..=options.actors).map(|_| Seat::default()).collect();
-        let setting = Setting {
-            run,
-            ignored,
-            adjust_oom: options.adjust_oom,
-            tick: options.tick,
-        };
-        Ok(Self {
-            options,
-            setting,
-            owned: Some(Owned {
-                events,
-                janitor,
-                seats,
-            }),
-        })
+        let setting = Setting { run, ignored, adjust_oom: options.adjust_oom, tick: options.tick };
+        Ok(Self { options, setting, owned: Some(Owned { events, janitor, seats }) })
     }
 
     /// Promises that this will not outlive the supervisor, however that ends. Call it before the
@@ -214,24 +191,13 @@ impl Supervisor {
         let Some(owned) = &mut self.owned else {
             return Ok(());
         };
-        owned
-            .janitor
-            .guard(&guard)
-            .map_err(|source| SupervisorError::Guard {
-                what: guard,
-                source,
-            })
+        owned.janitor.guard(&guard).map_err(|source| SupervisorError::Guard { what: guard, source })
     }
 
     /// Runs the pool until its end. When this returns, every child was reaped and no process that
     /// one of them had started is left. Call it once.
     pub fn run(&mut self, pool: &mut dyn Pool) -> Outcome {
-        let Options {
-            actors,
-            policy,
-            seed,
-            ..
-        } = self.options.clone();
+        let Options { actors, policy, seed, .. } = self.options.clone();
         let machine = Machine::new(actors, policy, seed);
         Watch::new(&self.setting, &mut self.owned, pool, machine).run()
     }
@@ -253,11 +219,7 @@ fn allow_descriptors(actors: u16) -> Result<(), SupervisorError> {
         return Ok(());
     };
     if hard < needed {
-        return Err(SupervisorError::Descriptors {
-            actors,
-            needed,
-            allowed: hard,
-        });
+        return Err(SupervisorError::Descriptors { actors, needed, allowed: hard });
     }
     if soft < needed {
         let raised = setrlimit(Resource::RLIMIT_NOFILE, needed, hard);

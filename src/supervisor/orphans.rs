@@ -17,11 +17,7 @@ pub(super) const MARKER: &str = "IMPALA_CHILD";
 pub(super) fn children() -> Vec<Pid> {
     let own = Pid::this();
     let listed = fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
-    listed
-        .split_ascii_whitespace()
-        .filter_map(|pid| pid.parse().ok())
-        .map(Pid::from_raw)
-        .collect()
+    listed.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
 /// The mark that a process bears, if it bears one and it may be read.
@@ -35,37 +31,22 @@ pub(super) fn mark_of(pid: Pid) -> Option<String> {
 
 /// Every process of the machine that bears a mark of this run.
 pub(super) fn of_run(run: &str) -> Vec<Pid> {
-    let ours = |mark: String| {
-        mark.strip_prefix(run)
-            .is_some_and(|rest| rest.starts_with('/'))
-    };
-    processes()
-        .filter(|&pid| mark_of(pid).is_some_and(ours))
-        .collect()
+    let ours = |mark: String| mark.strip_prefix(run).is_some_and(|rest| rest.starts_with('/'));
+    processes().filter(|&pid| mark_of(pid).is_some_and(ours)).collect()
 }
 
 /// Every other process that holds an end of this pipe, named as `/proc/PID/fd` names it.
 pub(super) fn holders_of(pipe: &Path) -> Vec<Pid> {
     let holds = |pid: &Pid| {
-        let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        descriptors
-            .filter_map(|entry| fs::read_link(entry.path()).ok())
-            .any(|name| name == pipe)
+        let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        descriptors.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|name| name == pipe)
     };
-    processes()
-        .filter(|&pid| pid != Pid::this())
-        .filter(holds)
-        .collect()
+    processes().filter(|&pid| pid != Pid::this()).filter(holds).collect()
 }
 
 fn processes() -> impl Iterator<Item = Pid> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries
-        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .map(Pid::from_raw)
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).map(Pid::from_raw)
 }
 
 #[cfg(test)]
@@ -77,10 +58,7 @@ mod tests {
     /// A process that lives until its input is closed.
     fn helper(mark: &str) -> Child {
         let mut command = Command::new("cat");
-        command
-            .env(MARKER, mark)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null());
+        command.env(MARKER, mark).stdin(Stdio::piped()).stdout(Stdio::null());
         command.spawn().expect("cat")
     }
 

@@ -83,11 +83,7 @@ pub(super) fn spawn(
     match open_pidfd(pid) {
         Ok(pidfd) => {
             let control = parent_end.take().expect("taken in the child alone");
-            Ok(Process {
-                pid,
-                pidfd,
-                control,
-            })
+            Ok(Process { pid, pidfd, control })
         }
         Err(errno) => {
             let _ = nix::sys::signal::kill(pid, Signal::SIGKILL);
@@ -107,12 +103,7 @@ impl Identity {
     fn become_it(&self, bare: &Bare) {
         // Its own group: the terminal's signals reach the supervisor alone.
         let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-        let Self {
-            run,
-            role,
-            incarnation,
-            ..
-        } = self;
+        let Self { run, role, incarnation, .. } = self;
         if let Ok(name) = CString::new(format!("impala-{role}")) {
             let _ = set_name(&name);
         }
@@ -123,11 +114,7 @@ impl Identity {
             let _ = fs::write("/proc/self/oom_score_adj", score);
         }
         // A background group that reads its terminal would be stopped.
-        if let Ok(null) = open(
-            "/dev/null",
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ) {
+        if let Ok(null) = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
             let _ = dup2_stdin(null);
         }
         bare.usual_signals(&self.ignored);
@@ -169,10 +156,7 @@ impl Process {
             // ECHILD: somebody else reaped it. It is as dead, but nobody knows of what.
             _ => Cause::Signaled(0),
         };
-        Some(Reaped {
-            pid: self.pid,
-            cause,
-        })
+        Some(Reaped { pid: self.pid, cause })
     }
 }
 
@@ -197,10 +181,7 @@ mod tests {
 
     #[test]
     fn causes_read_well() {
-        assert_eq!(
-            describe(Cause::Exited(7)),
-            "exit code 7 (environment failed)"
-        );
+        assert_eq!(describe(Cause::Exited(7)), "exit code 7 (environment failed)");
         assert_eq!(describe(Cause::Exited(101)), "exit code 101");
         assert_eq!(describe(Cause::Signaled(11)), "killed by SIGSEGV");
         assert_eq!(describe(Cause::Signaled(35)), "killed by signal 35");

@@ -130,9 +130,7 @@ impl<'a> Watch<'a> {
     }
 
     fn until_due(&self) -> Option<Duration> {
-        self.machine
-            .next_due()
-            .map(|due| due.saturating_sub(self.now()))
+        self.machine.next_due().map(|due| due.saturating_sub(self.now()))
     }
 
     fn work_off(&mut self) {
@@ -150,15 +148,9 @@ impl<'a> Watch<'a> {
                     if matches!(error, ForkError::Threads { .. }) {
                         // The machine would try again; this does not go away.
                         let reason = error.to_string();
-                        self.queue.push_back(Event::Stop {
-                            exit: ExitKind::Internal,
-                            reason,
-                        });
+                        self.queue.push_back(Event::Stop { exit: ExitKind::Internal, reason });
                     }
-                    self.queue.push_back(Event::SpawnFailed {
-                        role,
-                        why: error.to_string(),
-                    });
+                    self.queue.push_back(Event::SpawnFailed { role, why: error.to_string() });
                 }
             }
             Action::Reclaim(role) => self.reclaim(role),
@@ -212,9 +204,8 @@ impl<'a> Watch<'a> {
                 owned.janitor.note_own_birth();
             }
         };
-        let process = spawn(identity, &bell, in_child, |control| {
-            pool.run_child(role, incarnation, control)
-        })?;
+        let process =
+            spawn(identity, &bell, in_child, |control| pool.run_child(role, incarnation, control))?;
         let pid = process.pid;
         let owned = self.owned();
         owned.janitor.add_group(pid);
@@ -222,8 +213,7 @@ impl<'a> Watch<'a> {
         owned.seats[index].process = Some(process);
         if let Err(errno) = watched {
             // Without a watch its death would go unseen: end it, and see to it here.
-            self.pool
-                .log(Level::Error, &format!("{role}: cannot be watched: {errno}"));
+            self.pool.log(Level::Error, &format!("{role}: cannot be watched: {errno}"));
             self.end_now(index);
         }
         let line = format!("{role}: started (pid {pid}, incarnation {incarnation})");
@@ -294,8 +284,7 @@ impl<'a> Watch<'a> {
             Verdict::Continue => {}
             Verdict::Stop { exit, reason } => self.queue.push_back(Event::Stop { exit, reason }),
             Verdict::Kill { role, reason } => {
-                self.pool
-                    .log(Level::Warn, &format!("{role}: hangs: {reason}"));
+                self.pool.log(Level::Warn, &format!("{role}: hangs: {reason}"));
                 self.queue.push_back(Event::Hung(role));
             }
         }
@@ -309,13 +298,7 @@ impl<'a> Watch<'a> {
             let seat = &self.owned().seats[index];
             let pid = seat.process.as_ref().map(|process| process.pid.as_raw());
             let incarnation = seat.incarnation;
-            children.push(ChildStatus {
-                role,
-                state,
-                pid,
-                incarnation,
-                restarts,
-            });
+            children.push(ChildStatus { role, state, pid, incarnation, restarts });
         }
         PoolStatus {
             uptime: self.now(),
@@ -335,9 +318,7 @@ impl<'a> Watch<'a> {
         let Err(error) = replaced else {
             let owned = self.owned();
             self.uncleaned = owned.events.watch_janitor(owned.janitor.pidfd()).is_err();
-            return self
-                .pool
-                .log(Level::Warn, "the janitor died and was replaced");
+            return self.pool.log(Level::Warn, "the janitor died and was replaced");
         };
         if !repeated {
             self.pool.log(

@@ -134,16 +134,9 @@ impl BlockLayout {
             return Err(LayoutError::FrameStack(spec.frame_stack));
         }
         if !spec.batch.is_multiple_of(spec.envs) {
-            return Err(LayoutError::BatchNotMultiple {
-                batch: spec.batch,
-                envs: spec.envs,
-            });
+            return Err(LayoutError::BatchNotMultiple { batch: spec.batch, envs: spec.envs });
         }
-        let mut layout = Self {
-            spec,
-            offsets: [0; Field::ALL.len()],
-            block_bytes: 0,
-        };
+        let mut layout = Self { spec, offsets: [0; Field::ALL.len()], block_bytes: 0 };
         let mut end = 0_usize;
         for field in Field::ALL {
             layout.offsets[field.index()] = end;
@@ -238,22 +231,9 @@ impl BlockLayout {
     /// A number that differs between layouts that differ; children check it before they attach.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let UnrollSpec {
-            unroll,
-            batch,
-            envs,
-            frame_bytes,
-            frame_stack,
-        } = self.spec;
-        let words = [
-            unroll,
-            batch,
-            envs,
-            frame_bytes,
-            frame_stack,
-            self.block_bytes,
-            Field::ALL.len(),
-        ];
+        let UnrollSpec { unroll, batch, envs, frame_bytes, frame_stack } = self.spec;
+        let words =
+            [unroll, batch, envs, frame_bytes, frame_stack, self.block_bytes, Field::ALL.len()];
         // FNV-1a over the words: stable across builds, unlike std's hasher.
         words.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| {
             (hash ^ word as u64).wrapping_mul(0x0100_0000_01b3)
@@ -266,13 +246,7 @@ mod tests {
     use super::*;
 
     fn spec() -> UnrollSpec {
-        UnrollSpec {
-            unroll: 5,
-            batch: 6,
-            envs: 2,
-            frame_bytes: 12,
-            frame_stack: 3,
-        }
+        UnrollSpec { unroll: 5, batch: 6, envs: 2, frame_bytes: 12, frame_stack: 3 }
     }
 
     #[test]
@@ -288,10 +262,7 @@ mod tests {
                     owners[range].iter_mut().for_each(|n| *n += 1);
                 }
             }
-            assert!(
-                owners[layout.field_range(field)].iter().all(|&n| n == 1),
-                "{field:?}"
-            );
+            assert!(owners[layout.field_range(field)].iter().all(|&n| n == 1), "{field:?}");
             assert_eq!(layout.field_range(field).start % CACHE_LINE_BYTES, 0);
         }
         assert!(owners.iter().all(|&n| n <= 1), "fields overlap");
@@ -299,30 +270,20 @@ mod tests {
 
     #[test]
     fn sizes_that_make_no_sense_are_named() {
-        let zero = UnrollSpec {
-            unroll: 0,
-            ..spec()
-        };
+        let zero = UnrollSpec { unroll: 0, ..spec() };
         assert_eq!(BlockLayout::new(zero), Err(LayoutError::Zero("unroll")));
         let odd = UnrollSpec { batch: 7, ..spec() };
         let message = BlockLayout::new(odd).expect_err("7 is odd").to_string();
         assert!(message.contains("try batch 8"), "{message}");
-        let huge = UnrollSpec {
-            unroll: usize::MAX / 4,
-            ..spec()
-        };
+        let huge = UnrollSpec { unroll: usize::MAX / 4, ..spec() };
         assert_eq!(BlockLayout::new(huge), Err(LayoutError::TooLarge));
     }
 
     #[test]
     fn fingerprints_tell_layouts_apart() {
         let base = BlockLayout::new(spec()).expect("valid").fingerprint();
-        let other = BlockLayout::new(UnrollSpec {
-            unroll: 6,
-            ..spec()
-        })
-        .expect("valid")
-        .fingerprint();
+        let other =
+            BlockLayout::new(UnrollSpec { unroll: 6, ..spec() }).expect("valid").fingerprint();
         assert_ne!(base, other);
     }
 }

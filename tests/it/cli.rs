@@ -12,12 +12,7 @@ fn refused(flags: &[&str], code: i32, parts: &[&str]) {
     let mut command = supervisor();
     command.current_dir(folder.path()).args(flags);
     let finished = finish(command);
-    assert_eq!(
-        finished.code(),
-        Some(code),
-        "{flags:?}: {}",
-        finished.stderr
-    );
+    assert_eq!(finished.code(), Some(code), "{flags:?}: {}", finished.stderr);
     one_line(&finished, parts);
     let left = fs::read_dir(folder.path()).expect("listed").count();
     assert_eq!(left, 0, "{flags:?} wrote something");
@@ -36,19 +31,13 @@ fn bad_values_are_named() {
     let cases: &[(&[&str], &[&str])] = &[
         (&["--actors", "0"], &["actors", "0"]),
         (&["--actors", "100000"], &["actors", "100000"]),
-        (
-            &["--batch", "30", "--envs-per-actor", "16"],
-            &["30", "16", "32"],
-        ),
+        (&["--batch", "30", "--envs-per-actor", "16"], &["30", "16", "32"]),
         (&["--blocks", "0"], &["blocks", "0"]),
         (&["--blocks", "1"], &["blocks", "1"]),
         (&["--learning-rate", "NaN"], &["learning-rate", "NaN"]),
         (&["--learning-rate", "-0.1"], &["learning-rate", "-0.1"]),
         (&["--env", "Cartpole-v1"], &["Cartpole-v1", "CartPole-v1"]),
-        (
-            &["--env", "Synthetic-v0", "--env-arg", "shap=84"],
-            &["shap", "shape"],
-        ),
+        (&["--env", "Synthetic-v0", "--env-arg", "shap=84"], &["shap", "shape"]),
         (&["--frobnicate"], &["--frobnicate"]),
         (&["--config", "missing.toml"], &["missing.toml"]),
         (&["--torso", "cnn"], &["cnn"]),
@@ -77,16 +66,7 @@ fn files_of_settings_are_checked() {
 #[test]
 fn what_the_machine_cannot_hold_is_refused() {
     refused(
-        &[
-            "--actors",
-            "8000",
-            "--envs-per-actor",
-            "4096",
-            "--batch",
-            "4096",
-            "--unroll",
-            "1000",
-        ],
+        &["--actors", "8000", "--envs-per-actor", "4096", "--batch", "4096", "--unroll", "1000"],
         5,
         &["MiB", "--actors"],
     );
@@ -99,12 +79,8 @@ fn a_memory_limit_that_is_too_small_is_refused() {
     let program = env!("CARGO_BIN_EXE_impala-supervisor");
     // Room for the program and its libraries, none for a ring of 40 GiB.
     command.arg("-c").arg(format!("ulimit -f 1024; exec {program} --env Synthetic-v0 --unroll 20 --batch 256 --envs-per-actor 64"));
-    command
-        .current_dir(folder.path())
-        .stdin(std::process::Stdio::null());
-    command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
+    command.current_dir(folder.path()).stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let finished = finish(command);
     assert_eq!(finished.code(), Some(5), "{}", finished.stderr);
     one_line(&finished, &["MiB"]);
@@ -116,22 +92,12 @@ fn run_folders_that_cannot_be_used_are_refused() {
     let file = folder.path().join("file");
     fs::write(&file, "x").expect("written");
     let blocked = file.join("run");
-    refused(
-        &["--run-dir", blocked.to_str().expect("UTF-8")],
-        3,
-        &["file/run", "--run-dir"],
-    );
+    refused(&["--run-dir", blocked.to_str().expect("UTF-8")], 3, &["file/run", "--run-dir"]);
 
     let used = folder.path().join("used");
     let running = start(&used, ["--actors", "1", "--total-frames", "1000000000"]);
-    wait_until("the run has begun", Duration::from_secs(60), || {
-        used.join("config.toml").exists()
-    });
-    refused(
-        &["--run-dir", used.to_str().expect("UTF-8")],
-        4,
-        &["in use", "--run-dir"],
-    );
+    wait_until("the run has begun", Duration::from_secs(60), || used.join("config.toml").exists());
+    refused(&["--run-dir", used.to_str().expect("UTF-8")], 4, &["in use", "--run-dir"]);
     drop(running);
     wait_until("the folder is free", Duration::from_secs(60), || {
         let mut command = supervisor();
@@ -143,17 +109,9 @@ fn run_folders_that_cannot_be_used_are_refused() {
 #[test]
 fn resuming_nothing_is_refused() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    refused(
-        &["--resume", folder.path().to_str().expect("UTF-8")],
-        3,
-        &["no run to resume"],
-    );
+    refused(&["--resume", folder.path().to_str().expect("UTF-8")], 3, &["no run to resume"]);
     fs::write(folder.path().join("config.toml"), "actors = 1\n").expect("written");
-    refused(
-        &["--resume", folder.path().to_str().expect("UTF-8")],
-        8,
-        &["no usable checkpoint"],
-    );
+    refused(&["--resume", folder.path().to_str().expect("UTF-8")], 8, &["no usable checkpoint"]);
 }
 
 #[test]
@@ -167,10 +125,7 @@ fn printing_runs_nothing() {
         finished.stdout
     };
     let config = print(&["--print-config", "--actors", "3", "--unroll", "7"]);
-    assert!(
-        config.contains("actors = 3") && config.contains("unroll = 7"),
-        "{config}"
-    );
+    assert!(config.contains("actors = 3") && config.contains("unroll = 7"), "{config}");
     fs::write(folder.path().join("again.toml"), &config).expect("written");
     assert_eq!(
         print(&["--print-config", "--config", "again.toml"]),

@@ -22,31 +22,13 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("--envs-per-actor 0", &["--envs-per-actor 0", "from 1"]),
     ("--unroll 0", &["--unroll 0", "from 1"]),
     ("--batch 0", &["--batch 0", "from 1"]),
-    (
-        "--batch 10 --envs-per-actor 4",
-        &["batch 10", "try batch 12", "envs-per-actor 2"],
-    ),
-    (
-        "--batch 4 --envs-per-actor 8",
-        &["batch 4", "try batch 8", "envs-per-actor 4"],
-    ),
+    ("--batch 10 --envs-per-actor 4", &["batch 10", "try batch 12", "envs-per-actor 2"]),
+    ("--batch 4 --envs-per-actor 8", &["batch 4", "try batch 8", "envs-per-actor 4"]),
     ("--blocks 0", &["--blocks 0", "from 2"]),
-    (
-        "--blocks 1",
-        &[
-            "--blocks 1",
-            "from 2",
-            "one to fill while the other is learnt from",
-        ],
-    ),
+    ("--blocks 1", &["--blocks 1", "from 2", "one to fill while the other is learnt from"]),
     (
         "--actors 9 --batch 8 --envs-per-actor 4 --blocks 4",
-        &[
-            "--blocks 4",
-            "8 slots for 9 actors",
-            "--blocks 5",
-            "8 actors",
-        ],
+        &["--blocks 4", "8 slots for 9 actors", "--blocks 5", "8 actors"],
     ),
     ("--total-frames 0", &["--total-frames 0", "from 1"]),
     ("--total-frames 1e30", &["1e30", "whole number"]),
@@ -54,23 +36,11 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("--stop-at-return nan", &["--stop-at-return NaN"]),
     ("--time-limit 0", &["--time-limit 0", "above 0"]),
     ("--time-limit=-1", &["--time-limit -1", "above 0"]),
-    (
-        "--learning-rate nan",
-        &["--learning-rate NaN", "above 0, at most 10"],
-    ),
-    (
-        "--learning-rate inf",
-        &["--learning-rate inf", "at most 10"],
-    ),
-    (
-        "--learning-rate -0.001",
-        &["--learning-rate -0.001", "above 0"],
-    ),
+    ("--learning-rate nan", &["--learning-rate NaN", "above 0, at most 10"]),
+    ("--learning-rate inf", &["--learning-rate inf", "at most 10"]),
+    ("--learning-rate -0.001", &["--learning-rate -0.001", "above 0"]),
     ("--learning-rate 0", &["--learning-rate 0", "above 0"]),
-    (
-        "--learning-rate fast",
-        &["'fast'", "--learning-rate", "not a number"],
-    ),
+    ("--learning-rate fast", &["'fast'", "--learning-rate", "not a number"]),
     ("--discount 1.01", &["--discount 1.01", "from 0 to 1"]),
     ("--lambda -0.1", &["--lambda -0.1", "from 0 to 1"]),
     ("--rho-bar 0", &["--rho-bar 0", "or inf"]),
@@ -78,67 +48,27 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("--max-grad-norm 0", &["--max-grad-norm 0", "above 0"]),
     ("--reward-scale 0", &["--reward-scale 0", "above 0"]),
     ("--adam-beta2 1", &["--adam-beta2 1", "0.999999"]),
-    (
-        "--optimiser-epsilon 0",
-        &["--optimiser-epsilon 0", "from 0.000000000001"],
-    ),
-    (
-        "--hidden 64,0",
-        &["--hidden 0", "from 1 to 65536 for each layer"],
-    ),
-    (
-        "--hidden 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1",
-        &["17 layers", "from 1 to 16"],
-    ),
+    ("--optimiser-epsilon 0", &["--optimiser-epsilon 0", "from 0.000000000001"]),
+    ("--hidden 64,0", &["--hidden 0", "from 1 to 65536 for each layer"]),
+    ("--hidden 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", &["17 layers", "from 1 to 16"]),
     ("--conv 16x3/0", &["16x3/0", "FILTERSxKERNEL/STRIDE"]),
     ("--torso lstm", &["lstm", "mlp, cnn"]),
-    (
-        "--torso cnn",
-        &[
-            "--torso cnn needs images",
-            "CartPole-v1 shows [4]",
-            "--torso mlp",
-        ],
-    ),
+    ("--torso cnn", &["--torso cnn needs images", "CartPole-v1 shows [4]", "--torso mlp"]),
     ("--engine gpu", &["gpu", "auto, native, libtorch"]),
-    (
-        "--engine native --device cuda",
-        &["--device cuda:0", "--device cpu"],
-    ),
+    ("--engine native --device cuda", &["--device cuda:0", "--device cpu"]),
     ("--device tpu", &["tpu", "cpu, cuda or cuda:0"]),
     ("--learner-threads 0", &["--learner-threads 0", "from 1"]),
     ("--publish-every 0", &["--publish-every 0", "from 1"]),
     ("--keep-checkpoints 0", &["--keep-checkpoints 0", "from 1"]),
     ("--log-interval 0", &["--log-interval 0", "from 0.05"]),
-    (
-        "--checkpoint-interval 0",
-        &["--checkpoint-interval 0", "above 0"],
-    ),
-    (
-        "--seed 9223372036854775808",
-        &["--seed 9223372036854775808", "from 0"],
-    ),
-    (
-        "--preset slow",
-        &["--preset \"slow\"", "fast-learning or throughput"],
-    ),
-    (
-        "--env CartPole-v2",
-        &["CartPole-v2", "CartPole-v1", "--list-envs"],
-    ),
+    ("--checkpoint-interval 0", &["--checkpoint-interval 0", "above 0"]),
+    ("--seed 9223372036854775808", &["--seed 9223372036854775808", "from 0"]),
+    ("--preset slow", &["--preset \"slow\"", "fast-learning or throughput"]),
+    ("--env CartPole-v2", &["CartPole-v2", "CartPole-v1", "--list-envs"]),
     ("--env-arg speed", &["--env-arg speed", "KEY=VALUE"]),
-    (
-        "--env-arg speed=2",
-        &["speed=2", "CartPole-v1", "no options"],
-    ),
-    (
-        "--env Synthetic-v0 --env-arg stack=99",
-        &["stack=99", "from 1 to 16"],
-    ),
-    (
-        "--config /no/such/file.toml",
-        &["/no/such/file.toml", "check the path"],
-    ),
+    ("--env-arg speed=2", &["speed=2", "CartPole-v1", "no options"]),
+    ("--env Synthetic-v0 --env-arg stack=99", &["stack=99", "from 1 to 16"]),
+    ("--config /no/such/file.toml", &["/no/such/file.toml", "check the path"]),
     ("--resume /no/such/run", &["/no/such/run/config.toml"]),
     ("--frames 5", &["--frames", "unexpected"]),
     ("train", &["train", "unexpected"]),
@@ -150,18 +80,14 @@ fn complaint(argv: &[&str]) -> Option<String> {
         Ok(args) => args,
         Err(error) => return Some(refusal(&error).expect("an error, not a request for help")),
     };
-    let resolved = args
-        .layers()
-        .and_then(|typed| Config::resolve(&typed, &Registry::builtin()));
+    let resolved = args.layers().and_then(|typed| Config::resolve(&typed, &Registry::builtin()));
     resolved.err().map(|error| error.to_string())
 }
 
 #[test]
 fn bad_input_is_refused_on_one_line_with_a_remedy() {
     for (line, parts) in REFUSED {
-        let argv: Vec<_> = std::iter::once("impala-supervisor")
-            .chain(line.split(' '))
-            .collect();
+        let argv: Vec<_> = std::iter::once("impala-supervisor").chain(line.split(' ')).collect();
         let message = complaint(&argv).unwrap_or_else(|| panic!("{line} was taken"));
         assert!(!message.contains('\n'), "{message:?}");
         for part in *parts {
@@ -190,12 +116,8 @@ fn flags_win_over_the_file_that_they_name() {
     let path = folder.path().join("config.toml");
     std::fs::write(&path, "actors = 3\nseed = 7\nenv-arg = []\n").expect("a file");
     let path = path.to_str().expect("plain name");
-    let layers = |argv: &[&str]| {
-        Args::from_argv(argv)
-            .expect("valid")
-            .layers()
-            .expect("a good file")
-    };
+    let layers =
+        |argv: &[&str]| Args::from_argv(argv).expect("valid").layers().expect("a good file");
     let both = layers(&["impala-supervisor", "--config", path, "--actors", "5"]);
     assert_eq!((both.actors, both.seed), (Some(5), Some(7)));
     let folder = folder.path().to_str().expect("plain name");

@@ -13,14 +13,8 @@ use crate::program::{
 use crate::watch::wait_until;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-const ENDLESS: [&str; 6] = [
-    "--actors",
-    "3",
-    "--total-frames",
-    "1000000000",
-    "--log-interval",
-    "0.05",
-];
+const ENDLESS: [&str; 6] =
+    ["--actors", "3", "--total-frames", "1000000000", "--log-interval", "0.05"];
 
 fn wait_for_frames(run_dir: &Path, more_than: f64) -> f64 {
     let mut frames = 0.0;
@@ -35,13 +29,7 @@ fn wait_for_frames(run_dir: &Path, more_than: f64) -> f64 {
 fn books_hold(running: Running, run_dir: &Path, slots: f64) -> serde_json::Value {
     running.signal(Signal::SIGTERM);
     let finished = running.wait();
-    assert_eq!(
-        finished.code(),
-        Some(0),
-        "{}{}",
-        finished.stdout,
-        finished.stderr
-    );
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     let summary = summary(run_dir);
     let left = number(&summary, "unrolls_produced") - number(&summary, "unrolls_consumed");
     assert!((0.0..=slots).contains(&left), "{summary}");
@@ -50,18 +38,13 @@ fn books_hold(running: Running, run_dir: &Path, slots: f64) -> serde_json::Value
 
 /// The pid that the status segment names for a role.
 fn pid_of(supervisor: u32, role: &str) -> Option<u32> {
-    let name = segments_of(supervisor)
-        .pop()?
-        .file_name()?
-        .to_str()?
-        .to_owned();
+    let name = segments_of(supervisor).pop()?.file_name()?.to_str()?.to_owned();
     let view = impala::metrics::StatusSegment::attach(&name).ok()?;
     let (_, bytes) = view.read(0)?;
     let status: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
     let children = status["children"].as_array()?;
-    let child = children
-        .iter()
-        .find(|child| child["role"] == role && child["state"] == "running")?;
+    let child =
+        children.iter().find(|child| child["role"] == role && child["state"] == "running")?;
     u32::try_from(child["pid"].as_u64()?).ok()
 }
 
@@ -89,10 +72,7 @@ fn a_killed_actor_is_replaced_and_the_books_hold() {
     wait_for_frames(folder.path(), frames);
     let summary = books_hold(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "actor_restarts"), 5.0);
-    assert!(
-        number(&summary, "unrolls_abandoned") <= 5.0,
-        "at most the one in hand each time"
-    );
+    assert!(number(&summary, "unrolls_abandoned") <= 5.0, "at most the one in hand each time");
 }
 
 #[test]
@@ -106,6 +86,7 @@ fn a_killed_learner_continues_from_what_it_published() {
         frames = wait_for_frames(folder.path(), frames);
         send(victim, Signal::SIGKILL);
     }
+    wait_for_pid(running.pid(), "learner", victim);
     wait_for_frames(folder.path(), frames);
     let summary = books_hold(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "learner_restarts"), 3.0);
@@ -131,10 +112,7 @@ fn nothing_outlives_a_killed_supervisor() {
     for _ in 0..20 {
         let folder = tempfile::tempdir().expect("temporary folder");
         let run_dir = folder.path().join("run");
-        let running = start(
-            &run_dir,
-            ENDLESS.into_iter().chain(["--checkpoint-interval", "0.01"]),
-        );
+        let running = start(&run_dir, ENDLESS.into_iter().chain(["--checkpoint-interval", "0.01"]));
         let pid = running.pid();
         // From the first instructions of the program to the middle of training.
         let moment = Instant::now() + Duration::from_micros(rng.below(400_000) as u64);
@@ -157,14 +135,9 @@ fn nothing_outlives_a_killed_supervisor() {
         });
         let leftovers = || {
             let folders = [run_dir.clone(), run_dir.join("checkpoints")];
-            let entries = folders
-                .iter()
-                .filter_map(|folder| fs::read_dir(folder).ok())
-                .flatten()
-                .flatten();
-            entries
-                .filter(|entry| entry.path().extension().is_some_and(|e| e == "tmp"))
-                .count()
+            let entries =
+                folders.iter().filter_map(|folder| fs::read_dir(folder).ok()).flatten().flatten();
+            entries.filter(|entry| entry.path().extension().is_some_and(|e| e == "tmp")).count()
         };
         wait_until("names are gone", Duration::from_secs(20), || {
             segments_of(pid).is_empty() && leftovers() == 0

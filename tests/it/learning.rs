@@ -8,21 +8,11 @@ fn cartpole_is_solved() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let summary = complete(
         folder.path(),
-        &[
-            "--stop-at-return",
-            "475",
-            "--total-frames",
-            "1000000",
-            "--seed",
-            "1",
-        ],
+        &["--stop-at-return", "475", "--total-frames", "1000000", "--seed", "1"],
     );
     assert_eq!(summary["status"], "solved", "{summary}");
     assert!(number(&summary, "return_mean_100") >= 475.0);
-    assert!(
-        number(&summary, "frames_to_target") <= 500_000.0,
-        "{summary}"
-    );
+    assert!(number(&summary, "frames_to_target") <= 500_000.0, "{summary}");
 }
 
 #[test]
@@ -46,14 +36,7 @@ fn catch_is_learnt_from_pixels() {
 fn a_learning_rate_of_zero_learns_nothing() {
     // The twin that must fail: a target that luck can reach would prove nothing above.
     let folder = tempfile::tempdir().expect("temporary folder");
-    let flags = [
-        "--stop-at-return",
-        "475",
-        "--total-frames",
-        "300000",
-        "--learning-rate",
-        "1e-12",
-    ];
+    let flags = ["--stop-at-return", "475", "--total-frames", "300000", "--learning-rate", "1e-12"];
     let summary = complete(folder.path(), &flags);
     assert_eq!(summary["status"], "finished", "{summary}");
     assert!(number(&summary, "return_mean_100") < 100.0, "{summary}");

@@ -88,10 +88,7 @@ const CARTS: usize = 11;
 
 impl Carts {
     fn same(frames: &[f32]) -> Vec<f32> {
-        assert!(
-            frames.chunks_exact(4).all(|frame| frame == &frames[..4]),
-            "{frames:?}"
-        );
+        assert!(frames.chunks_exact(4).all(|frame| frame == &frames[..4]), "{frames:?}");
         frames[..4].to_vec()
     }
 }
@@ -130,10 +127,7 @@ fn replay(name: &str, start: impl Fn(&[f64]) -> Box<dyn Port>) {
     // Acrobot is chaotic: a last digit lost in reading grows to 1e-9 within 500 steps.
     let exact =
         serde_json::from_str::<f64>("-0.4720287437981364").ok() == Some(-0.4720287437981364);
-    assert!(
-        exact,
-        "serde_json must be built with its feature float_roundtrip"
-    );
+    assert!(exact, "serde_json must be built with its feature float_roundtrip");
     let golden: Golden = serde_json::from_str(&text)
         .unwrap_or_else(|error| panic!("gym_traces.json is not as it should be: {error}"));
     let (mut traces, mut rows) = (0, 0);
@@ -148,18 +142,11 @@ fn replay(name: &str, start: impl Fn(&[f64]) -> Box<dyn Port>) {
         }
         traces += 1;
     }
-    assert!(
-        traces > 0 && rows > 0,
-        "{} has no trace of {name}",
-        "gym_traces.json"
-    );
+    assert!(traces > 0 && rows > 0, "{} has no trace of {name}", "gym_traces.json");
 }
 
 fn action(place: &str, row: &Row) -> i32 {
-    let number = row
-        .action
-        .as_i64()
-        .and_then(|number| i32::try_from(number).ok());
+    let number = row.action.as_i64().and_then(|number| i32::try_from(number).ok());
     number.unwrap_or_else(|| panic!("{place}: {} is no discrete action", row.action))
 }
 
@@ -167,10 +154,7 @@ fn check(place: &str, shown: &Shown, row: &Row) {
     assert_eq!(shown.state.len(), row.state.len(), "{place}");
     for (i, (ours, theirs)) in shown.state.iter().zip(&row.state).enumerate() {
         let off = (ours - theirs).abs();
-        assert!(
-            off <= STATE_TOLERANCE,
-            "{place}: state[{i}] is {ours}, not {theirs}: {off:e} off"
-        );
+        assert!(off <= STATE_TOLERANCE, "{place}: state[{i}] is {ours}, not {theirs}: {off:e} off");
     }
     close(place, "observation", &shown.observation, &row.obs);
     assert_eq!(f64::from(shown.reward), row.reward, "{place}: reward");
@@ -178,11 +162,7 @@ fn check(place: &str, shown: &Shown, row: &Row) {
     let truncated = shown.flags & flag::TRUNCATED != 0;
     assert_eq!(terminated, row.terminated, "{place}: terminated");
     // Gymnasium reports both when the task ends in the last step allowed; here the end wins.
-    assert_eq!(
-        truncated,
-        row.truncated && !row.terminated,
-        "{place}: truncated"
-    );
+    assert_eq!(truncated, row.truncated && !row.terminated, "{place}: truncated");
 }
 
 fn close(place: &str, what: &str, ours: &[f32], theirs: &[f64]) {
@@ -190,10 +170,7 @@ fn close(place: &str, what: &str, ours: &[f32], theirs: &[f64]) {
     for (i, (&ours, &theirs)) in ours.iter().zip(theirs).enumerate() {
         let off = (f64::from(ours) - theirs).abs();
         let near = off <= OBSERVATION_TOLERANCE;
-        assert!(
-            near,
-            "{place}: {what}[{i}] is {ours}, not {theirs}: {off:e} off"
-        );
+        assert!(near, "{place}: {what}[{i}] is {ours}, not {theirs}: {off:e} off");
     }
 }
 

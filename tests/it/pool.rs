@@ -37,13 +37,7 @@ const SUMMARY_KEYS: &[&str] = &[
 /// Runs with `flags` in `run_dir` to the end, which must be in order, and gives the summary.
 pub(crate) fn complete(run_dir: &Path, flags: &[&str]) -> Value {
     let finished = start(run_dir, flags).wait();
-    assert_eq!(
-        finished.code(),
-        Some(0),
-        "{flags:?}: {}{}",
-        finished.stdout,
-        finished.stderr
-    );
+    assert_eq!(finished.code(), Some(0), "{flags:?}: {}{}", finished.stdout, finished.stderr);
     summary(run_dir)
 }
 
@@ -55,26 +49,14 @@ fn has_frames(run_dir: &Path) -> bool {
 fn a_run_leaves_what_it_should() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let run_dir = folder.path().join("run");
-    let summary = complete(
-        &run_dir,
-        &[
-            "--actors",
-            "2",
-            "--total-frames",
-            "60000",
-            "--log-interval",
-            "0.05",
-        ],
-    );
+    let summary =
+        complete(&run_dir, &["--actors", "2", "--total-frames", "60000", "--log-interval", "0.05"]);
     for key in SUMMARY_KEYS {
         assert!(summary.get(key).is_some(), "{key} is missing in {summary}");
     }
     assert_eq!(summary["status"], "finished");
     assert!(number(&summary, "frames") >= 60_000.0);
-    assert_eq!(
-        number(&summary, "params_published"),
-        number(&summary, "updates") + 1.0
-    );
+    assert_eq!(number(&summary, "params_published"), number(&summary, "updates") + 1.0);
     assert!(number(&summary, "unrolls_produced") >= number(&summary, "unrolls_consumed"));
     let speed = number(&summary, "frames") / number(&summary, "wall_s");
     assert!((number(&summary, "frames_per_s") / speed - 1.0).abs() < 1e-6);
@@ -86,32 +68,17 @@ fn a_run_leaves_what_it_should() {
     names.sort();
     assert_eq!(
         names,
-        [
-            "checkpoints",
-            "config.toml",
-            "episodes.csv",
-            "metrics.jsonl",
-            "summary.json"
-        ]
+        ["checkpoints", "config.toml", "episodes.csv", "metrics.jsonl", "summary.json"]
     );
     let metrics = fs::read_to_string(run_dir.join("metrics.jsonl")).expect("metrics");
     let frames: Vec<f64> = metrics
         .lines()
         .map(|line| number(&serde_json::from_str(line).expect("JSON lines"), "frames"))
         .collect();
-    assert!(
-        frames.is_sorted() && frames.last() == Some(&number(&summary, "frames")),
-        "{frames:?}"
-    );
+    assert!(frames.is_sorted() && frames.last() == Some(&number(&summary, "frames")), "{frames:?}");
     let episodes = fs::read_to_string(run_dir.join("episodes.csv")).expect("episodes");
-    assert_eq!(
-        episodes.lines().next(),
-        Some("frames,seconds,return,length")
-    );
-    assert_eq!(
-        (episodes.lines().count() - 1) as f64,
-        number(&summary, "episodes")
-    );
+    assert_eq!(episodes.lines().next(), Some("frames,seconds,return,length"));
+    assert_eq!((episodes.lines().count() - 1) as f64, number(&summary, "episodes"));
 }
 
 #[test]
@@ -119,14 +86,7 @@ fn the_time_limit_ends_a_run() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let summary = complete(
         folder.path(),
-        &[
-            "--actors",
-            "1",
-            "--total-frames",
-            "1000000000000",
-            "--time-limit",
-            "0.5",
-        ],
+        &["--actors", "1", "--total-frames", "1000000000000", "--time-limit", "0.5"],
     );
     assert_eq!(summary["status"], "time-limit");
 }
@@ -137,15 +97,10 @@ fn an_interrupted_run_saves_and_continues() {
     let run_dir = folder.path().join("run");
     for signal in [Signal::SIGINT, Signal::SIGTERM] {
         let more: &[&str] = &["--log-interval", "0.05"];
-        let before = run_dir
-            .join("summary.json")
-            .exists()
-            .then(|| number(&summary(&run_dir), "frames"));
+        let before =
+            run_dir.join("summary.json").exists().then(|| number(&summary(&run_dir), "frames"));
         let running = if before.is_none() {
-            start(
-                &run_dir,
-                [&["--actors", "2", "--total-frames", "1000000000"], more].concat(),
-            )
+            start(&run_dir, [&["--actors", "2", "--total-frames", "1000000000"], more].concat())
         } else {
             // The folder is where it stood; the flags come from its configuration.
             crate::program::resume(&run_dir, more)
@@ -155,20 +110,12 @@ fn an_interrupted_run_saves_and_continues() {
         });
         running.signal(signal);
         let finished = running.wait();
-        assert_eq!(
-            finished.code(),
-            Some(0),
-            "{}{}",
-            finished.stdout,
-            finished.stderr
-        );
+        assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
         let summary = summary(&run_dir);
         assert_eq!(summary["status"], "interrupted");
         assert!(number(&summary, "frames") > before.unwrap_or(0.0));
     }
-    let checkpoints = fs::read_dir(run_dir.join("checkpoints"))
-        .expect("listed")
-        .count();
+    let checkpoints = fs::read_dir(run_dir.join("checkpoints")).expect("listed").count();
     assert_eq!(checkpoints, 2, "one of each interruption");
 }
 
@@ -177,10 +124,7 @@ fn another_network_does_not_continue_a_run() {
     let folder = tempfile::tempdir().expect("temporary folder");
     complete(folder.path(), &["--actors", "1", "--total-frames", "5000"]);
     let mut command = supervisor();
-    command
-        .arg("--resume")
-        .arg(folder.path())
-        .args(["--hidden", "32", "--total-frames", "10000"]);
+    command.arg("--resume").arg(folder.path()).args(["--hidden", "32", "--total-frames", "10000"]);
     let finished = finish(command);
     assert_eq!(finished.code(), Some(8), "{}", finished.stderr);
     assert!(
@@ -194,18 +138,9 @@ fn another_network_does_not_continue_a_run() {
 fn two_runs_do_not_disturb_each_other() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let [left, right] = ["left", "right"].map(|name| folder.path().join(name));
-    let flags = [
-        "--actors",
-        "2",
-        "--total-frames",
-        "1000000000",
-        "--log-interval",
-        "0.05",
-    ];
+    let flags = ["--actors", "2", "--total-frames", "1000000000", "--log-interval", "0.05"];
     let (one, two) = (start(&left, flags), start(&right, flags));
-    wait_until("both learn", PATIENCE, || {
-        has_frames(&left) && has_frames(&right)
-    });
+    wait_until("both learn", PATIENCE, || has_frames(&left) && has_frames(&right));
     // One dies by force; the other does not even notice.
     let (pid, children) = (one.pid(), children_of(one.pid()));
     drop(one);
@@ -227,11 +162,7 @@ fn the_example_environment_is_learnt() {
     let folder = tempfile::tempdir().expect("temporary folder");
     // Cargo builds examples for `cargo test`, beside the test binaries.
     let deps = std::env::current_exe().expect("this test");
-    let program = deps
-        .ancestors()
-        .nth(2)
-        .expect("target folder")
-        .join("examples/custom_env");
+    let program = deps.ancestors().nth(2).expect("target folder").join("examples/custom_env");
     let mut command = std::process::Command::new(program);
     command.args([
         "--env",
@@ -249,12 +180,6 @@ fn the_example_environment_is_learnt() {
         .stdout(std::process::Stdio::piped())
         .stderr(std::process::Stdio::piped());
     let finished = finish(command);
-    assert_eq!(
-        finished.code(),
-        Some(0),
-        "{}{}",
-        finished.stdout,
-        finished.stderr
-    );
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     assert_eq!(summary(folder.path())["status"], "solved");
 }

@@ -34,10 +34,7 @@ pub(crate) struct Running {
 /// The command, to be given its flags.
 pub(crate) fn supervisor() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_impala-supervisor"));
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
@@ -46,32 +43,21 @@ pub(crate) fn start<S: AsRef<OsStr>>(
     run_dir: &Path,
     flags: impl IntoIterator<Item = S>,
 ) -> Running {
-    let child = supervisor()
-        .arg("--run-dir")
-        .arg(run_dir)
-        .args(flags)
-        .spawn()
-        .expect("the program starts");
+    let child =
+        supervisor().arg("--run-dir").arg(run_dir).args(flags).spawn().expect("the program starts");
     Running { child }
 }
 
 /// Starts a supervisor that continues the run in `run_dir`.
 pub(crate) fn resume(run_dir: &Path, flags: &[&str]) -> Running {
-    let child = supervisor()
-        .arg("--resume")
-        .arg(run_dir)
-        .args(flags)
-        .spawn()
-        .expect("the program starts");
+    let child =
+        supervisor().arg("--resume").arg(run_dir).args(flags).spawn().expect("the program starts");
     Running { child }
 }
 
 /// Runs a command to its end, under the watchdog.
 pub(crate) fn finish(mut command: Command) -> Finished {
-    Running {
-        child: command.spawn().expect("the program starts"),
-    }
-    .wait()
+    Running { child: command.spawn().expect("the program starts") }.wait()
 }
 
 impl Running {
@@ -138,36 +124,27 @@ pub(crate) fn last_metrics(run_dir: &Path) -> Option<Value> {
 
 /// A number of a JSON object.
 pub(crate) fn number(object: &Value, key: &str) -> f64 {
-    object[key]
-        .as_f64()
-        .unwrap_or_else(|| panic!("{key} is a number in {object}"))
+    object[key].as_f64().unwrap_or_else(|| panic!("{key} is a number in {object}"))
 }
 
 /// Living processes whose parent is `pid`, with their pids.
 pub(crate) fn children_of(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.split_whitespace()
-        .filter_map(|word| word.parse().ok())
-        .collect()
+    text.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
 /// Whether a process exists and is no zombie.
 pub(crate) fn is_alive(pid: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.rsplit(')')
-            .next()
-            .is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X']))
+        stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X']))
     })
 }
 
 /// Status segments in `/dev/shm` of the supervisor `pid`.
 pub(crate) fn segments_of(pid: u32) -> Vec<PathBuf> {
     let prefix = format!("impala-{pid}-");
-    let entries = std::fs::read_dir("/dev/shm")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let entries = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
     let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
     named.map(|entry| entry.path()).collect()
 }

@@ -26,10 +26,7 @@ struct Case {
 }
 
 fn convert<R: Float>(rows: &[Vec<f64>]) -> Vec<R> {
-    rows.iter()
-        .flatten()
-        .map(|&x| R::from(x).expect("a number"))
-        .collect()
+    rows.iter().flatten().map(|&x| R::from(x).expect("a number")).collect()
 }
 
 /// Largest error relative to the size of the expected number, but at least to 1.
@@ -40,13 +37,7 @@ fn worst<R: Float>(actual: &[R], expected: &[Vec<f64>]) -> f64 {
         .iter()
         .zip(expected)
         .map(|(a, e)| (a.to_f64().expect("a number") - e).abs() / e.abs().max(1.0));
-    errors.fold(0.0, |worst, error| {
-        if error.is_nan() {
-            f64::INFINITY
-        } else {
-            worst.max(error)
-        }
-    })
+    errors.fold(0.0, |worst, error| if error.is_nan() { f64::INFINITY } else { worst.max(error) })
 }
 
 fn check<R: Float>(tolerance: f64) {
@@ -63,10 +54,7 @@ fn check<R: Float>(tolerance: f64) {
             pg_rho_bar: clip(case.clip_pg_rho),
             lambda: R::from(case.lambda).expect("a number"),
         };
-        let ratios: Vec<R> = convert::<R>(&case.log_rhos)
-            .into_iter()
-            .map(R::exp)
-            .collect();
+        let ratios: Vec<R> = convert::<R>(&case.log_rhos).into_iter().map(R::exp).collect();
         let mut values = convert::<R>(&case.values);
         values.extend(convert::<R>(std::slice::from_ref(&case.bootstrap_value)));
         let mut vs = vec![R::nan(); case.steps * case.columns];
@@ -84,12 +72,7 @@ fn check<R: Float>(tolerance: f64) {
             &mut advantages,
         );
         let worst = worst(&vs, &case.vs).max(worst(&advantages, &case.pg_advantages));
-        assert!(
-            worst <= tolerance,
-            "T={} B={}: off by {worst:e}",
-            case.steps,
-            case.columns
-        );
+        assert!(worst <= tolerance, "T={} B={}: off by {worst:e}", case.steps, case.columns);
     }
 }
 

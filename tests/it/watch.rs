@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 pub(crate) fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + limit;
     while !condition() {
-        assert!(
-            Instant::now() < deadline,
-            "gave up after {limit:?} waiting until {what}"
-        );
+        assert!(Instant::now() < deadline, "gave up after {limit:?} waiting until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

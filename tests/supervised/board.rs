@@ -85,10 +85,7 @@ impl Mode {
     ];
 
     pub(crate) fn from_word(word: u64) -> Self {
-        *Self::ALL
-            .iter()
-            .find(|&&mode| mode as u64 == word)
-            .expect("a mode")
+        *Self::ALL.iter().find(|&&mode| mode as u64 == word).expect("a mode")
     }
 }
 
@@ -106,16 +103,12 @@ impl Board {
 
     pub(crate) fn get(&self, word: Word) -> u64 {
         let mut bytes = [0; 8];
-        self.0
-            .read_exact_at(&mut bytes, offset(word))
-            .expect("read");
+        self.0.read_exact_at(&mut bytes, offset(word)).expect("read");
         u64::from_le_bytes(bytes)
     }
 
     pub(crate) fn set(&self, word: Word, value: u64) {
-        self.0
-            .write_all_at(&value.to_le_bytes(), offset(word))
-            .expect("written");
+        self.0.write_all_at(&value.to_le_bytes(), offset(word)).expect("written");
     }
 
     /// Only for words with one writer.

@@ -7,84 +7,36 @@ use crate::board::{Mode, Word};
 use crate::run::{Run, state, wait_until};
 
 pub(crate) const CASES: &[Case] = &[
-    (
-        "endings::each_stop_signal_ends_in_order",
-        each_stop_signal_ends_in_order,
-    ),
-    (
-        "endings::a_signal_before_the_start_is_not_lost",
-        a_signal_before_the_start_is_not_lost,
-    ),
-    (
-        "endings::the_second_signal_ends_the_actors",
-        the_second_signal_ends_the_actors,
-    ),
-    (
-        "endings::the_third_signal_ends_everything",
-        the_third_signal_ends_everything,
-    ),
-    (
-        "endings::an_actor_that_does_not_leave_is_killed",
-        an_actor_that_does_not_leave_is_killed,
-    ),
+    ("endings::each_stop_signal_ends_in_order", each_stop_signal_ends_in_order),
+    ("endings::a_signal_before_the_start_is_not_lost", a_signal_before_the_start_is_not_lost),
+    ("endings::the_second_signal_ends_the_actors", the_second_signal_ends_the_actors),
+    ("endings::the_third_signal_ends_everything", the_third_signal_ends_everything),
+    ("endings::an_actor_that_does_not_leave_is_killed", an_actor_that_does_not_leave_is_killed),
     ("endings::nohup_is_respected", nohup_is_respected),
-    (
-        "endings::the_learner_reaches_the_target",
-        the_learner_reaches_the_target,
-    ),
-    (
-        "endings::a_final_save_that_fails_shows",
-        a_final_save_that_fails_shows,
-    ),
-    (
-        "endings::actors_that_crash_at_once_end_the_run",
-        actors_that_crash_at_once_end_the_run,
-    ),
-    (
-        "endings::an_actor_that_leaves_unasked_is_a_crash",
-        an_actor_that_leaves_unasked_is_a_crash,
-    ),
+    ("endings::the_learner_reaches_the_target", the_learner_reaches_the_target),
+    ("endings::a_final_save_that_fails_shows", a_final_save_that_fails_shows),
+    ("endings::actors_that_crash_at_once_end_the_run", actors_that_crash_at_once_end_the_run),
+    ("endings::an_actor_that_leaves_unasked_is_a_crash", an_actor_that_leaves_unasked_is_a_crash),
     (
         "endings::a_learner_that_crashes_at_once_ends_the_run",
         a_learner_that_crashes_at_once_ends_the_run,
     ),
-    (
-        "endings::a_failed_environment_names_itself",
-        a_failed_environment_names_itself,
-    ),
+    ("endings::a_failed_environment_names_itself", a_failed_environment_names_itself),
     ("endings::the_others_go_on", the_others_go_on),
     ("endings::corruption_ends_the_run", corruption_ends_the_run),
-    (
-        "endings::a_supervisor_with_threads_does_not_fork",
-        a_supervisor_with_threads_does_not_fork,
-    ),
-    (
-        "endings::too_few_descriptors_are_refused",
-        too_few_descriptors_are_refused,
-    ),
-    (
-        "endings::ctrl_z_stops_all_and_continues_all",
-        ctrl_z_stops_all_and_continues_all,
-    ),
+    ("endings::a_supervisor_with_threads_does_not_fork", a_supervisor_with_threads_does_not_fork),
+    ("endings::too_few_descriptors_are_refused", too_few_descriptors_are_refused),
+    ("endings::ctrl_z_stops_all_and_continues_all", ctrl_z_stops_all_and_continues_all),
     ("endings::a_gap_is_told", a_gap_is_told),
 ];
 
 fn each_stop_signal_ends_in_order() {
-    for signal in [
-        Signal::SIGINT,
-        Signal::SIGTERM,
-        Signal::SIGHUP,
-        Signal::SIGQUIT,
-    ] {
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
         let run = Run::start(2).at_work();
         run.signal(signal);
         let run = run.ends_with(0);
         assert!(run.saved());
-        assert!(
-            run.logged(&format!("reason: \"received {signal}\"")),
-            "{}",
-            run.log()
-        );
+        assert!(run.logged(&format!("reason: \"received {signal}\"")), "{}", run.log());
         assert!(!run.logged("killed"), "nobody had to be:\n{}", run.log());
         assert!(run.logged("actor_restarts: [0, 0]"), "{}", run.log());
     }
@@ -107,12 +59,7 @@ fn the_second_signal_ends_the_actors() {
     run.signal(Signal::SIGINT);
     let run = run.ends_with(0);
     assert!(run.saved());
-    assert_eq!(
-        run.log().matches("killed by SIGKILL").count(),
-        2,
-        "{}",
-        run.log()
-    );
+    assert_eq!(run.log().matches("killed by SIGKILL").count(), 2, "{}", run.log());
 }
 
 fn the_third_signal_ends_everything() {
@@ -124,14 +71,8 @@ fn the_third_signal_ends_everything() {
     });
     run.signal(Signal::SIGTERM);
     let ticks = run.board.get(Word::Ticks);
-    wait_until("the second was heard", || {
-        run.board.get(Word::Ticks) > ticks + 2
-    });
-    assert_eq!(
-        run.board.get(Word::Reclaims(0)),
-        0,
-        "the learner may go on saving"
-    );
+    wait_until("the second was heard", || run.board.get(Word::Ticks) > ticks + 2);
+    assert_eq!(run.board.get(Word::Reclaims(0)), 0, "the learner may go on saving");
     run.signal(Signal::SIGTERM);
     assert!(!run.ends_with(9).saved());
 }
@@ -145,11 +86,7 @@ fn an_actor_that_does_not_leave_is_killed() {
     let run = run.ends_with(0);
     assert!(run.saved());
     for actor in ["actor-0", "actor-1"] {
-        assert!(
-            run.logged(&format!("{actor} did not leave in time")),
-            "{}",
-            run.log()
-        );
+        assert!(run.logged(&format!("{actor} did not leave in time")), "{}", run.log());
     }
 }
 
@@ -180,16 +117,10 @@ fn a_final_save_that_fails_shows() {
     let run = Run::start(1).at_work();
     run.board.set_mode(0, Mode::SaveForever);
     run.signal(Signal::SIGTERM);
-    wait_until("the actor has left", || {
-        run.board.get(Word::Reclaims(1)) == 1
-    });
+    wait_until("the actor has left", || run.board.get(Word::Reclaims(1)) == 1);
     kill(run.seat_pid(0).expect("alive"), Signal::SIGSEGV).expect("alive");
     let run = run.ends_with(9);
-    assert!(
-        run.logged("the learner died before it had saved"),
-        "{}",
-        run.log()
-    );
+    assert!(run.logged("the learner died before it had saved"), "{}", run.log());
 }
 
 fn crash_loop(mode: Mode, places: &[usize], lives: u64, code: i32) -> Run {
@@ -225,14 +156,10 @@ fn a_failed_environment_names_itself() {
 }
 
 fn the_others_go_on() {
-    let run = Run::start_as(&["env"], 3, |board| {
-        board.set_mode(2, Mode::EnvFailsForGood)
-    });
+    let run = Run::start_as(&["env"], 3, |board| board.set_mode(2, Mode::EnvFailsForGood));
     wait_until("one is given up", || run.logged("actor-1: given up"));
     let progress = run.board.get(Word::Progress(3));
-    wait_until("another works on", || {
-        run.board.get(Word::Progress(3)) > progress + 10
-    });
+    wait_until("another works on", || run.board.get(Word::Progress(3)) > progress + 10);
     run.signal(Signal::SIGTERM);
     assert!(run.ends_with(0).logged("failed: [Actor(1)]"));
 }
@@ -257,11 +184,7 @@ fn a_supervisor_with_threads_does_not_fork() {
 fn too_few_descriptors_are_refused() {
     let wrap = ["sh", "-c", "ulimit -n 60; exec \"$0\" \"$@\""];
     let run = Run::start_as(&wrap, 4, |_| {}).ends_with(5);
-    assert!(
-        run.stderr().contains("79 open files, and 60 are allowed"),
-        "{}",
-        run.stderr()
-    );
+    assert!(run.stderr().contains("79 open files, and 60 are allowed"), "{}", run.stderr());
     // A low soft limit is raised.
     let wrap = ["sh", "-c", "ulimit -Sn 20; exec \"$0\" \"$@\""];
     let run = Run::start_as(&wrap, 4, |_| {}).at_work();
@@ -271,19 +194,11 @@ fn too_few_descriptors_are_refused() {
 
 fn ctrl_z_stops_all_and_continues_all() {
     let run = Run::start(2).at_work();
-    let pids = || {
-        (0..=2)
-            .map(|place| run.seat_pid(place).expect("alive"))
-            .chain([run.pid()])
-    };
+    let pids = || (0..=2).map(|place| run.seat_pid(place).expect("alive")).chain([run.pid()]);
     run.signal(Signal::SIGTSTP);
-    wait_until("all stand still", || {
-        pids().all(|pid| state(pid) == Some('T'))
-    });
+    wait_until("all stand still", || pids().all(|pid| state(pid) == Some('T')));
     run.signal(Signal::SIGCONT);
-    let progress: Vec<u64> = (0..=2)
-        .map(|place| run.board.get(Word::Progress(place)))
-        .collect();
+    let progress: Vec<u64> = (0..=2).map(|place| run.board.get(Word::Progress(place))).collect();
     wait_until("all go on", || {
         (0..=2).all(|place| run.board.get(Word::Progress(place)) > progress[place] + 5)
     });
@@ -304,11 +219,7 @@ fn a_gap_is_told() {
         run.signal(Signal::SIGCONT);
         wait_until("it ticks", || run.board.get(Word::Ticks) > ticks + 1);
     }
-    assert!(
-        run.logged("the supervisor did not run for "),
-        "{}",
-        run.log()
-    );
+    assert!(run.logged("the supervisor did not run for "), "{}", run.log());
     run.signal(Signal::SIGTERM);
     assert!(run.ends_with(0).logged("actor_restarts: [0]"));
 }

@@ -11,16 +11,10 @@ use crate::board::{Mode, Word};
 use crate::run::{Run, children_of, state_and_name, wait_until};
 
 pub(crate) const CASES: &[Case] = &[
-    (
-        "killed::at_any_moment_nothing_is_left",
-        at_any_moment_nothing_is_left,
-    ),
+    ("killed::at_any_moment_nothing_is_left", at_any_moment_nothing_is_left),
     ("killed::helpers_are_found", helpers_are_found),
     ("killed::a_janitor_is_replaced", a_janitor_is_replaced),
-    (
-        "killed::a_neighbour_does_not_notice",
-        a_neighbour_does_not_notice,
-    ),
+    ("killed::a_neighbour_does_not_notice", a_neighbour_does_not_notice),
 ];
 
 fn janitor(run: &Run) -> Option<Pid> {
@@ -86,21 +80,12 @@ fn a_janitor_is_replaced() {
     for _ in 0..3 {
         let first = janitor(&run).expect("on duty");
         kill(first, Signal::SIGKILL).expect("alive");
-        wait_until("another is on duty", || {
-            janitor(&run).is_some_and(|pid| pid != first)
-        });
+        wait_until("another is on duty", || janitor(&run).is_some_and(|pid| pid != first));
     }
     assert!(run.segment().exists());
     let progress = run.board.get(Word::Progress(1));
-    wait_until("the pool goes on", || {
-        run.board.get(Word::Progress(1)) > progress
-    });
-    for signal in [
-        Signal::SIGTERM,
-        Signal::SIGINT,
-        Signal::SIGHUP,
-        Signal::SIGTSTP,
-    ] {
+    wait_until("the pool goes on", || run.board.get(Word::Progress(1)) > progress);
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGTSTP] {
         kill(janitor(&run).expect("on duty"), signal).expect("alive");
     }
     run.kill_nine();
@@ -123,9 +108,5 @@ fn a_neighbour_does_not_notice() {
         ended |= neighbour.saved();
         crate::run::nobody_is_left()
     });
-    assert!(
-        ended && neighbour.logged("actor_restarts: [0, 0]"),
-        "{}",
-        neighbour.log()
-    );
+    assert!(ended && neighbour.logged("actor_restarts: [0, 0]"), "{}", neighbour.log());
 }

@@ -41,21 +41,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     nix::sys::prctl::set_child_subreaper(true).expect("adopts orphans");
-    let failed: Vec<&str> = cases
-        .iter()
-        .filter(|case| !passes(case))
-        .map(|case| case.0)
-        .collect();
-    println!(
-        "\ntest result: {} passed; {} failed",
-        cases.len() - failed.len(),
-        failed.len()
-    );
-    if failed.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    let failed: Vec<&str> = cases.iter().filter(|case| !passes(case)).map(|case| case.0).collect();
+    println!("\ntest result: {} passed; {} failed", cases.len() - failed.len(), failed.len());
+    if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn passes(&(name, case): &Case) -> bool {

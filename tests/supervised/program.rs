@@ -30,23 +30,12 @@ pub(crate) fn main(folder: &Path, actors: u16) -> ExitKind {
         }
     };
     let segment = segment(std::process::id());
-    for guard in [
-        Guard::Segment(segment.clone()),
-        Guard::TempFiles(folder.to_owned()),
-    ] {
+    for guard in [Guard::Segment(segment.clone()), Guard::TempFiles(folder.to_owned())] {
         supervisor.guard(guard).expect("guarded");
     }
     fs::write(&segment, "status").expect("a segment");
-    let log = File::options()
-        .append(true)
-        .create(true)
-        .open(folder.join("log"))
-        .expect("a log");
-    let mut toy = Toy {
-        board: Board::open(folder),
-        folder: folder.to_owned(),
-        log,
-    };
+    let log = File::options().append(true).create(true).open(folder.join("log")).expect("a log");
+    let mut toy = Toy { board: Board::open(folder), folder: folder.to_owned(), log };
     let outcome = supervisor.run(&mut toy);
     toy.log(Level::Info, &format!("{outcome:?}"));
     let _ = fs::remove_file(&segment);
@@ -97,14 +86,9 @@ impl Pool for Toy {
     fn reclaim(&mut self, role: Role, _incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
         self.board.add(Word::Reclaims(place(role)));
         if self.board.get(Word::Corrupt) != 0 {
-            return Err(PoolCorrupt {
-                what: "word 3 says 7".into(),
-            });
+            return Err(PoolCorrupt { what: "word 3 says 7".into() });
         }
-        Ok(Reclaimed {
-            freed: 1,
-            ..Reclaimed::default()
-        })
+        Ok(Reclaimed { freed: 1, ..Reclaimed::default() })
     }
 
     fn progress(&self, role: Role) -> u64 {
@@ -115,10 +99,7 @@ impl Pool for Toy {
         for child in &status.children {
             let pid = child.pid.map_or(0, |pid| u64::from(pid.unsigned_abs()));
             self.board.set(Word::Pid(place(child.role)), pid);
-            self.board.set(
-                Word::Incarnation(place(child.role)),
-                u64::from(child.incarnation),
-            );
+            self.board.set(Word::Incarnation(place(child.role)), u64::from(child.incarnation));
         }
         self.board.add(Word::Ticks);
         if status.gap.is_some() {
@@ -134,10 +115,7 @@ impl Pool for Toy {
         }
         let hung = self.board.get(Word::Hung);
         self.board.set(Word::Hung, 0);
-        let hung = status
-            .children
-            .iter()
-            .find(|child| place(child.role) as u64 + 1 == hung);
+        let hung = status.children.iter().find(|child| place(child.role) as u64 + 1 == hung);
         hung.map_or(Verdict::Continue, |child| Verdict::Kill {
             role: child.role,
             reason: "as the board says".into(),
@@ -193,12 +171,9 @@ impl Toy {
         if mode == Mode::CannotSave {
             return ExitKind::CheckpointNotWritten;
         }
-        fs::rename(
-            self.folder.join("checkpoint.tmp"),
-            self.folder.join("checkpoint"),
-        )
-        .or_else(|_| fs::write(self.folder.join("checkpoint"), "whole"))
-        .map_or(ExitKind::CheckpointNotWritten, |()| ExitKind::Finished)
+        fs::rename(self.folder.join("checkpoint.tmp"), self.folder.join("checkpoint"))
+            .or_else(|_| fs::write(self.folder.join("checkpoint"), "whole"))
+            .map_or(ExitKind::CheckpointNotWritten, |()| ExitKind::Finished)
     }
 
     /// One helper in the group and one that leaves group and session; both lose their parent.
@@ -206,17 +181,9 @@ impl Toy {
         let far = self.folder.join(format!("helper-{place}"));
         let script = "sleep 1000 & setsid sleep 1000 & echo $! > $0.new; mv $0.new $0";
         let mut shell = Command::new("sh");
-        shell
-            .args(["-c", script])
-            .arg(&far)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        shell.args(["-c", script]).arg(&far).stdout(Stdio::null()).stderr(Stdio::null());
         assert!(shell.status().expect("a shell").success());
-        let pid = fs::read_to_string(&far)
-            .expect("a pid")
-            .trim()
-            .parse()
-            .expect("a number");
+        let pid = fs::read_to_string(&far).expect("a pid").trim().parse().expect("a number");
         self.board.set(Word::Helper(place), pid);
     }
 }

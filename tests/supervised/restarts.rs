@@ -10,40 +10,19 @@ use crate::board::{Mode, Word};
 use crate::run::{Run, children_of, state, wait_until};
 
 pub(crate) const CASES: &[Case] = &[
-    (
-        "restarts::two_hundred_kills_leave_no_trace",
-        two_hundred_kills_leave_no_trace,
-    ),
+    ("restarts::two_hundred_kills_leave_no_trace", two_hundred_kills_leave_no_trace),
     ("restarts::a_learner_comes_back", a_learner_comes_back),
-    (
-        "restarts::a_stopped_actor_that_hangs_is_replaced",
-        a_stopped_actor_that_hangs_is_replaced,
-    ),
+    ("restarts::a_stopped_actor_that_hangs_is_replaced", a_stopped_actor_that_hangs_is_replaced),
     ("restarts::a_panic_is_reported", a_panic_is_reported),
-    (
-        "restarts::children_hold_only_their_own",
-        children_hold_only_their_own,
-    ),
-    (
-        "restarts::children_have_the_usual_signals",
-        children_have_the_usual_signals,
-    ),
+    ("restarts::children_hold_only_their_own", children_hold_only_their_own),
+    ("restarts::children_have_the_usual_signals", children_have_the_usual_signals),
     (
         "restarts::an_inherited_deafness_for_deaths_is_cured",
         an_inherited_deafness_for_deaths_is_cured,
     ),
-    (
-        "restarts::helpers_die_with_their_actor",
-        helpers_die_with_their_actor,
-    ),
-    (
-        "restarts::a_flood_of_messages_stops_nobody",
-        a_flood_of_messages_stops_nobody,
-    ),
-    (
-        "restarts::a_checkpoint_can_be_asked_for",
-        a_checkpoint_can_be_asked_for,
-    ),
+    ("restarts::helpers_die_with_their_actor", helpers_die_with_their_actor),
+    ("restarts::a_flood_of_messages_stops_nobody", a_flood_of_messages_stops_nobody),
+    ("restarts::a_checkpoint_can_be_asked_for", a_checkpoint_can_be_asked_for),
     (
         "restarts::actors_are_the_first_to_go_without_memory",
         actors_are_the_first_to_go_without_memory,
@@ -65,9 +44,7 @@ fn wait_for_successor(run: &Run, place: usize, dead: Pid, before: u64) {
 }
 
 fn descriptors(pid: Pid) -> usize {
-    fs::read_dir(format!("/proc/{pid}/fd"))
-        .expect("alive")
-        .count()
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("alive").count()
 }
 
 fn two_hundred_kills_leave_no_trace() {
@@ -85,19 +62,11 @@ fn two_hundred_kills_leave_no_trace() {
         }
     }
     wait_until("no zombie is left", || {
-        children_of(run.pid())
-            .into_iter()
-            .all(|child| state(child) != Some('Z'))
+        children_of(run.pid()).into_iter().all(|child| state(child) != Some('Z'))
     });
     assert_eq!(descriptors(run.pid()), before);
-    assert_eq!(
-        children_of(run.pid()).len(),
-        1 + 8 + 1,
-        "learner, actors, janitor"
-    );
-    let threads = fs::read_dir(format!("/proc/{}/task", run.pid()))
-        .expect("alive")
-        .count();
+    assert_eq!(children_of(run.pid()).len(), 1 + 8 + 1, "learner, actors, janitor");
+    let threads = fs::read_dir(format!("/proc/{}/task", run.pid())).expect("alive").count();
     assert_eq!(threads, 1);
     for place in 1..=8 {
         assert_eq!(run.board.get(Word::Starts(place)), ROUNDS + 1);
@@ -105,16 +74,8 @@ fn two_hundred_kills_leave_no_trace() {
     }
     run.signal(Signal::SIGTERM);
     let run = run.ends_with(0);
-    assert!(
-        run.logged("actor_restarts: [25, 25, 25, 25, 25, 25, 25, 25]"),
-        "{}",
-        run.log()
-    );
-    assert!(
-        run.logged("killed by SIGKILL; 1 slots freed"),
-        "{}",
-        run.log()
-    );
+    assert!(run.logged("actor_restarts: [25, 25, 25, 25, 25, 25, 25, 25]"), "{}", run.log());
+    assert!(run.logged("killed by SIGKILL; 1 slots freed"), "{}", run.log());
 }
 
 fn a_learner_comes_back() {
@@ -136,11 +97,7 @@ fn a_stopped_actor_that_hangs_is_replaced() {
     let progress = run.board.get(Word::Progress(2));
     run.board.set(Word::Hung, 3);
     wait_for_successor(&run, 2, pid, progress);
-    assert!(
-        run.logged("actor-1: hangs: as the board says"),
-        "{}",
-        run.log()
-    );
+    assert!(run.logged("actor-1: hangs: as the board says"), "{}", run.log());
     run.signal(Signal::SIGTERM);
     assert!(run.ends_with(0).logged("actor_restarts: [0, 1]"));
 }
@@ -192,15 +149,8 @@ fn children_hold_only_their_own() {
             .collect();
         // The pool's files; the bell; both ends of its own channel. The supervisor's epoll, clock,
         // signals, pidfds, lifeline and the other children's channels are not among them.
-        assert_eq!(
-            sorts,
-            ["/board", "/log", "anon_inode", "socket", "socket"],
-            "{name}: {own:?}"
-        );
-        assert!(
-            own.iter().any(|name| name == "anon_inode:[eventfd]"),
-            "{name}: {own:?}"
-        );
+        assert_eq!(sorts, ["/board", "/log", "anon_inode", "socket", "socket"], "{name}: {own:?}");
+        assert!(own.iter().any(|name| name == "anon_inode:[eventfd]"), "{name}: {own:?}");
     }
     assert_eq!(seen, 1 + 3 + 6);
     run.signal(Signal::SIGTERM);
@@ -214,10 +164,7 @@ fn children_have_the_usual_signals() {
     let masks = |pid: Pid| {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("alive");
         ["SigBlk:", "SigIgn:", "SigCgt:"].map(|name| {
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix(name))
-                .expect("a mask");
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a mask");
             // Above are the real-time signals, two of which the C library ignores for itself.
             u64::from_str_radix(line.trim(), 16).expect("a number") & 0x7fff_ffff
         })
@@ -229,11 +176,7 @@ fn children_have_the_usual_signals() {
         assert_eq!(masks(run.seat_pid(place).expect("alive")), [0, ignored, 0]);
     }
     let stoppers = bit(Signal::SIGINT) | bit(Signal::SIGTERM) | bit(Signal::SIGUSR1);
-    assert_eq!(
-        masks(run.pid())[0] & stoppers,
-        stoppers,
-        "the supervisor blocks them"
-    );
+    assert_eq!(masks(run.pid())[0] & stoppers, stoppers, "the supervisor blocks them");
     run.signal(Signal::SIGTERM);
     run.ends_with(0);
 }
@@ -261,19 +204,13 @@ fn helpers_die_with_their_actor() {
         Pid::from_raw(i32::try_from(pid).expect("a pid"))
     };
     let (first, second) = (helper(1), helper(2));
-    assert!(
-        children_of(run.pid()).contains(&first),
-        "adopted when its script ended"
-    );
+    assert!(children_of(run.pid()).contains(&first), "adopted when its script ended");
     let pid = kill_seat(&run, 1);
     let progress = run.board.get(Word::Progress(1));
     wait_until("its helper is gone", || state(first).is_none());
     wait_for_successor(&run, 1, pid, progress + 1);
     wait_until("the successor has its own", || helper(1) != first);
-    assert!(
-        matches!(state(second), Some('S' | 'R')),
-        "the other's lives"
-    );
+    assert!(matches!(state(second), Some('S' | 'R')), "the other's lives");
     run.signal(Signal::SIGTERM);
     run.ends_with(0);
     assert_eq!(state(second), None);
@@ -301,12 +238,7 @@ fn a_checkpoint_can_be_asked_for() {
         run.signal(Signal::SIGUSR1);
         wait_until("it is taken", || run.board.get(Word::Saves) == saves);
     }
-    for harmless in [
-        Signal::SIGUSR2,
-        Signal::SIGALRM,
-        Signal::SIGPIPE,
-        Signal::SIGCONT,
-    ] {
+    for harmless in [Signal::SIGUSR2, Signal::SIGALRM, Signal::SIGPIPE, Signal::SIGCONT] {
         run.signal(harmless);
     }
     let ticks = run.board.get(Word::Ticks);

@@ -54,27 +54,11 @@ impl Run {
         prepare(&board);
         let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
         let mut command = Command::new(wrap[0]);
-        command
-            .args(&wrap[1..])
-            .arg(std::env::current_exe().expect("this program"));
-        command
-            .arg("--play")
-            .arg(folder.path())
-            .arg(actors.to_string());
-        let child = command
-            .stdin(Stdio::null())
-            .stderr(stderr)
-            .spawn()
-            .expect("starts");
-        LIVE.lock()
-            .expect("whole")
-            .push(i32::try_from(child.id()).expect("a pid"));
-        Self {
-            child,
-            folder,
-            board,
-            actors,
-        }
+        command.args(&wrap[1..]).arg(std::env::current_exe().expect("this program"));
+        command.arg("--play").arg(folder.path()).arg(actors.to_string());
+        let child = command.stdin(Stdio::null()).stderr(stderr).spawn().expect("starts");
+        LIVE.lock().expect("whole").push(i32::try_from(child.id()).expect("a pid"));
+        Self { child, folder, board, actors }
     }
 
     /// All children are at work.
@@ -132,13 +116,7 @@ impl Run {
     /// Waits for an orderly end with this code; nothing is left of the run.
     pub(crate) fn ends_with(mut self, code: i32) -> Self {
         let status = self.ended();
-        assert_eq!(
-            status.code(),
-            Some(code),
-            "{status}\n{}{}",
-            self.log(),
-            self.stderr()
-        );
+        assert_eq!(status.code(), Some(code), "{status}\n{}{}", self.log(), self.stderr());
         // Not a moment later: an orderly end has reaped everything itself.
         assert_eq!(children_of(Pid::this()), [], "left behind\n{}", self.log());
         assert!(!self.segment().exists());
@@ -152,14 +130,8 @@ impl Run {
         self.ended();
         wait_until("nobody is left", nobody_is_left);
         let took = start.elapsed();
-        assert!(
-            !self.segment().exists(),
-            "the segment outlived the supervisor"
-        );
-        assert!(
-            !self.folder.path().join("checkpoint.tmp").exists(),
-            "a temporary file is left"
-        );
+        assert!(!self.segment().exists(), "the segment outlived the supervisor");
+        assert!(!self.folder.path().join("checkpoint.tmp").exists(), "a temporary file is left");
         (took, self.folder)
     }
 }
@@ -176,15 +148,11 @@ pub(crate) fn nobody_is_left() -> bool {
 }
 
 pub(crate) fn children_of(pid: Pid) -> Vec<Pid> {
-    let tasks = fs::read_dir(format!("/proc/{pid}/task"))
-        .into_iter()
-        .flatten()
-        .flatten();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
     let list: Vec<String> = lists.collect();
     let pids = list.iter().flat_map(|pids| pids.split_ascii_whitespace());
-    pids.map(|pid| Pid::from_raw(pid.parse().expect("a pid")))
-        .collect()
+    pids.map(|pid| Pid::from_raw(pid.parse().expect("a pid"))).collect()
 }
 
 /// The kernel's letter for a process's state, and its name; `None` once it is gone.

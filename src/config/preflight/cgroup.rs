@@ -19,41 +19,21 @@ pub(super) fn memory(cgroups: &str, mounts: &str, read: Read<'_>) -> Vec<Room> {
     let room = |folder: &Path, limit: Option<u64>, used: Option<u64>, cache: [&str; 2]| {
         let limit = limit.filter(|&limit| limit < NO_LIMIT)?;
         let stat = read(&folder.join("memory.stat")).unwrap_or_default();
-        let cached: u64 = cache
-            .iter()
-            .filter_map(|name| stat_field(&stat, name))
-            .sum();
+        let cached: u64 = cache.iter().filter_map(|name| stat_field(&stat, name)).sum();
         let available = limit.saturating_sub(used?.saturating_sub(cached));
-        Some(Room {
-            limit: format!("memory cgroup {}", folder.display()),
-            available,
-        })
+        Some(Room { limit: format!("memory cgroup {}", folder.display()), available })
     };
-    let one = folders(cgroups, mounts, Some("memory"))
-        .into_iter()
-        .filter_map(|folder| {
-            let limit = number(folder.join("memory.limit_in_bytes"));
-            let used = number(folder.join("memory.usage_in_bytes"));
-            room(
-                &folder,
-                limit,
-                used,
-                ["total_inactive_file", "total_active_file"],
-            )
-        });
-    let two = folders(cgroups, mounts, None)
-        .into_iter()
-        .filter_map(|folder| {
-            // Above `high` the kernel slows processes down to a crawl, which is no better than `max`.
-            let limits = ["memory.max", "memory.high"].map(|name| number(folder.join(name)));
-            let used = number(folder.join("memory.current"));
-            room(
-                &folder,
-                limits.into_iter().flatten().min(),
-                used,
-                ["inactive_file", "active_file"],
-            )
-        });
+    let one = folders(cgroups, mounts, Some("memory")).into_iter().filter_map(|folder| {
+        let limit = number(folder.join("memory.limit_in_bytes"));
+        let used = number(folder.join("memory.usage_in_bytes"));
+        room(&folder, limit, used, ["total_inactive_file", "total_active_file"])
+    });
+    let two = folders(cgroups, mounts, None).into_iter().filter_map(|folder| {
+        // Above `high` the kernel slows processes down to a crawl, which is no better than `max`.
+        let limits = ["memory.max", "memory.high"].map(|name| number(folder.join(name)));
+        let used = number(folder.join("memory.current"));
+        room(&folder, limits.into_iter().flatten().min(), used, ["inactive_file", "active_file"])
+    });
     one.chain(two).collect()
 }
 
@@ -66,10 +46,7 @@ pub(super) fn tasks(cgroups: &str, mounts: &str, read: Read<'_>) -> Vec<Room> {
         // "max" is no number, and no limit.
         let limit = number(folder.join("pids.max"))?;
         let available = limit.saturating_sub(number(folder.join("pids.current"))?);
-        Some(Room {
-            limit: format!("pids cgroup {}", folder.display()),
-            available,
-        })
+        Some(Room { limit: format!("pids cgroup {}", folder.display()), available })
     })
     .collect()
 }
@@ -87,10 +64,7 @@ fn folders(cgroups: &str, mounts: &str, controller: Option<&str>) -> Vec<PathBuf
         found.then(|| PathBuf::from(path))
     });
     let Some(ours) = ours else { return Vec::new() };
-    let mounted: Vec<_> = mounts
-        .lines()
-        .filter_map(|line| mount(line, controller))
-        .collect();
+    let mounted: Vec<_> = mounts.lines().filter_map(|line| mount(line, controller)).collect();
     // A container sees its own part of the tree mounted, and may be told a path from outside of it;
     // then the mount point itself is what binds it.
     let inner = mounted.iter().find_map(|(root, point)| {
@@ -103,11 +77,7 @@ fn folders(cgroups: &str, mounts: &str, controller: Option<&str>) -> Vec<PathBuf
     else {
         return Vec::new();
     };
-    start
-        .ancestors()
-        .take_while(|folder| folder.starts_with(top))
-        .map(Path::to_path_buf)
-        .collect()
+    start.ancestors().take_while(|folder| folder.starts_with(top)).map(Path::to_path_buf).collect()
 }
 
 /// Root (within the cgroup tree) and mount point of a line of mountinfo, if it mounts what is wanted.
@@ -128,25 +98,14 @@ fn mount(line: &str, controller: Option<&str>) -> Option<(PathBuf, PathBuf)> {
 /// mountinfo writes blanks and the like as `\040`.
 fn unescape(text: &str) -> PathBuf {
     let mut plain = text.to_owned();
-    for (escape, character) in [
-        ("\\040", " "),
-        ("\\011", "\t"),
-        ("\\012", "\n"),
-        ("\\134", "\\"),
-    ] {
+    for (escape, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
         plain = plain.replace(escape, character);
     }
     PathBuf::from(plain)
 }
 
 fn stat_field(stat: &str, name: &str) -> Option<u64> {
-    stat.lines().find_map(|line| {
-        line.strip_prefix(name)?
-            .strip_prefix(' ')?
-            .trim()
-            .parse()
-            .ok()
-    })
+    stat.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 #[cfg(test)]
@@ -156,18 +115,13 @@ mod tests {
     use super::*;
 
     fn reader(files: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {
-        let files: HashMap<_, _> = files
-            .iter()
-            .map(|(path, text)| (PathBuf::from(path), (*text).to_owned()))
-            .collect();
+        let files: HashMap<_, _> =
+            files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
         move |path| files.get(path).cloned()
     }
 
     fn rooms(rooms: &[Room]) -> Vec<(&str, u64)> {
-        rooms
-            .iter()
-            .map(|room| (room.limit.as_str(), room.available))
-            .collect()
+        rooms.iter().map(|room| (room.limit.as_str(), room.available)).collect()
     }
 
     const V1: &str = "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n\
@@ -178,10 +132,7 @@ mod tests {
     #[test]
     fn version_1_is_walked_up() {
         let read = reader(&[
-            (
-                "/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes",
-                "9223372036854771712\n",
-            ),
+            ("/sys/fs/cgroup/memory/a/b/memory.limit_in_bytes", "9223372036854771712\n"),
             ("/sys/fs/cgroup/memory/a/b/memory.usage_in_bytes", "5\n"),
             ("/sys/fs/cgroup/memory/a/memory.limit_in_bytes", "1000\n"),
             ("/sys/fs/cgroup/memory/a/memory.usage_in_bytes", "700\n"),
@@ -198,10 +149,7 @@ mod tests {
             rooms(&memory(cgroups, V1, &read)),
             [("memory cgroup /sys/fs/cgroup/memory/a", 450)]
         );
-        assert_eq!(
-            rooms(&tasks(cgroups, V1, &read)),
-            [("pids cgroup /sys/fs/cgroup/pids/c", 0)]
-        );
+        assert_eq!(rooms(&tasks(cgroups, V1, &read)), [("pids cgroup /sys/fs/cgroup/pids/c", 0)]);
     }
 
     #[test]
@@ -212,10 +160,7 @@ mod tests {
             ("/sys/fs/cgroup/user.slice/run/memory.current", "300\n"),
             ("/sys/fs/cgroup/user.slice/memory.max", "900\n"),
             ("/sys/fs/cgroup/user.slice/memory.current", "400\n"),
-            (
-                "/sys/fs/cgroup/user.slice/memory.stat",
-                "anon 1\ninactive_file 30\nactive_file 20\n",
-            ),
+            ("/sys/fs/cgroup/user.slice/memory.stat", "anon 1\ninactive_file 30\nactive_file 20\n"),
             ("/sys/fs/cgroup/user.slice/pids.max", "100\n"),
             ("/sys/fs/cgroup/user.slice/pids.current", "40\n"),
         ]);
@@ -236,18 +181,9 @@ mod tests {
             ("/sys/fs/my cgroup/memory.max", "100"),
             ("/sys/fs/my cgroup/memory.current", "10"),
         ]);
-        for ours in [
-            "0::/docker/abc",
-            "0::/docker/abc/inner",
-            "0::/elsewhere",
-            "0::/../../x",
-        ] {
+        for ours in ["0::/docker/abc", "0::/docker/abc/inner", "0::/elsewhere", "0::/../../x"] {
             let found = memory(ours, mounts, &at_root);
-            assert_eq!(
-                rooms(&found),
-                [("memory cgroup /sys/fs/my cgroup", 90)],
-                "{ours}"
-            );
+            assert_eq!(rooms(&found), [("memory cgroup /sys/fs/my cgroup", 90)], "{ours}");
         }
     }
 

@@ -87,14 +87,10 @@ pub enum Remedy {
 impl fmt::Display for Remedy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fewer {
-                actors,
-                blocks: None,
-            } => write!(f, "use --actors {actors}"),
-            Self::Fewer {
-                actors,
-                blocks: Some(blocks),
-            } => write!(f, "use --actors {actors} --blocks {blocks}"),
+            Self::Fewer { actors, blocks: None } => write!(f, "use --actors {actors}"),
+            Self::Fewer { actors, blocks: Some(blocks) } => {
+                write!(f, "use --actors {actors} --blocks {blocks}")
+            }
             Self::Smaller => {
                 f.write_str("not even one actor fits, lower --batch, --unroll or --envs-per-actor")
             }

@@ -44,23 +44,15 @@ impl Machine {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let (cgroups, mounts) = (text("/proc/self/cgroup"), text("/proc/self/mountinfo"));
         let read = |path: &Path| fs::read_to_string(path).ok();
-        let (mut memory, mut tasks) = (
-            cgroup::memory(&cgroups, &mounts, &read),
-            cgroup::tasks(&cgroups, &mounts, &read),
-        );
+        let (mut memory, mut tasks) =
+            (cgroup::memory(&cgroups, &mounts, &read), cgroup::tasks(&cgroups, &mounts, &read));
         if let Some(available) = mem_available_bytes(&text("/proc/meminfo")) {
-            memory.push(Room {
-                limit: "the machine".into(),
-                available,
-            });
+            memory.push(Room { limit: "the machine".into(), available });
         }
         // The kernel lets root pass this one.
         if let Some(limit) = soft(Resource::RLIMIT_NPROC).filter(|_| !Uid::effective().is_root()) {
             let available = limit.saturating_sub(tasks_of_user());
-            tasks.push(Room {
-                limit: "`ulimit -u`".into(),
-                available,
-            });
+            tasks.push(Room { limit: "`ulimit -u`".into(), available });
         }
         let open = fs::read_dir("/proc/self/fd").map_or(0, |folder| folder.count() as u64);
         Self {
@@ -77,10 +69,7 @@ impl Machine {
 }
 
 fn soft(resource: Resource) -> Option<u64> {
-    getrlimit(resource)
-        .ok()
-        .map(|(soft, _)| soft)
-        .filter(|&soft| soft != RLIM_INFINITY)
+    getrlimit(resource).ok().map(|(soft, _)| soft).filter(|&soft| soft != RLIM_INFINITY)
 }
 
 /// The number after `name` on its line, in `/proc/meminfo` or `/proc/PID/status`.
@@ -103,13 +92,7 @@ fn tasks_of_user() -> u64 {
     };
     processes
         .flatten()
-        .filter(|entry| {
-            entry
-                .file_name()
-                .as_encoded_bytes()
-                .iter()
-                .all(u8::is_ascii_digit)
-        })
+        .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
         .filter(|entry| entry.metadata().is_ok_and(|process| process.uid() == uid))
         .filter_map(|entry| fs::read_to_string(entry.path().join("status")).ok())
         .filter_map(|status| status_kib(&status, "Threads:"))
@@ -134,10 +117,7 @@ mod tests {
     fn this_machine_can_be_read() {
         let machine = Machine::read();
         assert!(
-            machine
-                .memory
-                .iter()
-                .any(|room| room.limit == "the machine" && room.available > 0)
+            machine.memory.iter().any(|room| room.limit == "the machine" && room.available > 0)
         );
         assert!(machine.mapped_bytes > 0);
         assert!(tasks_of_user() > 0);

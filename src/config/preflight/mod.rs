@@ -36,24 +36,16 @@ pub fn check(config: &Config, machine: &Machine) -> Result<Need, PreflightError>
             available_mib: room.available / MIB,
             remedy,
         },
-        Shortage::Process {
-            what,
-            flag,
-            needed,
-            available,
-        } => PreflightError::Process {
+        Shortage::Process { what, flag, needed, available } => PreflightError::Process {
             what,
             flag,
             needed_mib: needed.div_ceil(MIB),
             available_mib: available / MIB,
             remedy,
         },
-        Shortage::Descriptors(available) => PreflightError::Descriptors {
-            actors,
-            needed: need.descriptors,
-            available,
-            remedy,
-        },
+        Shortage::Descriptors(available) => {
+            PreflightError::Descriptors { actors, needed: need.descriptors, available, remedy }
+        }
         Shortage::Tasks(room) => PreflightError::Tasks {
             actors,
             needed: need.tasks,
@@ -66,12 +58,7 @@ pub fn check(config: &Config, machine: &Machine) -> Result<Need, PreflightError>
 
 enum Shortage<'a> {
     Memory(&'a Room),
-    Process {
-        what: &'static str,
-        flag: &'static str,
-        needed: u64,
-        available: u64,
-    },
+    Process { what: &'static str, flag: &'static str, needed: u64, available: u64 },
     Descriptors(u64),
     Tasks(&'a Room),
 }
@@ -84,61 +71,35 @@ fn shortage<'a>(need: &Need, machine: &'a Machine) -> Option<Shortage<'a>> {
         return Some(Shortage::Memory(room));
     }
     let private = need.largest_private_bytes();
-    let parts = [
-        need.ring_bytes,
-        need.parameter_bytes,
-        need.optimiser_bytes,
-        need.control_bytes,
-        private,
-    ];
-    let mapped = parts
-        .iter()
-        .fold(machine.mapped_bytes, |sum, &part| sum.saturating_add(part));
+    let parts =
+        [need.ring_bytes, need.parameter_bytes, need.optimiser_bytes, need.control_bytes, private];
+    let mapped = parts.iter().fold(machine.mapped_bytes, |sum, &part| sum.saturating_add(part));
     for (what, flag, needed, limit) in [
         ("address space", "-v", mapped, machine.address_space_bytes),
         ("private memory", "-d", private, machine.data_bytes),
-        (
-            "one file in memory",
-            "-f",
-            need.ring_bytes.max(need.optimiser_bytes),
-            machine.file_bytes,
-        ),
+        ("one file in memory", "-f", need.ring_bytes.max(need.optimiser_bytes), machine.file_bytes),
     ] {
         if let Some(available) = limit.filter(|&limit| limit < needed) {
-            return Some(Shortage::Process {
-                what,
-                flag,
-                needed,
-                available,
-            });
+            return Some(Shortage::Process { what, flag, needed, available });
         }
     }
     if let Some(available) = machine.descriptors.filter(|&left| left < need.descriptors) {
         return Some(Shortage::Descriptors(available));
     }
-    tightest(&machine.tasks)
-        .filter(|room| room.available < need.tasks)
-        .map(Shortage::Tasks)
+    tightest(&machine.tasks).filter(|room| room.available < need.tasks).map(Shortage::Tasks)
 }
 
 /// The largest pool that fits, its ring no larger than that many actors call for.
 fn remedy(config: &Config, machine: &Machine) -> Remedy {
     let blocks = |actors| {
-        config
-            .pool
-            .blocks
-            .min(defaults::blocks_for(actors, config.pool.groups_per_block()))
+        config.pool.blocks.min(defaults::blocks_for(actors, config.pool.groups_per_block()))
     };
     let fits = |actors| shortage(&Need::of(config, actors, blocks(actors)), machine).is_none();
     // The need grows with the number of actors: `low` fits (0 stands for none), `high` does not.
     let (mut low, mut high) = (0, config.pool.actors + 1);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
-        if fits(middle) {
-            low = middle
-        } else {
-            high = middle
-        }
+        if fits(middle) { low = middle } else { high = middle }
     }
     match low {
         0 => Remedy::Smaller,
@@ -160,10 +121,7 @@ mod tests {
     }
 
     fn actors(actors: usize) -> Settings {
-        Settings {
-            actors: Some(actors),
-            ..Settings::default()
-        }
+        Settings { actors: Some(actors), ..Settings::default() }
     }
 
     fn refusal(config: &Config, machine: &Machine) -> String {
@@ -173,15 +131,9 @@ mod tests {
     }
 
     fn memory(mib: u64) -> Machine {
-        let room = |limit: &str, mib: u64| Room {
-            limit: limit.into(),
-            available: mib * MIB,
-        };
+        let room = |limit: &str, mib: u64| Room { limit: limit.into(), available: mib * MIB };
         Machine {
-            memory: vec![
-                room("the machine", 1 << 20),
-                room("memory cgroup /pod", mib),
-            ],
+            memory: vec![room("the machine", 1 << 20), room("memory cgroup /pod", mib)],
             ..Machine::default()
         }
     }
@@ -202,30 +154,15 @@ mod tests {
     fn the_number_of_actors_that_is_offered_fits_and_one_more_does_not() {
         for (wanted, machine) in [
             (8191, memory(2048)),
-            (
-                8191,
-                Machine {
-                    descriptors: Some(1000),
-                    ..Machine::default()
-                },
-            ),
+            (8191, Machine { descriptors: Some(1000), ..Machine::default() }),
             (
                 500,
                 Machine {
-                    tasks: vec![Room {
-                        limit: "pids cgroup".into(),
-                        available: 100,
-                    }],
+                    tasks: vec![Room { limit: "pids cgroup".into(), available: 100 }],
                     ..Machine::default()
                 },
             ),
-            (
-                8191,
-                Machine {
-                    address_space_bytes: Some(60 * MIB),
-                    ..Machine::default()
-                },
-            ),
+            (8191, Machine { address_space_bytes: Some(60 * MIB), ..Machine::default() }),
         ] {
             let large = config(actors(wanted));
             let error = check(&large, &machine).expect_err("too little");
@@ -236,14 +173,8 @@ mod tests {
             let Remedy::Fewer { actors: fit, .. } = remedy else {
                 panic!("nothing fits {machine:?}")
             };
-            assert!(
-                check(&config(actors(fit)), &machine).is_ok(),
-                "{fit} on {machine:?}"
-            );
-            assert!(
-                check(&config(actors(fit + 1)), &machine).is_err(),
-                "{fit} + 1 on {machine:?}"
-            );
+            assert!(check(&config(actors(fit)), &machine).is_ok(), "{fit} on {machine:?}");
+            assert!(check(&config(actors(fit + 1)), &machine).is_err(), "{fit} + 1 on {machine:?}");
         }
     }
 
@@ -259,20 +190,11 @@ mod tests {
         ] {
             assert!(message.contains(part), "{part}: {message}");
         }
-        let descriptors = Machine {
-            descriptors: Some(64),
-            ..Machine::default()
-        };
+        let descriptors = Machine { descriptors: Some(64), ..Machine::default() };
         let message = refusal(&config(actors(100)), &descriptors);
-        assert!(
-            message.contains("ulimit -n") && message.contains("64 are free"),
-            "{message}"
-        );
+        assert!(message.contains("ulimit -n") && message.contains("64 are free"), "{message}");
         let tasks = Machine {
-            tasks: vec![Room {
-                limit: "`ulimit -u`".into(),
-                available: 3,
-            }],
+            tasks: vec![Room { limit: "`ulimit -u`".into(), available: 3 }],
             ..Machine::default()
         };
         let message = refusal(&config(actors(4)), &tasks);
@@ -280,30 +202,15 @@ mod tests {
             message.contains("`ulimit -u` leaves 3") && message.ends_with("use --actors 2"),
             "{message}"
         );
-        let data = Machine {
-            data_bytes: Some(MIB),
-            ..Machine::default()
-        };
+        let data = Machine { data_bytes: Some(MIB), ..Machine::default() };
         assert!(refusal(&config(actors(4)), &data).contains("ulimit -d"));
-        let file = Machine {
-            file_bytes: Some(1000),
-            ..Machine::default()
-        };
+        let file = Machine { file_bytes: Some(1000), ..Machine::default() };
         assert!(refusal(&config(actors(4)), &file).contains("ulimit -f"));
     }
 
     #[test]
     fn a_ring_that_never_fits_says_what_to_lower() {
-        let message = refusal(
-            &config(Settings {
-                batch: Some(65_536),
-                ..actors(4)
-            }),
-            &memory(100),
-        );
-        assert!(
-            message.contains("not even one actor fits, lower --batch"),
-            "{message}"
-        );
+        let message = refusal(&config(Settings { batch: Some(65_536), ..actors(4) }), &memory(100));
+        assert!(message.contains("not even one actor fits, lower --batch"), "{message}");
     }
 }

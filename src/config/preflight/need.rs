@@ -30,20 +30,11 @@ struct Private {
 impl Private {
     const fn of(engine: Engine, device: Device) -> Self {
         match (engine, device) {
-            (Engine::Native, _) => Self {
-                actor: 4 * MIB,
-                learner: 8 * MIB,
-            },
+            (Engine::Native, _) => Self { actor: 4 * MIB, learner: 8 * MIB },
             // Measured: an actor that runs libtorch has about 64 MiB of its own.
-            (Engine::Libtorch, Device::Cpu) => Self {
-                actor: 64 * MIB,
-                learner: 256 * MIB,
-            },
+            (Engine::Libtorch, Device::Cpu) => Self { actor: 64 * MIB, learner: 256 * MIB },
             // CUDA's own context, on the host's side.
-            (Engine::Libtorch, Device::Cuda(_)) => Self {
-                actor: 64 * MIB,
-                learner: 2048 * MIB,
-            },
+            (Engine::Libtorch, Device::Cuda(_)) => Self { actor: 64 * MIB, learner: 2048 * MIB },
         }
     }
 }
@@ -89,11 +80,7 @@ impl Need {
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
         let threads = config.learner.threads as u64
-            + if config.learner.device == Device::Cpu {
-                0
-            } else {
-                16
-            };
+            + if config.learner.device == Device::Cpu { 0 } else { 16 };
         Self {
             ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
             parameter_bytes: page(weights),
@@ -101,10 +88,7 @@ impl Need {
             control_bytes: CONTROL_BASE_BYTES
                 + (actors + 1) * CONTROL_PER_CHILD_BYTES
                 + slots * CONTROL_PER_SLOT_BYTES,
-            actor_bytes: private
-                .actor
-                .saturating_add(weights)
-                .saturating_add(actor_work),
+            actor_bytes: private.actor.saturating_add(weights).saturating_add(actor_work),
             learner_bytes: private
                 .learner
                 .saturating_add(learner_weights)
@@ -130,11 +114,7 @@ impl Need {
     /// Private memory of the process that has most of it.
     #[must_use]
     pub const fn largest_private_bytes(&self) -> u64 {
-        if self.learner_bytes > self.actor_bytes {
-            self.learner_bytes
-        } else {
-            self.actor_bytes
-        }
+        if self.learner_bytes > self.actor_bytes { self.learner_bytes } else { self.actor_bytes }
     }
 }
 
@@ -158,9 +138,7 @@ impl NetworkSize {
         let mut width = observation.stacked_len();
         let (mut parameters, mut activations) = (0_u64, width as u64);
         let mut layer = |weights: usize, biases: usize, outputs: usize| {
-            parameters = parameters
-                .saturating_add(weights as u64)
-                .saturating_add(biases as u64);
+            parameters = parameters.saturating_add(weights as u64).saturating_add(biases as u64);
             activations = activations.saturating_add(outputs as u64);
         };
         if let [.., mut height, mut columns] = observation.shape[..] {
@@ -182,10 +160,7 @@ impl NetworkSize {
             layer(width.saturating_mul(units), units, units);
             width = units;
         }
-        Self {
-            parameters,
-            activations,
-        }
+        Self { parameters, activations }
     }
 }
 
@@ -205,10 +180,7 @@ mod tests {
         let by_hand = (4 * 64 + 64) + (64 * 64 + 64) + (64 * 3 + 3);
         assert_eq!(
             NetworkSize::of(&cartpole),
-            NetworkSize {
-                parameters: by_hand,
-                activations: 4 + 64 + 64 + 3
-            }
+            NetworkSize { parameters: by_hand, activations: 4 + 64 + 64 + 3 }
         );
         let catch = config(Settings {
             env: Some("Catch-v0".into()),
@@ -220,22 +192,12 @@ mod tests {
         // 10 x 5 pixels become 8 planes of 8 x 3.
         let by_hand = (8 * 9 + 8) + (8 * 8 * 3 * 32 + 32) + (32 * 4 + 4);
         let activations = 50 + 8 * 8 * 3 + 32 + 4;
-        assert_eq!(
-            NetworkSize::of(&catch),
-            NetworkSize {
-                parameters: by_hand,
-                activations
-            }
-        );
+        assert_eq!(NetworkSize::of(&catch), NetworkSize { parameters: by_hand, activations });
     }
 
     #[test]
     fn every_part_of_the_need_grows_with_its_cause() {
-        let small = config(Settings {
-            actors: Some(2),
-            blocks: Some(4),
-            ..Settings::default()
-        });
+        let small = config(Settings { actors: Some(2), blocks: Some(4), ..Settings::default() });
         let need = Need::of(&small, 2, 4);
         let block = small.pool.layout.block_bytes() as u64;
         assert_eq!(need.ring_bytes, 4 * block);
@@ -245,10 +207,7 @@ mod tests {
             more.memory_bytes() - need.memory_bytes(),
             4 * block + 2 * need.actor_bytes + more.control_bytes - need.control_bytes
         );
-        assert_eq!(
-            (more.tasks - need.tasks, more.descriptors - need.descriptors),
-            (2, 8)
-        );
+        assert_eq!((more.tasks - need.tasks, more.descriptors - need.descriptors), (2, 8));
         let torch = config(Settings {
             engine: Some(crate::config::EngineChoice::Libtorch),
             ..Settings::default()

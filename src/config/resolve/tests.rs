@@ -71,11 +71,7 @@ fn what_is_rendered_resolves_to_the_same() {
 fn the_run_folder_is_a_comment() {
     let config = with(false, "run-dir = 'runs/1'").expect("valid");
     assert_eq!(config.run.run_dir.as_deref(), Some(Path::new("runs/1")));
-    assert!(
-        config.to_toml().contains("# The run folder was \"runs/1\""),
-        "{}",
-        config.to_toml()
-    );
+    assert!(config.to_toml().contains("# The run folder was \"runs/1\""), "{}", config.to_toml());
     let again = with(false, &config.to_toml()).expect("valid");
     assert_eq!(again.run.run_dir, None);
 }
@@ -86,10 +82,7 @@ fn layers_win_in_order() {
     let row = defaults::find(ENVIRONMENTS, "Synthetic-v0").expect("a row");
     let preset = defaults::find(PRESETS, "throughput").expect("a row");
     assert_ne!(row.batch, preset.batch, "else this test says nothing");
-    assert_ne!(
-        row.learning_rate, built_in.learning_rate,
-        "else this test says nothing"
-    );
+    assert_ne!(row.learning_rate, built_in.learning_rate, "else this test says nothing");
     let config = with(false, "").expect("valid");
     assert_eq!(Some(config.learner.rho_bar), built_in.rho_bar);
     let config = with(false, "env = 'Synthetic-v0'").expect("valid");
@@ -105,18 +98,15 @@ fn layers_win_in_order() {
 #[test]
 fn constants_follow_the_optimiser() {
     let epsilon = |name| {
-        defaults::find(OPTIMISERS, name)
-            .and_then(|row| row.optimiser_epsilon)
-            .expect("a row")
+        defaults::find(OPTIMISERS, name).and_then(|row| row.optimiser_epsilon).expect("a row")
     };
     let optimiser = |text| with(false, text).expect("valid").learner.optimiser;
     let Optimiser::Adam { epsilon: adam, .. } = optimiser("") else {
         panic!("the default is Adam")
     };
     assert_eq!(adam.to_bits(), epsilon("adam").to_bits());
-    let Optimiser::RmspropTf {
-        epsilon: tf, decay, ..
-    } = optimiser("optimiser = 'rmsprop-tf'\nrmsprop-decay = 0.9")
+    let Optimiser::RmspropTf { epsilon: tf, decay, .. } =
+        optimiser("optimiser = 'rmsprop-tf'\nrmsprop-decay = 0.9")
     else {
         panic!("asked for another")
     };
@@ -132,20 +122,14 @@ fn defaults_bend_and_typed_values_do_not() {
         |text| with(false, text).map(|config| (config.pool.batch, config.pool.envs_per_actor));
     assert_eq!(sizes("envs-per-actor = 12").expect("bends"), (36, 12));
     assert_eq!(sizes("batch = 7").expect("bends"), (7, 7));
-    assert_eq!(
-        sizes("preset = 'throughput'\nenvs-per-actor = 48").expect("bends"),
-        (288, 48)
-    );
+    assert_eq!(sizes("preset = 'throughput'\nenvs-per-actor = 48").expect("bends"), (288, 48));
     assert!(
         refusal(false, "batch = 7\nenvs-per-actor = 2")
             .contains("try batch 8, or envs-per-actor 1")
     );
     let blocks = |text| with(false, text).expect("valid").pool.blocks;
     assert_eq!(blocks("actors = 64\nbatch = 8\nenvs-per-actor = 8"), 65);
-    assert_eq!(
-        blocks("actors = 64\nbatch = 8\nenvs-per-actor = 8\nblocks = 64"),
-        64
-    );
+    assert_eq!(blocks("actors = 64\nbatch = 8\nenvs-per-actor = 8\nblocks = 64"), 64);
 }
 
 #[test]
@@ -159,82 +143,35 @@ fn networks_go_where_they_can_run() {
     assert_eq!(network(true, "env = 'Catch-v0'"), cnn);
     assert_eq!(network(false, "env = 'Catch-v0'"), mlp);
     assert_eq!(network(true, "env = 'Catch-v0'\nengine = 'native'"), mlp);
-    assert_eq!(
-        network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9']"),
-        mlp
-    );
-    assert_eq!(
-        network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9x9']"),
-        mlp
-    );
-    assert_eq!(
-        network(true, "engine = 'libtorch'"),
-        (Torso::Mlp, Engine::Libtorch)
-    );
-    assert_eq!(
-        network(true, "device = 'cuda'"),
-        (Torso::Mlp, Engine::Libtorch)
-    );
+    assert_eq!(network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9']"), mlp);
+    assert_eq!(network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9x9']"), mlp);
+    assert_eq!(network(true, "engine = 'libtorch'"), (Torso::Mlp, Engine::Libtorch));
+    assert_eq!(network(true, "device = 'cuda'"), (Torso::Mlp, Engine::Libtorch));
     let catch = with(true, "env = 'Catch-v0'\nactivation = 'tanh'").expect("valid");
-    assert_eq!(
-        catch.network.activation,
-        Activation::Relu,
-        "the only one for images"
-    );
-    let conv = Conv {
-        filters: 16,
-        kernel: 3,
-        stride: 1,
-    };
+    assert_eq!(catch.network.activation, Activation::Relu, "the only one for images");
+    let conv = Conv { filters: 16, kernel: 3, stride: 1 };
     assert_eq!(catch.network.convs.first(), Some(&conv));
 }
 
 #[test]
 fn networks_that_cannot_run_are_refused() {
     for (libtorch, text, parts) in [
-        (
-            false,
-            "env = 'Catch-v0'\ntorso = 'cnn'",
-            ["--torso cnn needs libtorch", "--torso mlp"],
-        ),
-        (
-            false,
-            "device = 'cuda:1'",
-            ["--device cuda:1 needs libtorch", "--device cpu"],
-        ),
-        (
-            false,
-            "engine = 'libtorch'",
-            ["--engine libtorch needs libtorch", "--engine native"],
-        ),
+        (false, "env = 'Catch-v0'\ntorso = 'cnn'", ["--torso cnn needs libtorch", "--torso mlp"]),
+        (false, "device = 'cuda:1'", ["--device cuda:1 needs libtorch", "--device cpu"]),
+        (false, "engine = 'libtorch'", ["--engine libtorch needs libtorch", "--engine native"]),
         (
             true,
             "env = 'Catch-v0'\ntorso = 'cnn'\nengine = 'native'",
-            [
-                "--engine native cannot run --torso cnn",
-                "--engine libtorch",
-            ],
+            ["--engine native cannot run --torso cnn", "--engine libtorch"],
         ),
         (
             true,
             "device = 'cuda'\nengine = 'native'",
             ["cannot run --device cuda:0", "--device cpu"],
         ),
-        (
-            true,
-            "torso = 'cnn'",
-            ["CartPole-v1 shows [4]", "--torso mlp"],
-        ),
-        (
-            true,
-            "env = 'Catch-v0'\nconv = ['4x6']",
-            ["--conv 4x6/1", "10x5 pixels"],
-        ),
-        (
-            true,
-            "env = 'Catch-v0'\nconv = ['4x3', '4x4']",
-            ["--conv 4x4/1", "8x3 pixels"],
-        ),
+        (true, "torso = 'cnn'", ["CartPole-v1 shows [4]", "--torso mlp"]),
+        (true, "env = 'Catch-v0'\nconv = ['4x6']", ["--conv 4x6/1", "10x5 pixels"]),
+        (true, "env = 'Catch-v0'\nconv = ['4x3', '4x4']", ["--conv 4x4/1", "8x3 pixels"]),
     ] {
         let message = refusal(libtorch, text);
         for part in parts {
@@ -247,35 +184,21 @@ fn networks_that_cannot_run_are_refused() {
 fn advice_names_what_has_no_effect() {
     let advice = |text: &str| {
         let typed = file::parse(text, Path::new("test.toml")).expect("valid");
-        resolve(&typed, &Registry::builtin(), true)
-            .expect("valid")
-            .advice(&typed)
+        resolve(&typed, &Registry::builtin(), true).expect("valid").advice(&typed)
     };
     for (text, part) in [
         (
             "adam-beta1 = 0.8\noptimiser = 'rmsprop-tf'",
             "--adam-beta1 has no effect with rmsprop-tf",
         ),
-        (
-            "rmsprop-decay = 0.8",
-            "--rmsprop-decay has no effect with adam",
-        ),
+        ("rmsprop-decay = 0.8", "--rmsprop-decay has no effect with adam"),
         ("conv = ['4x3']", "--conv has no effect with an mlp torso"),
-        (
-            "env = 'Catch-v0'\nactivation = 'tanh'",
-            "--activation has no effect with a cnn torso",
-        ),
-        (
-            "actors = 4\nbatch = 8\nenvs-per-actor = 8\nblocks = 4",
-            "use --blocks 5 or more",
-        ),
+        ("env = 'Catch-v0'\nactivation = 'tanh'", "--activation has no effect with a cnn torso"),
+        ("actors = 4\nbatch = 8\nenvs-per-actor = 8\nblocks = 4", "use --blocks 5 or more"),
         ("c-bar = 2", "--c-bar 2 is above --rho-bar 1"),
     ] {
         let lines = advice(text);
-        assert!(
-            lines.len() == 1 && lines[0].contains(part),
-            "{text}: {lines:?}"
-        );
+        assert!(lines.len() == 1 && lines[0].contains(part), "{text}: {lines:?}");
     }
     assert_eq!(advice("adam-beta1 = 0.8\nreward-clip = 'abs-one'"), [""; 0]);
     let clipped = with(false, "reward-clip = 'abs-one'").expect("valid");

@@ -1,9 +1,7 @@
 use super::*;
 
 fn page(payload_words: usize) -> Vec<AtomicU64> {
-    (0..lock_words(payload_words))
-        .map(|_| AtomicU64::new(0))
-        .collect()
+    (0..lock_words(payload_words)).map(|_| AtomicU64::new(0)).collect()
 }
 
 fn publish(writer: &mut Writer<'_>, version: u64) {
@@ -15,10 +13,7 @@ fn publish(writer: &mut Writer<'_>, version: u64) {
 }
 
 fn words_of(payload: &[AtomicU64]) -> Vec<u64> {
-    payload
-        .iter()
-        .map(|word| word.load(Ordering::Relaxed))
-        .collect()
+    payload.iter().map(|word| word.load(Ordering::Relaxed)).collect()
 }
 
 #[test]
@@ -42,26 +37,11 @@ fn versions_rise_and_start_above_zero() {
     let mut writer = Writer::<Strict>::new(&words, 3);
     let reader = Reader::<Strict>::new(&words, 3);
     assert_eq!(reader.try_read(0, words_of), Attempt::Unchanged);
-    assert_eq!(
-        writer.begin(0).err(),
-        Some(NotNewer {
-            version: 0,
-            latest: 0
-        })
-    );
+    assert_eq!(writer.begin(0).err(), Some(NotNewer { version: 0, latest: 0 }));
     for version in [1, 2, 5, 6, 7, 900, MAX_VERSION - 1, MAX_VERSION] {
         publish(&mut writer, version);
-        assert_eq!(
-            writer.begin(version).err(),
-            Some(NotNewer {
-                version,
-                latest: version
-            })
-        );
-        assert_eq!(
-            reader.try_read(version - 1, words_of),
-            Attempt::New(version, vec![version; 3])
-        );
+        assert_eq!(writer.begin(version).err(), Some(NotNewer { version, latest: version }));
+        assert_eq!(reader.try_read(version - 1, words_of), Attempt::New(version, vec![version; 3]));
         assert_eq!(reader.try_read(version, words_of), Attempt::Unchanged);
     }
     assert!(writer.begin(MAX_VERSION + 1).is_err());
@@ -97,11 +77,7 @@ fn a_copy_survives_three_publishes_and_is_rejected_by_the_fourth() {
             (2..2 + publishes).for_each(|version| publish(&mut writer, version));
             [first, payload[1].load(Ordering::Relaxed)]
         });
-        let expected = if torn {
-            Attempt::Torn
-        } else {
-            Attempt::New(1, [1, 1])
-        };
+        let expected = if torn { Attempt::Torn } else { Attempt::New(1, [1, 1]) };
         assert_eq!(attempt, expected);
     }
 }

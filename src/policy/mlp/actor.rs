@@ -32,15 +32,8 @@ impl MlpActor {
         let shape = Shape::new(spec)?;
         let weights = ForwardWeights::zeros(&shape);
         let widths = shape.hidden.iter().map(|layer| padded(layer.outputs));
-        let activations = widths
-            .map(|width| Aligned::zeros(TILE_ROWS * width))
-            .collect();
-        Ok(Self {
-            level,
-            shape,
-            weights,
-            activations,
-        })
+        let activations = widths.map(|width| Aligned::zeros(TILE_ROWS * width)).collect();
+        Ok(Self { level, shape, weights, activations })
     }
 
     /// Takes new weights, the flat vector of a `ParamSpec`.
@@ -69,27 +62,18 @@ impl MlpActor {
         logits: &mut [f32],
         values: &mut [f32],
     ) {
-        assert_eq!(
-            values.len() * self.shape.inputs(),
-            observations.len(),
-            "values"
-        );
+        assert_eq!(values.len() * self.shape.inputs(), observations.len(), "values");
         self.outputs(observations, logits, values);
     }
 
     fn outputs(&mut self, observations: &[f32], logits: &mut [f32], values: &mut [f32]) {
         let (inputs, actions) = (self.shape.inputs(), self.shape.actions());
         let rows = observations.len() / inputs;
-        assert_eq!(
-            observations.len(),
-            rows * inputs,
-            "observations of {inputs} numbers"
-        );
+        assert_eq!(observations.len(), rows * inputs, "observations of {inputs} numbers");
         assert_eq!(logits.len(), rows * actions, "logits");
         let mut values = values.chunks_mut(TILE_ROWS);
-        let tiles = observations
-            .chunks(TILE_ROWS * inputs)
-            .zip(logits.chunks_mut(TILE_ROWS * actions));
+        let tiles =
+            observations.chunks(TILE_ROWS * inputs).zip(logits.chunks_mut(TILE_ROWS * actions));
         for (x, logits) in tiles {
             let tile = ForwardTile {
                 shape: &self.shape,

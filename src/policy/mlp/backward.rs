@@ -22,24 +22,13 @@ pub(super) struct BackwardWeights(Vec<Aligned>);
 impl BackwardWeights {
     /// All zero.
     pub(super) fn zeros(shape: &Shape) -> Self {
-        Self(
-            shape.hidden[1..]
-                .iter()
-                .map(|layer| Aligned::zeros(layer.backward_len()))
-                .collect(),
-        )
+        Self(shape.hidden[1..].iter().map(|layer| Aligned::zeros(layer.backward_len())).collect())
     }
 
     /// Takes the weights from the flat vector.
     pub(super) fn load(&mut self, shape: &Shape, flat: &[f32]) {
         for (layer, packed) in shape.hidden[1..].iter().zip(&mut self.0) {
-            pack_backward(
-                &flat[layer.weight.clone()],
-                layer.inputs,
-                layer.outputs,
-                0,
-                packed,
-            );
+            pack_backward(&flat[layer.weight.clone()], layer.inputs, layer.outputs, 0, packed);
         }
     }
 }
@@ -63,9 +52,7 @@ impl Gradient {
     /// All zero.
     pub(super) fn zeros(shape: &Shape) -> Self {
         let first = Aligned::zeros(shape.hidden[0].forward_len());
-        let others = shape.hidden[1..]
-            .iter()
-            .map(|layer| Aligned::zeros(layer.backward_len()));
+        let others = shape.hidden[1..].iter().map(|layer| Aligned::zeros(layer.backward_len()));
         let tile = || Aligned::zeros(TILE_ROWS * shape.widest());
         Self {
             hidden: std::iter::once(first).chain(others).collect(),
@@ -135,22 +122,12 @@ impl Kernel for BackwardTile<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Self {
-            shape,
-            activations,
-            first,
-            gradient,
-            ..
-        } = self;
+        let Self { shape, activations, first, gradient, .. } = self;
         let rows = self.d_values.len();
         let activation = |layer: usize| {
             let width = shape.hidden[layer].outputs;
             let stride = padded(width);
-            Rows {
-                data: &activations[layer][first * stride..][..rows * stride],
-                stride,
-                width,
-            }
+            Rows { data: &activations[layer][first * stride..][..rows * stride], stride, width }
         };
         let last = shape.hidden.len() - 1;
         let outputs = shape.outputs();
@@ -161,43 +138,21 @@ impl Kernel for BackwardTile<'_> {
         for (d, (d_logits, &d_value)) in d.chunks_exact_mut(outputs).zip(pairs) {
             d[..outputs - 1].copy_from_slice(d_logits);
             d[outputs - 1] = d_value;
-            gradient
-                .heads_bias
-                .iter_mut()
-                .zip(&*d)
-                .for_each(|(sum, d)| *sum += d);
+            gradient.heads_bias.iter_mut().zip(&*d).for_each(|(sum, d)| *sum += d);
         }
-        let d = Rows {
-            data: d,
-            stride: outputs,
-            width: outputs,
-        };
+        let d = Rows { data: d, stride: outputs, width: outputs };
         outer_product::<FMA>(d, activation(last), &mut gradient.heads);
 
         let [above, below] = &mut gradient.layers;
         let (mut above, mut below) = (&mut above[..], &mut below[..]);
-        through::<FMA>(
-            shape.activation,
-            d,
-            &self.forward.heads,
-            activation(last),
-            above,
-        );
+        through::<FMA>(shape.activation, d, &self.forward.heads, activation(last), above);
         for layer in (0..=last).rev() {
             let width = shape.hidden[layer].outputs;
             let stride = padded(width);
-            let d = Rows {
-                data: &above[..rows * stride],
-                stride,
-                width,
-            };
+            let d = Rows { data: &above[..rows * stride], stride, width };
             column_sums(d, &mut gradient.hidden_bias[layer]);
             if layer == 0 {
-                let x = Rows {
-                    data: self.x,
-                    stride: shape.inputs(),
-                    width: shape.inputs(),
-                };
+                let x = Rows { data: self.x, stride: shape.inputs(), width: shape.inputs() };
                 outer_product::<FMA>(x, d, &mut gradient.hidden[0]);
             } else {
                 let a = activation(layer - 1);
@@ -225,12 +180,7 @@ fn through<const FMA: bool>(
 /// Multiplies the gradient with respect to an activation `a` by the derivative of the activation.
 #[inline(always)]
 fn differentiate<const FMA: bool>(activation: Activation, a: &[f32], d: &mut [f32]) {
-    for (d, a) in d
-        .as_chunks_mut::<PANEL>()
-        .0
-        .iter_mut()
-        .zip(a.as_chunks::<PANEL>().0)
-    {
+    for (d, a) in d.as_chunks_mut::<PANEL>().0.iter_mut().zip(a.as_chunks::<PANEL>().0) {
         match activation {
             Activation::Tanh => {
                 for n in 0..PANEL {

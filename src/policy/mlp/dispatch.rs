@@ -1,12 +1,12 @@
-#![allow(unsafe_code)]
-//! Which instructions the kernels are compiled for, chosen once at run time. [unsafe]
+//! Which instructions the kernels are compiled for, chosen once at run time.
 //!
 //! A kernel is safe Rust over fixed-size arrays that the compiler vectorises. Its body is inlined into
 //! one function per instruction set, and compiled there for that set. The only thing that could go wrong
-//! is to call a function compiled for instructions that the CPU does not have, hence this door:
+//! is to call a function compiled for instructions that the CPU does not have, hence this door. Invariants:
 //!
-//! - I1: a [`Level`] with `Isa::Avx2Fma` is made in [`Level::detect`] alone, after the CPU was seen to
+//! - **I1** A [`Level`] with `Isa::Avx2Fma` is made in [`Level::detect`] alone, after the CPU was seen to
 //!   have AVX2 and FMA; the field is private. What a CPU has does not change while a process runs.
+#![allow(unsafe_code)]
 
 /// The instruction sets that there is code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,13 +98,7 @@ mod tests {
 
         #[inline(always)]
         fn run<const FMA: bool>(self) -> Self::Output {
-            (
-                self.0
-                    .iter()
-                    .zip(self.1)
-                    .fold(0.0, |sum, (&a, &b)| fma::<FMA>(a, b, sum)),
-                FMA,
-            )
+            (self.0.iter().zip(self.1).fold(0.0, |sum, (&a, &b)| fma::<FMA>(a, b, sum)), FMA)
         }
     }
 

@@ -23,12 +23,8 @@ pub(super) struct ForwardWeights {
 impl ForwardWeights {
     /// All zero.
     pub(super) fn zeros(shape: &Shape) -> Self {
-        let layer = |l: &Layer| {
-            (
-                Aligned::zeros(l.forward_len()),
-                Aligned::zeros(padded(l.outputs)),
-            )
-        };
+        let layer =
+            |l: &Layer| (Aligned::zeros(l.forward_len()), Aligned::zeros(padded(l.outputs)));
         Self {
             hidden: shape.hidden.iter().map(layer).collect(),
             heads: Aligned::zeros(padded(shape.policy.inputs) * shape.outputs()),
@@ -69,39 +65,19 @@ impl Kernel for ForwardTile<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Self {
-            shape,
-            weights,
-            x,
-            activations,
-            first,
-            logits,
-            values,
-        } = self;
+        let Self { shape, weights, x, activations, first, logits, values } = self;
         let rows = x.len() / shape.inputs();
-        let mut x = Rows {
-            data: x,
-            stride: shape.inputs(),
-            width: shape.inputs(),
-        };
+        let mut x = Rows { data: x, stride: shape.inputs(), width: shape.inputs() };
         let layers = shape.hidden.iter().zip(&weights.hidden).zip(activations);
         for ((layer, (weight, bias)), out) in layers {
             let stride = padded(layer.outputs);
             let out = &mut out[first * stride..][..rows * stride];
             product::<FMA>(x, weight, Some(bias), stride, out);
             activate::<FMA>(shape.activation, out);
-            x = Rows {
-                data: out,
-                stride,
-                width: layer.outputs,
-            };
+            x = Rows { data: out, stride, width: layer.outputs };
         }
-        let mut outputs = Outputs {
-            actions: shape.actions(),
-            bias: &weights.heads_bias,
-            logits,
-            values,
-        };
+        let mut outputs =
+            Outputs { actions: shape.actions(), bias: &weights.heads_bias, logits, values };
         dots::<FMA>(x, &weights.heads, shape.outputs(), &mut outputs);
     }
 }

@@ -148,12 +148,7 @@ mod tests {
         let spec = ObservationSpec::new(Dtype::F32, &[2]);
         let numbers = [1.0_f32, 2.0, 3.0, 4.0, 5.0, 6.0];
         let frames = bytemuck::cast_slice(&numbers);
-        let input = Input::from_frames(FrameStacks {
-            spec: &spec,
-            columns: 3,
-            frames,
-            valid: &[],
-        });
+        let input = Input::from_frames(FrameStacks { spec: &spec, columns: 3, frames, valid: &[] });
         assert_eq!(input.rows(2), 3);
         let tile = input.tile(1, 2, 2, &mut []);
         assert_eq!(tile.as_ptr(), numbers[2..].as_ptr());
@@ -162,10 +157,7 @@ mod tests {
 
     #[test]
     fn stacks_are_newest_last_and_blank_before_the_episode() {
-        let spec = ObservationSpec {
-            frame_stack: 3,
-            ..ObservationSpec::new(Dtype::U8, &[1])
-        };
+        let spec = ObservationSpec { frame_stack: 3, ..ObservationSpec::new(Dtype::U8, &[1]) };
         // T = 1, B = 2: frames 0..4 of two columns.
         let frames = [0, 255, 51, 102, 102, 51, 153, 0];
         let input = Input::from_frames(FrameStacks {
@@ -183,10 +175,7 @@ mod tests {
 
     #[test]
     fn f32_frames_stack_too() {
-        let spec = ObservationSpec {
-            frame_stack: 2,
-            ..ObservationSpec::new(Dtype::F32, &[2])
-        };
+        let spec = ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::F32, &[2]) };
         let numbers: Vec<f32> = (0_u8..12).map(f32::from).collect();
         let frames = bytemuck::cast_slice(&numbers);
         let input = Input::from_frames(FrameStacks {
@@ -202,16 +191,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "valid counts")]
     fn a_wrong_count_is_noticed() {
-        let spec = ObservationSpec {
-            frame_stack: 2,
-            ..ObservationSpec::new(Dtype::U8, &[1])
-        };
-        let stacks = FrameStacks {
-            spec: &spec,
-            columns: 1,
-            frames: &[0; 3],
-            valid: &[1],
-        };
+        let spec = ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::U8, &[1]) };
+        let stacks = FrameStacks { spec: &spec, columns: 1, frames: &[0; 3], valid: &[1] };
         let _ = Input::from_frames(stacks).rows(2);
     }
 }

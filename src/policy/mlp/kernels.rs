@@ -124,10 +124,7 @@ fn outer_block<const FMA: bool, const M: usize>(
     sums: &mut Block<M>,
 ) {
     let mut local = *sums;
-    let rows = a
-        .data
-        .chunks_exact(a.stride)
-        .zip(b.data.chunks_exact(b.stride));
+    let rows = a.data.chunks_exact(a.stride).zip(b.data.chunks_exact(b.stride));
     for (a, b) in rows {
         let a = &a[column..column + M];
         let b = &b.as_chunks::<PANEL>().0[panel];

@@ -95,11 +95,7 @@ impl MlpLearner {
         gradient: &mut [f32],
     ) {
         let (inputs, actions) = (self.shape.inputs(), self.shape.actions());
-        assert_eq!(
-            observations.rows(inputs),
-            self.rows,
-            "observations of the forward pass"
-        );
+        assert_eq!(observations.rows(inputs), self.rows, "observations of the forward pass");
         assert_eq!(d_logits.len(), self.rows * actions, "d_logits");
         assert_eq!(d_values.len(), self.rows, "d_values");
         assert_eq!(gradient.len(), self.shape.parameters, "gradient");

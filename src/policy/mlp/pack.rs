@@ -65,13 +65,9 @@ impl Shape {
         };
         let mut layers: Vec<Layer> = parameters.entries().chunks(2).map(layer).collect();
         match (layers.pop(), layers.pop()) {
-            (Some(value), Some(policy)) if !layers.is_empty() => Ok(Self {
-                activation,
-                hidden: layers,
-                policy,
-                value,
-                parameters: parameters.len(),
-            }),
+            (Some(value), Some(policy)) if !layers.is_empty() => {
+                Ok(Self { activation, hidden: layers, policy, value, parameters: parameters.len() })
+            }
             _ => Err(SpecError::NotNative),
         }
     }
@@ -93,23 +89,13 @@ impl Shape {
 
     /// Width of the widest activation, padded.
     pub(super) fn widest(&self) -> usize {
-        self.hidden
-            .iter()
-            .map(|layer| padded(layer.outputs))
-            .max()
-            .unwrap_or(0)
+        self.hidden.iter().map(|layer| padded(layer.outputs)).max().unwrap_or(0)
     }
 
     /// Both heads as one layer, in backward order: A rows of the policy, one of the value.
     pub(super) fn pack_heads(&self, flat: &[f32], weight: &mut [f32], bias: &mut [f32]) {
         for (first, head) in [(0, &self.policy), (self.actions(), &self.value)] {
-            pack_backward(
-                &flat[head.weight.clone()],
-                head.inputs,
-                self.outputs(),
-                first,
-                weight,
-            );
+            pack_backward(&flat[head.weight.clone()], head.inputs, self.outputs(), first, weight);
             bias[first..first + head.outputs].copy_from_slice(&flat[head.bias.clone()]);
         }
     }
@@ -166,12 +152,8 @@ pub(super) fn pack_backward(
     target: &mut [f32],
 ) {
     for (output, row) in weight.chunks_exact(inputs).enumerate() {
-        let panels = target
-            .as_chunks_mut::<PANEL>()
-            .0
-            .iter_mut()
-            .skip(first + output)
-            .step_by(outputs);
+        let panels =
+            target.as_chunks_mut::<PANEL>().0.iter_mut().skip(first + output).step_by(outputs);
         for (part, panel) in row.chunks(PANEL).zip(panels) {
             panel[..part.len()].copy_from_slice(part);
         }
@@ -187,12 +169,7 @@ pub(super) fn unpack_backward(
     weight: &mut [f32],
 ) {
     for (output, row) in weight.chunks_exact_mut(inputs).enumerate() {
-        let panels = packed
-            .as_chunks::<PANEL>()
-            .0
-            .iter()
-            .skip(first + output)
-            .step_by(outputs);
+        let panels = packed.as_chunks::<PANEL>().0.iter().skip(first + output).step_by(outputs);
         for (part, panel) in row.chunks_mut(PANEL).zip(panels) {
             part.copy_from_slice(&panel[..part.len()]);
         }
@@ -215,11 +192,7 @@ impl Aligned {
         let storage = vec![0.0; len + spare];
         // Only speed depends on it: a wrong answer would still be in range.
         let start = storage.as_ptr().align_offset(LINE_BYTES).min(spare);
-        Self {
-            storage,
-            start,
-            len,
-        }
+        Self { storage, start, len }
     }
 }
 

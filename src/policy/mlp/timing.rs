@@ -50,25 +50,13 @@ fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
 
 fn network(inputs: usize, hidden: &[usize], logits: usize, activation: Activation) -> NetworkSpec {
     let observation = ObservationSpec::new(Dtype::F32, &[inputs]);
-    let torso = Torso::Mlp {
-        hidden: hidden.to_vec(),
-        activation,
-    };
-    NetworkSpec {
-        observation,
-        logits,
-        torso,
-    }
+    let torso = Torso::Mlp { hidden: hidden.to_vec(), activation };
+    NetworkSpec { observation, logits, torso }
 }
 
 /// Multiply-adds per row: forward, and backward (twice that, less the first layer's input gradient).
 fn work(inputs: usize, hidden: &[usize], outputs: usize) -> (f64, f64) {
-    let widths: Vec<usize> = [inputs]
-        .iter()
-        .chain(hidden)
-        .chain(&[outputs])
-        .copied()
-        .collect();
+    let widths: Vec<usize> = [inputs].iter().chain(hidden).chain(&[outputs]).copied().collect();
     let forward: usize = widths.windows(2).map(|w| w[0] * w[1]).sum();
     (forward as f64, (2 * forward - widths[0] * widths[1]) as f64)
 }
@@ -80,13 +68,7 @@ fn timing() {
     let rounds = 100_000;
     let peak = || {
         let ns = shortest_ns(30, || {
-            black_box(run(
-                level,
-                Peak {
-                    rounds,
-                    factor: black_box(&[0.5; 8]),
-                },
-            ));
+            black_box(run(level, Peak { rounds, factor: black_box(&[0.5; 8]) }));
         });
         rounds as f64 * 80.0 / ns
     };
@@ -115,21 +97,16 @@ fn timing() {
         println!("  load            {ns:.0} ns");
         let mut rng = Rng::new(1, 0);
         for rows in [8, 16, 64] {
-            let x: Vec<f32> = (0..rows * inputs)
-                .map(|_| rng.normal_f64() as f32)
-                .collect();
+            let x: Vec<f32> = (0..rows * inputs).map(|_| rng.normal_f64() as f32).collect();
             let mut logits = vec![0.0; rows * actions];
-            let ns = shortest_ns(20_000 / rows, || {
-                actor.forward(black_box(&x), black_box(&mut logits))
-            });
+            let ns =
+                shortest_ns(20_000 / rows, || actor.forward(black_box(&x), black_box(&mut logits)));
             report("act", rows, ns, forward);
         }
         let mut learner = MlpLearner::new(&spec).expect("an MLP");
         let mut gradient = vec![0.0; parameters.len()];
         for rows in [640, 4096] {
-            let x: Vec<f32> = (0..rows * inputs)
-                .map(|_| rng.normal_f64() as f32)
-                .collect();
+            let x: Vec<f32> = (0..rows * inputs).map(|_| rng.normal_f64() as f32).collect();
             let input = Input::Dense(&x);
             let d_logits = vec![0.1; rows * actions];
             let d_values = vec![0.1; rows];

@@ -23,10 +23,7 @@ impl TorchActor {
         tch::set_num_threads(1);
         let network =
             TorchNetwork::new(spec, parameters, Device::Cpu, false).map_err(|e| failed(&e))?;
-        Ok(Self {
-            input_shape: network.input_shape(),
-            network,
-        })
+        Ok(Self { input_shape: network.input_shape(), network })
     }
 
     fn forward(
@@ -61,11 +58,7 @@ fn stack(observations: &StackedFrames<'_>) -> Result<Tensor, TchError> {
         input = input.f_to_kind(Kind::Float)?.f_mul_scalar_(1.0 / 255.0)?;
     }
     let k = observations.rows.len();
-    if observations
-        .valid
-        .iter()
-        .any(|&valid| usize::from(valid) < k)
-    {
+    if observations.valid.iter().any(|&valid| usize::from(valid) < k) {
         let mask: Vec<f32> = valid_mask(observations.valid, k);
         let mask = Blob::new(&mask, &dimensions(&[observations.envs(), k, 1]))?;
         input = input.f_mul_(mask.tensor())?;
@@ -78,22 +71,14 @@ pub(crate) fn valid_mask(valid: &[u8], k: usize) -> Vec<f32> {
     valid
         .iter()
         .flat_map(|&valid| {
-            (0..k).map(move |slot| {
-                if k - slot <= usize::from(valid) {
-                    1.0
-                } else {
-                    0.0
-                }
-            })
+            (0..k).map(move |slot| if k - slot <= usize::from(valid) { 1.0 } else { 0.0 })
         })
         .collect()
 }
 
 impl Act for TorchActor {
     fn load(&mut self, parameters: &[f32]) {
-        self.network
-            .load(parameters)
-            .expect("parameters have the length of the layout");
+        self.network.load(parameters).expect("parameters have the length of the layout");
     }
 
     fn logits(
@@ -106,14 +91,7 @@ impl Act for TorchActor {
 }
 
 fn failed(error: &TchError) -> ActError {
-    ActError::Library(
-        error
-            .to_string()
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .to_owned(),
-    )
+    ActError::Library(error.to_string().lines().next().unwrap_or_default().to_owned())
 }
 
 #[cfg(test)]
@@ -123,16 +101,9 @@ mod tests {
 
     #[test]
     fn stacking_equals_the_plain_loop() {
-        let spec = ObservationSpec {
-            frame_stack: 3,
-            ..ObservationSpec::new(Dtype::U8, &[2])
-        };
+        let spec = ObservationSpec { frame_stack: 3, ..ObservationSpec::new(Dtype::U8, &[2]) };
         let rows: [&[u8]; 3] = [&[255, 1, 51, 51], &[0, 255, 102, 2], &[51, 3, 255, 0]];
-        let frames = StackedFrames {
-            spec: &spec,
-            rows: &rows,
-            valid: &[3, 1],
-        };
+        let frames = StackedFrames { spec: &spec, rows: &rows, valid: &[3, 1] };
         let mut expected = [0.0; 12];
         frames.write_f32(&mut expected);
         let stacked =

@@ -38,11 +38,7 @@ impl<'a> Blob<'a> {
             strides[axis] = strides[axis + 1] * shape[axis + 1];
         }
         let elements: i64 = shape.iter().product();
-        assert_eq!(
-            usize::try_from(elements).ok(),
-            Some(slice.len()),
-            "shape {shape:?}"
-        );
+        assert_eq!(usize::try_from(elements).ok(), Some(slice.len()), "shape {shape:?}");
         Self::strided(slice, shape, &strides)
     }
 
@@ -63,11 +59,7 @@ impl<'a> Blob<'a> {
             shape.iter().all(|&n| n > 0) && strides.iter().all(|&n| n >= 0),
             "{shape:?} {strides:?}"
         );
-        let last: i64 = shape
-            .iter()
-            .zip(strides)
-            .map(|(n, stride)| (n - 1) * stride)
-            .sum();
+        let last: i64 = shape.iter().zip(strides).map(|(n, stride)| (n - 1) * stride).sum();
         assert!(
             usize::try_from(last).is_ok_and(|last| last < slice.len()),
             "{shape:?} {strides:?} of {}",
@@ -77,10 +69,7 @@ impl<'a> Blob<'a> {
         // SAFETY: B1 keeps the memory alive and unchanged, B2 was just checked, B3 keeps libtorch from
         // writing through the pointer.
         let tensor = unsafe { Tensor::f_from_blob(data, shape, strides, T::KIND, Device::Cpu) }?;
-        Ok(Self {
-            tensor,
-            _memory: PhantomData,
-        })
+        Ok(Self { tensor, _memory: PhantomData })
     }
 
     /// What `f` makes of the tensor, which may still be a view of the same memory.
@@ -88,10 +77,7 @@ impl<'a> Blob<'a> {
     /// # Errors
     /// Those of `f`.
     pub fn map(self, f: impl FnOnce(Tensor) -> Result<Tensor, TchError>) -> Result<Self, TchError> {
-        Ok(Self {
-            tensor: f(self.tensor)?,
-            _memory: PhantomData,
-        })
+        Ok(Self { tensor: f(self.tensor)?, _memory: PhantomData })
     }
 
     /// The tensor. A clone of it must not outlive the blob (B3).

@@ -39,12 +39,7 @@ impl TorchNetwork {
                     .f_set_requires_grad(requires_grad)
             })
             .collect::<Result<_, _>>()?;
-        Ok(Self {
-            spec: spec.clone(),
-            parameters: parameters.clone(),
-            leaves,
-            device,
-        })
+        Ok(Self { spec: spec.clone(), parameters: parameters.clone(), leaves, device })
     }
 
     /// Where the parameters are.
@@ -104,9 +99,7 @@ impl TorchNetwork {
                 for conv in convs {
                     let (weight, bias) = next();
                     let stride = dimensions(&[conv.stride, conv.stride]);
-                    x = x
-                        .f_conv2d(weight, Some(bias), stride, [0, 0], [1, 1], 1)?
-                        .f_relu()?;
+                    x = x.f_conv2d(weight, Some(bias), stride, [0, 0], [1, 1], 1)?.f_relu()?;
                 }
                 x = x.f_flatten(1, -1)?;
                 for _ in hidden {
@@ -118,9 +111,7 @@ impl TorchNetwork {
         let (policy_weight, policy_bias) = next();
         let (value_weight, value_bias) = next();
         let logits = x.f_linear(policy_weight, Some(policy_bias))?;
-        let values = x
-            .f_linear(value_weight, Some(value_bias))?
-            .f_squeeze_dim(-1)?;
+        let values = x.f_linear(value_weight, Some(value_bias))?.f_squeeze_dim(-1)?;
         Ok((logits, values))
     }
 
@@ -143,8 +134,5 @@ impl TorchNetwork {
 
 /// Sizes as libtorch wants them.
 pub(crate) fn dimensions(sizes: &[usize]) -> Vec<i64> {
-    sizes
-        .iter()
-        .map(|&n| i64::try_from(n).expect("sizes fit i64"))
-        .collect()
+    sizes.iter().map(|&n| i64::try_from(n).expect("sizes fit i64")).collect()
 }

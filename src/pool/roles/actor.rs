@@ -39,25 +39,12 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let env_seed = Rng::new(config.run.seed, ENV_STREAM | stream).next_u64();
     let env = pool
         .registry
-        .make(
-            &config.env.id,
-            &config.env.options,
-            config.pool.envs_per_actor,
-            env_seed,
-        )
+        .make(&config.env.id, &config.env.options, config.pool.envs_per_actor, env_seed)
         .map_err(|e| (ExitKind::EnvFailed, e.to_string()))?;
     let policy = policy(pool)?;
 
-    let mut payload = pool
-        .memory
-        .payload
-        .map(Access::ReadWrite, Inherit::No)
-        .map_err(resources)?;
-    let page = pool
-        .memory
-        .parameters
-        .map(Access::ReadOnly, Inherit::No)
-        .map_err(resources)?;
+    let mut payload = pool.memory.payload.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
+    let page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let ring = pool.memory.ring().map_err(internal)?;
     let slab = Slab::new(ring, &mut payload, &config.pool.layout).map_err(internal)?;
     let owner = Owner::new(index, incarnation).map_err(internal)?;
@@ -96,9 +83,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
 /// The policy of this run's engine.
 fn policy(pool: &Inheritance) -> Result<Box<dyn Act>, (ExitKind, String)> {
     if native(pool.config.pool.engine) {
-        return Ok(Box::new(
-            NativePolicy::new(&pool.network).map_err(internal)?,
-        ));
+        return Ok(Box::new(NativePolicy::new(&pool.network).map_err(internal)?));
     }
     #[cfg(feature = "torch")]
     return Ok(Box::new(

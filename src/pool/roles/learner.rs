@@ -42,21 +42,9 @@ pub(in crate::pool) fn play_learner(pool: &Inheritance, control: &mut ChildContr
 fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     let config = &pool.config;
     pin(config, 0);
-    let mut payload = pool
-        .memory
-        .payload
-        .map(Access::ReadOnly, Inherit::No)
-        .map_err(resources)?;
-    let page = pool
-        .memory
-        .parameters
-        .map(Access::ReadWrite, Inherit::No)
-        .map_err(resources)?;
-    let left = pool
-        .memory
-        .optimiser
-        .map(Access::ReadWrite, Inherit::No)
-        .map_err(resources)?;
+    let mut payload = pool.memory.payload.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
+    let page = pool.memory.parameters.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
+    let left = pool.memory.optimiser.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
     let ring = pool.memory.ring().map_err(internal)?;
     let slab = Slab::new(ring, &mut payload, &config.pool.layout).map_err(internal)?;
     let fingerprint = pool.parameters.fingerprint();
@@ -66,10 +54,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     let start = Start::find(pool, &publisher, &page, &left)?;
     let mut episodes = EpisodeWindow::new(config.stop.stop_window);
     for &(episode_return, length) in &start.state.recent_episodes {
-        episodes.push(Episode {
-            episode_return,
-            length,
-        });
+        episodes.push(Episode { episode_return, length });
     }
     episodes.set_finished(start.state.episodes);
     let updater = Updater::new(
@@ -130,11 +115,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     }
     let saved = learning.save(&mut house);
     house.flush();
-    Ok(if saved {
-        ExitKind::Finished
-    } else {
-        ExitKind::CheckpointNotWritten
-    })
+    Ok(if saved { ExitKind::Finished } else { ExitKind::CheckpointNotWritten })
 }
 
 /// What a learner begins with.
@@ -194,27 +175,17 @@ impl Start {
                 state,
             });
         }
-        if let Some(Checkpoint {
-            parameters,
-            optimiser: [first, second],
-            state,
-        }) = pool.checkpoint.clone()
+        if let Some(Checkpoint { parameters, optimiser: [first, second], state }) =
+            pool.checkpoint.clone()
         {
             let optimiser = Optimiser::restore(kind, first, second, state.optimiser_steps)
                 .ok_or_else(|| internal("moments of different lengths"))?;
-            return Ok(Self {
-                parameters,
-                optimiser,
-                state,
-            });
+            return Ok(Self { parameters, optimiser, state });
         }
         Ok(Self {
             parameters: initial_parameters(&pool.parameters, pool.config.run.seed),
             optimiser: Optimiser::new(kind, len),
-            state: LearnerState {
-                seed: pool.config.run.seed,
-                ..LearnerState::default()
-            },
+            state: LearnerState { seed: pool.config.run.seed, ..LearnerState::default() },
         })
     }
 }
@@ -268,10 +239,8 @@ impl<'a> House<'a> {
     fn flush(&mut self) {
         self.last_flush = Instant::now();
         if let Some(Err(error)) = self.episodes.as_mut().map(BufWriter::flush) {
-            self.control.log(
-                Level::Warn,
-                &format!("{EPISODES_FILE} is no longer written: {error}"),
-            );
+            self.control
+                .log(Level::Warn, &format!("{EPISODES_FILE} is no longer written: {error}"));
             self.episodes = None;
         }
     }
@@ -318,9 +287,7 @@ impl Surroundings for House<'_> {
         self.moments.extend_from_slice(first);
         self.moments.extend_from_slice(second);
         // Moments that are not finite are not worth keeping, and show in the weights at once.
-        let _kept_as_before = self
-            .snapshot
-            .publish(updater.optimiser().steps(), &self.moments);
+        let _kept_as_before = self.snapshot.publish(updater.optimiser().steps(), &self.moments);
     }
 
     fn save(&mut self, updater: &Updater, state: &LearnerState) -> bool {
@@ -336,10 +303,7 @@ impl Surroundings for House<'_> {
             self.pool.config.run.keep_checkpoints,
         );
         if let Err(error) = &saved {
-            self.control.log(
-                Level::Error,
-                &format!("{error}; free some space, the run goes on"),
-            );
+            self.control.log(Level::Error, &format!("{error}; free some space, the run goes on"));
         }
         saved.is_ok()
     }
@@ -347,9 +311,7 @@ impl Surroundings for House<'_> {
 
 fn engine(pool: &Inheritance) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     if native(pool.config.pool.engine) {
-        return Ok(Box::new(
-            NativeEngine::new(&pool.network).map_err(internal)?,
-        ));
+        return Ok(Box::new(NativeEngine::new(&pool.network).map_err(internal)?));
     }
     #[cfg(feature = "torch")]
     {
@@ -359,15 +321,9 @@ fn engine(pool: &Inheritance) -> Result<Box<dyn Engine>, (ExitKind, String)> {
             Device::Cpu => tch::Device::Cpu,
             Device::Cuda(index) => tch::Device::Cuda(index),
         };
-        let engine = TorchEngine::new(
-            &pool.network,
-            &pool.parameters,
-            device,
-            pool.config.learner.threads,
-        );
-        Ok(Box::new(
-            engine.map_err(|e| (ExitKind::Resources, e.to_string()))?,
-        ))
+        let engine =
+            TorchEngine::new(&pool.network, &pool.parameters, device, pool.config.learner.threads);
+        Ok(Box::new(engine.map_err(|e| (ExitKind::Resources, e.to_string()))?))
     }
     #[cfg(not(feature = "torch"))]
     Err(internal("this build has no libtorch"))
@@ -400,29 +356,17 @@ fn loss_config(config: &Config) -> LossConfig {
 
 fn optimiser_kind(optimiser: OptimiserConfig) -> OptimiserKind {
     match optimiser {
-        OptimiserConfig::Adam {
-            beta1,
-            beta2,
-            epsilon,
-        } => OptimiserKind::Adam {
+        OptimiserConfig::Adam { beta1, beta2, epsilon } => OptimiserKind::Adam {
             beta1: beta1 as f32,
             beta2: beta2 as f32,
             epsilon: epsilon as f32,
         },
-        OptimiserConfig::RmspropTf {
-            decay,
-            epsilon,
-            momentum,
-        } => OptimiserKind::RmspropTf {
+        OptimiserConfig::RmspropTf { decay, epsilon, momentum } => OptimiserKind::RmspropTf {
             decay: decay as f32,
             momentum: momentum as f32,
             epsilon: epsilon as f32,
         },
-        OptimiserConfig::RmspropTorch {
-            decay,
-            epsilon,
-            momentum,
-        } => OptimiserKind::RmspropTorch {
+        OptimiserConfig::RmspropTorch { decay, epsilon, momentum } => OptimiserKind::RmspropTorch {
             decay: decay as f32,
             momentum: momentum as f32,
             epsilon: epsilon as f32,

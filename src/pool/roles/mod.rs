@@ -36,12 +36,7 @@ pub(super) struct Inheritance {
 
 /// The network that a configuration describes.
 pub(super) fn network_spec(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
-    let NetworkConfig {
-        torso,
-        hidden,
-        activation,
-        convs,
-    } = &config.network;
+    let NetworkConfig { torso, hidden, activation, convs } = &config.network;
     let torso = match torso {
         Torso::Mlp => TorsoSpec::Mlp {
             hidden: hidden.clone(),
@@ -53,11 +48,7 @@ pub(super) fn network_spec(config: &Config) -> Result<(NetworkSpec, ParamSpec), 
         Torso::Cnn => TorsoSpec::Cnn {
             convs: convs
                 .iter()
-                .map(|c| Conv {
-                    filters: c.filters,
-                    kernel: c.kernel,
-                    stride: c.stride,
-                })
+                .map(|c| Conv { filters: c.filters, kernel: c.kernel, stride: c.stride })
                 .collect(),
             hidden: hidden.clone(),
         },

@@ -44,12 +44,8 @@ impl World {
     fn new(groups: usize) -> Arc<Self> {
         let shape = RingShape { blocks: 1, groups };
         Arc::new(Self {
-            words: (0..Ring::<Sound>::word_count(shape))
-                .map(|_| AtomicU64::new(0))
-                .collect(),
-            waits: (0..Ring::<Sound>::wait_count())
-                .map(|_| AtomicU32::new(0))
-                .collect(),
+            words: (0..Ring::<Sound>::word_count(shape)).map(|_| AtomicU64::new(0)).collect(),
+            waits: (0..Ring::<Sound>::wait_count()).map(|_| AtomicU32::new(0)).collect(),
             shape,
             payload: (0..groups).map(|_| UnsafeCell::new(())).collect(),
             turnstile: AtomicU64::new(0),

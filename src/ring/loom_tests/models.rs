@@ -9,16 +9,9 @@ pub(super) fn two_claimers<O: Orders>() {
         let other = spawn(&world, |world| world.produce::<O>(1, true));
         let mine = world.produce::<O>(0, true);
         let theirs = other.join().expect("no panic");
-        assert!(
-            mine ^ theirs,
-            "claimed by {}",
-            u8::from(mine) + u8::from(theirs)
-        );
+        assert!(mine ^ theirs, "claimed by {}", u8::from(mine) + u8::from(theirs));
         let word = world.ring::<O>().slot_word(0).expect("sound word");
-        assert_eq!(
-            (word.state, word.owner),
-            (State::Ready, owner(u16::from(theirs)))
-        );
+        assert_eq!((word.state, word.owner), (State::Ready, owner(u16::from(theirs))));
         true
     });
 }
@@ -32,12 +25,7 @@ pub(super) fn commit_then_take<O: Orders>() {
             spawn(&world, |world| world.produce::<O>(1, true)),
         ];
         let taken = world.take::<O>().is_some();
-        assert!(
-            actors
-                .map(|actor| actor.join().expect("no panic"))
-                .iter()
-                .all(|&claimed| claimed)
-        );
+        assert!(actors.map(|actor| actor.join().expect("no panic")).iter().all(|&claimed| claimed));
         taken
     });
 }
@@ -52,10 +40,7 @@ pub(super) fn last_two_commits<O: Orders>() {
         let shared = Arc::clone(&world);
         let other = thread::spawn(move || shared.ring::<O>().commit(theirs).expect("not fenced"));
         let complete = world.ring::<O>().commit(mine).expect("not fenced");
-        assert!(
-            other.join().expect("no panic") | complete,
-            "nobody saw the block complete"
-        );
+        assert!(other.join().expect("no panic") | complete, "nobody saw the block complete");
         true
     });
 }
@@ -93,10 +78,7 @@ pub(super) fn reclaim_then_claim<O: Orders>() {
         let claimed = (0..LOOKS).any(|_| world.produce::<O>(1, true));
         let reclaimed = supervisor.join().expect("no panic");
         let books = world.ring::<O>().identity();
-        assert!(
-            books.holds() && books.reclaimed == u64::from(reclaimed),
-            "{books:?}"
-        );
+        assert!(books.holds() && books.reclaimed == u64::from(reclaimed), "{books:?}");
         claimed && reclaimed
     });
 }
@@ -114,16 +96,10 @@ pub(super) fn learner_dies<O: Orders>(name: &str, deaths: u64) {
                 let learner = spawn(&shared, |world| world.take::<O>().is_some());
                 assert!(learner.join().expect("no panic"));
                 shared.turn();
-                shared
-                    .ring::<O>()
-                    .return_held(&mut record)
-                    .expect("sound words");
+                shared.ring::<O>().return_held(&mut record).expect("sound words");
             }
             let learner = spawn(&shared, |world| {
-                world
-                    .take::<O>()
-                    .map(|held| world.release::<O>(held))
-                    .is_some()
+                world.take::<O>().map(|held| world.release::<O>(held)).is_some()
             });
             // After a drop there is only what the actor below may have committed.
             assert!(learner.join().expect("no panic") || deaths > 1);
@@ -141,20 +117,13 @@ pub(super) fn learner_dies<O: Orders>(name: &str, deaths: u64) {
 pub(super) fn ready_bell<O: Orders>(name: &str, groups: usize) {
     explore(name, move || {
         let world = World::new(groups);
-        let commits: [fn(&World) -> bool; 2] = [
-            |world| world.produce::<O>(0, true),
-            |world| world.produce::<O>(1, true),
-        ];
-        let actors: Vec<_> = commits[..groups]
-            .iter()
-            .map(|&run| spawn(&world, run))
-            .collect();
+        let commits: [fn(&World) -> bool; 2] =
+            [|world| world.produce::<O>(0, true), |world| world.produce::<O>(1, true)];
+        let actors: Vec<_> = commits[..groups].iter().map(|&run| spawn(&world, run)).collect();
         let mut seen = FirstSeen::new(world.shape);
         let bell = world.ring::<O>().ready_bell();
         let round = Round::wait(&bell, || world.look::<O>(&mut seen));
-        actors
-            .into_iter()
-            .for_each(|actor| assert!(actor.join().expect("no panic")));
+        actors.into_iter().for_each(|actor| assert!(actor.join().expect("no panic")));
         round.was_not_left_asleep(bell.rung());
         assert!(round.found.is_some() || world.look::<O>(&mut seen).is_some());
         round.asleep.is_some()
@@ -173,14 +142,10 @@ pub(super) fn free_bell<O: Orders>(name: &str, groups: usize) {
         let actors: Vec<_> = (0..groups).map(|_| spawn(&world, wait)).collect();
         let held = world.take::<O>().expect("committed before");
         world.release::<O>(held);
-        let rounds: Vec<_> = actors
-            .into_iter()
-            .map(|actor| actor.join().expect("no panic"))
-            .collect();
+        let rounds: Vec<_> =
+            actors.into_iter().map(|actor| actor.join().expect("no panic")).collect();
         let bell = world.ring::<O>().free_bell();
-        rounds
-            .iter()
-            .for_each(|round| round.was_not_left_asleep(bell.rung()));
+        rounds.iter().for_each(|round| round.was_not_left_asleep(bell.rung()));
         rounds.iter().any(|round| round.asleep.is_some())
     });
 }

@@ -34,53 +34,30 @@ fn assert_sound(name: &str, rules: Rules, at_least: usize) {
     let findings = search(name, rules);
     assert_eq!((findings.fault, findings.stuck), (None, 0), "{name}");
     // A model that lost most of its events by mistake would pass everything else.
-    assert!(
-        findings.states > at_least,
-        "only {} states",
-        findings.states
-    );
+    assert!(findings.states > at_least, "only {} states", findings.states);
 }
 
 #[test]
 fn model_actor_and_learner_deaths() {
-    let rules = Rules {
-        actor_crashes: 2,
-        learner_crashes: 1,
-        ..SMALL
-    };
+    let rules = Rules { actor_crashes: 2, learner_crashes: 1, ..SMALL };
     assert_sound("K=1 B=2, 2 actors, 2 + 1 deaths", rules, 180_000);
 }
 
 #[test]
 fn model_two_batches() {
-    let rules = Rules {
-        learner_crashes: 1,
-        batches: 2,
-        ..SMALL
-    };
+    let rules = Rules { learner_crashes: 1, batches: 2, ..SMALL };
     assert_sound("K=1 B=2, 2 actors, 1 + 1 deaths, 2 batches", rules, 70_000);
 }
 
 #[test]
 fn model_a_poisonous_batch_is_dropped() {
-    let rules = Rules {
-        actors: 1,
-        actor_crashes: 1,
-        learner_crashes: 3,
-        ..SMALL
-    };
+    let rules = Rules { actors: 1, actor_crashes: 1, learner_crashes: 3, ..SMALL };
     assert_sound("K=1 B=2, 1 actor, 1 + 3 deaths", rules, 35_000);
 }
 
 #[test]
 fn model_two_blocks() {
-    let rules = Rules {
-        blocks: 2,
-        groups: 1,
-        learner_crashes: 1,
-        batches: 2,
-        ..SMALL
-    };
+    let rules = Rules { blocks: 2, groups: 1, learner_crashes: 1, batches: 2, ..SMALL };
     assert_sound("K=2 B=1, 2 actors, 1 + 1 deaths, 2 batches", rules, 100_000);
 }
 
@@ -92,54 +69,28 @@ fn model_two_blocks_of_two() {
 
 #[test]
 fn mutant_reclaim_of_the_living_tears() {
-    let rules = Rules {
-        mutant: Some(Mutant::ReclaimAlive),
-        ..SMALL
-    };
+    let rules = Rules { mutant: Some(Mutant::ReclaimAlive), ..SMALL };
     let findings = search("mutant: reclaim alive", rules);
-    assert!(
-        matches!(findings.fault, Some((Fault::Torn, _))),
-        "{findings:?}"
-    );
+    assert!(matches!(findings.fault, Some((Fault::Torn, _))), "{findings:?}");
 }
 
 #[test]
 fn mutant_reclaim_of_the_living_with_a_plain_commit_breaks_the_books() {
-    let rules = Rules {
-        mutant: Some(Mutant::ReclaimAliveStoreCommit),
-        ..SMALL
-    };
+    let rules = Rules { mutant: Some(Mutant::ReclaimAliveStoreCommit), ..SMALL };
     let findings = search("mutant: reclaim alive, store commit", rules);
-    assert!(
-        matches!(findings.fault, Some((Fault::Books, _))),
-        "{findings:?}"
-    );
+    assert!(matches!(findings.fault, Some((Fault::Books, _))), "{findings:?}");
 }
 
 #[test]
 fn mutant_ready_counter_gets_stuck() {
-    let findings = search(
-        "mutant: ready counter",
-        Rules {
-            mutant: Some(Mutant::ReadyCounter),
-            ..SMALL
-        },
-    );
-    assert!(
-        findings.fault.is_none() && findings.stuck > 0,
-        "{findings:?}"
-    );
+    let findings =
+        search("mutant: ready counter", Rules { mutant: Some(Mutant::ReadyCounter), ..SMALL });
+    assert!(findings.fault.is_none() && findings.stuck > 0, "{findings:?}");
 }
 
 #[test]
 fn mutant_owner_written_second_gets_stuck() {
-    let rules = Rules {
-        mutant: Some(Mutant::OwnerSecond),
-        ..SMALL
-    };
+    let rules = Rules { mutant: Some(Mutant::OwnerSecond), ..SMALL };
     let findings = search("mutant: owner second", rules);
-    assert!(
-        findings.fault.is_none() && findings.stuck > 0,
-        "{findings:?}"
-    );
+    assert!(findings.fault.is_none() && findings.stuck > 0, "{findings:?}");
 }

@@ -22,12 +22,7 @@ pub(super) fn explore(rules: &Rules) -> Findings {
     let mut finished = vec![start.is_finished(rules)];
     let mut predecessors: Vec<Vec<usize>> = vec![Vec::new()];
     let mut queue = VecDeque::from([(start, 0, 0_u32)]);
-    let mut findings = Findings {
-        states: 1,
-        edges: 0,
-        fault: None,
-        stuck: 0,
-    };
+    let mut findings = Findings { states: 1, edges: 0, fault: None, stuck: 0 };
     while let Some((world, number, depth)) = queue.pop_front() {
         for next in world.successors(rules) {
             let next = match next {
@@ -56,9 +51,7 @@ pub(super) fn explore(rules: &Rules) -> Findings {
 /// How many states have no way to a finished one.
 fn stuck(finished: &[bool], predecessors: &[Vec<usize>]) -> usize {
     let mut can_finish = finished.to_vec();
-    let mut queue: Vec<usize> = (0..finished.len())
-        .filter(|&state| finished[state])
-        .collect();
+    let mut queue: Vec<usize> = (0..finished.len()).filter(|&state| finished[state]).collect();
     while let Some(state) = queue.pop() {
         for &before in &predecessors[state] {
             if !can_finish[before] {

@@ -24,45 +24,23 @@ fn a_batch_that_kills_two_learners_is_dropped_and_one_that_kills_one_is_not() {
     let mut record = CrashRecord::new(SHAPE);
     let mut actor = producer(slab, 0);
     let mut die_with_a_block = |expected: LearnerLoss| {
-        std::mem::forget(
-            Consumer::new(slab)
-                .try_take()
-                .expect("sound")
-                .expect("complete"),
-        );
+        std::mem::forget(Consumer::new(slab).try_take().expect("sound").expect("complete"));
         assert_eq!(ring.learner_died(&mut record), Ok(expected));
         assert!(ring.identity().holds());
     };
-    let requeued = LearnerLoss {
-        requeued: 2,
-        dropped: 0,
-    };
-    let dropped = LearnerLoss {
-        requeued: 0,
-        dropped: 2,
-    };
+    let requeued = LearnerLoss { requeued: 2, dropped: 0 };
+    let dropped = LearnerLoss { requeued: 0, dropped: 2 };
 
     commit(&mut actor, 2);
     die_with_a_block(requeued);
     // It was innocent: the next learner gets through, and the block starts anew.
-    drop(
-        Consumer::new(slab)
-            .try_take()
-            .expect("sound")
-            .expect("complete"),
-    );
+    drop(Consumer::new(slab).try_take().expect("sound").expect("complete"));
     commit(&mut actor, 2);
     die_with_a_block(requeued);
     die_with_a_block(dropped);
     let books = ring.identity();
     assert_eq!((books.consumed, books.dropped, books.requeued), (2, 2, 4));
-    assert_eq!(
-        ring.occupancy(),
-        Ok(Occupancy {
-            free: 6,
-            ..Occupancy::default()
-        })
-    );
+    assert_eq!(ring.occupancy(), Ok(Occupancy { free: 6, ..Occupancy::default() }));
 }
 
 #[test]
@@ -77,10 +55,7 @@ fn a_death_between_counting_and_freeing_is_put_right_and_a_larger_error_is_repor
     assert_eq!(ring.identity().consumed, 0);
     consumed.store(2, Ordering::Relaxed);
     assert!(!ring.identity().holds());
-    assert_eq!(
-        ring.learner_died(&mut record),
-        Err(RingError::Books { surplus: 2 })
-    );
+    assert_eq!(ring.learner_died(&mut record), Err(RingError::Books { surplus: 2 }));
 }
 
 #[test]
@@ -99,15 +74,9 @@ fn a_word_that_nobody_writes_is_reported_by_whoever_meets_it() {
 
     assert_eq!(grant.commit(), Err(CommitError::Ring(corrupt)));
     assert_eq!(actor.claim(NOW).err(), Some(ClaimError::Ring(corrupt)));
-    assert_eq!(
-        Consumer::new(slab).take(NOW).err(),
-        Some(TakeError::Ring(corrupt))
-    );
+    assert_eq!(Consumer::new(slab).take(NOW).err(), Some(TakeError::Ring(corrupt)));
     assert_eq!(ring.reclaim(owner(0, 1)), Err(corrupt));
-    assert_eq!(
-        ring.learner_died(&mut CrashRecord::new(SHAPE)),
-        Err(corrupt)
-    );
+    assert_eq!(ring.learner_died(&mut CrashRecord::new(SHAPE)), Err(corrupt));
     assert_eq!(ring.occupancy(), Err(corrupt));
     assert_eq!(ring.slot_word(slot), Err(corrupt));
 }
@@ -122,8 +91,5 @@ fn a_held_slot_that_is_no_longer_held_stops_its_release() {
     commit(&mut actor, 2);
     let block = Consumer::new(slab).take(NOW).expect("complete");
     words_in(&arena.control)[8].store(0, Ordering::Relaxed);
-    assert_eq!(
-        block.release(),
-        Err(RingError::Corrupt { slot: 1, word: 0 })
-    );
+    assert_eq!(block.release(), Err(RingError::Corrupt { slot: 1, word: 0 }));
 }

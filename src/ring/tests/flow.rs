@@ -9,25 +9,14 @@ fn claims_fill_the_fullest_open_block_first_and_its_holes_before_all() {
     let mut arena = Arena::new();
     let slab = arena.slab();
     let ring = slab.ring();
-    let slots: Vec<_> = (0..4)
-        .map(|actor| producer(slab, actor))
-        .map(|mut p| commit_one(&mut p))
-        .collect();
+    let slots: Vec<_> =
+        (0..4).map(|actor| producer(slab, actor)).map(|mut p| commit_one(&mut p)).collect();
     assert_eq!(slots, [0, 1, 2, 3], "blocks are filled one after the other");
 
     let mut consumer = Consumer::new(slab);
-    drop(
-        consumer
-            .try_take()
-            .expect("sound")
-            .expect("block 0 is complete"),
-    );
+    drop(consumer.try_take().expect("sound").expect("block 0 is complete"));
     let mut dying = producer(slab, 4);
-    assert_eq!(
-        dying.claim(NOW).expect("free").slot(),
-        0,
-        "the lowest of the empty blocks"
-    );
+    assert_eq!(dying.claim(NOW).expect("free").slot(), 0, "the lowest of the empty blocks");
     let mut other = producer(slab, 5);
     assert_eq!(other.claim(NOW).expect("free").slot(), 1);
     let mut third = producer(slab, 6);
@@ -51,16 +40,9 @@ fn an_abandoned_grant_comes_back_with_its_slot() {
     grant.group().history_mut().fill(7);
     drop(grant);
     let mut again = producer.claim(NOW).expect("kept");
-    assert_eq!(
-        (again.slot(), again.group().history_mut()),
-        (slot, &mut [7, 7][..])
-    );
+    assert_eq!((again.slot(), again.group().history_mut()), (slot, &mut [7, 7][..]));
     again.commit().expect("not fenced");
-    assert_ne!(
-        producer.claim(NOW).expect("free").slot(),
-        slot,
-        "committed means gone"
-    );
+    assert_ne!(producer.claim(NOW).expect("free").slot(), slot, "committed means gone");
 }
 
 #[test]
@@ -100,15 +82,10 @@ fn waits_end_when_their_time_is_up() {
     let mut arena = Arena::new();
     let slab = arena.slab();
     let timeout = Duration::from_millis(2);
-    assert_eq!(
-        Consumer::new(slab).take(timeout).err(),
-        Some(TakeError::TimedOut)
-    );
+    assert_eq!(Consumer::new(slab).take(timeout).err(), Some(TakeError::TimedOut));
     let mut actors: Vec<_> = (0..7).map(|actor| producer(slab, actor)).collect();
     let last = actors.pop().expect("seven");
-    actors
-        .iter_mut()
-        .for_each(|actor| drop(actor.claim(NOW).expect("free")));
+    actors.iter_mut().for_each(|actor| drop(actor.claim(NOW).expect("free")));
     let mut last = last;
     assert_eq!(last.claim(timeout).err(), Some(ClaimError::TimedOut));
 }
@@ -122,11 +99,7 @@ fn a_step_shows_its_parts_in_their_places() {
         let mut grant = actor.claim(NOW).expect("free");
         let mut group = grant.group();
         group.header_mut().sequence = tag.into();
-        (0..2).for_each(|row| {
-            group
-                .frame_mut(row)
-                .fill(tag + u8::try_from(row).expect("small"))
-        });
+        (0..2).for_each(|row| group.frame_mut(row).fill(tag + u8::try_from(row).expect("small")));
         for t in 0..3_u8 {
             let step = group.step(t.into());
             let seen: Vec<_> = step.rows.iter().map(|frame| frame[15]).collect();
@@ -140,10 +113,7 @@ fn a_step_shows_its_parts_in_their_places() {
             step.next_returns.fill(f32::from(tag + t) + 0.75);
             step.next_lengths.fill((tag + t).into());
         }
-        assert_eq!(
-            (group.frame(4)[0], group.flags(3)),
-            (tag + 4, &[tag + 2, tag + 2][..])
-        );
+        assert_eq!((group.frame(4)[0], group.flags(3)), (tag + 4, &[tag + 2, tag + 2][..]));
         grant.commit().expect("not fenced");
     }
 
@@ -151,40 +121,17 @@ fn a_step_shows_its_parts_in_their_places() {
     let block = consumer.take(NOW).expect("complete");
     let view = block.view();
     let columns = |tag_of: fn(u8) -> f32| {
-        (0..3)
-            .flat_map(|t| [10, 10, 20, 20].map(|tag| tag_of(tag + t)))
-            .collect::<Vec<_>>()
+        (0..3).flat_map(|t| [10, 10, 20, 20].map(|tag| tag_of(tag + t))).collect::<Vec<_>>()
     };
-    assert_eq!(
-        view.headers()
-            .iter()
-            .map(|header| header.sequence)
-            .collect::<Vec<_>>(),
-        [10, 20]
-    );
-    assert_eq!(
-        view.field::<f32>(Field::Reward),
-        columns(|tag| f32::from(tag) + 0.5)
-    );
-    assert_eq!(
-        view.field::<f32>(Field::LogProb),
-        columns(|tag| f32::from(tag) + 0.25)
-    );
-    assert_eq!(
-        view.field::<f32>(Field::EpisodeReturn)[4..],
-        columns(|tag| f32::from(tag) + 0.75)
-    );
+    assert_eq!(view.headers().iter().map(|header| header.sequence).collect::<Vec<_>>(), [10, 20]);
+    assert_eq!(view.field::<f32>(Field::Reward), columns(|tag| f32::from(tag) + 0.5));
+    assert_eq!(view.field::<f32>(Field::LogProb), columns(|tag| f32::from(tag) + 0.25));
+    assert_eq!(view.field::<f32>(Field::EpisodeReturn)[4..], columns(|tag| f32::from(tag) + 0.75));
     assert_eq!(view.field::<i32>(Field::Action)[..4], [10, 10, 20, 20]);
-    assert_eq!(
-        view.field::<u32>(Field::EpisodeLength)[12..],
-        [12, 12, 22, 22]
-    );
+    assert_eq!(view.field::<u32>(Field::EpisodeLength)[12..], [12, 12, 22, 22]);
     assert_eq!(view.field::<u8>(Field::Flags)[4..8], [10, 10, 20, 20]);
     assert_eq!(
-        view.field::<u8>(Field::Frame)[4 * 32..]
-            .iter()
-            .step_by(8)
-            .collect::<Vec<_>>(),
+        view.field::<u8>(Field::Frame)[4 * 32..].iter().step_by(8).collect::<Vec<_>>(),
         [&14, &14, &24, &24]
     );
 }
@@ -194,27 +141,9 @@ fn parts_that_do_not_fit_are_refused_at_the_start() {
     let control = Region::heap(4096);
     let words = words_in(&control);
     let short = Ring::<Sound>::new(&words[1..], control.words32(0, <Ring>::wait_count()), SHAPE);
-    assert!(
-        matches!(
-            short,
-            Err(RingError::Memory {
-                what: "64-bit words",
-                ..
-            })
-        ),
-        "{short:?}"
-    );
-    for shape in [
-        RingShape { blocks: 0, ..SHAPE },
-        RingShape {
-            groups: usize::MAX / 2,
-            ..SHAPE
-        },
-    ] {
-        assert_eq!(
-            ring_in(&control, shape).err(),
-            Some(RingError::Shape(shape))
-        );
+    assert!(matches!(short, Err(RingError::Memory { what: "64-bit words", .. })), "{short:?}");
+    for shape in [RingShape { blocks: 0, ..SHAPE }, RingShape { groups: usize::MAX / 2, ..SHAPE }] {
+        assert_eq!(ring_in(&control, shape).err(), Some(RingError::Shape(shape)));
     }
 
     let layout = BlockLayout::new(SPEC).expect("valid");
@@ -226,22 +155,12 @@ fn parts_that_do_not_fit_are_refused_at_the_start() {
     assert_eq!(groups, Some(SlabError::Groups { ring: 2, layout: 3 }));
     let small = Slab::new(ring, &mut payload, &layout).err();
     let have_bytes = need_bytes - 1;
-    assert_eq!(
-        small,
-        Some(SlabError::TooSmall {
-            blocks: 3,
-            need_bytes,
-            have_bytes
-        })
-    );
+    assert_eq!(small, Some(SlabError::TooSmall { blocks: 3, need_bytes, have_bytes }));
     let huge = Slab::payload_bytes(usize::MAX, &layout);
     assert_eq!(huge, Err(SlabError::TooLarge { blocks: usize::MAX }));
 
     let memory = Memory::create("read-only", need_bytes).expect("small");
     let mut payload = memory.map(Access::ReadOnly, Inherit::No).expect("mapped");
     let slab = Slab::new(ring, &mut payload, &layout).expect("fits");
-    assert_eq!(
-        Producer::new(slab, owner(0, 1)).err(),
-        Some(SlabError::ReadOnly)
-    );
+    assert_eq!(Producer::new(slab, owner(0, 1)).err(), Some(SlabError::ReadOnly));
 }

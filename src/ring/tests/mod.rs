@@ -12,17 +12,9 @@ use crate::sync::AtomicU64;
 use crate::unroll::{BlockLayout, UnrollSpec};
 
 const NOW: Duration = Duration::ZERO;
-const SHAPE: RingShape = RingShape {
-    blocks: 3,
-    groups: 2,
-};
-const SPEC: UnrollSpec = UnrollSpec {
-    unroll: 3,
-    batch: 4,
-    envs: 2,
-    frame_bytes: 8,
-    frame_stack: 2,
-};
+const SHAPE: RingShape = RingShape { blocks: 3, groups: 2 };
+const SPEC: UnrollSpec =
+    UnrollSpec { unroll: 3, batch: 4, envs: 2, frame_bytes: 8, frame_stack: 2 };
 
 /// The memory of a ring.
 struct Arena {
@@ -54,11 +46,7 @@ fn words_in(control: &Region) -> &[AtomicU64] {
 
 fn ring_in(control: &Region, shape: RingShape) -> Result<Ring<'_>, RingError> {
     let words = words_in(control);
-    Ring::new(
-        words,
-        control.words32(words.len() * 8, <Ring>::wait_count()),
-        shape,
-    )
+    Ring::new(words, control.words32(words.len() * 8, <Ring>::wait_count()), shape)
 }
 
 fn owner(actor: u16, incarnation: u16) -> Owner {

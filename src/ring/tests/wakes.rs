@@ -23,10 +23,7 @@ fn sleep(ring: Ring<'_>, who: Who) {
         Who::Learner => ring.ready_bell(),
         Who::Actor => ring.free_bell(),
     };
-    let found = bell.wait(
-        || None::<()>,
-        |word, heard| futex::wait_while(word, heard, AN_HOUR),
-    );
+    let found = bell.wait(|| None::<()>, |word, heard| futex::wait_while(word, heard, AN_HOUR));
     assert!(found.is_none());
 }
 
@@ -51,9 +48,7 @@ fn wakes(who: Who, prepare: for<'m> fn(Slab<'m>) -> Cause<'m>) {
     let layout = arena.layout.clone();
     let ring = ring_in(&arena.control, SHAPE).expect("fits");
     let slab = Slab::new(ring, &mut arena.payload, &layout).expect("fits");
-    let waits = arena
-        .control
-        .words32(words_in(&arena.control).len() * 8, <Ring>::wait_count());
+    let waits = arena.control.words32(words_in(&arena.control).len() * 8, <Ring>::wait_count());
     // Bells and counts of waiters take turns, a cache line each.
     let waiters: &AtomicU32 = match who {
         Who::Learner => &waits[16],
@@ -62,9 +57,7 @@ fn wakes(who: Who, prepare: for<'m> fn(Slab<'m>) -> Cause<'m>) {
     let cause = prepare(slab);
     thread::scope(|scope| {
         let sleeper = scope.spawn(|| sleep(ring, who));
-        until("it is counted as waiting", || {
-            waiters.load(Ordering::Relaxed) == 1
-        });
+        until("it is counted as waiting", || waiters.load(Ordering::Relaxed) == 1);
         cause();
         until("it is woken", || sleeper.is_finished());
     });
@@ -130,10 +123,7 @@ fn closing_wakes_everybody() {
 #[test]
 fn a_ring_of_one_slot_goes_back_and_forth() {
     const ROUNDS: usize = if cfg!(miri) { 20 } else { 1_000 };
-    let shape = RingShape {
-        blocks: 1,
-        groups: 1,
-    };
+    let shape = RingShape { blocks: 1, groups: 1 };
     let layout = BlockLayout::new(UnrollSpec { batch: 2, ..SPEC }).expect("valid");
     let control = Region::heap(4096);
     let mut payload = Region::heap(layout.block_bytes());

@@ -8,10 +8,7 @@ fn bell() -> Arc<EventFd> {
 
 fn received(parent: &mut ParentEnd) -> Vec<FromChild> {
     let mut all = Vec::new();
-    assert_eq!(
-        parent.drain(100, |message| all.push(message)),
-        Drained::Empty
-    );
+    assert_eq!(parent.drain(100, |message| all.push(message)), Drained::Empty);
     all
 }
 
@@ -26,17 +23,9 @@ fn messages_arrive_in_order_and_ring() {
     assert_eq!(bell.read().expect("rung"), 4);
     let expected = [
         FromChild::Ready,
-        FromChild::Log {
-            level: Level::Warn,
-            line: "slow".into(),
-        },
-        FromChild::Failed {
-            reason: "no such file".into(),
-            permanent: true,
-        },
-        FromChild::Finished {
-            reason: "target".into(),
-        },
+        FromChild::Log { level: Level::Warn, line: "slow".into() },
+        FromChild::Failed { reason: "no such file".into(), permanent: true },
+        FromChild::Finished { reason: "target".into() },
     ];
     assert_eq!(received(&mut parent), expected);
 }
@@ -109,9 +98,7 @@ struct Raw(Vec<u8>);
 impl Serialize for Raw {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut tuple = serializer.serialize_tuple(self.0.len())?;
-        self.0
-            .iter()
-            .try_for_each(|byte| tuple.serialize_element(byte))?;
+        self.0.iter().try_for_each(|byte| tuple.serialize_element(byte))?;
         tuple.end()
     }
 }

@@ -33,14 +33,7 @@ impl Note {
             Self::TempFiles(path) => (b't', path.as_os_str().as_bytes()),
             Self::Born(pid) | Self::Buried(pid) => {
                 group = pid.to_le_bytes();
-                (
-                    if matches!(self, Self::Born(_)) {
-                        b'+'
-                    } else {
-                        b'-'
-                    },
-                    &group[..],
-                )
+                (if matches!(self, Self::Born(_)) { b'+' } else { b'-' }, &group[..])
             }
             Self::Leave => (b'x', &[][..]),
         };
@@ -165,20 +158,11 @@ mod tests {
     #[test]
     fn the_estate_follows_the_notes() {
         let mut estate = Estate::default();
-        let notes = [
-            Note::Born(1),
-            Note::Born(2),
-            Note::Buried(1),
-            Note::Buried(9),
-            Note::Leave,
-        ];
+        let notes = [Note::Born(1), Note::Born(2), Note::Buried(1), Note::Buried(9), Note::Leave];
         notes.into_iter().for_each(|note| estate.learn(note));
         estate.learn(Note::Segment("/dev/shm/x".into()));
         assert_eq!(estate.groups, BTreeSet::from([2]));
-        assert_eq!(
-            estate.segments,
-            BTreeSet::from([PathBuf::from("/dev/shm/x")])
-        );
+        assert_eq!(estate.segments, BTreeSet::from([PathBuf::from("/dev/shm/x")]));
         assert_eq!(estate.temp_folders, BTreeSet::new());
     }
 }

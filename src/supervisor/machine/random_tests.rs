@@ -10,10 +10,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn stop(exit: ExitKind) -> Event {
-    Event::Stop {
-        exit,
-        reason: "because".into(),
-    }
+    Event::Stop { exit, reason: "because".into() }
 }
 
 /// What the world outside the machine looks like, and what it would never forgive.
@@ -33,10 +30,7 @@ impl World {
             match action {
                 Action::Spawn(role) => {
                     assert_eq!(self.stop_requests, 0, "{role} started while stopping");
-                    assert!(
-                        !self.unclaimed.contains(&role),
-                        "{role} started, not reclaimed"
-                    );
+                    assert!(!self.unclaimed.contains(&role), "{role} started, not reclaimed");
                     assert!(self.alive.insert(role), "two of {role}");
                 }
                 Action::Reclaim(role) => {
@@ -70,15 +64,7 @@ impl World {
         if self.outcome.is_none() && self.alive.remove(&role) {
             self.doomed.remove(&role);
             self.unclaimed.insert(role);
-            self.obey(
-                machine,
-                Event::Reaped {
-                    role,
-                    cause,
-                    progressed,
-                },
-                now,
-            );
+            self.obey(machine, Event::Reaped { role, cause, progressed }, now);
             assert!(!self.unclaimed.contains(&role), "{role} never reclaimed");
         }
     }

@@ -41,9 +41,7 @@ impl Machine {
         };
         let child = &mut self.children[index];
         child.deaths = if progressed { 0 } else { child.deaths + 1 };
-        let never = cause
-            .kind()
-            .is_some_and(|kind| kind.remedy() == Remedy::Never);
+        let never = cause.kind().is_some_and(|kind| kind.remedy() == Remedy::Never);
         if child.permanent || never || child.deaths >= limit {
             return self.give_up(role, cause, now, actions);
         }
@@ -74,14 +72,9 @@ impl Machine {
         child.life = Life::Failed;
         let deaths = child.deaths;
         actions.push(Action::TellFailed(role, deaths));
-        let left = self.children[1..]
-            .iter()
-            .filter(|actor| actor.life != Life::Failed)
-            .count();
-        let exit = cause
-            .kind()
-            .filter(|kind| kind.tells_the_cause())
-            .unwrap_or(ExitKind::CrashLoop);
+        let left = self.children[1..].iter().filter(|actor| actor.life != Life::Failed).count();
+        let exit =
+            cause.kind().filter(|kind| kind.tells_the_cause()).unwrap_or(ExitKind::CrashLoop);
         match role {
             Role::Learner => {
                 let reason =
@@ -134,11 +127,7 @@ impl Machine {
             return Duration::ZERO;
         };
         let factor = 2_u32.saturating_pow(power);
-        let delay = self
-            .policy
-            .backoff_first
-            .saturating_mul(factor)
-            .min(self.policy.backoff_most);
+        let delay = self.policy.backoff_first.saturating_mul(factor).min(self.policy.backoff_most);
         delay.mul_f64(self.rng.uniform_f64(0.8, 1.2))
     }
 }

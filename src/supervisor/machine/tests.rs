@@ -11,26 +11,18 @@ fn ms(ms: u64) -> Duration {
 fn started(actors: u16) -> Machine {
     let mut machine = Machine::new(actors, Policy::default(), 7);
     let spawned = machine.step(Event::Start, ms(0));
-    let expected: Vec<Action> = (0..=usize::from(actors))
-        .map(|i| Action::Spawn(role_at(i)))
-        .collect();
+    let expected: Vec<Action> =
+        (0..=usize::from(actors)).map(|i| Action::Spawn(role_at(i))).collect();
     assert_eq!(spawned, expected);
     machine
 }
 
 fn reaped(role: Role, cause: Cause, progressed: bool) -> Event {
-    Event::Reaped {
-        role,
-        cause,
-        progressed,
-    }
+    Event::Reaped { role, cause, progressed }
 }
 
 fn stop(exit: ExitKind) -> Event {
-    Event::Stop {
-        exit,
-        reason: "because".into(),
-    }
+    Event::Stop { exit, reason: "because".into() }
 }
 
 /// Kills `role` without progress until it is given up; the delays between the lives.
@@ -61,10 +53,7 @@ fn outcome(actions: &[Action]) -> &Outcome {
 
 #[test]
 fn roles_and_places_agree() {
-    for (index, role) in [Learner, Actor(0), Actor(1), Actor(u16::MAX)]
-        .into_iter()
-        .enumerate()
-    {
+    for (index, role) in [Learner, Actor(0), Actor(1), Actor(u16::MAX)].into_iter().enumerate() {
         assert_eq!(role_at(index_of(role)), role);
         assert!(index_of(role) >= index);
     }
@@ -90,18 +79,12 @@ fn the_run_ends_when_the_last_actor_is_given_up() {
     let mut machine = started(2);
     die_in_a_row(&mut machine, Actor(1), KILLED);
     let (_, last) = die_in_a_row(&mut machine, Actor(0), Cause::Exited(101));
-    assert_eq!(
-        last[1..],
-        [Action::TellFailed(Actor(0), 5), Action::RequestStop]
-    );
+    assert_eq!(last[1..], [Action::TellFailed(Actor(0), 5), Action::RequestStop]);
     let end = machine.step(reaped(Learner, Cause::Exited(0), true), ms(9_000));
     let outcome = outcome(&end);
     assert_eq!(outcome.exit, ExitKind::CrashLoop);
     assert_eq!(outcome.failed, [Actor(0), Actor(1)]);
-    assert_eq!(
-        (outcome.learner_restarts, &outcome.actor_restarts[..]),
-        (0, &[4, 4][..])
-    );
+    assert_eq!((outcome.learner_restarts, &outcome.actor_restarts[..]), (0, &[4, 4][..]));
 }
 
 #[test]
@@ -125,40 +108,21 @@ fn the_exit_code_of_the_run_tells_the_cause_if_the_child_did() {
 
 #[test]
 fn what_never_helps_is_not_tried_twice() {
-    for kind in ExitKind::ALL
-        .into_iter()
-        .filter(|kind| kind.remedy() == Remedy::Never)
-    {
+    for kind in ExitKind::ALL.into_iter().filter(|kind| kind.remedy() == Remedy::Never) {
         let mut machine = started(2);
         let cause = Cause::Exited(i32::from(kind.code()));
         let actions = machine.step(reaped(Actor(0), cause, true), ms(50));
         assert_eq!(actions[1..], [Action::TellFailed(Actor(0), 0)], "{kind}");
         let actions = machine.step(reaped(Learner, cause, true), ms(60));
-        assert_eq!(
-            actions[1..],
-            [Action::TellFailed(Learner, 0), Action::RequestStop],
-            "{kind}"
-        );
+        assert_eq!(actions[1..], [Action::TellFailed(Learner, 0), Action::RequestStop], "{kind}");
         let end = machine.step(reaped(Actor(1), Cause::Exited(0), true), ms(70));
         assert_eq!(outcome(&end).exit, kind);
     }
     let mut machine = started(2);
-    machine.step(
-        Event::ChildFailed {
-            role: Actor(1),
-            permanent: true,
-        },
-        ms(10),
-    );
+    machine.step(Event::ChildFailed { role: Actor(1), permanent: true }, ms(10));
     let actions = machine.step(reaped(Actor(1), Cause::Exited(7), true), ms(20));
     assert_eq!(actions[1..], [Action::TellFailed(Actor(1), 0)]);
-    machine.step(
-        Event::ChildFailed {
-            role: Actor(0),
-            permanent: false,
-        },
-        ms(30),
-    );
+    machine.step(Event::ChildFailed { role: Actor(0), permanent: false }, ms(30));
     let actions = machine.step(reaped(Actor(0), Cause::Exited(7), true), ms(500));
     assert_eq!(actions[1..], [Action::TellRestart(Actor(0), ms(0))]);
 }
@@ -168,10 +132,7 @@ fn the_learner_gets_three_lives() {
     let mut machine = started(1);
     let (delays, last) = die_in_a_row(&mut machine, Learner, KILLED);
     assert_eq!(delays.len(), 2);
-    assert_eq!(
-        last[1..],
-        [Action::TellFailed(Learner, 3), Action::RequestStop]
-    );
+    assert_eq!(last[1..], [Action::TellFailed(Learner, 3), Action::RequestStop]);
     let end = machine.step(reaped(Actor(0), Cause::Exited(0), true), ms(9_000));
     assert_eq!(outcome(&end).exit, ExitKind::CrashLoop);
 }
@@ -183,9 +144,7 @@ fn progress_starts_the_count_anew() {
     for life in 0..1_000 {
         now += ms(500);
         let actions = machine.step(reaped(Actor(0), KILLED, life % 4 == 3), now);
-        let Action::TellRestart(_, delay) = actions[1] else {
-            panic!("{actions:?}")
-        };
+        let Action::TellRestart(_, delay) = actions[1] else { panic!("{actions:?}") };
         if life % 4 == 3 {
             assert_eq!(delay, ms(0), "it worked, and lived for half a second");
         }
@@ -202,9 +161,7 @@ fn short_lives_do_not_fork_without_a_pause() {
     for _ in 0..100 {
         now += ms(2);
         let actions = machine.step(reaped(Actor(0), KILLED, true), now);
-        let Action::TellRestart(_, delay) = actions[1] else {
-            panic!("{actions:?}")
-        };
+        let Action::TellRestart(_, delay) = actions[1] else { panic!("{actions:?}") };
         assert!((ms(80)..=ms(120)).contains(&delay), "{delay:?}");
         now += delay;
         machine.step(Event::Tick, now);
@@ -214,29 +171,19 @@ fn short_lives_do_not_fork_without_a_pause() {
 #[test]
 fn delays_stop_growing_and_repeat_with_the_seed() {
     let delays = |seed| {
-        let policy = Policy {
-            actor_deaths: 100,
-            ..Policy::default()
-        };
+        let policy = Policy { actor_deaths: 100, ..Policy::default() };
         let mut machine = Machine::new(1, policy, seed);
         machine.step(Event::Start, ms(0));
         die_in_a_row(&mut machine, Actor(0), KILLED).0
     };
     assert_eq!(delays(1), delays(1));
     assert_ne!(delays(1), delays(2));
-    assert!(
-        delays(1)[40..]
-            .iter()
-            .all(|delay| (ms(8_000)..=ms(12_000)).contains(delay))
-    );
+    assert!(delays(1)[40..].iter().all(|delay| (ms(8_000)..=ms(12_000)).contains(delay)));
 }
 
 #[test]
 fn a_fork_that_fails_ends_a_run_only_at_its_start() {
-    let failed = |role| Event::SpawnFailed {
-        role,
-        why: "EAGAIN".into(),
-    };
+    let failed = |role| Event::SpawnFailed { role, why: "EAGAIN".into() };
     let mut machine = started(1);
     assert_eq!(machine.step(failed(Actor(0)), ms(1)), [Action::RequestStop]);
     let end = machine.step(reaped(Learner, Cause::Exited(0), false), ms(2));
@@ -248,26 +195,18 @@ fn a_fork_that_fails_ends_a_run_only_at_its_start() {
     for _ in 0..20 {
         assert_eq!(machine.step(Event::Tick, now), [Action::Spawn(Actor(0))]);
         let actions = machine.step(failed(Actor(0)), now);
-        let Some(&Action::TellRestart(_, delay)) = actions.last() else {
-            panic!("{actions:?}")
-        };
+        let Some(&Action::TellRestart(_, delay)) = actions.last() else { panic!("{actions:?}") };
         assert!(delay >= ms(80), "no spin: {delay:?}");
         now += delay;
     }
-    assert!(
-        !machine.stopping(),
-        "a lack of memory is not the actor's fault"
-    );
+    assert!(!machine.stopping(), "a lack of memory is not the actor's fault");
 }
 
 #[test]
 fn an_ordered_end_waits_then_kills() {
     let mut machine = started(2);
     let actions = machine.step(Event::StopSignal("SIGTERM"), ms(1_000));
-    assert!(
-        matches!(actions[..], [Action::Tell(_), Action::RequestStop]),
-        "{actions:?}"
-    );
+    assert!(matches!(actions[..], [Action::Tell(_), Action::RequestStop]), "{actions:?}");
     machine.step(reaped(Actor(0), Cause::Exited(0), true), ms(1_100));
     assert_eq!(machine.step(Event::Tick, ms(2_999)), []);
     let actions = machine.step(Event::Tick, ms(3_000));
@@ -275,32 +214,16 @@ fn an_ordered_end_waits_then_kills() {
     machine.step(reaped(Actor(1), KILLED, true), ms(3_001));
     assert_eq!(machine.next_due(), Some(ms(31_000)));
     let end = machine.step(reaped(Learner, Cause::Exited(0), true), ms(5_000));
-    assert_eq!(
-        outcome(&end).exit,
-        ExitKind::Finished,
-        "killing an actor loses nothing"
-    );
+    assert_eq!(outcome(&end).exit, ExitKind::Finished, "killing an actor loses nothing");
     assert_eq!(machine.step(Event::StopSignal("SIGINT"), ms(5_001)), []);
 }
 
 #[test]
 fn a_learner_that_does_not_save_shows_in_the_exit_code() {
     let ends: [(&str, Vec<(u64, Event)>); 4] = [
-        (
-            "it hangs",
-            vec![
-                (31_000, Event::Tick),
-                (31_001, reaped(Learner, KILLED, true)),
-            ],
-        ),
-        (
-            "it crashes",
-            vec![(1_500, reaped(Learner, Cause::Signaled(11), true))],
-        ),
-        (
-            "it says so",
-            vec![(1_500, reaped(Learner, Cause::Exited(9), true))],
-        ),
+        ("it hangs", vec![(31_000, Event::Tick), (31_001, reaped(Learner, KILLED, true))]),
+        ("it crashes", vec![(1_500, reaped(Learner, Cause::Signaled(11), true))]),
+        ("it says so", vec![(1_500, reaped(Learner, Cause::Exited(9), true))]),
         (
             "third signal",
             vec![
@@ -314,40 +237,23 @@ fn a_learner_that_does_not_save_shows_in_the_exit_code() {
         let mut machine = started(1);
         machine.step(Event::StopSignal("SIGINT"), ms(1_000));
         machine.step(reaped(Actor(0), Cause::Exited(0), true), ms(1_010));
-        let last = events
-            .into_iter()
-            .map(|(at, event)| machine.step(event, ms(at)))
-            .last();
+        let last = events.into_iter().map(|(at, event)| machine.step(event, ms(at))).last();
         let last = last.expect("not empty");
-        assert_eq!(
-            outcome(&last).exit,
-            ExitKind::CheckpointNotWritten,
-            "{name}"
-        );
+        assert_eq!(outcome(&last).exit, ExitKind::CheckpointNotWritten, "{name}");
     }
     let mut machine = started(1);
     machine.step(reaped(Learner, KILLED, true), ms(1_000));
     machine.step(Event::StopSignal("SIGINT"), ms(1_000));
     let end = machine.step(reaped(Actor(0), Cause::Exited(0), true), ms(1_010));
-    assert_eq!(
-        outcome(&end).exit,
-        ExitKind::CheckpointNotWritten,
-        "it was down"
-    );
+    assert_eq!(outcome(&end).exit, ExitKind::CheckpointNotWritten, "it was down");
 }
 
 #[test]
 fn each_signal_goes_further() {
     let mut machine = started(2);
     let signal = || Event::StopSignal("SIGINT");
-    assert_eq!(
-        machine.step(signal(), ms(1)).last(),
-        Some(&Action::RequestStop)
-    );
-    assert_eq!(
-        machine.step(signal(), ms(2)),
-        [Action::Kill(Actor(0)), Action::Kill(Actor(1))]
-    );
+    assert_eq!(machine.step(signal(), ms(1)).last(), Some(&Action::RequestStop));
+    assert_eq!(machine.step(signal(), ms(2)), [Action::Kill(Actor(0)), Action::Kill(Actor(1))]);
     assert_eq!(machine.step(signal(), ms(3)), [Action::Kill(Learner)]);
     assert_eq!(machine.step(signal(), ms(4)), []);
 }
@@ -392,10 +298,7 @@ fn what_sigkill_does_not_end_is_left_behind_and_named() {
     let mut machine = started(1);
     machine.step(stop(ExitKind::Finished), ms(0));
     machine.step(reaped(Learner, Cause::Exited(0), true), ms(10));
-    assert_eq!(
-        machine.step(Event::Tick, ms(2_000)).last(),
-        Some(&Action::Kill(Actor(0)))
-    );
+    assert_eq!(machine.step(Event::Tick, ms(2_000)).last(), Some(&Action::Kill(Actor(0))));
     assert_eq!(machine.next_due(), Some(ms(62_000)));
     assert_eq!(machine.step(Event::Tick, ms(61_999)), []);
     let end = machine.step(Event::Tick, ms(62_000));

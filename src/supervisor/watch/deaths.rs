@@ -33,11 +33,7 @@ impl Watch<'_> {
         let before = seat.progress_at_start;
         let role = role_at(index);
         let progressed = self.pool.progress(role) != before;
-        self.queue.push_back(Event::Reaped {
-            role,
-            cause,
-            progressed,
-        });
+        self.queue.push_back(Event::Reaped { role, cause, progressed });
         self.kill_orphans();
         self.reap_orphans();
     }
@@ -73,13 +69,9 @@ impl Watch<'_> {
                 self.pool.log(level, &format!("{who}: {how}; {reclaimed}"));
             }
             Err(corrupt) => {
-                self.pool
-                    .log(Level::Error, &format!("{who}: {how}; {corrupt}"));
+                self.pool.log(Level::Error, &format!("{who}: {how}; {corrupt}"));
                 let reason = corrupt.to_string();
-                self.queue.push_back(Event::Stop {
-                    exit: ExitKind::Corrupt,
-                    reason,
-                });
+                self.queue.push_back(Event::Stop { exit: ExitKind::Corrupt, reason });
             }
         }
     }
@@ -123,10 +115,7 @@ impl Watch<'_> {
             let seats = owned.seats.iter().flat_map(|seat| &seat.process);
             pid == owned.janitor.pid() || seats.into_iter().any(|process| process.pid == pid)
         };
-        orphans::children()
-            .into_iter()
-            .filter(|&pid| !own(pid))
-            .collect()
+        orphans::children().into_iter().filter(|&pid| !own(pid)).collect()
     }
 
     /// A helper that a living child started in the background, say through a script that has ended.

@@ -26,9 +26,7 @@ impl Watch<'_> {
             return Drained::Empty;
         };
         let mut messages = Vec::new();
-        let drained = process
-            .control
-            .drain(most, |message| messages.push(message));
+        let drained = process.control.drain(most, |message| messages.push(message));
         for message in messages {
             self.on_message(role_at(index), message);
         }
@@ -49,20 +47,14 @@ impl Watch<'_> {
                 self.queue.push_back(Event::ChildFailed { role, permanent });
             }
             FromChild::Finished { reason } if role == Role::Learner => {
-                self.queue.push_back(Event::Stop {
-                    exit: ExitKind::Finished,
-                    reason,
-                });
+                self.queue.push_back(Event::Stop { exit: ExitKind::Finished, reason });
             }
             FromChild::Finished { reason } => {
                 let line = format!("{role}: only the learner can end the run ({reason})");
                 self.pool.log(Level::Warn, &line);
             }
             FromChild::Panicked { message, location } => {
-                self.pool.log(
-                    Level::Error,
-                    &format!("{role}: panicked at {location}: {message}"),
-                );
+                self.pool.log(Level::Error, &format!("{role}: panicked at {location}: {message}"));
             }
             // Handled where the messages are read.
             FromChild::Took(_) => {}

@@ -38,10 +38,8 @@ fn name(cell: &str) -> &str {
 fn documented() -> BTreeMap<&'static str, (&'static str, &'static str)> {
     let rows = rows("## Settings");
     let count = rows.len();
-    let map: BTreeMap<_, _> = rows
-        .into_iter()
-        .map(|cells| (name(cells[0]), (cells[1], cells[2])))
-        .collect();
+    let map: BTreeMap<_, _> =
+        rows.into_iter().map(|cells| (name(cells[0]), (cells[1], cells[2]))).collect();
     assert_eq!(map.len(), count, "a flag is documented twice");
     map
 }
@@ -57,10 +55,7 @@ fn same(a: &str, b: &str) -> bool {
 #[test]
 fn every_flag_is_documented_and_every_documented_flag_exists() {
     let command = Args::command();
-    let mut flags: Vec<_> = command
-        .get_arguments()
-        .filter_map(clap::Arg::get_long)
-        .collect();
+    let mut flags: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
     flags.sort_unstable();
     let documented: Vec<_> = documented().into_keys().collect();
     assert_eq!(documented, flags);
@@ -71,10 +66,9 @@ fn documented_defaults_are_those_of_the_code() {
     let built_in: BTreeMap<_, _> = values(&defaults::built_in()).into_iter().collect();
     for (name, (default, _)) in documented() {
         match built_in.get(name).filter(|value| !value.is_empty()) {
-            Some(value) => assert!(
-                same(value, default),
-                "{name}: {value} here, {default} in the docs"
-            ),
+            Some(value) => {
+                assert!(same(value, default), "{name}: {value} here, {default} in the docs")
+            }
             None => assert!(
                 ["none", "by optimiser", "derived from actors"].contains(&default),
                 "{name} has no default, but the docs say {default}"
@@ -94,11 +88,8 @@ fn documented_ranges_are_those_of_the_code() {
         assert_eq!(told, bare, "{key}");
     }
     for arg in Args::command().get_arguments() {
-        let names: Vec<_> = arg
-            .get_possible_values()
-            .iter()
-            .map(|v| v.get_name().to_owned())
-            .collect();
+        let names: Vec<_> =
+            arg.get_possible_values().iter().map(|v| v.get_name().to_owned()).collect();
         let Some(flag) = arg.get_long().filter(|_| !names.is_empty()) else {
             continue;
         };
@@ -108,22 +99,16 @@ fn documented_ranges_are_those_of_the_code() {
 
 #[test]
 fn documented_tables_are_those_of_the_code() {
-    for (heading, table) in [
-        ("## Environments", ENVIRONMENTS),
-        ("## Presets", PRESETS),
-        ("## Optimisers", OPTIMISERS),
-    ] {
+    for (heading, table) in
+        [("## Environments", ENVIRONMENTS), ("## Presets", PRESETS), ("## Optimisers", OPTIMISERS)]
+    {
         let header = DOCS
             .lines()
             .skip_while(|line| *line != heading)
             .find(|line| line.starts_with("| Setting |"))
             .expect("a table below the heading");
-        let told: Vec<_> = header
-            .split('|')
-            .map(str::trim)
-            .skip(2)
-            .filter(|cell| !cell.is_empty())
-            .collect();
+        let told: Vec<_> =
+            header.split('|').map(str::trim).skip(2).filter(|cell| !cell.is_empty()).collect();
         let names: Vec<_> = table.iter().map(|row| row.name).collect();
         assert_eq!(told, names, "{heading}");
         for (column, row) in table.iter().enumerate() {
@@ -146,19 +131,13 @@ fn compare(heading: &str, column: usize, row: &Row) {
             row.name
         );
     }
-    assert!(
-        coded.is_empty(),
-        "not in the docs for {}: {coded:?}",
-        row.name
-    );
+    assert!(coded.is_empty(), "not in the docs for {}: {coded:?}", row.name);
 }
 
 /// Code blocks of one language.
 fn blocks(language: &str) -> Vec<&'static str> {
     let blocks = DOCS.split("```").skip(1).step_by(2);
-    let found: Vec<_> = blocks
-        .filter_map(|block| block.strip_prefix(language))
-        .collect();
+    let found: Vec<_> = blocks.filter_map(|block| block.strip_prefix(language)).collect();
     assert!(!found.is_empty(), "no {language} in the docs");
     found
 }

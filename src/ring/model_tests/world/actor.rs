@@ -36,16 +36,10 @@ impl World {
     fn claim(&mut self, rules: &Rules, actor: usize, slot: u8) -> Result<(), Fault> {
         let named = rules.mutant != Some(Mutant::OwnerSecond);
         let nobody = Owner::new(0, 0).expect("in range");
-        self.apply(
-            slot,
-            Event::Claim(if named { self.owner(actor) } else { nobody }),
-        )?;
+        self.apply(slot, Event::Claim(if named { self.owner(actor) } else { nobody }))?;
         let word = self.words[usize::from(slot)];
-        self.actors[actor] = if named {
-            Actor::Writing(slot, word, 0)
-        } else {
-            Actor::Nameless(slot, word)
-        };
+        self.actors[actor] =
+            if named { Actor::Writing(slot, word, 0) } else { Actor::Nameless(slot, word) };
         Ok(())
     }
 
@@ -79,20 +73,14 @@ impl World {
         slot: u8,
         word: SlotWord,
     ) -> Result<Actor, Fault> {
-        let ready = word
-            .step(Event::Commit(owner))
-            .map_err(|_| Fault::Corrupt)?;
+        let ready = word.step(Event::Commit(owner)).map_err(|_| Fault::Corrupt)?;
         if rules.mutant == Some(Mutant::ReclaimAliveStoreCommit) {
             self.words[usize::from(slot)] = ready;
             return Ok(Actor::Idle);
         }
         if self.words[usize::from(slot)] != word {
             // The product leaves the process; only a mutant may come here.
-            return if rules.mutant.is_some() {
-                Ok(Actor::Dead)
-            } else {
-                Err(Fault::Fenced)
-            };
+            return if rules.mutant.is_some() { Ok(Actor::Dead) } else { Err(Fault::Fenced) };
         }
         self.words[usize::from(slot)] = ready;
         Ok(match rules.mutant {

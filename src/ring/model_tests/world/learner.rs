@@ -69,11 +69,7 @@ impl World {
                     self.ready_counter[usize::from(slot / rules.groups)] -= 1;
                 }
                 self.batches += u8::from(is_last(slot));
-                if is_last(slot) {
-                    Learner::Idle
-                } else {
-                    Learner::Releasing(slot + 1, false)
-                }
+                if is_last(slot) { Learner::Idle } else { Learner::Releasing(slot + 1, false) }
             }
             same @ (Learner::Idle | Learner::Dead(_)) => same,
         };

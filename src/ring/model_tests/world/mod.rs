@@ -113,10 +113,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(rules: &Rules) -> Self {
-        assert!(
-            usize::from(rules.blocks * rules.groups) <= SLOTS_MAX,
-            "{rules:?}"
-        );
+        assert!(usize::from(rules.blocks * rules.groups) <= SLOTS_MAX, "{rules:?}");
         assert!(usize::from(rules.actors) <= ACTORS_MAX, "{rules:?}");
         Self {
             words: [SlotWord::free(0); SLOTS_MAX],
@@ -151,10 +148,7 @@ impl World {
         }
         self.learner_steps(rules, &mut worlds);
         self.supervisor_steps(rules, &mut worlds);
-        worlds
-            .into_iter()
-            .map(|world| world.and_then(Self::with_books_checked))
-            .collect()
+        worlds.into_iter().map(|world| world.and_then(Self::with_books_checked)).collect()
     }
 
     fn owner(&self, actor: usize) -> Owner {
@@ -164,18 +158,11 @@ impl World {
 
     /// The identity holds in every state, but for the one slot that is counted and not yet returned.
     fn with_books_checked(self) -> Result<Self, Fault> {
-        let ahead = matches!(
-            self.learner,
-            Learner::Releasing(_, true) | Learner::Dead(true)
-        );
+        let ahead = matches!(self.learner, Learner::Releasing(_, true) | Learner::Dead(true));
         let laps: u32 = self.words.iter().map(|word| word.lap).sum();
         let counted =
             u32::from(self.consumed) + u32::from(self.reclaimed) + u32::from(self.dropped);
-        if laps + u32::from(ahead) == counted {
-            Ok(self)
-        } else {
-            Err(Fault::Books)
-        }
+        if laps + u32::from(ahead) == counted { Ok(self) } else { Err(Fault::Books) }
     }
 
     /// A change of a word that the product makes only if the word is as expected.

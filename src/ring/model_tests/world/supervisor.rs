@@ -9,10 +9,9 @@ impl World {
             worlds.push(world.supervisor_step(rules).map(|()| world));
             return;
         }
-        let slow_is_dead = matches!(
-            rules.mutant,
-            Some(Mutant::ReclaimAlive | Mutant::ReclaimAliveStoreCommit)
-        ) && self.actor_crashes < rules.actor_crashes;
+        let slow_is_dead =
+            matches!(rules.mutant, Some(Mutant::ReclaimAlive | Mutant::ReclaimAliveStoreCommit))
+                && self.actor_crashes < rules.actor_crashes;
         for (actor, &state) in self.actors.iter().enumerate() {
             if state == Actor::Dead || (slow_is_dead && matches!(state, Actor::Writing(..))) {
                 let mut world = self.clone();
@@ -62,11 +61,8 @@ impl World {
                 };
                 let mut block = slot..slot + rules.groups;
                 let first = slot.is_multiple_of(rules.groups);
-                let fatal = if first {
-                    block.any(|slot| held(&slot) && again(slot))
-                } else {
-                    fatal
-                };
+                let fatal =
+                    if first { block.any(|slot| held(&slot) && again(slot)) } else { fatal };
                 if held(&slot) && fatal {
                     self.apply(slot, Event::Drop)?;
                     self.dropped += 1;

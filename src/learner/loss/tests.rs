@@ -1,0 +1,144 @@
+//! The closed-form gradients against finite differences, and ends of episodes worked out by hand.
+
+use super::*;
+use crate::rng::Rng;
+
+const CONFIG: LossConfig = LossConfig {
+    discount: 0.9,
+    baseline_cost: 0.5,
+    entropy_cost: 0.02,
+    clips: Clips { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 },
+    reduction: Reduction::Sum,
+    reward_clip: RewardClip::None,
+    reward_scale: 1.0,
+};
+
+struct Sample {
+    actions: Vec<i32>,
+    rewards: Vec<f32>,
+    log_probs: Vec<f32>,
+    flags: Vec<u8>,
+    logits: Vec<f32>,
+    values: Vec<f32>,
+}
+
+const STEPS: usize = 5;
+const COLUMNS: usize = 3;
+const ACTIONS: usize = 4;
+
+impl Sample {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::new(seed, 0);
+        let mut normal =
+            |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal_f64() as f32).collect() };
+        let (rewards, logits) = (normal(STEPS * COLUMNS), normal((STEPS + 1) * COLUMNS * ACTIONS));
+        let values = normal((STEPS + 1) * COLUMNS);
+        let log_probs = normal(STEPS * COLUMNS).iter().map(|x| -1.4 + 0.5 * x).collect();
+        let mut flags = vec![0; (STEPS + 1) * COLUMNS];
+        // Column 0 terminates at observation 2 and restarts; column 1 is cut off at 3.
+        flags[2 * COLUMNS] = flag::TERMINATED;
+        flags[3 * COLUMNS] = flag::FIRST;
+        flags[3 * COLUMNS + 1] = flag::TRUNCATED;
+        flags[4 * COLUMNS + 1] = flag::FIRST;
+        let actions =
+            (0..STEPS * COLUMNS).map(|i| i32::try_from(i % ACTIONS).expect("small")).collect();
+        Self { actions, rewards, log_probs, flags, logits, values }
+    }
+
+    fn batch(&self) -> Batch<'_> {
+        Batch {
+            columns: COLUMNS,
+            actions: &self.actions,
+            rewards: &self.rewards,
+            behaviour_log_probs: &self.log_probs,
+            flags: &self.flags,
+        }
+    }
+}
+
+/// The loss as the module documentation writes it, in f64, with V-trace's outputs held constant.
+fn total(sample: &Sample, loss: &Loss, logits: &[f64], values: &[f64], config: &LossConfig) -> f64 {
+    let mut sum = 0.0;
+    for t in 0..STEPS * COLUMNS {
+        if sample.flags[COLUMNS + t] & flag::FIRST != 0 {
+            continue;
+        }
+        let row = &logits[t * ACTIONS..(t + 1) * ACTIONS];
+        let log_sum = row.iter().map(|z| z.exp()).sum::<f64>().ln();
+        let action = usize::try_from(sample.actions[t]).expect("valid");
+        let entropy: f64 = row.iter().map(|z| -(z - log_sum).exp() * (z - log_sum)).sum();
+        sum -= f64::from(loss.advantages[t]) * (row[action] - log_sum);
+        sum += f64::from(config.baseline_cost) * 0.5 * (f64::from(loss.vs[t]) - values[t]).powi(2);
+        sum -= f64::from(config.entropy_cost) * entropy;
+    }
+    sum
+}
+
+#[test]
+fn gradients_are_those_of_the_loss() {
+    for (seed, reduction) in [(1, Reduction::Sum), (2, Reduction::Mean)] {
+        let config = LossConfig { reduction, ..CONFIG };
+        let sample = Sample::new(seed);
+        let mut loss = Loss::default();
+        let stats = loss.compute(&sample.batch(), &sample.logits, &sample.values, &config);
+        assert_eq!(stats.transitions, STEPS * COLUMNS - 2);
+        let scale = if reduction == Reduction::Mean { stats.transitions as f64 } else { 1.0 };
+        let logits: Vec<f64> = sample.logits.iter().map(|&x| f64::from(x)).collect();
+        let values: Vec<f64> = sample.values.iter().map(|&x| f64::from(x)).collect();
+        let slope = |at: usize, of_logits: bool| {
+            let shifted = |by: f64| {
+                let (mut logits, mut values) = (logits.clone(), values.clone());
+                if of_logits {
+                    logits[at] += by
+                } else {
+                    values[at] += by
+                }
+                total(&sample, &loss, &logits, &values, &config)
+            };
+            (shifted(1e-5) - shifted(-1e-5)) / 2e-5 / scale
+        };
+        for (at, &d) in loss.d_logits().iter().enumerate() {
+            assert!((slope(at, true) - f64::from(d)).abs() < 1e-4, "logit {at}");
+        }
+        for (at, &d) in loss.d_values().iter().enumerate() {
+            assert!((slope(at, false) - f64::from(d)).abs() < 1e-4, "value {at}");
+        }
+    }
+}
+
+#[test]
+fn ends_and_resets_are_treated_as_they_should() {
+    let sample = Sample::new(3);
+    let mut loss = Loss::default();
+    loss.compute(&sample.batch(), &sample.logits, &sample.values, &CONFIG);
+    let at = |t: usize, b: usize| t * COLUMNS + b;
+    // Termination: nothing follows. Truncation: the value of the final observation follows.
+    let rho = |i: usize| loss.ratios[i].min(1.0);
+    let terminated = sample.values[at(1, 0)]
+        + rho(at(1, 0)) * (sample.rewards[at(1, 0)] - sample.values[at(1, 0)]);
+    assert!((loss.vs[at(1, 0)] - terminated).abs() < 1e-5);
+    let target = sample.rewards[at(2, 1)] + 0.9 * sample.values[at(3, 1)];
+    let truncated = sample.values[at(2, 1)] + rho(at(2, 1)) * (target - sample.values[at(2, 1)]);
+    assert!((loss.vs[at(2, 1)] - truncated).abs() < 1e-5);
+    // The transitions that cross the resets teach nothing.
+    for masked in [at(2, 0), at(3, 1)] {
+        assert_eq!(loss.d_values()[masked], 0.0);
+        assert_eq!(loss.d_logits()[masked * ACTIONS..(masked + 1) * ACTIONS], [0.0; ACTIONS]);
+    }
+}
+
+#[test]
+fn rewards_are_clipped_as_named() {
+    assert_eq!(RewardClip::None.apply(-7.0), -7.0);
+    assert_eq!(RewardClip::AbsOne.apply(-7.0), -1.0);
+    assert!((RewardClip::SoftAsymmetric.apply(-7.0) + 0.3).abs() < 1e-4);
+    assert!((RewardClip::SoftAsymmetric.apply(0.5) - 5.0 * 0.5_f32.tanh()).abs() < 1e-6);
+}
+
+#[test]
+fn a_value_that_is_no_number_shows_in_the_stats() {
+    let mut sample = Sample::new(4);
+    sample.values[1] = f32::NAN;
+    let stats = Loss::default().compute(&sample.batch(), &sample.logits, &sample.values, &CONFIG);
+    assert!(!stats.baseline_loss.is_finite());
+}
