@@ -12,12 +12,7 @@ fn main() {
     if env::var_os("CARGO_FEATURE_TORCH").is_none() {
         return;
     }
-    for name in [
-        "LIBTORCH",
-        "LIBTORCH_LIB",
-        "LIBTORCH_USE_PYTORCH",
-        "VIRTUAL_ENV",
-    ] {
+    for name in ["LIBTORCH", "LIBTORCH_LIB", "LIBTORCH_USE_PYTORCH", "VIRTUAL_ENV"] {
         println!("cargo::rerun-if-env-changed={name}");
     }
     match lib_dir() {
@@ -59,24 +54,16 @@ fn lib_dir() -> Result<PathBuf, String> {
 
 /// Where the PyTorch of the interpreter that torch-sys would ask keeps its libraries.
 fn python_lib_dir() -> Result<PathBuf, String> {
-    let python = if env::var_os("VIRTUAL_ENV").is_some() {
-        "python"
-    } else {
-        "python3"
-    };
+    let python = if env::var_os("VIRTUAL_ENV").is_some() { "python" } else { "python3" };
     // Not by importing it: that takes seconds.
     let ask =
         "import importlib.util as u; print(u.find_spec('torch').submodule_search_locations[0])";
-    let answer = Command::new(python)
-        .args(["-c", ask])
-        .output()
-        .map_err(|e| format!("{python}: {e}"))?;
+    let answer =
+        Command::new(python).args(["-c", ask]).output().map_err(|e| format!("{python}: {e}"))?;
     let folder = String::from_utf8_lossy(&answer.stdout).trim().to_owned();
     if answer.status.success() {
         Ok(PathBuf::from(folder).join("lib"))
     } else {
-        Err(format!(
-            "LIBTORCH_USE_PYTORCH is set, but {python} has no torch"
-        ))
+        Err(format!("LIBTORCH_USE_PYTORCH is set, but {python} has no torch"))
     }
 }

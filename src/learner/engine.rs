@@ -94,6 +94,14 @@ impl Lap {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
+    /// This libtorch sees no such GPU.
+    #[error(
+        "libtorch finds no GPU for cuda:{index}; use `--device cpu`, or a libtorch built for CUDA"
+    )]
+    NoDevice {
+        /// Which GPU was asked for.
+        index: usize,
+    },
     /// libtorch threw.
     #[error(
         "libtorch failed in {stage}: {message}; try `--device cpu`, a smaller `--batch` or `--unroll`"

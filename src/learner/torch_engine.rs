@@ -8,6 +8,21 @@ use crate::env::Dtype;
 use crate::policy::spec::{NetworkSpec, ParamSpec};
 use crate::policy::torch::{Blob, TorchNetwork, dimensions, valid_mask};
 
+/// Where a network learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// On the CPU.
+    Cpu {
+        /// Threads of libtorch in this process, at least 1.
+        threads: usize,
+    },
+    /// On a GPU.
+    Cuda {
+        /// Which one.
+        index: usize,
+    },
+}
+
 /// A network in libtorch that learns.
 #[derive(Debug)]
 pub struct TorchEngine {
@@ -18,19 +33,27 @@ pub struct TorchEngine {
 }
 
 impl TorchEngine {
-    /// Prepares the network on `device` with `threads` CPU threads (0: libtorch decides).
+    /// Prepares the network at `place`.
     ///
     /// # Errors
     /// If libtorch cannot use the device.
     pub fn new(
         spec: &NetworkSpec,
         parameters: &ParamSpec,
-        device: Device,
-        threads: usize,
+        place: Place,
     ) -> Result<Self, EngineError> {
-        if let Ok(threads @ 1..) = i32::try_from(threads) {
-            tch::set_num_threads(threads);
-        }
+        let device = match place {
+            Place::Cpu { threads } => {
+                tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX).max(1));
+                Device::Cpu
+            }
+            Place::Cuda { index } => {
+                if !tch::Cuda::is_available() {
+                    return Err(EngineError::NoDevice { index });
+                }
+                Device::Cuda(index)
+            }
+        };
         let network =
             TorchNetwork::new(spec, parameters, device, true).map_err(|e| failed("set-up", &e))?;
         Ok(Self {

@@ -21,8 +21,9 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2, read, setpgid, write};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, Signal as RawSignal, pidfd_open, pidfd_send_signal};
 
 use super::fork::{Bare, ForkError, fork};
 use super::orphans;
@@ -30,6 +31,9 @@ use notes::{Estate, NOTE_BYTES, Note, Reader};
 
 /// Killed processes are waited for this long before the files that they write are removed.
 const DEATH_TAKES: Duration = Duration::from_millis(500);
+
+/// A janitor that was told to leave and is still there after this was stopped.
+const LEAVING_TAKES_MS: u16 = 1_000;
 
 /// Something with a name that must not outlive the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +71,15 @@ impl Janitor {
         let pid = fork(move |bare| shift.work(&bare, read_end, supervisor))?;
         // Both sides do it: it is done before either goes on.
         let _ = setpgid(pid, pid);
-        let pidfd = open_pidfd(pid).map_err(descriptor)?;
-        Ok(Self { pid, pidfd, pipe: write_end, run: run.to_owned(), estate })
+        match open_pidfd(pid) {
+            Ok(pidfd) => Ok(Self { pid, pidfd, pipe: write_end, run: run.to_owned(), estate }),
+            Err(errno) => {
+                // Closing the pipe without this word would end the pool.
+                let _ = tell(&write_end, &Note::Leave);
+                let _ = waitpid(pid, None);
+                Err(descriptor(errno))
+            }
+        }
     }
 
     /// A new janitor in the place of one that died, with all that it knew.
@@ -95,7 +106,7 @@ impl Janitor {
             Guard::Segment(path) => Note::Segment(std::path::absolute(path)?),
             Guard::TempFiles(path) => Note::TempFiles(std::path::absolute(path)?),
         };
-        self.tell(&note)?;
+        tell(&self.pipe, &note)?;
         self.estate.learn(note);
         Ok(())
     }
@@ -103,7 +114,7 @@ impl Janitor {
     /// Called in a new child, before anything else can happen in it: this group is to be killed.
     pub(super) fn note_own_birth(&self) {
         // A janitor that died is followed by one that knows it from `add_group`.
-        let _ = self.tell(&Note::Born(Pid::this().as_raw()));
+        let _ = tell(&self.pipe, &Note::Born(Pid::this().as_raw()));
     }
 
     /// The supervisor's own record of the same.
@@ -114,27 +125,29 @@ impl Janitor {
     /// The group was killed and its leader is about to be reaped: the number may be used again.
     pub(super) fn remove_group(&mut self, group: Pid) {
         let note = Note::Buried(group.as_raw());
-        let _ = self.tell(&note);
+        let _ = tell(&self.pipe, &note);
         self.estate.learn(note);
     }
 
     /// All has been cleaned up in order: the janitor leaves.
     pub(super) fn dismiss(&mut self) {
-        if self.tell(&Note::Leave).is_err() {
-            // It is dead, or stopped with a full pipe.
-            let _ = kill(self.pid, Signal::SIGKILL);
+        let _ = tell(&self.pipe, &Note::Leave);
+        let mut death = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut death, LEAVING_TAKES_MS) != Ok(1) {
+            // Somebody has stopped it.
+            let _ = pidfd_send_signal(&self.pidfd, RawSignal::KILL);
         }
         self.reap();
     }
 
     fn reap(&self) {
-        let _ = nix::sys::wait::waitpid(self.pid, None);
+        let _ = waitpid(self.pid, None);
     }
+}
 
-    fn tell(&self, note: &Note) -> io::Result<()> {
-        write(&self.pipe, &note.encode()?)?;
-        Ok(())
-    }
+fn tell(pipe: &OwnedFd, note: &Note) -> io::Result<()> {
+    write(pipe, &note.encode()?)?;
+    Ok(())
 }
 
 /// A descriptor that is readable once the process is dead.
@@ -167,20 +180,19 @@ impl Shift {
         let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
         let _ = nix::sys::prctl::set_name(c"impala-janitor");
         let _ = std::env::set_current_dir("/");
-        let Ok(alive) = open_pidfd(supervisor) else {
-            return self.clean(&pipe);
-        };
+        // Without it the end of the pipe has to do.
+        let alive = open_pidfd(supervisor).ok();
         if nix::unistd::getppid() != supervisor {
             return self.clean(&pipe);
         }
         loop {
             let mut waits = [
                 PollFd::new(pipe.as_fd(), PollFlags::POLLIN),
-                PollFd::new(alive.as_fd(), PollFlags::POLLIN),
+                PollFd::new(alive.as_ref().unwrap_or(&pipe).as_fd(), PollFlags::POLLIN),
             ];
             // All signals are blocked: it returns when there is something to do.
             let _ = poll(&mut waits, PollTimeout::NONE);
-            let dead = waits[1].any().unwrap_or(true);
+            let dead = alive.is_some() && waits[1].any().unwrap_or(true);
             match self.listen(&pipe) {
                 Told::Leave => return 0,
                 Told::Closed => return self.clean(&pipe),
@@ -234,13 +246,13 @@ impl Shift {
     fn kill_the_unnamed(&mut self, pipe: &OwnedFd, deadline: Instant) {
         let own = format!("/proc/self/fd/{}", pipe.as_raw_fd());
         let name = fs::read_link(own).unwrap_or_default();
-        while Instant::now() < deadline {
+        loop {
             let mut found = orphans::of_run(&self.run);
             if self.listen(pipe) != Told::Closed {
                 found.extend(orphans::holders_of(&name));
             }
             let killed = found.iter().filter(|&&pid| kill(pid, Signal::SIGKILL).is_ok()).count();
-            if killed == 0 {
+            if killed == 0 || Instant::now() > deadline {
                 return;
             }
             found.into_iter().for_each(|pid| await_death(pid, deadline));

@@ -196,6 +196,9 @@ impl Supervisor {
 
     /// Runs the pool until its end. When this returns, every child was reaped and no process that
     /// one of them had started is left. Call it once.
+    ///
+    /// # Panics
+    /// If `epoll_wait` fails, which it has no reason for; the janitor then ends the pool.
     pub fn run(&mut self, pool: &mut dyn Pool) -> Outcome {
         let Options { actors, policy, seed, .. } = self.options.clone();
         let machine = Machine::new(actors, policy, seed);

@@ -54,6 +54,7 @@ mod tests {
     use super::*;
     use std::os::fd::AsRawFd as _;
     use std::process::{Child, Command, Stdio};
+    use std::time::{Duration, Instant};
 
     /// A process that lives until its input is closed.
     fn helper(mark: &str) -> Child {
@@ -71,6 +72,11 @@ mod tests {
         let run = format!("test-{}", std::process::id());
         let mut ours = helper(&format!("{run}/actor-1/7"));
         let mut other = helper(&format!("{run}0/actor-1/7"));
+        // The parent goes on a moment before the new program has its environment.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while mark_of(pid(&ours)).is_none() || mark_of(pid(&other)).is_none() {
+            assert!(Instant::now() < deadline, "no mark");
+        }
         assert_eq!(mark_of(pid(&ours)), Some(format!("{run}/actor-1/7")));
         assert_eq!(mark_of(Pid::this()), None);
         assert_eq!(of_run(&run), [pid(&ours)]);

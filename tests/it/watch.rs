@@ -7,6 +7,10 @@ pub(crate) fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut(
     let deadline = Instant::now() + limit;
     while !condition() {
         assert!(Instant::now() < deadline, "gave up after {limit:?} waiting until {what}");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "what is polled here has no descriptor to wait on"
+        )]
         std::thread::sleep(Duration::from_millis(2));
     }
 }

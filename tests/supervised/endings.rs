@@ -1,10 +1,12 @@
 //! How a run ends, and with which code.
 
+use std::time::Duration;
+
 use nix::sys::signal::{Signal, kill};
 
 use crate::Case;
 use crate::board::{Mode, Word};
-use crate::run::{Run, state, wait_until};
+use crate::run::{Run, nap, state, wait_until};
 
 pub(crate) const CASES: &[Case] = &[
     ("endings::each_stop_signal_ends_in_order", each_stop_signal_ends_in_order),
@@ -209,12 +211,12 @@ fn ctrl_z_stops_all_and_continues_all() {
 
 fn a_gap_is_told() {
     let run = Run::start(1).at_work();
-    let mut length = std::time::Duration::from_secs(2);
+    let mut length = Duration::from_secs(2);
     while run.board.get(Word::Gaps) == 0 {
-        length += std::time::Duration::from_millis(500);
+        length += Duration::from_millis(500);
         run.signal(Signal::SIGSTOP);
         wait_until("it stands still", || state(run.pid()) == Some('T'));
-        std::thread::sleep(length);
+        nap(length);
         let ticks = run.board.get(Word::Ticks);
         run.signal(Signal::SIGCONT);
         wait_until("it ticks", || run.board.get(Word::Ticks) > ticks + 1);

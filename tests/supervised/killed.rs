@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     ("killed::helpers_are_found", helpers_are_found),
     ("killed::a_janitor_is_replaced", a_janitor_is_replaced),
     ("killed::a_neighbour_does_not_notice", a_neighbour_does_not_notice),
+    ("killed::a_stopped_janitor_holds_nobody_up", a_stopped_janitor_holds_nobody_up),
 ];
 
 fn janitor(run: &Run) -> Option<Pid> {
@@ -109,4 +110,11 @@ fn a_neighbour_does_not_notice() {
         crate::run::nobody_is_left()
     });
     assert!(ended && neighbour.logged("actor_restarts: [0, 0]"), "{}", neighbour.log());
+}
+
+fn a_stopped_janitor_holds_nobody_up() {
+    let run = Run::start(1).at_work();
+    kill(janitor(&run).expect("on duty"), Signal::SIGSTOP).expect("alive");
+    run.signal(Signal::SIGTERM);
+    run.ends_with(0);
 }

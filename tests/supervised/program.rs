@@ -12,6 +12,7 @@ use impala::supervisor::{
 };
 
 use crate::board::{Board, Mode, Word};
+use crate::run::nap;
 
 /// Where the status segment of the program with this pid lies.
 pub(crate) fn segment(pid: u32) -> PathBuf {
@@ -137,7 +138,7 @@ impl Toy {
             if mode == Mode::Chatter {
                 control.log(Level::Debug, "nothing to say");
             } else {
-                std::thread::sleep(Duration::from_millis(1));
+                nap(Duration::from_millis(1));
             }
             self.board.add(Word::Progress(place));
         }
@@ -157,7 +158,7 @@ impl Toy {
             }
             // Always on the way: whatever kills the pool finds a temporary file.
             fs::write(self.folder.join("checkpoint.tmp"), "half").expect("written");
-            std::thread::sleep(Duration::from_millis(1));
+            nap(Duration::from_millis(1));
             self.board.add(Word::Progress(0));
         }
     }

@@ -31,8 +31,14 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition() {
         assert!(Instant::now() < deadline, "still waiting until {what}");
-        std::thread::sleep(Duration::from_millis(1));
+        nap(Duration::from_millis(1));
     }
+}
+
+/// For what another process does there is no event to wait for.
+#[expect(clippy::disallowed_methods, reason = "always in a loop that looks again, with a deadline")]
+pub(crate) fn nap(length: Duration) {
+    std::thread::sleep(length);
 }
 
 pub(crate) struct Run {

@@ -120,8 +120,8 @@ fn constants_follow_the_optimiser() {
 fn defaults_bend_and_typed_values_do_not() {
     let sizes =
         |text| with(false, text).map(|config| (config.pool.batch, config.pool.envs_per_actor));
-    assert_eq!(sizes("envs-per-actor = 12").expect("bends"), (36, 12));
-    assert_eq!(sizes("batch = 7").expect("bends"), (7, 7));
+    assert_eq!(sizes("envs-per-actor = 12").expect("bends"), (12, 12));
+    assert_eq!(sizes("batch = 7").expect("bends"), (7, 1));
     assert_eq!(sizes("preset = 'throughput'\nenvs-per-actor = 48").expect("bends"), (288, 48));
     assert!(
         refusal(false, "batch = 7\nenvs-per-actor = 2")

@@ -1,8 +1,8 @@
 //! The MLP that acts: weights come in whole, observations in small batches.
 
-use super::dispatch::{Level, run};
+use super::dispatch::{Level, launch};
 use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
-use super::pack::{Aligned, Shape, padded};
+use super::pack::{Aligned, Shape, stride};
 use crate::policy::spec::{NetworkSpec, SpecError};
 
 /// An MLP for acting: forward only, no allocation.
@@ -31,7 +31,7 @@ impl MlpActor {
     pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
         let shape = Shape::new(spec)?;
         let weights = ForwardWeights::zeros(&shape);
-        let widths = shape.hidden.iter().map(|layer| padded(layer.outputs));
+        let widths = shape.hidden.iter().map(|layer| stride(layer.outputs));
         let activations = widths.map(|width| Aligned::zeros(TILE_ROWS * width)).collect();
         Ok(Self { level, shape, weights, activations })
     }
@@ -84,7 +84,7 @@ impl MlpActor {
                 logits,
                 values: values.next().unwrap_or_default(),
             };
-            run(self.level, tile);
+            launch(self.level, tile);
         }
     }
 }

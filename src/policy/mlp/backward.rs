@@ -9,10 +9,12 @@
 //!
 //! `act'` is a function of the activation itself: 1 - a^2 for tanh, [a > 0] for relu.
 
-use super::dispatch::{Kernel, fma};
 use super::forward::{ForwardWeights, TILE_ROWS};
-use super::kernels::{PANEL, Rows, column_sums, outer_product, product};
-use super::pack::{Aligned, Shape, pack_backward, padded, unpack_backward, unpack_forward};
+use super::kernels::{
+    Finish, PANEL, Panel, Rows, column_sums, outer_product, panels, panels_mut, product,
+};
+use super::pack::{Aligned, Shape, pack_backward, padded, stride, unpack_backward, unpack_forward};
+use super::simd::{Kernel, Simd};
 use crate::policy::spec::Activation;
 
 /// The weights of the hidden layers above the first, in backward order.
@@ -121,12 +123,12 @@ impl Kernel for BackwardTile<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<S: Simd>(self, s: S) {
         let Self { shape, activations, first, gradient, .. } = self;
         let rows = self.d_values.len();
         let activation = |layer: usize| {
             let width = shape.hidden[layer].outputs;
-            let stride = padded(width);
+            let stride = stride(width);
             Rows { data: &activations[layer][first * stride..][..rows * stride], stride, width }
         };
         let last = shape.hidden.len() - 1;
@@ -141,23 +143,23 @@ impl Kernel for BackwardTile<'_> {
             gradient.heads_bias.iter_mut().zip(&*d).for_each(|(sum, d)| *sum += d);
         }
         let d = Rows { data: d, stride: outputs, width: outputs };
-        outer_product::<FMA>(d, activation(last), &mut gradient.heads);
+        outer_product(s, d, activation(last), &mut gradient.heads);
 
         let [above, below] = &mut gradient.layers;
         let (mut above, mut below) = (&mut above[..], &mut below[..]);
-        through::<FMA>(shape.activation, d, &self.forward.heads, activation(last), above);
+        through(s, shape.activation, d, &self.forward.heads, activation(last), above);
         for layer in (0..=last).rev() {
             let width = shape.hidden[layer].outputs;
-            let stride = padded(width);
+            let stride = stride(width);
             let d = Rows { data: &above[..rows * stride], stride, width };
-            column_sums(d, &mut gradient.hidden_bias[layer]);
+            column_sums(s, d, &mut gradient.hidden_bias[layer]);
             if layer == 0 {
                 let x = Rows { data: self.x, stride: shape.inputs(), width: shape.inputs() };
-                outer_product::<FMA>(x, d, &mut gradient.hidden[0]);
+                outer_product(s, x, d, &mut gradient.hidden[0]);
             } else {
                 let a = activation(layer - 1);
-                outer_product::<FMA>(d, a, &mut gradient.hidden[layer]);
-                through::<FMA>(shape.activation, d, &self.backward.0[layer - 1], a, below);
+                outer_product(s, d, a, &mut gradient.hidden[layer]);
+                through(s, shape.activation, d, &self.backward.0[layer - 1], a, below);
                 std::mem::swap(&mut above, &mut below);
             }
         }
@@ -165,33 +167,42 @@ impl Kernel for BackwardTile<'_> {
 }
 /// `out = (d W) * act'(a)`: the gradient with respect to the layer below, before its activation `a`.
 #[inline(always)]
-fn through<const FMA: bool>(
+fn through<S: Simd>(
+    s: S,
     activation: Activation,
     d: Rows<'_>,
     weight: &[f32],
     a: Rows<'_>,
     out: &mut [f32],
 ) {
-    let out = &mut out[..a.data.len()];
-    product::<FMA>(d, weight, None, a.stride, out);
-    differentiate::<FMA>(activation, a.data, out);
+    let (out, stride) = (panels_mut(out), a.stride / PANEL);
+    product(s, d, weight, None, &mut Through { activation, a: panels(a.data), out, stride });
 }
 
-/// Multiplies the gradient with respect to an activation `a` by the derivative of the activation.
-#[inline(always)]
-fn differentiate<const FMA: bool>(activation: Activation, a: &[f32], d: &mut [f32]) {
-    for (d, a) in d.as_chunks_mut::<PANEL>().0.iter_mut().zip(a.as_chunks::<PANEL>().0) {
-        match activation {
-            Activation::Tanh => {
-                for n in 0..PANEL {
-                    d[n] *= fma::<FMA>(-a[n], a[n], 1.0);
+/// Stores a gradient times the derivative of the activation.
+struct Through<'a> {
+    activation: Activation,
+    a: &'a [Panel],
+    out: &'a mut [Panel],
+    stride: usize,
+}
+
+impl Finish for Through<'_> {
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; 2]) {
+        let at = row * self.stride + panel;
+        let (a, out) = (&self.a[at], &mut self.out[at]);
+        for n in 0..2 {
+            let a = s.load(&a[n]);
+            let d = match self.activation {
+                // 1 - a^2, times the sum.
+                Activation::Tanh => {
+                    let minus_a = s.mul(a, s.splat(-1.0));
+                    s.mul(sums[n], s.mul_add(minus_a, a, s.splat(1.0)))
                 }
-            }
-            Activation::Relu => {
-                for n in 0..PANEL {
-                    d[n] = if a[n] > 0.0 { d[n] } else { 0.0 };
-                }
-            }
+                Activation::Relu => s.where_positive(a, sums[n], s.splat(0.0)),
+            };
+            s.store(d, &mut out[n]);
         }
     }
 }

@@ -1,12 +1,14 @@
-//! Which instructions the kernels are compiled for, chosen once at run time.
-//!
-//! A kernel is safe Rust over fixed-size arrays that the compiler vectorises. Its body is inlined into
-//! one function per instruction set, and compiled there for that set. The only thing that could go wrong
-//! is to call a function compiled for instructions that the CPU does not have, hence this door. Invariants:
-//!
-//! - **I1** A [`Level`] with `Isa::Avx2Fma` is made in [`Level::detect`] alone, after the CPU was seen to
-//!   have AVX2 and FMA; the field is private. What a CPU has does not change while a process runs.
 #![allow(unsafe_code)]
+//! Which instructions the kernels are compiled for, chosen once at run time. [unsafe]
+//!
+//! Each instruction set has one function here, compiled for that set, into which a kernel is inlined. The
+//! only thing that could go wrong is to call such a function on a CPU without the instructions, hence
+//! this door:
+//!
+//! - I1: a [`Level`] with `Isa::Avx2Fma` is made in [`Level::detect`] alone, after the CPU was seen to
+//!   have AVX2 and FMA; the field is private. What a CPU has does not change while a process runs.
+
+use super::simd::{self, Simd};
 
 /// The instruction sets that there is code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +50,60 @@ impl Level {
     }
 }
 
-/// A computation that is compiled once per instruction set.
+/// Runs `kernel` with the instructions of `level`.
+pub(crate) fn launch<K: simd::Kernel>(level: Level, kernel: K) -> K::Output {
+    match level.0 {
+        Isa::Baseline => simd::run_baseline(kernel),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2Fma => {
+            // SAFETY: the CPU has AVX2 and FMA (I1).
+            unsafe { run_avx2_fma(kernel) }
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2_fma<K: simd::Kernel>(kernel: K) -> K::Output {
+    use simd::{Instructions, MANTISSA_MASK, Op, SQRT_HALF_BITS};
+    use std::arch::x86_64::*;
+
+    let op = |op: Op, a: __m256, b: __m256, c: __m256| {
+        let bits = _mm256_castps_si256(a);
+        let sqrt_half = _mm256_set1_epi32(SQRT_HALF_BITS);
+        match op {
+            Op::MulAdd => _mm256_fmadd_ps(a, b, c),
+            Op::Add => _mm256_add_ps(a, b),
+            Op::Mul => _mm256_mul_ps(a, b),
+            Op::Div => _mm256_div_ps(a, b),
+            // With a NaN, the result of either is its second operand.
+            Op::Max => _mm256_max_ps(a, b),
+            Op::Min => _mm256_min_ps(a, b),
+            Op::WherePositive => {
+                let positive = _mm256_cmp_ps::<_CMP_GT_OQ>(a, _mm256_setzero_ps());
+                _mm256_blendv_ps(c, b, positive)
+            }
+            Op::AddPairs => _mm256_hadd_ps(a, b),
+            Op::Scale => {
+                let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(b));
+                _mm256_castsi256_ps(_mm256_add_epi32(bits, n))
+            }
+            Op::Exponent => {
+                let above = _mm256_sub_epi32(bits, sqrt_half);
+                _mm256_cvtepi32_ps(_mm256_srai_epi32::<23>(above))
+            }
+            Op::Mantissa => {
+                let above = _mm256_sub_epi32(bits, sqrt_half);
+                let mantissa = _mm256_and_si256(above, _mm256_set1_epi32(MANTISSA_MASK));
+                _mm256_castsi256_ps(_mm256_add_epi32(mantissa, sqrt_half))
+            }
+        }
+    };
+    let splat = |x: f32| _mm256_set1_ps(x);
+    kernel.run(Instructions::<_, _, true> { op, splat })
+}
+
+/// A computation over single numbers, whose loops the compiler vectorises for each instruction set.
 ///
 /// `run` and all that it calls in its inner loops must be `#[inline(always)]`: what is not inlined is
 /// compiled for the baseline.
@@ -62,23 +117,19 @@ pub(crate) trait Kernel {
 
 /// Runs `kernel` with the instructions of `level`.
 pub(crate) fn run<K: Kernel>(level: Level, kernel: K) -> K::Output {
-    match level.0 {
-        // 64-bit Arm always has fused multiply-add.
-        Isa::Baseline => {
-            kernel.run::<{ cfg!(any(target_feature = "fma", target_arch = "aarch64")) }>()
-        }
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2Fma => {
-            // SAFETY: the CPU has AVX2 and FMA (I1).
-            unsafe { run_avx2_fma(kernel) }
-        }
-    }
+    launch(level, Loops(kernel))
 }
 
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn run_avx2_fma<K: Kernel>(kernel: K) -> K::Output {
-    kernel.run::<true>()
+/// A kernel without vectors.
+struct Loops<K>(K);
+
+impl<K: Kernel> simd::Kernel for Loops<K> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) -> K::Output {
+        if S::FUSED { self.0.run::<true>() } else { self.0.run::<false>() }
+    }
 }
 
 /// `a * b + c`, rounded once with `FMA`; never the slow emulation of it in software.

@@ -1,9 +1,9 @@
 //! From observations to logits and values: weights in the kernels' order, and one tile through all
 //! layers.
 
-use super::dispatch::Kernel;
-use super::kernels::{FinishDot, PANEL, Rows, dots, product};
-use super::pack::{Aligned, Layer, Shape, pack_forward, padded};
+use super::kernels::{Finish, FinishDots, PANEL, Panel, Rows, dots, panels_mut, product};
+use super::pack::{Aligned, Layer, Shape, pack_forward, padded, stride};
+use super::simd::{Kernel, Simd};
 use crate::policy::math::tanh;
 use crate::policy::spec::Activation;
 
@@ -64,36 +64,45 @@ impl Kernel for ForwardTile<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<S: Simd>(self, s: S) {
         let Self { shape, weights, x, activations, first, logits, values } = self;
         let rows = x.len() / shape.inputs();
         let mut x = Rows { data: x, stride: shape.inputs(), width: shape.inputs() };
         let layers = shape.hidden.iter().zip(&weights.hidden).zip(activations);
         for ((layer, (weight, bias)), out) in layers {
-            let stride = padded(layer.outputs);
+            let stride = stride(layer.outputs);
             let out = &mut out[first * stride..][..rows * stride];
-            product::<FMA>(x, weight, Some(bias), stride, out);
-            activate::<FMA>(shape.activation, out);
+            let mut activate = Activate {
+                activation: shape.activation,
+                out: panels_mut(out),
+                stride: stride / PANEL,
+            };
+            product(s, x, weight, Some(bias), &mut activate);
             x = Rows { data: out, stride, width: layer.outputs };
         }
         let mut outputs =
             Outputs { actions: shape.actions(), bias: &weights.heads_bias, logits, values };
-        dots::<FMA>(x, &weights.heads, shape.outputs(), &mut outputs);
+        dots(s, x, &weights.heads, shape.outputs(), &mut outputs);
     }
 }
 
-/// Replaces the outputs of a layer by its activations.
-#[inline(always)]
-fn activate<const FMA: bool>(activation: Activation, out: &mut [f32]) {
-    for out in out.as_chunks_mut::<PANEL>().0 {
-        match activation {
-            Activation::Tanh => *out = tanh::<FMA, PANEL>(*out),
-            Activation::Relu => {
-                for x in out {
-                    // NaN must stay visible: a comparison lets it through, f32::max would not.
-                    *x = if *x < 0.0 { 0.0 } else { *x };
-                }
-            }
+/// Stores the activations of a layer.
+struct Activate<'a> {
+    activation: Activation,
+    out: &'a mut [Panel],
+    stride: usize,
+}
+
+impl Finish for Activate<'_> {
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; 2]) {
+        let out = &mut self.out[row * self.stride + panel];
+        for n in 0..2 {
+            let y = match self.activation {
+                Activation::Tanh => tanh(s, sums[n]),
+                Activation::Relu => s.max(s.splat(0.0), sums[n]),
+            };
+            s.store(y, &mut out[n]);
         }
     }
 }
@@ -106,14 +115,18 @@ struct Outputs<'a> {
     values: &'a mut [f32],
 }
 
-impl FinishDot for Outputs<'_> {
+impl FinishDots for Outputs<'_> {
     #[inline(always)]
-    fn finish(&mut self, row: usize, output: usize, sum: f32) {
-        let y = sum + self.bias[output];
+    fn finish(&mut self, row: usize, output: usize, sums: &[f32]) {
+        let bias = self.bias[output];
         if output < self.actions {
-            self.logits[row * self.actions + output] = y;
-        } else if let Some(value) = self.values.get_mut(row) {
-            *value = y;
+            for (row, sum) in (row..).zip(sums) {
+                self.logits[row * self.actions + output] = sum + bias;
+            }
+        } else if !self.values.is_empty() {
+            for (value, sum) in self.values[row..].iter_mut().zip(sums) {
+                *value = sum + bias;
+            }
         }
     }
 }

@@ -1,19 +1,42 @@
 //! The inner loops: products of tall thin matrices with small ones, in registers.
 //!
-//! The block of 4 rows times 16 columns keeps 8 vectors of sums in registers: as many as two multipliers
-//! with a latency of 4 cycles need to be always busy. Every function is inlined into a [`super::dispatch`]
-//! kernel. What the compiler makes of them was read: the loops over `k` hold nothing but loads, broadcasts
-//! and `vfmadd231ps` on ymm registers.
+//! A block of 4 rows times 16 columns keeps 8 vectors of sums in registers: as many as two multipliers
+//! with a latency of 4 cycles need to be always busy. All functions are inlined into a
+//! [`super::simd::Kernel`].
 
-use super::dispatch::fma;
+use super::simd::{LANES, Simd};
 
-/// Columns of a panel: two 256-bit vectors.
-pub(super) const PANEL: usize = 16;
+/// Columns of a panel: two vectors.
+pub(super) const PANEL: usize = VECTORS * LANES;
+const VECTORS: usize = 2;
 /// Rows of a block.
 const ROWS: usize = 4;
 
-/// Sums of a block of M rows.
-type Block<const M: usize> = [[f32; PANEL]; M];
+/// One row of a panel in memory.
+pub(super) type Panel = [[f32; LANES]; VECTORS];
+
+/// Numbers in memory as panels; what is left over is left out.
+#[inline(always)]
+pub(super) const fn panels(data: &[f32]) -> &[Panel] {
+    data.as_chunks().0.as_chunks().0
+}
+
+/// [`panels`] to write to.
+#[inline(always)]
+pub(super) const fn panels_mut(data: &mut [f32]) -> &mut [Panel] {
+    data.as_chunks_mut().0.as_chunks_mut().0
+}
+
+#[inline(always)]
+fn load<S: Simd>(s: S, panel: &Panel) -> [S::V; VECTORS] {
+    [s.load(&panel[0]), s.load(&panel[1])]
+}
+
+#[inline(always)]
+pub(super) fn store<S: Simd>(s: S, x: [S::V; VECTORS], panel: &mut Panel) {
+    s.store(x[0], &mut panel[0]);
+    s.store(x[1], &mut panel[1]);
+}
 
 /// Rows of a matrix: `stride` numbers from one row to the next, of which the first `width` count.
 #[derive(Debug, Clone, Copy)]
@@ -27,10 +50,15 @@ pub(super) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// The numbers of row `row` that count.
+    /// M rows from `row` on, each of `width` numbers.
     #[inline(always)]
-    fn row(&self, row: usize) -> &'a [f32] {
-        &self.data[row * self.stride..][..self.width]
+    fn block<const M: usize>(&self, row: usize, width: usize) -> [&'a [f32]; M] {
+        // A loop: `array::from_fn` is not always inlined.
+        let mut rows = [&self.data[..0]; M];
+        for (m, to) in rows.iter_mut().enumerate() {
+            *to = &self.data[(row + m) * self.stride..][..width];
+        }
+        rows
     }
 
     /// How many rows there are.
@@ -40,229 +68,225 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Writes `x W + bias` to `out`, rows of `stride` numbers. `weights` is `[panel][width][PANEL]`, `bias`
-/// `[panels * PANEL]` or none.
+/// What becomes of the sums of a product.
+pub(super) trait Finish {
+    /// Takes one row and one panel of columns of a product. Must be `#[inline(always)]`.
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; VECTORS]);
+}
+
+/// Hands `x W + bias` to `finish`, row by row and panel by panel. `weights` is `[panel][width][PANEL]`,
+/// `bias` `[panels * PANEL]` or none.
 #[inline(always)]
-pub(super) fn product<const FMA: bool>(
+pub(super) fn product<S: Simd>(
+    s: S,
     x: Rows<'_>,
     weights: &[f32],
     bias: Option<&[f32]>,
-    stride: usize,
-    out: &mut [f32],
+    finish: &mut impl Finish,
 ) {
-    let weights = weights.as_chunks::<PANEL>().0;
-    let out = out.as_chunks_mut::<PANEL>().0;
-    let stride = stride / PANEL;
-    for (panel, weights) in weights.chunks_exact(x.width).enumerate() {
-        let bias = match bias {
-            Some(bias) => bias.as_chunks().0[panel],
-            None => [0.0; PANEL],
+    let count = x.count();
+    for (panel, weights) in panels(weights).chunks_exact(x.width).enumerate() {
+        let start = match bias {
+            Some(bias) => load(s, &panels(bias)[panel]),
+            None => [s.splat(0.0); VECTORS],
         };
-        let mut blocks = out.chunks_exact_mut(ROWS * stride);
         let mut row = 0;
-        for out in &mut blocks {
-            block::<FMA, ROWS>(&x, row, weights, &bias, &mut out[panel..], stride);
+        while row + ROWS <= count {
+            block::<S, ROWS>(s, x, row, panel, weights, start, finish);
             row += ROWS;
         }
-        let out = blocks.into_remainder();
-        match out.len() / stride {
-            3 => block::<FMA, 3>(&x, row, weights, &bias, &mut out[panel..], stride),
-            2 => block::<FMA, 2>(&x, row, weights, &bias, &mut out[panel..], stride),
-            1 => block::<FMA, 1>(&x, row, weights, &bias, &mut out[panel..], stride),
+        match count - row {
+            3 => block::<S, 3>(s, x, row, panel, weights, start, finish),
+            2 => block::<S, 2>(s, x, row, panel, weights, start, finish),
+            1 => block::<S, 1>(s, x, row, panel, weights, start, finish),
             _ => {}
         }
     }
 }
 
 #[inline(always)]
-fn block<const FMA: bool, const M: usize>(
-    x: &Rows<'_>,
+fn block<S: Simd, const M: usize>(
+    s: S,
+    x: Rows<'_>,
     row: usize,
-    weights: &[[f32; PANEL]],
-    bias: &[f32; PANEL],
-    out: &mut [[f32; PANEL]],
-    stride: usize,
+    panel: usize,
+    weights: &[Panel],
+    start: [S::V; VECTORS],
+    finish: &mut impl Finish,
 ) {
-    let rows: [&[f32]; M] = std::array::from_fn(|m| &x.row(row + m)[..weights.len()]);
-    let mut sums: Block<M> = [*bias; M];
+    let x: [&[f32]; M] = x.block(row, weights.len());
+    let mut sums = [start; M];
     for (k, weights) in weights.iter().enumerate() {
+        let weights = load(s, weights);
         for m in 0..M {
-            accumulate::<FMA>(rows[m][k], weights, &mut sums[m]);
+            accumulate(s, s.splat(x[m][k]), weights, &mut sums[m]);
         }
     }
-    for m in 0..M {
-        out[m * stride] = sums[m];
+    for (m, sums) in sums.into_iter().enumerate() {
+        finish.finish(s, row + m, panel, sums);
+    }
+}
+
+#[inline(always)]
+fn accumulate<S: Simd>(s: S, a: S::V, b: [S::V; VECTORS], sums: &mut [S::V; VECTORS]) {
+    for n in 0..VECTORS {
+        sums[n] = s.mul_add(a, b[n], sums[n]);
     }
 }
 
 /// Adds `a^T b` to `sums`: for each panel of b's columns and each column of a, a sum over the rows.
 /// `sums` is `[panel][a.width][PANEL]`; b's stride is a multiple of [`PANEL`].
 #[inline(always)]
-pub(super) fn outer_product<const FMA: bool>(a: Rows<'_>, b: Rows<'_>, sums: &mut [f32]) {
-    let (sums, _) = sums.as_chunks_mut::<PANEL>();
-    for (panel, sums) in sums.chunks_exact_mut(a.width).enumerate() {
+pub(super) fn outer_product<S: Simd>(s: S, a: Rows<'_>, b: Rows<'_>, sums: &mut [f32]) {
+    for (panel, sums) in panels_mut(sums).chunks_exact_mut(a.width).enumerate() {
         let (blocks, rest) = sums.as_chunks_mut::<ROWS>();
         let done = blocks.len() * ROWS;
         for (index, block) in blocks.iter_mut().enumerate() {
-            outer_block::<FMA, ROWS>(&a, index * ROWS, &b, panel, block);
+            outer_block(s, a, index * ROWS, b, panel, block);
         }
-        match rest {
-            [x, y, z] => outer_rest::<FMA, 3>(&a, done, &b, panel, [x, y, z]),
-            [x, y] => outer_rest::<FMA, 2>(&a, done, &b, panel, [x, y]),
-            [x] => outer_rest::<FMA, 1>(&a, done, &b, panel, [x]),
-            _ => {}
+        if let Ok(block) = <&mut [Panel; 3]>::try_from(&mut *rest) {
+            outer_block(s, a, done, b, panel, block);
+        } else if let Ok(block) = <&mut [Panel; 2]>::try_from(&mut *rest) {
+            outer_block(s, a, done, b, panel, block);
+        } else if let Ok(block) = <&mut [Panel; 1]>::try_from(&mut *rest) {
+            outer_block(s, a, done, b, panel, block);
         }
     }
 }
 
 #[inline(always)]
-fn outer_block<const FMA: bool, const M: usize>(
-    a: &Rows<'_>,
+fn outer_block<S: Simd, const M: usize>(
+    s: S,
+    a: Rows<'_>,
     column: usize,
-    b: &Rows<'_>,
+    b: Rows<'_>,
     panel: usize,
-    sums: &mut Block<M>,
+    block: &mut [Panel; M],
 ) {
-    let mut local = *sums;
-    let rows = a.data.chunks_exact(a.stride).zip(b.data.chunks_exact(b.stride));
+    let mut sums = [[s.splat(0.0); VECTORS]; M];
+    for (sums, from) in sums.iter_mut().zip(&*block) {
+        *sums = load(s, from);
+    }
+    let rows = a.data.chunks_exact(a.stride).zip(panels(b.data).chunks_exact(b.stride / PANEL));
     for (a, b) in rows {
         let a = &a[column..column + M];
-        let b = &b.as_chunks::<PANEL>().0[panel];
+        let b = load(s, &b[panel]);
         for m in 0..M {
-            accumulate::<FMA>(a[m], b, &mut local[m]);
+            accumulate(s, s.splat(a[m]), b, &mut sums[m]);
         }
     }
-    *sums = local;
-}
-
-#[inline(always)]
-fn outer_rest<const FMA: bool, const M: usize>(
-    a: &Rows<'_>,
-    column: usize,
-    b: &Rows<'_>,
-    panel: usize,
-    sums: [&mut [f32; PANEL]; M],
-) {
-    let mut block: Block<M> = std::array::from_fn(|m| *sums[m]);
-    outer_block::<FMA, M>(a, column, b, panel, &mut block);
-    for (sum, new) in sums.into_iter().zip(block) {
-        *sum = new;
+    for (sums, to) in sums.into_iter().zip(block) {
+        store(s, sums, to);
     }
 }
 
+/// Adds the sum over the rows of `d` to `sums`, column by column; strides are multiples of [`PANEL`].
 #[inline(always)]
-fn accumulate<const FMA: bool>(a: f32, b: &[f32; PANEL], sums: &mut [f32; PANEL]) {
-    for n in 0..PANEL {
-        sums[n] = fma::<FMA>(a, b[n], sums[n]);
-    }
-}
-
-/// Adds the sum over the rows of `d` to `sums`, column by column.
-#[inline(always)]
-pub(super) fn column_sums(d: Rows<'_>, sums: &mut [f32]) {
-    for (panel, sums) in sums.as_chunks_mut::<PANEL>().0.iter_mut().enumerate() {
-        let mut local = [[0.0_f32; PANEL]; 2];
-        let mut pairs = d.data.chunks_exact(2 * d.stride);
-        for pair in &mut pairs {
-            for (half, row) in local.iter_mut().zip(pair.chunks_exact(d.stride)) {
-                let row = &row.as_chunks::<PANEL>().0[panel];
-                half.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+pub(super) fn column_sums<S: Simd>(s: S, d: Rows<'_>, sums: &mut [f32]) {
+    for (panel, to) in panels_mut(sums).iter_mut().enumerate() {
+        // Several sums in turns: additions do not wait for each other.
+        let zero = s.splat(0.0);
+        let mut sums = [[zero; VECTORS]; ROWS];
+        let add = |sum: &mut [S::V; VECTORS], row: &[Panel]| {
+            let row = load(s, &row[panel]);
+            for n in 0..VECTORS {
+                sum[n] = s.add(sum[n], row[n]);
+            }
+        };
+        let stride = d.stride / PANEL;
+        let mut groups = panels(d.data).chunks_exact(ROWS * stride);
+        for group in &mut groups {
+            for (m, sum) in sums.iter_mut().enumerate() {
+                add(sum, &group[m * stride..]);
             }
         }
-        for row in pairs.remainder().chunks_exact(d.stride) {
-            let row = &row.as_chunks::<PANEL>().0[panel];
-            local[0].iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+        for row in groups.remainder().chunks_exact(stride) {
+            add(&mut sums[0], row);
         }
-        for n in 0..PANEL {
-            sums[n] += local[0][n] + local[1][n];
+        let mut total = load(s, to);
+        for n in 0..VECTORS {
+            for sum in sums {
+                total[n] = s.add(total[n], sum[n]);
+            }
         }
+        store(s, total, to);
     }
 }
 
-/// What becomes of a dot product.
-pub(super) trait FinishDot {
-    /// Takes the one of row `row` and output `output`. Must be `#[inline(always)]`.
-    fn finish(&mut self, row: usize, output: usize, sum: f32);
+/// What becomes of dot products.
+pub(super) trait FinishDots {
+    /// Takes those of output `output` and up to 4 rows from `row` on. Must be `#[inline(always)]`.
+    fn finish(&mut self, row: usize, output: usize, sums: &[f32]);
 }
 
 /// Hands `x W^T` to `finish`, for a layer with few outputs: a dot product for each row and output.
 /// `weights` is `[panel][outputs][PANEL]`, zero beyond the real columns, as are the rows of `x`.
 #[inline(always)]
-pub(super) fn dots<const FMA: bool>(
+pub(super) fn dots<S: Simd>(
+    s: S,
     x: Rows<'_>,
     weights: &[f32],
     outputs: usize,
-    finish: &mut impl FinishDot,
+    finish: &mut impl FinishDots,
 ) {
     let count = x.count();
     let mut row = 0;
     while row + ROWS <= count {
-        dot_rows::<FMA, ROWS>(&x, row, weights, outputs, finish);
+        dot_rows::<S, ROWS>(s, x, row, weights, outputs, finish);
         row += ROWS;
     }
     while row < count {
-        dot_rows::<FMA, 1>(&x, row, weights, outputs, finish);
+        dot_rows::<S, 1>(s, x, row, weights, outputs, finish);
         row += 1;
     }
 }
 
 #[inline(always)]
-fn dot_rows<const FMA: bool, const M: usize>(
-    x: &Rows<'_>,
+fn dot_rows<S: Simd, const M: usize>(
+    s: S,
+    x: Rows<'_>,
     row: usize,
     weights: &[f32],
     outputs: usize,
-    finish: &mut impl FinishDot,
+    finish: &mut impl FinishDots,
 ) {
-    let mut output = 0;
-    while output + 3 <= outputs {
-        dot_block::<FMA, M, 3>(x, row, weights, outputs, output, finish);
-        output += 3;
+    let mut first = 0;
+    while first + 3 <= outputs {
+        dot_block::<S, M, 3>(s, x, row, weights, outputs, first, finish);
+        first += 3;
     }
-    match outputs - output {
-        2 => dot_block::<FMA, M, 2>(x, row, weights, outputs, output, finish),
-        1 => dot_block::<FMA, M, 1>(x, row, weights, outputs, output, finish),
+    match outputs - first {
+        2 => dot_block::<S, M, 2>(s, x, row, weights, outputs, first, finish),
+        1 => dot_block::<S, M, 1>(s, x, row, weights, outputs, first, finish),
         _ => {}
     }
 }
 
 #[inline(always)]
-fn dot_block<const FMA: bool, const M: usize, const O: usize>(
-    x: &Rows<'_>,
+fn dot_block<S: Simd, const M: usize, const O: usize>(
+    s: S,
+    x: Rows<'_>,
     row: usize,
     weights: &[f32],
     outputs: usize,
-    output: usize,
-    finish: &mut impl FinishDot,
+    first: usize,
+    finish: &mut impl FinishDots,
 ) {
-    const HALF: usize = PANEL / 2;
-    let mut sums = [[[0.0_f32; HALF]; O]; M];
-    let weights = weights.as_chunks::<HALF>().0.chunks_exact(2 * outputs);
-    let stride = weights.len() * PANEL;
-    let rows: [&[[f32; HALF]]; M] =
-        std::array::from_fn(|m| x.data[(row + m) * x.stride..][..stride].as_chunks().0);
-    for (panel, weights) in weights.enumerate() {
-        for half in 0..2 {
-            for o in 0..O {
-                let weights = &weights[2 * (output + o) + half];
-                for m in 0..M {
-                    let x = &rows[m][2 * panel + half];
-                    for n in 0..HALF {
-                        sums[m][o][n] = fma::<FMA>(x[n], weights[n], sums[m][o][n]);
-                    }
+    let x: [&[f32]; M] = x.block(row, x.stride);
+    let x = x.map(panels); // TODO
+    let mut sums = [[s.splat(0.0); ROWS]; O];
+    for (panel, weights) in panels(weights).chunks_exact(outputs).enumerate() {
+        let weights = &weights[first..first + O];
+        for n in 0..VECTORS {
+            for m in 0..M {
+                let x = s.load(&x[m][panel][n]);
+                for o in 0..O {
+                    sums[o][m] = s.mul_add(x, s.load(&weights[o][n]), sums[o][m]);
                 }
             }
         }
     }
-    for (m, sums) in sums.iter().enumerate() {
-        for (o, sum) in sums.iter().enumerate() {
-            finish.finish(row + m, output + o, horizontal_sum(sum));
-        }
+    for (o, sums) in sums.into_iter().enumerate() {
+        finish.finish(row, first + o, &s.sums(sums)[..M]);
     }
-}
-
-#[inline(always)]
-fn horizontal_sum(x: &[f32; 8]) -> f32 {
-    let four: [f32; 4] = std::array::from_fn(|n| x[n] + x[n + 4]);
-    (four[0] + four[2]) + (four[1] + four[3])
 }

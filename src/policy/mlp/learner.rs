@@ -1,10 +1,10 @@
 //! The MLP that learns: outputs of a whole batch with the activations kept, then the gradient.
 
 use super::backward::{BackwardTile, BackwardWeights, Gradient};
-use super::dispatch::{Level, run};
+use super::dispatch::{Level, launch};
 use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
 use super::input::Input;
-use super::pack::{Aligned, Shape, padded};
+use super::pack::{Aligned, Shape, stride};
 use crate::policy::spec::{NetworkSpec, SpecError};
 
 /// An MLP for learning. Memory grows to the largest batch seen; nothing is allocated after that.
@@ -76,7 +76,7 @@ impl MlpLearner {
                 logits: &mut self.logits[first * actions..(first + count) * actions],
                 values: &mut self.values[first..first + count],
             };
-            run(self.level, tile);
+            launch(self.level, tile);
         }
         (&self.logits, &self.values)
     }
@@ -113,7 +113,7 @@ impl MlpLearner {
                 d_values: &d_values[first..first + count],
                 gradient: &mut self.gradient,
             };
-            run(self.level, tile);
+            launch(self.level, tile);
         }
         self.gradient.write(&self.shape, gradient);
     }
@@ -125,7 +125,7 @@ impl MlpLearner {
         self.values.resize(rows, 0.0);
         self.input.resize(TILE_ROWS * self.shape.inputs(), 0.0);
         for (layer, activations) in self.shape.hidden.iter().zip(&mut self.activations) {
-            let len = rows * padded(layer.outputs);
+            let len = rows * stride(layer.outputs);
             if activations.len() < len {
                 *activations = Aligned::zeros(len);
             }

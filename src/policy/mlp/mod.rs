@@ -1,9 +1,9 @@
 //! The engine in Rust for MLPs: what actors act with, and what the learner learns with.
 //!
 //! One thread, no allocation per call, no library underneath. Weights are repacked when they change;
-//! rows are processed in tiles that stay in the first-level cache; the inner loops ([`kernels`]) are
-//! safe Rust over fixed-size arrays that is compiled for AVX2 and FMA as well as for the baseline
-//! ([`dispatch`] chooses). Results differ from those of other orders of summation by rounding only.
+//! rows are processed in tiles that stay in the first-level cache; the inner loops (`kernels`) are safe
+//! Rust over vector instructions (`simd`), compiled for AVX2 with FMA and for the baseline (`dispatch`
+//! chooses). Results differ from those of other orders of summation by rounding only.
 
 mod actor;
 mod backward;
@@ -13,6 +13,9 @@ mod input;
 mod kernels;
 mod learner;
 mod pack;
+#[cfg(test)]
+mod reference;
+pub(crate) mod simd;
 #[cfg(test)]
 mod timing;
 

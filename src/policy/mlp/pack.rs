@@ -87,9 +87,9 @@ impl Shape {
         self.policy.outputs + 1
     }
 
-    /// Width of the widest activation, padded.
+    /// Widest stride of an activation.
     pub(super) fn widest(&self) -> usize {
-        self.hidden.iter().map(|layer| padded(layer.outputs)).max().unwrap_or(0)
+        self.hidden.iter().map(|layer| stride(layer.outputs)).max().unwrap_or(0)
     }
 
     /// Both heads as one layer, in backward order: A rows of the policy, one of the value.
@@ -116,6 +116,14 @@ fn layer(
 /// `width` rounded up to whole panels.
 pub(super) const fn padded(width: usize) -> usize {
     width.next_multiple_of(PANEL)
+}
+
+/// Numbers from one row of an activation of `width` to the next. Wide rows get a spare panel if they
+/// would be an even number of cache lines apart: at powers of two, the same columns of all rows of a
+/// tile would compete for a few places of the first-level cache.
+pub(super) const fn stride(width: usize) -> usize {
+    let panels = padded(width) / PANEL;
+    if panels >= 8 && panels.is_multiple_of(2) { (panels + 1) * PANEL } else { panels * PANEL }
 }
 
 /// `weight` `[outputs][inputs]` in forward order.

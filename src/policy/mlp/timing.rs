@@ -4,10 +4,13 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use super::dispatch::{Kernel, Level, fma, run};
+use super::dispatch::{Level, launch};
+use super::simd::{Kernel, Simd};
 use super::{Input, MlpActor, MlpLearner};
 use crate::env::{Dtype, ObservationSpec};
 use crate::policy::init::initial_parameters;
+use crate::policy::math::{exp_in_place, ln_in_place};
+use crate::policy::sample::Sampler;
 use crate::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
 use crate::rng::Rng;
 
@@ -21,19 +24,15 @@ impl Kernel for Peak<'_> {
     type Output = f32;
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> f32 {
-        let factor = *self.factor;
-        let mut sums = [[[0.5_f32; 8]; 5]; 2];
+    fn run<S: Simd>(self, s: S) -> f32 {
+        let factor = s.load(self.factor);
+        let mut sums = [[s.splat(0.5); 4]; 3];
         for _ in 0..self.rounds {
-            for half in &mut sums {
-                for sum in half {
-                    for n in 0..8 {
-                        sum[n] = fma::<FMA>(sum[n], factor[n], factor[n]);
-                    }
-                }
+            for sum in sums.as_flattened_mut() {
+                *sum = s.mul_add(*sum, factor, factor);
             }
         }
-        sums.iter().flatten().flatten().sum()
+        sums.map(|sums| s.sums(sums)).as_flattened().iter().sum()
     }
 }
 
@@ -68,11 +67,25 @@ fn timing() {
     let rounds = 100_000;
     let peak = || {
         let ns = shortest_ns(30, || {
-            black_box(run(level, Peak { rounds, factor: black_box(&[0.5; 8]) }));
+            black_box(launch(level, Peak { rounds, factor: black_box(&[0.5; 8]) }));
         });
-        rounds as f64 * 80.0 / ns
+        rounds as f64 * 96.0 / ns
     };
     println!("{}: {:.1} multiply-adds per ns", level.name(), peak());
+    let mut sampler = Sampler::new(Rng::new(1, 0));
+    for (rows, count) in [(16, 2), (64, 2), (64, 6), (64, 18)] {
+        let logits = vec![0.5; rows * count];
+        let (mut actions, mut log_probs) = (vec![0; rows], vec![0.0; rows]);
+        let ns = shortest_ns(20_000, || {
+            let _ = black_box(sampler.sample(black_box(&logits), &mut actions, &mut log_probs));
+        });
+        println!("sample {rows} of {count}: {:.2} ns/row", ns / rows as f64);
+    }
+    let mut x = vec![0.5; 1280];
+    let ns = shortest_ns(5000, || exp_in_place(black_box(&mut x))) / x.len() as f64;
+    println!("exp: {ns:.3} ns each");
+    let ns = shortest_ns(5000, || ln_in_place(black_box(&mut x))) / x.len() as f64;
+    println!("ln: {ns:.3} ns each");
     for (inputs, hidden, actions, activation) in [
         (4, &[64, 64][..], 2, Activation::Tanh),
         (4, &[64, 64], 2, Activation::Relu),

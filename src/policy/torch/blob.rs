@@ -81,7 +81,6 @@ impl<'a> Blob<'a> {
     }
 
     /// The tensor. A clone of it must not outlive the blob (B3).
-    #[must_use]
     pub const fn tensor(&self) -> &Tensor {
         &self.tensor
     }

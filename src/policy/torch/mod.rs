@@ -49,7 +49,6 @@ impl TorchNetwork {
     }
 
     /// The parameters, as leaves of the graph, in the order of the flat vector.
-    #[must_use]
     pub fn leaves(&self) -> &[Tensor] {
         &self.leaves
     }

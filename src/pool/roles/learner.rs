@@ -316,14 +316,20 @@ fn engine(pool: &Inheritance) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     #[cfg(feature = "torch")]
     {
         use crate::config::Device;
-        use crate::learner::torch_engine::TorchEngine;
-        let device = match pool.config.learner.device {
-            Device::Cpu => tch::Device::Cpu,
-            Device::Cuda(index) => tch::Device::Cuda(index),
+        use crate::learner::engine::EngineError;
+        use crate::learner::torch_engine::{Place, TorchEngine};
+        let place = match pool.config.learner.device {
+            Device::Cpu => Place::Cpu { threads: pool.config.learner.threads },
+            Device::Cuda(index) => Place::Cuda { index },
         };
-        let engine =
-            TorchEngine::new(&pool.network, &pool.parameters, device, pool.config.learner.threads);
-        Ok(Box::new(engine.map_err(|e| (ExitKind::Resources, e.to_string()))?))
+        let engine = TorchEngine::new(&pool.network, &pool.parameters, place);
+        Ok(Box::new(engine.map_err(|error| {
+            let exit = match error {
+                EngineError::NoDevice { .. } => ExitKind::Usage,
+                EngineError::Libtorch { .. } => ExitKind::Resources,
+            };
+            (exit, error.to_string())
+        })?))
     }
     #[cfg(not(feature = "torch"))]
     Err(internal("this build has no libtorch"))

@@ -76,9 +76,11 @@ impl World {
             return false;
         };
         self.write(claim.slot());
-        self.turn();
-        if commit && ring.commit(claim).expect("not fenced") {
-            ring.ready_bell().ring(|_| ());
+        if commit {
+            self.turn();
+            if ring.commit(claim).expect("not fenced") {
+                ring.ready_bell().ring(|_| ());
+            }
         }
         true
     }

@@ -135,12 +135,12 @@ pub(super) fn free_bell<O: Orders>(name: &str, groups: usize) {
     explore(name, move || {
         let world = World::new(groups);
         (0..groups).for_each(|_| assert!(world.produce::<O>(0, true)));
+        let held = world.take::<O>().expect("committed before");
         let wait: fn(&World) -> Round<()> = |world| {
             let claim = || world.produce::<O>(1, false).then_some(());
             Round::wait(&world.ring::<O>().free_bell(), claim)
         };
         let actors: Vec<_> = (0..groups).map(|_| spawn(&world, wait)).collect();
-        let held = world.take::<O>().expect("committed before");
         world.release::<O>(held);
         let rounds: Vec<_> =
             actors.into_iter().map(|actor| actor.join().expect("no panic")).collect();

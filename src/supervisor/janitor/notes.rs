@@ -45,7 +45,8 @@ impl Note {
 
     fn decode(tag: u8, text: &[u8]) -> Option<Self> {
         let path = || Path::new(OsStr::from_bytes(text)).to_owned();
-        let group = || <[u8; 4]>::try_from(text).ok().map(i32::from_le_bytes);
+        // Whatever else is told: 0 and 1 stand for other things than a group where groups are killed.
+        let group = || <[u8; 4]>::try_from(text).ok().map(i32::from_le_bytes).filter(|&id| id > 1);
         match tag {
             b's' => Some(Self::Segment(path())),
             b't' => Some(Self::TempFiles(path())),
@@ -114,8 +115,8 @@ mod tests {
         prop_oneof![
             path().prop_map(Note::Segment),
             path().prop_map(Note::TempFiles),
-            any::<i32>().prop_map(Note::Born),
-            any::<i32>().prop_map(Note::Buried),
+            (2..i32::MAX).prop_map(Note::Born),
+            (2..i32::MAX).prop_map(Note::Buried),
             Just(Note::Leave),
         ]
     }
@@ -150,6 +151,9 @@ mod tests {
     fn what_makes_no_sense_is_passed_over() {
         let mut reader = Reader::default();
         reader.feed(&[b'?', 1, 0, 7, b'+', 2, 0, 1, 2]);
+        for wrong in [1, 0, -1, i32::MIN] {
+            reader.feed(&Note::Born(wrong).encode().expect("short"));
+        }
         reader.feed(&Note::Born(5).encode().expect("short"));
         assert_eq!(reader.next(), Some(Note::Born(5)));
         assert_eq!(reader.next(), None);
