@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use impala::env::{
-    ActionSpec, Element as _, End, EnvSpec, Environment, ObservationSpec, Registry, TimeLimit,
+    ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, Registry, TimeLimit,
     Transition,
 };
 use impala::rng::Rng;
@@ -22,6 +22,12 @@ struct Treasure {
     here: usize,
     treasure: usize,
     limit: TimeLimit,
+}
+
+impl Default for Treasure {
+    fn default() -> Self {
+        Self { here: 0, treasure: 0, limit: TimeLimit::new(20) }
+    }
 }
 
 impl Treasure {
@@ -55,17 +61,12 @@ impl Environment for Treasure {
             if action == 0 { self.here.saturating_sub(1) } else { (self.here + 1).min(CELLS - 1) };
         self.show(observation);
         let found = self.here == self.treasure;
-        let end: End = self.limit.after_step(found);
-        Transition { reward: if found { 1.0 } else { 0.0 }, end }
+        Transition { reward: if found { 1.0 } else { 0.0 }, end: self.limit.after_step(found) }
     }
 }
 
 fn main() -> ExitCode {
     let mut registry = Registry::builtin();
-    registry.add_environment("Treasure-v0", "walk to the treasure", || Treasure {
-        here: 0,
-        treasure: 0,
-        limit: TimeLimit::new(20),
-    });
+    registry.add_environment("Treasure-v0", "walk to the treasure", Treasure::default);
     impala::pool::main(registry)
 }

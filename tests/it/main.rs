@@ -1,13 +1,17 @@
 //! The integration tests: one binary, one module a subject.
 
+mod bench;
 mod cli;
 mod config;
 mod crash;
 mod golden;
 mod learning;
+mod params_torn;
 mod parity;
 mod pool;
 mod program;
+mod ring_model;
+mod ring_stress;
 mod tidy;
 mod vtrace;
 mod watch;

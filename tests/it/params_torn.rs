@@ -74,11 +74,7 @@ fn read_and_check(words: &[AtomicU64]) -> Seen {
             }
             Refresh::Unchanged => thread::yield_now(),
         }
-        assert!(
-            Instant::now() < deadline,
-            "{} of {READS} reads in {WATCHDOG:?}",
-            seen.whole
-        );
+        assert!(Instant::now() < deadline, "{} of {READS} reads in {WATCHDOG:?}", seen.whole);
     }
     seen
 }
@@ -86,15 +82,12 @@ fn read_and_check(words: &[AtomicU64]) -> Seen {
 fn no_torn_reads(writable: &[AtomicU64], readable: &[AtomicU64]) {
     ParamPublisher::new(writable, PARAM_LEN, FINGERPRINT).expect("a zeroed page");
     thread::scope(|scope| {
-        let readers: Vec<_> = (0..READERS)
-            .map(|_| scope.spawn(|| read_and_check(readable)))
-            .collect();
+        let readers: Vec<_> =
+            (0..READERS).map(|_| scope.spawn(|| read_and_check(readable))).collect();
         let through = || readers.iter().all(thread::ScopedJoinHandle::is_finished);
         let published = publish_at_full_speed(writable, through);
-        let seen: Vec<Seen> = readers
-            .into_iter()
-            .map(|reader| reader.join().expect("no torn read"))
-            .collect();
+        let seen: Vec<Seen> =
+            readers.into_iter().map(|reader| reader.join().expect("no torn read")).collect();
         let whole: u64 = seen.iter().map(|seen| seen.whole).sum();
         let busy: u64 = seen.iter().map(|seen| seen.busy).sum();
         assert_eq!(whole, READS * READERS as u64);
@@ -125,9 +118,7 @@ fn no_torn_reads_through_a_read_only_mapping() {
 fn the_lock_alone_rejects_the_mixtures_that_occur() {
     /// A copy long enough to be overtaken while the reader has the processor.
     const PAYLOAD_WORDS: usize = 4_096;
-    let words: Vec<AtomicU64> = (0..lock_words(PAYLOAD_WORDS))
-        .map(|_| AtomicU64::new(0))
-        .collect();
+    let words: Vec<AtomicU64> = (0..lock_words(PAYLOAD_WORDS)).map(|_| AtomicU64::new(0)).collect();
     let deadline = Instant::now() + WATCHDOG;
     thread::scope(|scope| {
         let reading = scope.spawn(|| {
@@ -153,20 +144,14 @@ fn the_lock_alone_rejects_the_mixtures_that_occur() {
                     Attempt::Torn => mixtures += u64::from(mixed),
                     Attempt::Unchanged => thread::yield_now(),
                 }
-                assert!(
-                    Instant::now() < deadline,
-                    "{whole} whole, {mixtures} mixtures met"
-                );
+                assert!(Instant::now() < deadline, "{whole} whole, {mixtures} mixtures met");
             }
         });
         let mut writer = Writer::<Strict>::new(&words, PAYLOAD_WORDS);
         while !reading.is_finished() {
             let version = writer.latest_version() + 1;
             let writing = writer.begin(version).expect("rising");
-            writing
-                .payload()
-                .iter()
-                .for_each(|word| word.store(version, Ordering::Relaxed));
+            writing.payload().iter().for_each(|word| word.store(version, Ordering::Relaxed));
             writing.finish();
         }
         reading.join().expect("no torn read");

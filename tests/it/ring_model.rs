@@ -88,25 +88,17 @@ impl Reference {
     }
 
     fn slot_of(&self, actor: u16) -> Option<usize> {
-        self.slots
-            .iter()
-            .position(|slot| matches!(slot, Slot::Claimed((a, ..)) if *a == actor))
+        self.slots.iter().position(|slot| matches!(slot, Slot::Claimed((a, ..)) if *a == actor))
     }
 
     /// Where a claim must go.
     fn best_free(&self, actor: u16) -> Option<usize> {
         let filled = |block: &usize| {
             let slots = &self.slots[self.block(*block)];
-            slots
-                .iter()
-                .filter(|slot| matches!(slot, Slot::Claimed(_) | Slot::Ready(_)))
-                .count()
+            slots.iter().filter(|slot| matches!(slot, Slot::Claimed(_) | Slot::Ready(_))).count()
         };
         let open = |block: &usize| self.slots[self.block(*block)].contains(&Slot::Free);
-        let best = (0..self.shape.blocks)
-            .filter(open)
-            .rev()
-            .max_by_key(filled)?;
+        let best = (0..self.shape.blocks).filter(open).rev().max_by_key(filled)?;
         let turned = (0..self.shape.groups).map(|i| (usize::from(actor) + i) % self.shape.groups);
         turned
             .map(|group| self.block(best).start + group)
@@ -116,9 +108,8 @@ impl Reference {
     /// Which block a take must give.
     fn next_block(&mut self) -> Option<usize> {
         for block in 0..self.shape.blocks {
-            let complete = self.slots[self.block(block)]
-                .iter()
-                .all(|slot| matches!(slot, Slot::Ready(_)));
+            let complete =
+                self.slots[self.block(block)].iter().all(|slot| matches!(slot, Slot::Ready(_)));
             if !complete {
                 self.seen.retain(|&seen| seen != block);
             } else if !self.seen.contains(&block) {
@@ -187,46 +178,28 @@ struct Actor<'m> {
 impl<'m> Actor<'m> {
     fn new(slab: Slab<'m>, number: u16, incarnation: u16) -> Self {
         let owner = Owner::new(number, incarnation).expect("in range");
-        Self {
-            producer: Producer::new(slab, owner).expect("writable"),
-            sequence: 0,
-        }
+        Self { producer: Producer::new(slab, owner).expect("writable"), sequence: 0 }
     }
 
     fn stamp(&self) -> Stamp {
-        (
-            self.producer.owner().actor(),
-            self.producer.owner().incarnation(),
-            self.sequence,
-        )
+        (self.producer.owner().actor(), self.producer.owner().incarnation(), self.sequence)
     }
 }
 
 fn check(shape: RingShape, actors: u16, events: &[Event]) -> Result<(), TestCaseError> {
-    let spec = UnrollSpec {
-        unroll: 2,
-        batch: shape.groups,
-        envs: 1,
-        frame_bytes: 8,
-        frame_stack: 1,
-    };
+    let spec =
+        UnrollSpec { unroll: 2, batch: shape.groups, envs: 1, frame_bytes: 8, frame_stack: 1 };
     let layout = BlockLayout::new(spec).expect("valid");
     let (words, waits) = (<Ring>::word_count(shape), <Ring>::wait_count());
     let control = Region::heap(words * 8 + waits * 4);
     let mut payload = Region::heap(Slab::payload_bytes(shape.blocks, &layout).expect("small"));
-    let ring = Ring::new(
-        control.words(0, words),
-        control.words32(words * 8, waits),
-        shape,
-    );
+    let ring = Ring::new(control.words(0, words), control.words32(words * 8, waits), shape);
     let slab = Slab::new(ring.expect("fits"), &mut payload, &layout).expect("fits");
 
     let mut reference = Reference::new(shape);
     let mut real = Real {
         slab,
-        actors: (0..actors)
-            .map(|actor| Actor::new(slab, actor, 1))
-            .collect(),
+        actors: (0..actors).map(|actor| Actor::new(slab, actor, 1)).collect(),
         learner: Consumer::new(slab),
         held: Vec::new(),
         record: CrashRecord::new(shape),
@@ -239,10 +212,7 @@ fn check(shape: RingShape, actors: u16, events: &[Event]) -> Result<(), TestCase
             (books.consumed, books.reclaimed, books.dropped),
             (reference.consumed, reference.reclaimed, reference.dropped)
         );
-        prop_assert_eq!(
-            slab.ring().occupancy().expect("sound words"),
-            reference.occupancy()
-        );
+        prop_assert_eq!(slab.ring().occupancy().expect("sound words"), reference.occupancy());
     }
     Ok(())
 }
@@ -269,9 +239,7 @@ fn step(
                 let header = group.header_mut();
                 (header.actor, header.incarnation) = (stamp.0.into(), stamp.1.into());
                 header.sequence = stamp.2;
-                group
-                    .row_mut::<f32>(Field::Reward, 1)
-                    .fill(f32::from(stamp.0));
+                group.row_mut::<f32>(Field::Reward, 1).fill(f32::from(stamp.0));
                 reference.slots[slot] = Slot::Claimed(stamp);
             }
             if matches!(event, Event::Commit(_)) {
@@ -329,11 +297,7 @@ fn step(
         Event::LearnerDies => {
             real.held.drain(..).for_each(std::mem::forget);
             real.learner = Consumer::new(real.slab);
-            let loss = real
-                .slab
-                .ring()
-                .learner_died(&mut real.record)
-                .expect("sound words");
+            let loss = real.slab.ring().learner_died(&mut real.record).expect("sound words");
             prop_assert_eq!(loss, reference.learner_dies());
         }
     }

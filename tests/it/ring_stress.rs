@@ -21,17 +21,9 @@ use impala::unroll::{BlockLayout, GroupHeader, UnrollSpec};
 use pattern::{check, header_of, mix, write};
 
 const ACTORS: u16 = 4;
-const SHAPE: RingShape = RingShape {
-    blocks: 3,
-    groups: 2,
-};
-const SPEC: UnrollSpec = UnrollSpec {
-    unroll: 3,
-    batch: 4,
-    envs: 2,
-    frame_bytes: 24,
-    frame_stack: 2,
-};
+const SHAPE: RingShape = RingShape { blocks: 3, groups: 2 };
+const SPEC: UnrollSpec =
+    UnrollSpec { unroll: 3, batch: 4, envs: 2, frame_bytes: 24, frame_stack: 2 };
 /// Miri is a thousand times slower, and a debug build ten times.
 const BLOCKS_TO_CONSUME: u64 = if cfg!(miri) {
     8
@@ -71,10 +63,7 @@ struct Shared {
 
 impl Backend for Shared {
     fn join<R>(&self, access: Access, party: impl FnOnce(Slab<'_>) -> R) -> R {
-        let control = self
-            .control
-            .map(Access::ReadWrite, Inherit::No)
-            .expect("mapped");
+        let control = self.control.map(Access::ReadWrite, Inherit::No).expect("mapped");
         let mut payload = self.payload.map(access, Inherit::No).expect("mapped");
         party(Slab::new(ring_in(&control), &mut payload, &self.layout).expect("fits"))
     }
@@ -96,9 +85,7 @@ fn stress_on_heap_memory() {
     let control = Region::heap(control_bytes());
     let payload_bytes = Slab::payload_bytes(SHAPE.blocks, &layout).expect("small");
     let mut payload = Region::heap(payload_bytes);
-    run(&Heap(
-        Slab::new(ring_in(&control), &mut payload, &layout).expect("fits"),
-    ));
+    run(&Heap(Slab::new(ring_in(&control), &mut payload, &layout).expect("fits")));
 }
 
 #[test]
@@ -108,28 +95,15 @@ fn stress_on_shared_memory() {
     let payload_bytes = Slab::payload_bytes(SHAPE.blocks, &layout).expect("small");
     let control = Memory::create("stress-control", control_bytes()).expect("small");
     let payload = Memory::create("stress-payload", payload_bytes).expect("small");
-    run(&Shared {
-        control,
-        payload,
-        layout,
-    });
+    run(&Shared { control, payload, layout });
 }
 
 /// How a party ended.
 enum Exit {
     /// How many unrolls it committed, and whether it left a slot behind.
-    Actor {
-        owner: Owner,
-        committed: u64,
-        left_slot: bool,
-        died: bool,
-    },
+    Actor { owner: Owner, committed: u64, left_slot: bool, died: bool },
     /// What it read and released, and how many slots it left behind.
-    Learner {
-        consumed: Vec<GroupHeader>,
-        left_slots: usize,
-        died: bool,
-    },
+    Learner { consumed: Vec<GroupHeader>, left_slots: usize, died: bool },
 }
 
 fn act(slab: Slab<'_>, owner: Owner) -> Exit {
@@ -140,12 +114,7 @@ fn act(slab: Slab<'_>, owner: Owner) -> Exit {
         let mut grant = match producer.claim(FOREVER) {
             Ok(grant) => grant,
             Err(ClaimError::Closed) => {
-                return Exit::Actor {
-                    owner,
-                    committed,
-                    left_slot,
-                    died: false,
-                };
+                return Exit::Actor { owner, committed, left_slot, died: false };
             }
             Err(error) => panic!("{error}"),
         };
@@ -154,12 +123,7 @@ fn act(slab: Slab<'_>, owner: Owner) -> Exit {
         match random % UNROLLS_PER_FAULT {
             0 => {
                 write(&mut grant.group(), &header, |rows| rows / 2);
-                return Exit::Actor {
-                    owner,
-                    committed,
-                    left_slot: true,
-                    died: true,
-                };
+                return Exit::Actor { owner, committed, left_slot: true, died: true };
             }
             1 => {
                 // Given up: the next claim has the same slot.
@@ -184,11 +148,7 @@ fn learn(slab: Slab<'_>, life: u64, blocks: u64) -> Exit {
         let block = match consumer.take(FOREVER) {
             Ok(block) => block,
             Err(TakeError::Closed) => {
-                return Exit::Learner {
-                    consumed,
-                    left_slots: 0,
-                    died: false,
-                };
+                return Exit::Learner { consumed, left_slots: 0, died: false };
             }
             Err(error) => panic!("{error}"),
         };
@@ -196,11 +156,7 @@ fn learn(slab: Slab<'_>, life: u64, blocks: u64) -> Exit {
         random = mix(random);
         if random.is_multiple_of(BLOCKS_PER_DEATH) {
             std::mem::forget(block);
-            return Exit::Learner {
-                consumed,
-                left_slots: SHAPE.groups,
-                died: true,
-            };
+            return Exit::Learner { consumed, left_slots: SHAPE.groups, died: true };
         }
         consumed.extend_from_slice(block.view().headers());
         block.release().expect("held");
@@ -242,9 +198,7 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
     fn start_actor(&mut self, owner: Owner) {
         let (backend, exits) = (self.backend, self.exits.0.clone());
         let party = move || {
-            report(&exits, || {
-                backend.join(Access::ReadWrite, |slab| act(slab, owner))
-            });
+            report(&exits, || backend.join(Access::ReadWrite, |slab| act(slab, owner)));
         };
         self.actors.insert(owner.actor(), self.scope.spawn(party));
     }
@@ -263,13 +217,8 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
         let patience = self.deadline.saturating_duration_since(Instant::now());
         let Ok(Some(exit)) = self.exits.1.recv_timeout(patience) else {
             // A panic here would wait for threads that wait for each other.
-            let slots: Vec<_> = (0..SHAPE.slots())
-                .map(|slot| ring.slot_word(slot))
-                .collect();
-            eprintln!(
-                "a party panicked or hangs: {:?} {slots:#?}",
-                ring.identity()
-            );
+            let slots: Vec<_> = (0..SHAPE.slots()).map(|slot| ring.slot_word(slot)).collect();
+            eprintln!("a party panicked or hangs: {:?} {slots:#?}", ring.identity());
             std::process::abort();
         };
         let thread = match &exit {
@@ -287,12 +236,7 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
         self.start_learner(0);
         while !self.actors.is_empty() || self.learner.is_some() {
             match self.reap(ring) {
-                Exit::Actor {
-                    owner,
-                    committed,
-                    left_slot,
-                    died,
-                } => {
+                Exit::Actor { owner, committed, left_slot, died } => {
                     let life = (owner.actor().into(), owner.incarnation().into());
                     books.committed.insert(life, committed);
                     books.reclaimed += u64::from(left_slot);
@@ -302,11 +246,7 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
                         self.start_actor(next.expect("in range"));
                     }
                 }
-                Exit::Learner {
-                    consumed,
-                    left_slots,
-                    died,
-                } => {
+                Exit::Learner { consumed, left_slots, died } => {
                     for header in consumed {
                         let unroll = (header.actor, header.incarnation, header.sequence);
                         *books.consumed.entry(unroll).or_default() += 1;

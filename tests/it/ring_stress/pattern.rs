@@ -30,9 +30,7 @@ fn pattern(header: &GroupHeader, field: Field, row: usize) -> impl Iterator<Item
 }
 
 fn fields() -> impl Iterator<Item = Field> {
-    Field::ALL
-        .into_iter()
-        .filter(|&field| field != Field::Header)
+    Field::ALL.into_iter().filter(|&field| field != Field::Header)
 }
 
 pub(super) fn write(group: &mut GroupMut<'_>, header: &GroupHeader, rows: impl Fn(usize) -> usize) {
@@ -40,9 +38,7 @@ pub(super) fn write(group: &mut GroupMut<'_>, header: &GroupHeader, rows: impl F
     for field in fields() {
         for row in 0..rows(group.layout().rows(field)) {
             let bytes = group.row_mut::<u8>(field, row).iter_mut();
-            bytes
-                .zip(pattern(header, field, row))
-                .for_each(|(byte, expected)| *byte = expected);
+            bytes.zip(pattern(header, field, row)).for_each(|(byte, expected)| *byte = expected);
         }
     }
 }
@@ -58,10 +54,7 @@ pub(super) fn check(block: &BlockRef<'_>) {
                 let range = layout.group_range(field, row, group);
                 let found = &all[range.start - start..range.end - start];
                 let expected = pattern(header, field, row).take(found.len());
-                assert!(
-                    found.iter().copied().eq(expected),
-                    "{field:?} row {row} of {header:?}"
-                );
+                assert!(found.iter().copied().eq(expected), "{field:?} row {row} of {header:?}");
             }
         }
     }

@@ -1,0 +1,41 @@
+//! Observations to logits: the engine in Rust, and libtorch where it is built in.
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use impala::bench::Product;
+use impala::policy::act::StackedFrames;
+
+fn logits(c: &mut Criterion) {
+    let mut group = c.benchmark_group("inference");
+    let engines: &[&str] =
+        if cfg!(feature = "torch") { &["native", "libtorch"] } else { &["native"] };
+    for engine in engines {
+        for envs in [1_usize, 8, 64, 256] {
+            let envs_flag = envs.to_string();
+            let flags =
+                ["--env", "CartPole-v1", "--engine", engine, "--envs-per-actor", &envs_flag];
+            let product = Product::from_flags(&flags.map(Into::into)).expect("valid");
+            let mut policy = product.policy().expect("a policy");
+            let mut env = product.env().expect("environments");
+            let mut numbers = vec![0.0_f32; envs * product.network.observation.frame_len()];
+            env.reset(bytemuck::cast_slice_mut(&mut numbers)).expect("a start");
+            let mut out = vec![0.0; envs * product.network.logits];
+            let valid = vec![1; envs];
+            group.throughput(Throughput::Elements(envs as u64));
+            group.bench_function(BenchmarkId::new(*engine, envs), |b| {
+                b.iter(|| {
+                    let frames = StackedFrames {
+                        spec: &product.network.observation,
+                        rows: &[bytemuck::cast_slice(&numbers)],
+                        valid: &valid,
+                    };
+                    policy.logits(&frames, &mut out).expect("works");
+                    std::hint::black_box(&out);
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, logits);
+criterion_main!(benches);

@@ -1,0 +1,77 @@
+//! One update: a block of the ring to new parameters.
+
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use impala::bench::Product;
+use impala::learner::update::{Outcome, UpdateTimes};
+use impala::ring::{Consumer, Owner, Producer, Slab};
+use impala::rng::Rng;
+use impala::shm::{Access, Inherit};
+use impala::unroll::Field;
+
+/// Fills a block with observations and actions such as a fresh policy would leave.
+fn fill(producer: &mut Producer<'_>, product: &Product) {
+    let mut rng = Rng::new(1, 0);
+    for _ in 0..product.config.pool.groups_per_block() {
+        let mut grant = producer.claim(Duration::ZERO).expect("a free slot");
+        let mut group = grant.group();
+        let steps = product.config.pool.unroll;
+        for row in 0..steps + 1 {
+            for number in group.row_mut::<f32>(Field::Frame, row) {
+                *number = rng.unit_f32() - 0.5;
+            }
+        }
+        for row in 0..steps {
+            for action in group.row_mut::<i32>(Field::Action, row) {
+                *action = i32::from(rng.unit_f32() < 0.5);
+            }
+            group.row_mut::<f32>(Field::Reward, row).fill(1.0);
+            group.row_mut::<f32>(Field::LogProb, row).fill(0.5_f32.ln());
+        }
+        grant.commit().expect("ours");
+    }
+}
+
+fn update(c: &mut Criterion) {
+    let mut group = c.benchmark_group("learner_step");
+    let engines: &[&str] =
+        if cfg!(feature = "torch") { &["native", "libtorch"] } else { &["native"] };
+    for engine in engines {
+        for (unroll, batch) in [("16", "32"), ("20", "32"), ("32", "256")] {
+            let flags = ["--env", "CartPole-v1", "--engine", engine, "--unroll", unroll];
+            let more = ["--batch", batch, "--envs-per-actor", "16"];
+            let flags: Vec<_> = flags.iter().chain(&more).map(|&flag| flag.into()).collect();
+            let product = Product::from_flags(&flags).expect("valid");
+            let plan = impala::pool::MemoryPlan::new(&product.config, product.parameters.len());
+            let memory = impala::pool::PoolMemory::create(plan).expect("memory");
+            let mut write = memory.payload.map(Access::ReadWrite, Inherit::No).expect("mapped");
+            let mut read = memory.payload.map(Access::ReadOnly, Inherit::No).expect("mapped");
+            let layout = &product.config.pool.layout;
+            let ring = memory.ring().expect("a ring");
+            let writing = Slab::new(ring, &mut write, layout).expect("fits");
+            let owner = Owner::new(0, 1).expect("an owner");
+            fill(&mut Producer::new(writing, owner).expect("writable"), &product);
+            let mut consumer = Consumer::new(Slab::new(ring, &mut read, layout).expect("fits"));
+            let block = consumer.try_take().expect("sound").expect("complete");
+
+            let mut updater = product.updater().expect("an engine");
+            let env = &product.config.env.spec;
+            group.throughput(Throughput::Elements(product.config.pool.frames_per_batch() as u64));
+            let id = BenchmarkId::new(*engine, format!("{unroll}x{batch}"));
+            group.bench_function(id, |b| {
+                b.iter(|| {
+                    let mut times = UpdateTimes::default();
+                    let outcome = updater.gradient(&block.view(), env, &mut times);
+                    if let Ok(Outcome::Applied(stats)) = outcome {
+                        updater.apply(&stats, 0.0, &mut times);
+                    }
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, update);
+criterion_main!(benches);

@@ -1,0 +1,93 @@
+//! The command line of `impala-bench`.
+
+use std::ffi::OsString;
+
+use super::transport::sender::SenderArgs;
+
+/// Measures the pool, its parts, and what the machine could give.
+///
+/// The flags after -- are those of impala-supervisor, and mean the same.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "impala-bench", version)]
+pub struct BenchArgs {
+    /// What to measure.
+    #[command(subcommand)]
+    pub command: BenchCommand,
+}
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum BenchCommand {
+    /// The whole system, beside the limit of the same configuration
+    Pool(Measured),
+    /// Each part of a frame's way alone on one core
+    Parts(Measured),
+    /// What this machine could give if nothing waited
+    Limit(Measured),
+    /// The ring beside ipc-channel, a Unix socket and a copy within one process
+    Transport(TransportArgs),
+    /// The whole system with 1, 2, 4, 8 and 16 actors
+    Scaling(ScalingArgs),
+    /// One process of a transport that is not the ring
+    #[command(hide = true)]
+    TransportSender(SenderArgs),
+    /// The ring's side of the transport, in a process of its own
+    #[command(hide = true)]
+    TransportRing(TransportArgs),
+}
+
+/// What all measurements have in common.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Common {
+    /// Repeats of the whole measurement; median, smallest and largest are printed
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub repeats: u32,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// Time that each part is measured for in one repeat, in ms
+    #[arg(long, default_value_t = 100, value_name = "MS")]
+    pub effort_ms: u64,
+    /// Seconds of each run of the pool, and of each transport
+    #[arg(long, default_value_t = 5.0, value_name = "S")]
+    pub seconds: f64,
+}
+
+/// A measurement of a configuration.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Measured {
+    /// Repeats and output.
+    #[command(flatten)]
+    pub common: Common,
+    /// Flags of impala-supervisor
+    #[arg(last = true, value_name = "FLAGS")]
+    pub flags: Vec<OsString>,
+}
+
+/// A measurement over numbers of actors.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ScalingArgs {
+    /// Repeats and output.
+    #[command(flatten)]
+    pub common: Common,
+    /// Numbers of actors
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16], value_name = "N,N")]
+    pub actors: Vec<usize>,
+    /// Flags of impala-supervisor, without --actors
+    #[arg(last = true, value_name = "FLAGS")]
+    pub flags: Vec<OsString>,
+}
+
+/// A measurement of transports.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TransportArgs {
+    /// Repeats and output.
+    #[command(flatten)]
+    pub common: Common,
+    /// Processes that write
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub actors: u16,
+    /// Only this size of unroll
+    #[arg(long, value_enum)]
+    pub load: Option<super::transport::load::LoadName>,
+}

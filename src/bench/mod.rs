@@ -1,0 +1,32 @@
+//! Measurements: the whole pool, its parts, what the machine could give, and other transports.
+//!
+//! `impala-bench` prints them; `docs/throughput.md` says what each figure means. Nothing in the product
+//! knows this module.
+
+mod args;
+mod error;
+mod limit;
+mod machine;
+mod parts;
+mod pool;
+mod pool_report;
+mod product;
+mod run;
+mod stats;
+mod temporary;
+#[cfg(feature = "torch")]
+mod torch_engine;
+mod transport;
+mod work;
+
+pub use args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs, TransportArgs};
+pub use error::BenchError;
+pub use limit::{Limit, LimitSample};
+pub use machine::Machine;
+pub use parts::{ActorParts, LearnerParts, Parts, Sample, Totals};
+pub use pool::{PoolSample, run as run_pool};
+pub use pool_report::PoolReport;
+pub use product::{Described, Product};
+pub use run::main;
+pub use stats::{Short, Spread, cpu_time, median_ns};
+pub use work::FrameWork;

@@ -1,0 +1,149 @@
+//! Figures with their spread.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+
+/// CPU time that one reading of the clock covers.
+const LONG_ENOUGH: Duration = Duration::from_micros(100);
+/// Wall time that a measurement may take, as a multiple of its CPU time.
+const PATIENCE: u32 = 10;
+
+/// Median, smallest and largest of the repeats of one measurement.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Spread {
+    /// Median; the mean of the two in the middle if there is no middle.
+    pub median: f64,
+    /// Smallest.
+    pub min: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of at least one sample; all zero of none.
+    #[must_use]
+    pub fn of(samples: &[f64]) -> Self {
+        let mut sorted = samples.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        let (Some(&min), Some(&max)) = (sorted.first(), sorted.last()) else {
+            return Self::default();
+        };
+        let middle = sorted.len() / 2;
+        let median = if sorted.len().is_multiple_of(2) {
+            f64::midpoint(sorted[middle - 1], sorted[middle])
+        } else {
+            sorted[middle]
+        };
+        Self { median, min, max }
+    }
+
+    /// Of one figure of each repeat.
+    pub fn over<T>(repeats: &[T], figure: impl Fn(&T) -> f64) -> Self {
+        Self::of(&repeats.iter().map(figure).collect::<Vec<_>>())
+    }
+}
+
+/// `median (min .. max)`, with three digits or so each.
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { median, min, max } = self;
+        let text = format!("{:>9} ({} .. {})", Short(*median), Short(*min), Short(*max));
+        f.pad(&text)
+    }
+}
+
+/// A number for people: about four digits, k, M and G for large ones.
+#[derive(Debug, Clone, Copy)]
+pub struct Short(pub f64);
+
+impl fmt::Display for Short {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (x, unit) = match self.0.abs() {
+            a if a >= 1e9 => (self.0 / 1e9, "G"),
+            a if a >= 1e6 => (self.0 / 1e6, "M"),
+            a if a >= 1e4 => (self.0 / 1e3, "k"),
+            _ => (self.0, ""),
+        };
+        let decimals = match x.abs() {
+            a if a >= 100.0 => 0,
+            a if a >= 1.0 => 2,
+            a if a >= 0.01 || a == 0.0 => 4,
+            _ => 6,
+        };
+        f.pad(&format!("{x:.decimals$}{unit}"))
+    }
+}
+
+/// CPU time that the calling thread has used: what it waits for, and what others do, is not in it.
+///
+/// # Panics
+/// If the system has no such clock, which Linux has.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
+        .map(Duration::from)
+        .expect("Linux has a CPU clock for each thread")
+}
+
+/// Median CPU time in ns of one call of `work`, over calls that use `effort` together.
+///
+/// CPU time, so that a machine that does other things as well shows much the same figures.
+pub fn median_ns(effort: Duration, mut work: impl FnMut()) -> f64 {
+    let started = Instant::now();
+    let mut timed = |calls: u32| {
+        let before = cpu_time();
+        for _ in 0..calls {
+            work();
+        }
+        cpu_time() - before
+    };
+    // Reading the clock is a system call: each reading must cover much more than that. Warms up, too.
+    let mut calls = 1;
+    while timed(calls) < LONG_ENOUGH && calls < 1 << 20 {
+        calls *= 2;
+    }
+    let (mut samples, mut spent) = (Vec::new(), Duration::ZERO);
+    while samples.len() < 3 || (spent < effort && started.elapsed() < PATIENCE * effort) {
+        let batch = timed(calls);
+        spent += batch;
+        samples.push(batch.as_nanos() as f64 / f64::from(calls));
+    }
+    Spread::of(&samples).median
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spreads_are_ordered() {
+        let spread = |samples: &[f64]| {
+            let Spread { median, min, max } = Spread::of(samples);
+            (median, min, max)
+        };
+        assert_eq!(spread(&[3.0, 1.0, 2.0]), (2.0, 1.0, 3.0));
+        assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), (2.5, 1.0, 4.0));
+        assert_eq!(spread(&[]), (0.0, 0.0, 0.0));
+        assert_eq!(Spread::over(&[1_u32, 5], |&n| f64::from(n)).max, 5.0);
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let short: Vec<_> = [0.012_345, 0.000_045, 1.5, 123.4, 12_345.0, 2_500_000.0, 1.2e10]
+            .map(|x| Short(x).to_string())
+            .into();
+        assert_eq!(short, ["0.0123", "0.000045", "1.50", "123", "12.35k", "2.50M", "12.00G"]);
+    }
+
+    #[test]
+    fn cpu_time_moves_with_work_only() {
+        let before = cpu_time();
+        while cpu_time() == before {
+            std::hint::spin_loop();
+        }
+        assert!(median_ns(Duration::ZERO, || {}) >= 0.0);
+    }
+}
