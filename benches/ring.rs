@@ -22,8 +22,7 @@ fn once_around(c: &mut Criterion) {
         .expect("a layout");
         let words: Vec<AtomicU64> =
             (0..<Ring>::word_count(shape)).map(|_| AtomicU64::new(0)).collect();
-        let waits: Vec<AtomicU32> =
-            (0..<Ring>::wait_count()).map(|_| AtomicU32::new(0)).collect();
+        let waits: Vec<AtomicU32> = (0..<Ring>::wait_count()).map(|_| AtomicU32::new(0)).collect();
         let ring = Ring::new(&words, &waits, shape).expect("a ring");
         let payload_bytes = Slab::payload_bytes(shape.blocks, &layout).expect("small");
         let memory = Memory::create("bench-ring", payload_bytes).expect("memory");

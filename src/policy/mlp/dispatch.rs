@@ -1,12 +1,12 @@
-#![allow(unsafe_code)]
-//! Which instructions the kernels are compiled for, chosen once at run time. [unsafe]
+//! Which instructions the kernels are compiled for, chosen once at run time.
 //!
 //! Each instruction set has one function here, compiled for that set, into which a kernel is inlined. The
 //! only thing that could go wrong is to call such a function on a CPU without the instructions, hence
-//! this door:
+//! this door. Invariants:
 //!
 //! - I1: a [`Level`] with `Isa::Avx2Fma` is made in [`Level::detect`] alone, after the CPU was seen to
 //!   have AVX2 and FMA; the field is private. What a CPU has does not change while a process runs.
+#![allow(unsafe_code)]
 
 use super::simd::{self, Simd};
 
