@@ -138,8 +138,8 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
         supervisor.guard(Guard::TempFiles(folder))?;
     }
     let board = StatusBoard::create(&mut supervisor, &run_dir, &console)?;
-    run_dir.write(CONFIG_FILE, &config.to_toml())?;
     let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;
+    run_dir.write(CONFIG_FILE, &config.to_toml())?;
     if let Some(checkpoint) = &checkpoint {
         let learner = memory.learner();
         learner.set(Learner::Frames, checkpoint.state.frames);
@@ -152,7 +152,8 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
     let inheritance =
         Inheritance { config, registry, memory, network, parameters, run_dir, checkpoint, started };
     let mut run = Run::new(inheritance, console, board);
-    let outcome = supervisor.run(&mut run);
+    let mut outcome = supervisor.run(&mut run);
+    run.save_what_is_left(&mut outcome);
     let summary = run.finish(&outcome);
     if let Err(error) = run.inheritance.run_dir.write(SUMMARY_FILE, &summary.to_json()) {
         run.console().warn(&error.to_string());

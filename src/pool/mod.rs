@@ -8,6 +8,7 @@ mod app;
 mod console;
 mod memory;
 mod metrics_log;
+mod published;
 mod roles;
 mod run;
 mod run_dir;

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::console::{Console, Progress};
 use super::metrics_log::MetricsLog;
+use super::published::save_published;
 use super::roles::{Inheritance, play_actor, play_learner};
 use super::status::Status as StatusBoard;
 use super::summary::{Status, Summary};
@@ -96,6 +97,23 @@ impl Run {
     fn return_mean(&self) -> Option<f64> {
         let learner = self.inheritance.memory.learner();
         (learner.get(Learner::Episodes) > 0).then(|| learner.get_f64(Learner::ReturnMean100))
+    }
+
+    /// If the last learner died without saving, saves what it published.
+    pub(super) fn save_what_is_left(&self, outcome: &mut Outcome) {
+        if outcome.exit == ExitKind::Finished {
+            return;
+        }
+        match save_published(&self.inheritance) {
+            Ok(Some(path)) => {
+                self.console.warn(&format!("saved the last published weights: {}", path.display()));
+                if outcome.exit == ExitKind::CheckpointNotWritten {
+                    outcome.exit = ExitKind::Finished;
+                }
+            }
+            Ok(None) => {}
+            Err(error) => self.console.warn(&format!("nothing more could be saved: {error}")),
+        }
     }
 
     /// Takes the live line away and sums the run up.

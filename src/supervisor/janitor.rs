@@ -40,7 +40,7 @@ const LEAVING_TAKES_MS: u16 = 1_000;
 pub enum Guard {
     /// This file: the status segment, `/dev/shm/NAME`.
     Segment(PathBuf),
-    /// Every `*.tmp` file right in this folder.
+    /// Every `*.tmp` file or folder right in this folder.
     TempFiles(PathBuf),
 }
 
@@ -236,7 +236,7 @@ impl Shift {
         for segment in &self.estate.segments {
             let _ = fs::remove_file(segment);
         }
-        self.estate.temp_folders.iter().for_each(|folder| remove_temp_files(folder));
+        self.estate.temp_folders.iter().for_each(|folder| remove_temporary(folder));
         self.kill_the_unnamed(pipe, deadline);
         0
     }
@@ -268,12 +268,13 @@ fn await_death(pid: Pid, deadline: Instant) {
     let _ = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout);
 }
 
-fn remove_temp_files(folder: &Path) {
+fn remove_temporary(folder: &Path) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         if path.extension().is_some_and(|extension| extension == "tmp") {
-            // Fails for a folder of that name, which is none of ours.
-            let _ = fs::remove_file(path);
+            // A checkpoint is made in a folder. Links are removed, not followed.
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let _ = if is_folder { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         }
     }
 }
@@ -283,17 +284,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_temporary_files_are_removed() {
+    fn only_what_is_temporary_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["a.tmp", "b.tmp2", "tmp", "c.safetensors"] {
             fs::write(folder.path().join(name), "x").expect("written");
         }
         fs::create_dir(folder.path().join("d.tmp")).expect("made");
-        remove_temp_files(folder.path());
-        remove_temp_files(&folder.path().join("missing"));
+        fs::write(folder.path().join("d.tmp/half.safetensors"), "x").expect("written");
+        fs::create_dir(folder.path().join("e")).expect("made");
+        remove_temporary(folder.path());
+        remove_temporary(&folder.path().join("missing"));
         let entries = fs::read_dir(folder.path()).expect("readable").flatten();
         let mut left: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         left.sort();
-        assert_eq!(left, ["b.tmp2", "c.safetensors", "d.tmp", "tmp"]);
+        assert_eq!(left, ["b.tmp2", "c.safetensors", "e", "tmp"]);
     }
 }

@@ -144,3 +144,20 @@ fn nothing_outlives_a_killed_supervisor() {
         });
     }
 }
+
+#[test]
+fn a_stop_without_a_learner_still_saves() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let running = start(folder.path(), ENDLESS);
+    let frames = wait_for_frames(folder.path(), 0.0);
+    send(wait_for_pid(running.pid(), "learner", 0), Signal::SIGKILL);
+    running.signal(Signal::SIGTERM);
+    let finished = running.wait();
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+    let saved: Vec<String> = fs::read_dir(folder.path().join("checkpoints"))
+        .expect("a checkpoint")
+        .map(|entry| entry.expect("entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert_eq!(saved.len(), 1, "{saved:?}");
+    assert!(saved[0].parse::<f64>().expect("a number of frames") >= frames);
+}

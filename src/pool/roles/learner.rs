@@ -19,12 +19,12 @@ use crate::learner::optimiser::{Optimiser, OptimiserKind};
 use crate::learner::run::{Ended, Goals, LearnLoop, Pace, Surroundings};
 use crate::learner::update::Updater;
 use crate::learner::vtrace::Clips;
-use crate::metrics::Learner;
-use crate::params::{ParamPublisher, ParamReader, Refresh};
+use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
 use crate::pool::memory::all_words;
+use crate::pool::published::published;
 use crate::ring::{Consumer, Slab};
-use crate::shm::{Access, Inherit, Region};
+use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, ExitKind, Level, ToChild};
 
 /// File of finished episodes in the run folder.
@@ -51,7 +51,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     let publisher = ParamPublisher::new(all_words(&page), pool.parameters.len(), fingerprint)
         .map_err(internal)?;
 
-    let start = Start::find(pool, &publisher, &page, &left)?;
+    let start = Start::find(pool)?;
     let mut episodes = EpisodeWindow::new(config.stop.stop_window);
     for &(episode_return, length) in &start.state.recent_episodes {
         episodes.push(Episode { episode_return, length });
@@ -128,56 +128,11 @@ struct Start {
 impl Start {
     /// The newest safe source: what a learner of this run published, else the checkpoint that the run
     /// continues, else fresh weights.
-    fn find(
-        pool: &Inheritance,
-        publisher: &ParamPublisher<'_>,
-        page: &Region,
-        left: &Region,
-    ) -> Result<Self, (ExitKind, String)> {
-        let (len, fingerprint) = (pool.parameters.len(), pool.parameters.fingerprint());
+    fn find(pool: &Inheritance) -> Result<Self, (ExitKind, String)> {
+        let len = pool.parameters.len();
         let kind = optimiser_kind(pool.config.learner.optimiser);
-        if publisher.latest_version() > 0 {
-            let mut parameters = vec![0.0; len];
-            let read = |words: &Region, into: &mut [f32]| -> Result<u64, (ExitKind, String)> {
-                let mut reader = ParamReader::new(all_words(words), into.len(), fingerprint)
-                    .map_err(internal)?;
-                match reader.refresh(0, into) {
-                    Refresh::New(version) => Ok(version),
-                    Refresh::Unchanged | Refresh::Busy => Ok(0),
-                }
-            };
-            let version = read(page, &mut parameters)?;
-            let mut moments = vec![0.0; 2 * len];
-            // The moments may be some updates older than the weights: they are averages.
-            let optimiser = match ParamReader::new(all_words(left), 2 * len, fingerprint) {
-                Ok(_) => match read(left, &mut moments)? {
-                    0 => None,
-                    steps => Optimiser::restore(
-                        kind,
-                        moments[..len].to_vec(),
-                        moments[len..].to_vec(),
-                        steps,
-                    ),
-                },
-                Err(_) => None,
-            };
-            let counters = pool.memory.learner();
-            let state = LearnerState {
-                version,
-                frames: counters.get(Learner::Frames),
-                episodes: counters.get(Learner::Episodes),
-                seed: pool.config.run.seed,
-                ..LearnerState::default()
-            };
-            return Ok(Self {
-                parameters,
-                optimiser: optimiser.unwrap_or_else(|| Optimiser::new(kind, len)),
-                state,
-            });
-        }
-        if let Some(Checkpoint { parameters, optimiser: [first, second], state }) =
-            pool.checkpoint.clone()
-        {
+        let before = published(pool).map_err(internal)?.or_else(|| pool.checkpoint.clone());
+        if let Some(Checkpoint { parameters, optimiser: [first, second], state }) = before {
             let optimiser = Optimiser::restore(kind, first, second, state.optimiser_steps)
                 .ok_or_else(|| internal("moments of different lengths"))?;
             return Ok(Self { parameters, optimiser, state });
@@ -360,7 +315,7 @@ fn loss_config(config: &Config) -> LossConfig {
     }
 }
 
-fn optimiser_kind(optimiser: OptimiserConfig) -> OptimiserKind {
+pub(in crate::pool) fn optimiser_kind(optimiser: OptimiserConfig) -> OptimiserKind {
     match optimiser {
         OptimiserConfig::Adam { beta1, beta2, epsilon } => OptimiserKind::Adam {
             beta1: beta1 as f32,

@@ -1,0 +1,78 @@
+//! What a learner of this run last published: where its successor starts, and what is saved if there is
+//! none at the end.
+
+use std::path::PathBuf;
+
+use super::memory::all_words;
+use super::roles::{Inheritance, optimiser_kind};
+use crate::learner::checkpoint::{Checkpoint, LearnerState};
+use crate::learner::optimiser::Optimiser;
+use crate::metrics::Learner;
+use crate::params::{PageMismatch, ParamReader, Refresh};
+use crate::shm::{Access, Inherit, Memory};
+
+/// Why what was published cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PublishedError {
+    #[error(transparent)]
+    Memory(#[from] crate::shm::ShmError),
+    #[error(transparent)]
+    Page(#[from] PageMismatch),
+    #[error("the parameter page cannot be read; resume from the last checkpoint")]
+    Torn,
+    #[error(transparent)]
+    Checkpoint(#[from] crate::learner::checkpoint::CheckpointError),
+}
+
+/// The newest published weights, with the optimiser's state of at most a moment before, and the
+/// counters, which outlive every learner. `None` before the first publication. No learner may run.
+pub(super) fn published(pool: &Inheritance) -> Result<Option<Checkpoint>, PublishedError> {
+    let len = pool.parameters.len();
+    let mut parameters = vec![0.0; len];
+    let version = newest(&pool.memory.parameters, pool, &mut parameters)?;
+    if version == 0 {
+        return Ok(None);
+    }
+    // The moments may be some updates older than the weights: they are averages.
+    let mut moments = vec![0.0; 2 * len];
+    let optimiser_steps = newest(&pool.memory.optimiser, pool, &mut moments)?;
+    let optimiser = if optimiser_steps == 0 {
+        let fresh = Optimiser::new(optimiser_kind(pool.config.learner.optimiser), len);
+        [fresh.state().0.to_vec(), fresh.state().1.to_vec()]
+    } else {
+        [moments[..len].to_vec(), moments[len..].to_vec()]
+    };
+    let counters = pool.memory.learner();
+    let state = LearnerState {
+        version,
+        frames: counters.get(Learner::Frames),
+        episodes: counters.get(Learner::Episodes),
+        wall_ms: u64::try_from(pool.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        seed: pool.config.run.seed,
+        optimiser_steps,
+        ..LearnerState::default()
+    };
+    Ok(Some(Checkpoint { parameters, optimiser, state }))
+}
+
+/// Saves what was published, after the last learner died without saving. `None` if there is nothing.
+pub(super) fn save_published(pool: &Inheritance) -> Result<Option<PathBuf>, PublishedError> {
+    let Some(checkpoint) = published(pool)? else { return Ok(None) };
+    let keep = pool.config.run.keep_checkpoints;
+    Ok(Some(checkpoint.save(&pool.run_dir.checkpoints(), &pool.parameters, keep)?))
+}
+
+/// Reads the newest version of a page into `values`; 0 if there is none.
+fn newest(memory: &Memory, pool: &Inheritance, values: &mut [f32]) -> Result<u64, PublishedError> {
+    let page = memory.map(Access::ReadOnly, Inherit::No)?;
+    let fingerprint = pool.parameters.fingerprint();
+    let mut reader = match ParamReader::new(all_words(&page), values.len(), fingerprint) {
+        Err(PageMismatch::NotLaidOut) => return Ok(0),
+        other => other?,
+    };
+    match reader.refresh(0, values) {
+        Refresh::New(version) => Ok(version),
+        Refresh::Unchanged => Ok(0),
+        Refresh::Busy => Err(PublishedError::Torn),
+    }
+}
