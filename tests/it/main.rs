@@ -4,6 +4,8 @@ mod bench;
 mod cli;
 mod config;
 mod crash;
+#[cfg(feature = "torch")]
+mod engines;
 mod golden;
 mod learning;
 mod params_torn;

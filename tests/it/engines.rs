@@ -1,0 +1,192 @@
+//! The two engines against each other, and the closed-form loss against libtorch's autograd.
+
+use impala::env::{Dtype, ObservationSpec, flag};
+use impala::learner::engine::{Engine, Objective, Observations, StageTimes};
+use impala::learner::loss::{Batch, Loss, LossConfig, Reduction, RewardClip};
+use impala::learner::native_engine::NativeEngine;
+use impala::learner::torch_engine::{Place, TorchEngine};
+use impala::learner::vtrace::{Clips, Inputs, vtrace};
+use impala::policy::act::{Act, StackedFrames};
+use impala::policy::init::initial_parameters;
+use impala::policy::native::NativePolicy;
+use impala::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
+use impala::policy::torch::TorchActor;
+use impala::rng::Rng;
+use tch::{Kind, Tensor};
+
+const STEPS: usize = 6;
+const COLUMNS: usize = 4;
+const ACTIONS: usize = 3;
+
+fn network(dtype: Dtype, frame_stack: usize, activation: Activation) -> NetworkSpec {
+    NetworkSpec {
+        observation: ObservationSpec { frame_stack, ..ObservationSpec::new(dtype, &[5]) },
+        logits: ACTIONS,
+        torso: Torso::Mlp { hidden: vec![33, 16], activation },
+    }
+}
+
+fn normal(rng: &mut Rng, count: usize) -> Vec<f32> {
+    (0..count).map(|_| rng.normal_f64() as f32).collect()
+}
+
+/// Frames as they lie in a block, 4-byte aligned.
+fn frames(rng: &mut Rng, spec: &ObservationSpec) -> Vec<f32> {
+    let bytes = (STEPS + spec.frame_stack) * COLUMNS * spec.frame_bytes();
+    match spec.dtype {
+        Dtype::F32 => normal(rng, bytes / 4),
+        // Any bits will do as bytes.
+        Dtype::U8 => (0..bytes / 4).map(|_| f32::from_bits(rng.next_u64() as u32)).collect(),
+    }
+}
+
+/// Hands fixed gradients back, and keeps the outputs.
+struct Fixed {
+    d_logits: Vec<f32>,
+    d_values: Vec<f32>,
+    outputs: Vec<f32>,
+}
+
+impl Objective for Fixed {
+    fn gradients(&mut self, logits: &[f32], values: &[f32]) -> Option<(&[f32], &[f32])> {
+        self.outputs = [logits, values].concat();
+        Some((&self.d_logits, &self.d_values))
+    }
+}
+
+fn close(what: &str, left: &[f32], right: &[f32]) {
+    assert_eq!(left.len(), right.len(), "{what}");
+    for (at, (a, b)) in left.iter().zip(right).enumerate() {
+        assert!((a - b).abs() <= 1e-5 * b.abs().max(1.0), "{what} {at}: {a} and {b}");
+    }
+}
+
+#[test]
+fn both_give_the_same_outputs_and_gradients() {
+    for (dtype, stack, activation) in [
+        (Dtype::F32, 1, Activation::Tanh),
+        (Dtype::F32, 3, Activation::Relu),
+        (Dtype::U8, 4, Activation::Tanh),
+    ] {
+        let mut rng = Rng::new(stack as u64, 0);
+        let spec = network(dtype, stack, activation);
+        let layout = ParamSpec::new(&spec).expect("valid");
+        let parameters = initial_parameters(&layout, 3);
+        let frames = frames(&mut rng, &spec.observation);
+        let mut flags = vec![0; (STEPS + 1) * COLUMNS];
+        (flags[2 * COLUMNS + 1], flags[3 * COLUMNS]) = (flag::FIRST, flag::FIRST);
+        let observations = Observations {
+            spec: &spec.observation,
+            unroll: STEPS,
+            columns: COLUMNS,
+            frames: bytemuck::cast_slice(&frames),
+            history: &[0, 1, 2, 0].map(|n: u8| n.min(stack as u8 - 1)),
+            flags: &flags,
+        };
+        let rows = (STEPS + 1) * COLUMNS;
+        let (d_logits, d_values) = (normal(&mut rng, rows * ACTIONS), normal(&mut rng, rows));
+        let run = |engine: &mut dyn Engine| {
+            let mut objective =
+                Fixed { d_logits: d_logits.clone(), d_values: d_values.clone(), outputs: vec![] };
+            let mut gradient = vec![f32::NAN; layout.len()];
+            let mut times = StageTimes::default();
+            let done = engine.gradient(
+                &parameters,
+                &observations,
+                &mut objective,
+                &mut gradient,
+                &mut times,
+            );
+            assert!(done.expect("runs"));
+            (objective.outputs, gradient)
+        };
+        let native = run(&mut NativeEngine::new(&spec).expect("an MLP"));
+        let place = Place::Cpu { threads: 1 };
+        let torch = run(&mut TorchEngine::new(&spec, &layout, place).expect("libtorch"));
+        close("output", &native.0, &torch.0);
+        close("gradient", &native.1, &torch.1);
+    }
+}
+
+#[test]
+fn both_act_alike() {
+    let mut rng = Rng::new(8, 0);
+    let spec = network(Dtype::U8, 2, Activation::Relu);
+    let layout = ParamSpec::new(&spec).expect("valid");
+    let parameters = initial_parameters(&layout, 5);
+    let row = |rng: &mut Rng| -> Vec<u8> { (0..5 * 3).map(|_| rng.below(256) as u8).collect() };
+    let (older, newer) = (row(&mut rng), row(&mut rng));
+    let rows: [&[u8]; 2] = [&older, &newer];
+    let seen = StackedFrames { spec: &spec.observation, rows: &rows, valid: &[2, 1, 2] };
+    let mut native = NativePolicy::new(&spec).expect("an MLP");
+    let mut torch = TorchActor::new(&spec, &layout).expect("libtorch");
+    let mut logits = [[0.0; 3 * ACTIONS]; 2];
+    let policies: [&mut dyn Act; 2] = [&mut native, &mut torch];
+    for (policy, logits) in policies.into_iter().zip(&mut logits) {
+        policy.load(&parameters);
+        policy.logits(&seen, logits).expect("acts");
+    }
+    close("logit", &logits[0], &logits[1]);
+}
+
+#[test]
+fn the_loss_has_the_gradient_that_autograd_finds() {
+    let mut rng = Rng::new(4, 2);
+    let rows = (STEPS + 1) * COLUMNS;
+    let steps = STEPS * COLUMNS;
+    let (logits, values) = (normal(&mut rng, rows * ACTIONS), normal(&mut rng, rows));
+    let rewards = normal(&mut rng, steps);
+    let behaviour: Vec<f32> = normal(&mut rng, steps).iter().map(|x| -1.1 + 0.3 * x).collect();
+    let actions: Vec<i32> = [0, 1, 2].into_iter().cycle().take(steps).collect();
+    let clips = Clips { rho_bar: 1.0, c_bar: 0.9, pg_rho_bar: 1.1, lambda: 0.95 };
+    let config = LossConfig {
+        discount: 0.97,
+        baseline_cost: 0.4,
+        entropy_cost: 0.03,
+        clips,
+        reduction: Reduction::Sum,
+        reward_clip: RewardClip::None,
+        reward_scale: 1.0,
+    };
+    let flags = vec![0; rows];
+    let batch = Batch {
+        columns: COLUMNS,
+        actions: &actions,
+        rewards: &rewards,
+        behaviour_log_probs: &behaviour,
+        flags: &flags,
+    };
+    let mut loss = Loss::default();
+    loss.compute(&batch, &logits, &values, &config);
+
+    // The same in libtorch's operations, with V-trace's outputs as constants.
+    let size = |n: usize| i64::try_from(n).expect("small");
+    let (a, t) = (size(ACTIONS), size(steps));
+    let z = Tensor::from_slice(&logits).reshape([-1, a]).set_requires_grad(true);
+    let v = Tensor::from_slice(&values).set_requires_grad(true);
+    let log_pi = z.narrow(0, 0, t).log_softmax(-1, Kind::Float);
+    let taken: Vec<i64> = actions.iter().map(|&a| i64::from(a)).collect();
+    let log_pi_a =
+        log_pi.gather(1, &Tensor::from_slice(&taken).reshape([-1, 1]), false).reshape([-1]);
+    let ratios = Vec::<f32>::try_from((&log_pi_a - Tensor::from_slice(&behaviour)).exp().detach());
+    let ratios = ratios.expect("f32");
+    let (mut vs, mut advantages) = (vec![0.0; steps], vec![0.0; steps]);
+    let discounts = vec![config.discount; steps];
+    let inputs = Inputs {
+        columns: COLUMNS,
+        ratios: &ratios,
+        discounts: &discounts,
+        rewards: &rewards,
+        values: &values,
+    };
+    vtrace(inputs, clips, &mut vs, &mut advantages);
+    let policy = -(Tensor::from_slice(&advantages) * &log_pi_a).sum(Kind::Float);
+    let baseline =
+        (Tensor::from_slice(&vs) - v.narrow(0, 0, t)).square().sum(Kind::Float) * 0.5 * 0.4;
+    let entropy = (log_pi.exp() * &log_pi).sum(Kind::Float) * 0.03;
+    (policy + baseline + entropy).backward();
+    let gradient =
+        |tensor: &Tensor| Vec::<f32>::try_from(tensor.grad().reshape([-1])).expect("f32");
+    close("dL/dlogit", loss.d_logits(), &gradient(&z));
+    close("dL/dvalue", loss.d_values(), &gradient(&v));
+}
