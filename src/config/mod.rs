@@ -1,4 +1,4 @@
-//! What was typed ([`Args`]), what a file says ([`file`]), what is the default ([`defaults`]), and what
+//! What was typed ([`Args`]), what a file says ([`mod@file`]), what is the default ([`defaults`]), and what
 //! all of it means ([`Config`]: validated once, one nested struct for each consumer).
 //!
 //! A setting has one name: the field of [`Settings`], which is the flag and the TOML key alike.

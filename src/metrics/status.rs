@@ -15,7 +15,7 @@
 //! its life. A run is complete without one: if it cannot be made, say so and go on.
 //!
 //! Invariants of the unsafe code:
-//! - I1: a [`Shmem`] maps at least [`SEGMENT_BYTES`] from `as_ptr()`, page-aligned and readable, for as
+//! - I1: a [`Shmem`] maps at least `SEGMENT_BYTES` from `as_ptr()`, page-aligned and readable, for as
 //!   long as it lives: [`create`](StatusSegment::create) makes it so large and
 //!   [`attach`](StatusSegment::attach) checks. It is dropped only with its owner here or in `disown`,
 //!   both of which need the owner without borrows.

@@ -183,33 +183,31 @@ fn outer_block<S: Simd, const M: usize>(
 /// Adds the sum over the rows of `d` to `sums`, column by column; strides are multiples of [`PANEL`].
 #[inline(always)]
 pub(super) fn column_sums<S: Simd>(s: S, d: Rows<'_>, sums: &mut [f32]) {
+    let stride = d.stride / PANEL;
     for (panel, to) in panels_mut(sums).iter_mut().enumerate() {
         // Several sums in turns: additions do not wait for each other.
-        let zero = s.splat(0.0);
-        let mut sums = [[zero; VECTORS]; ROWS];
-        let add = |sum: &mut [S::V; VECTORS], row: &[Panel]| {
-            let row = load(s, &row[panel]);
-            for n in 0..VECTORS {
-                sum[n] = s.add(sum[n], row[n]);
-            }
-        };
-        let stride = d.stride / PANEL;
+        let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
         let mut groups = panels(d.data).chunks_exact(ROWS * stride);
         for group in &mut groups {
-            for (m, sum) in sums.iter_mut().enumerate() {
-                add(sum, &group[m * stride..]);
+            for (m, sums) in sums.iter_mut().enumerate() {
+                add(s, load(s, &group[m * stride + panel]), sums);
             }
         }
         for row in groups.remainder().chunks_exact(stride) {
-            add(&mut sums[0], row);
+            add(s, load(s, &row[panel]), &mut sums[0]);
         }
         let mut total = load(s, to);
-        for n in 0..VECTORS {
-            for sum in sums {
-                total[n] = s.add(total[n], sum[n]);
-            }
+        for sums in sums {
+            add(s, sums, &mut total);
         }
         store(s, total, to);
+    }
+}
+
+#[inline(always)]
+fn add<S: Simd>(s: S, x: [S::V; VECTORS], sums: &mut [S::V; VECTORS]) {
+    for n in 0..VECTORS {
+        sums[n] = s.add(sums[n], x[n]);
     }
 }
 
@@ -273,13 +271,12 @@ fn dot_block<S: Simd, const M: usize, const O: usize>(
     finish: &mut impl FinishDots,
 ) {
     let x: [&[f32]; M] = x.block(row, x.stride);
-    let x = x.map(panels); // TODO
     let mut sums = [[s.splat(0.0); ROWS]; O];
     for (panel, weights) in panels(weights).chunks_exact(outputs).enumerate() {
         let weights = &weights[first..first + O];
         for n in 0..VECTORS {
             for m in 0..M {
-                let x = s.load(&x[m][panel][n]);
+                let x = s.load(&panels(x[m])[panel][n]);
                 for o in 0..O {
                     sums[o][m] = s.mul_add(x, s.load(&weights[o][n]), sums[o][m]);
                 }
