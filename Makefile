@@ -34,10 +34,11 @@ build: libtorch ## build the supervisor
 train: build ## train on CartPole-v1 until solved
 	"$(TARGET)/release/impala-supervisor" --actors 4 --env CartPole-v1 --stop-at-return 475 $(ARGS)
 
-# Optimised, because some tests train an agent.
+# Optimised, because some tests train an agent. One test at a time, because each of those starts a
+# pool of processes that fills the machine.
 test: libtorch ## run every test: with torch, without, and the loom models
-	$(TORCH) test --release
-	$(NO_TORCH) test --no-default-features
+	RUST_TEST_THREADS=1 $(TORCH) test --release
+	RUST_TEST_THREADS=1 $(NO_TORCH) test --no-default-features
 	$(MAKE) --no-print-directory loom
 
 loom: ## check the lock-free parts under all interleavings

@@ -126,7 +126,7 @@ impl Product {
     /// If the engine cannot be set up.
     pub fn updater(&self) -> Result<Updater, BenchError> {
         let engine: Box<dyn Engine> = match self.config.pool.engine {
-            EngineKind::Native => Box::new(NativeEngine::new(&self.network)?),
+            EngineKind::Native => Box::new(NativeEngine::new(&self.network, 1)?),
             EngineKind::Libtorch => libtorch::engine(self)?,
         };
         let learner = &self.config.learner;

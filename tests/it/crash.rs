@@ -26,14 +26,14 @@ fn wait_for_frames(run_dir: &Path, more_than: f64) -> f64 {
 }
 
 /// Stops the run in order and checks the books: what was produced was consumed, or is still in the ring.
-fn books_hold(running: Running, run_dir: &Path, slots: f64) -> serde_json::Value {
+fn books_hold(running: Running, run_dir: &Path, slots: f64) -> (serde_json::Value, String) {
     running.signal(Signal::SIGTERM);
     let finished = running.wait();
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     let summary = summary(run_dir);
     let left = number(&summary, "unrolls_produced") - number(&summary, "unrolls_consumed");
     assert!((0.0..=slots).contains(&left), "{summary}");
-    summary
+    (summary, finished.stdout + &finished.stderr)
 }
 
 /// The pid that the status segment names for a role.
@@ -70,9 +70,11 @@ fn a_killed_actor_is_replaced_and_the_books_hold() {
     }
     wait_for_pid(running.pid(), "actor-1", victim);
     wait_for_frames(folder.path(), frames);
-    let summary = books_hold(running, folder.path(), 64.0);
-    assert_eq!(number(&summary, "actor_restarts"), 5.0);
-    assert!(number(&summary, "unrolls_abandoned") <= 5.0, "at most the one in hand each time");
+    let (summary, log) = books_hold(running, folder.path(), 64.0);
+    assert!(number(&summary, "actor_restarts") >= 5.0, "{log}");
+    let (lost, restarts) =
+        (number(&summary, "unrolls_abandoned"), number(&summary, "actor_restarts"));
+    assert!(lost <= restarts, "at most the one in hand each time: {log}");
 }
 
 #[test]
@@ -88,8 +90,8 @@ fn a_killed_learner_continues_from_what_it_published() {
     }
     wait_for_pid(running.pid(), "learner", victim);
     wait_for_frames(folder.path(), frames);
-    let summary = books_hold(running, folder.path(), 64.0);
-    assert_eq!(number(&summary, "learner_restarts"), 3.0);
+    let (summary, log) = books_hold(running, folder.path(), 64.0);
+    assert_eq!(number(&summary, "learner_restarts"), 3.0, "{log}");
     assert!(
         number(&summary, "updates") >= number(&summary, "params_published") - 2.0,
         "versions never start again"

@@ -100,7 +100,7 @@ fn both_give_the_same_outputs_and_gradients() {
             assert!(done.expect("runs"));
             (objective.outputs, gradient)
         };
-        let native = run(&mut NativeEngine::new(&spec).expect("an MLP"));
+        let native = run(&mut NativeEngine::new(&spec, 1).expect("an MLP"));
         let place = Place::Cpu { threads: 1 };
         let torch = run(&mut TorchEngine::new(&spec, &layout, place).expect("libtorch"));
         close("output", &native.0, &torch.0);

@@ -274,9 +274,9 @@ fn dot_block<S: Simd, const M: usize, const O: usize>(
     let mut sums = [[s.splat(0.0); ROWS]; O];
     for (panel, weights) in panels(weights).chunks_exact(outputs).enumerate() {
         let weights = &weights[first..first + O];
-        for n in 0..VECTORS {
-            for m in 0..M {
-                let x = s.load(&panels(x[m])[panel][n]);
+        for m in 0..M {
+            for (n, x) in panels(x[m])[panel].iter().enumerate() {
+                let x = s.load(x);
                 for o in 0..O {
                     sums[o][m] = s.mul_add(x, s.load(&weights[o][n]), sums[o][m]);
                 }

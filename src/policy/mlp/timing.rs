@@ -41,21 +41,21 @@ impl Kernel for Peak<'_> {
 fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
     let now = || {
         let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("Linux has it");
-        time.tv_sec() as f64 * 1e9 + time.tv_nsec() as f64
+        time.tv_sec() * 1_000_000_000 + time.tv_nsec()
     };
-    // One reading of this clock is a system call: short things are done several times over.
     // The first calls fill the caches.
     (0..3).for_each(|_| f());
     let start = now();
     f();
-    let inner = (50_000.0 / (now() - start).max(1.0)).ceil() as usize;
-    let mut best = f64::INFINITY;
+    // One reading of this clock is a system call: short things are done several times over.
+    let inner = 50_000 / (now() - start).max(1) + 1;
+    let mut best = i64::MAX;
     for _ in 0..repeats {
         let start = now();
         (0..inner).for_each(|_| f());
-        best = best.min((now() - start) / inner as f64);
+        best = best.min(now() - start);
     }
-    best
+    best as f64 / inner as f64
 }
 
 fn network(inputs: usize, hidden: &[usize], logits: usize, activation: Activation) -> NetworkSpec {

@@ -266,7 +266,9 @@ impl Surroundings for House<'_> {
 
 fn engine(pool: &Inheritance) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     if native(pool.config.pool.engine) {
-        return Ok(Box::new(NativeEngine::new(&pool.network).map_err(internal)?));
+        return Ok(Box::new(
+            NativeEngine::new(&pool.network, pool.config.learner.threads).map_err(internal)?,
+        ));
     }
     #[cfg(feature = "torch")]
     {
