@@ -3,6 +3,7 @@
 //! An engine sees one block at a time, and only while [`Engine::gradient`] runs: nothing it builds over
 //! the block's memory outlives the call, so the block can be released right after it.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::env::ObservationSpec;
@@ -50,14 +51,27 @@ impl Observations<'_> {
     }
 }
 
-/// The loss, as an engine calls it: from outputs to the gradients with respect to them.
-pub trait Objective {
-    /// `logits` `[T + 1][B][A]` and `values` `[T + 1][B]` to dL/dlogits and dL/dvalues of the same
-    /// shapes; `None` if the loss is not finite and there is nothing to learn from this block.
-    fn gradients(&mut self, logits: &[f32], values: &[f32]) -> Option<(&[f32], &[f32])>;
+/// The loss of one block, as an engine calls it. Columns have nothing to do with each other: an engine
+/// may take them strip by strip, and share the strips among threads.
+pub trait Objective: Sync {
+    /// One thread's means to evaluate strips.
+    fn evaluator(&self) -> Box<dyn Evaluator + '_>;
 }
 
-/// Time spent in the stages of one update.
+/// From outputs to the gradients with respect to them.
+pub trait Evaluator {
+    /// For the columns `strip` of the block: `logits` `[T + 1][strip][A]` and `values` `[T + 1][strip]` to
+    /// dL/dlogits `[T][strip][A]` and dL/dvalues `[T][strip]` (that of the bootstrap row is zero). `None`
+    /// if the loss is not finite and there is nothing to learn from this block.
+    fn gradients(
+        &mut self,
+        strip: Range<usize>,
+        logits: &[f32],
+        values: &[f32],
+    ) -> Option<(&[f32], &[f32])>;
+}
+
+/// Time spent in the stages of one update, by the thread that asked for it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct StageTimes {
     /// Making the network's input from the block.
@@ -66,7 +80,7 @@ pub struct StageTimes {
     pub forward: Duration,
     /// V-trace and loss.
     pub loss: Duration,
-    /// Network, backwards.
+    /// Network, backwards; with the wait for other threads that have a share in the update.
     pub backward: Duration,
 }
 
@@ -126,7 +140,7 @@ pub trait Engine {
         &mut self,
         parameters: &[f32],
         observations: &Observations<'_>,
-        objective: &mut dyn Objective,
+        objective: &dyn Objective,
         gradient: &mut [f32],
         times: &mut StageTimes,
     ) -> Result<bool, EngineError>;

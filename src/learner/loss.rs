@@ -14,9 +14,15 @@
 //! (Espeholt et al. 2018, section 4.2.) Both engines take these gradients from here, so there is one
 //! loss; a test holds them against libtorch's autograd.
 
+mod stats;
+
+use std::ops::Range;
+
 use super::vtrace::{Clips, Inputs, vtrace};
 use crate::env::flag;
 use crate::policy::math::{exp_in_place, ln_in_place};
+
+pub use stats::{LossStats, LossSums};
 
 /// Whether losses are summed over a batch (the paper) or averaged over its transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +76,17 @@ pub struct LossConfig {
     pub reward_scale: f32,
 }
 
+impl LossConfig {
+    /// What each transition's loss is multiplied by, if `transitions` count in the whole block.
+    #[must_use]
+    pub fn weight(&self, transitions: usize) -> f32 {
+        match self.reduction {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / transitions.max(1) as f32,
+        }
+    }
+}
+
 /// The stored fields of one block that the loss needs, time-major.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch<'a> {
@@ -85,36 +102,30 @@ pub struct Batch<'a> {
     pub flags: &'a [u8],
 }
 
-/// What one loss computation found.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct LossStats {
-    /// Transitions that count: T * B less those that cross a reset.
-    pub transitions: usize,
-    /// Policy loss, per transition.
-    pub policy_loss: f32,
-    /// Baseline loss before its cost, per transition.
-    pub baseline_loss: f32,
-    /// Entropy of the target policy, per transition, in nats.
-    pub entropy: f32,
-    /// Mean of the importance ratio before truncation.
-    pub rho_mean: f32,
-    /// Smallest.
-    pub rho_min: f32,
-    /// Largest.
-    pub rho_max: f32,
-    /// Share of ratios above rho-bar.
-    pub rho_clipped: f32,
-    /// Share of ratios above c-bar.
-    pub c_clipped: f32,
+impl<'a> Batch<'a> {
+    /// How many transitions count: those that do not cross a reset.
+    #[must_use]
+    pub fn transitions(&self) -> usize {
+        self.flags[self.columns..].iter().filter(|&next| next & flag::FIRST == 0).count()
+    }
+
+    /// The `strip` of columns of `field`, one slice per time step.
+    fn rows<T>(&self, field: &'a [T], strip: &Range<usize>) -> impl Iterator<Item = &'a [T]> {
+        let strip = strip.clone();
+        field.chunks_exact(self.columns).map(move |row| &row[strip.clone()])
+    }
 }
 
-/// Buffers of the computation, reused from block to block.
+/// Computes the loss of strips of columns; its buffers are reused from one to the next.
 #[derive(Debug, Default)]
 pub struct Loss {
     log_probs: Vec<f32>,
     probs: Vec<f32>,
     log_sums: Vec<f32>,
+    actions: Vec<usize>,
     taken: Vec<f32>,
+    /// 1, or 0 for a transition that crosses a reset.
+    keep: Vec<f32>,
     ratios: Vec<f32>,
     discounts: Vec<f32>,
     rewards: Vec<f32>,
@@ -125,52 +136,43 @@ pub struct Loss {
 }
 
 impl Loss {
-    /// dL/dlogits of the last [`Loss::compute`], `[T + 1][B][A]`; the bootstrap row is zero.
+    /// dL/dlogits of the last [`Loss::compute`], `[T][strip][A]`. The bootstrap row has none: it is zero.
     #[must_use]
     pub fn d_logits(&self) -> &[f32] {
         &self.d_logits
     }
 
-    /// dL/dV of the last [`Loss::compute`], `[T + 1][B]`; the bootstrap row is zero.
+    /// dL/dV of the last [`Loss::compute`], `[T][strip]`; likewise.
     #[must_use]
     pub fn d_values(&self) -> &[f32] {
         &self.d_values
     }
 
-    /// Computes loss and gradients from the network's outputs for all T + 1 observations of `batch`:
-    /// `logits` `[T + 1][B][A]`, `values` `[T + 1][B]`.
+    /// Computes loss and gradients of the `strip` of columns from the network's outputs for its T + 1
+    /// observations: `logits` `[T + 1][strip][A]`, `values` `[T + 1][strip]`. Columns have nothing to do
+    /// with each other but for `weight`, which is [`LossConfig::weight`] of the whole block.
     ///
     /// # Panics
     /// If lengths do not agree or an action is not below A (the block is checked before it gets here).
     pub fn compute(
         &mut self,
         batch: &Batch<'_>,
-        logits: &[f32],
-        values: &[f32],
+        strip: Range<usize>,
+        (logits, values): (&[f32], &[f32]),
         config: &LossConfig,
-    ) -> LossStats {
-        let columns = batch.columns;
-        let steps = batch.actions.len();
+        weight: f32,
+    ) -> LossSums {
+        let columns = strip.len();
+        let steps = batch.actions.len() / batch.columns * columns;
         let outputs = steps + columns;
         let actions = logits.len() / outputs;
         assert_eq!(logits.len(), outputs * actions, "logits");
         assert_eq!(values.len(), outputs, "values");
-        assert_eq!(batch.flags.len(), outputs, "flags");
+        assert_eq!(batch.flags.len(), batch.actions.len() + batch.columns, "flags");
 
         self.log_softmax(&logits[..steps * actions], actions);
-        self.importance_ratios(batch, actions);
-        let stats = self.ratio_stats(batch, config);
-        let next_flags = &batch.flags[columns..];
-        refill(
-            &mut self.discounts,
-            next_flags.iter().map(|f| {
-                if f & (flag::TERMINATED | flag::FIRST) == 0 { config.discount } else { 0.0 }
-            }),
-        );
-        refill(
-            &mut self.rewards,
-            batch.rewards.iter().map(|r| config.reward_clip.apply(r * config.reward_scale)),
-        );
+        self.gather(batch, &strip, actions, config);
+        let mut sums = self.importance_ratios(config);
         self.vs.resize(steps, 0.0);
         self.advantages.resize(steps, 0.0);
         vtrace(
@@ -185,12 +187,20 @@ impl Loss {
             &mut self.vs,
             &mut self.advantages,
         );
-        self.gradients(batch, values, actions, config, stats)
+        self.d_logits.resize(steps * actions, 0.0);
+        self.d_values.resize(steps, 0.0);
+        match actions {
+            2 => self.gradients::<2>(values, config, weight, &mut sums),
+            3 => self.gradients::<3>(values, config, weight, &mut sums),
+            4 => self.gradients::<4>(values, config, weight, &mut sums),
+            6 => self.gradients::<6>(values, config, weight, &mut sums),
+            _ => self.gradients_of_any(actions, values, config, weight, &mut sums),
+        }
+        sums
     }
 
-    /// Fills `log_probs` and `probs` (`[T][B][A]`) from the logits.
+    /// Fills `log_probs` and `probs` (`[T][strip][A]`) from the logits.
     fn log_softmax(&mut self, logits: &[f32], actions: usize) {
-        let rows = logits.len() / actions;
         self.log_probs.resize(logits.len(), 0.0);
         for (shifted, row) in
             self.log_probs.chunks_exact_mut(actions).zip(logits.chunks_exact(actions))
@@ -208,94 +218,117 @@ impl Loss {
             let scale = 1.0 / sum;
             row.iter_mut().for_each(|p| *p *= scale);
         }
-        debug_assert_eq!(self.log_sums.len(), rows);
         ln_in_place(&mut self.log_sums);
         for (row, &log_sum) in self.log_probs.chunks_exact_mut(actions).zip(&self.log_sums) {
             row.iter_mut().for_each(|z| *z -= log_sum);
         }
     }
 
-    /// Fills `ratios` with pi/mu, 0 where the transition crosses a reset.
-    fn importance_ratios(&mut self, batch: &Batch<'_>, actions: usize) {
-        let rows = self.log_probs.chunks_exact(actions);
-        refill(
-            &mut self.taken,
-            batch.actions.iter().zip(rows).map(|(&a, row)| row[action_index(a, actions)]),
-        );
-        refill(
-            &mut self.ratios,
-            self.taken.iter().zip(batch.behaviour_log_probs).map(|(pi, mu)| pi - mu),
-        );
-        exp_in_place(&mut self.ratios);
-        let masked = batch.flags[batch.columns..].iter().map(|f| f & flag::FIRST != 0);
-        self.ratios.iter_mut().zip(masked).for_each(|(ratio, masked)| {
-            if masked {
-                *ratio = 0.0;
-            }
-        });
-    }
-
-    fn ratio_stats(&self, batch: &Batch<'_>, config: &LossConfig) -> LossStats {
-        let mut stats = LossStats { rho_min: f32::INFINITY, ..LossStats::default() };
-        let (mut sum, mut above_rho, mut above_c) = (0.0_f32, 0_usize, 0_usize);
-        for (&ratio, &next) in self.ratios.iter().zip(&batch.flags[batch.columns..]) {
-            if next & flag::FIRST == 0 {
-                stats.transitions += 1;
-                sum += ratio;
-                stats.rho_min = stats.rho_min.min(ratio);
-                stats.rho_max = stats.rho_max.max(ratio);
-                above_rho += usize::from(ratio > config.clips.rho_bar);
-                above_c += usize::from(ratio > config.clips.c_bar);
-            }
-        }
-        let count = stats.transitions.max(1) as f32;
-        stats.rho_mean = sum / count;
-        stats.rho_min = stats.rho_min.min(stats.rho_max);
-        stats.rho_clipped = above_rho as f32 / count;
-        stats.c_clipped = above_c as f32 / count;
-        stats
-    }
-
-    fn gradients(
+    /// Takes what the strip needs of the block's fields. Leaves log pi - log mu in `ratios`.
+    fn gather(
         &mut self,
         batch: &Batch<'_>,
-        values: &[f32],
+        strip: &Range<usize>,
         actions: usize,
         config: &LossConfig,
-        mut stats: LossStats,
-    ) -> LossStats {
-        let steps = batch.actions.len();
-        self.d_logits.resize((steps + batch.columns) * actions, 0.0);
-        self.d_values.resize(steps + batch.columns, 0.0);
-        self.d_logits[steps * actions..].fill(0.0);
-        self.d_values[steps..].fill(0.0);
-        let count = stats.transitions.max(1) as f32;
-        let scale = if config.reduction == Reduction::Mean { 1.0 / count } else { 1.0 };
-        let (mut policy, mut baseline, mut entropy_sum) = (0.0_f32, 0.0_f32, 0.0_f32);
-        #[expect(clippy::needless_range_loop, reason = "one index into nine arrays")]
-        for t in 0..steps {
-            // A reset transition contributes nothing; its factor is 0 rather than a branch.
-            let keep = if batch.flags[batch.columns + t] & flag::FIRST == 0 { 1.0 } else { 0.0 };
-            let row = t * actions..(t + 1) * actions;
-            let (probs, log_probs) = (&self.probs[row.clone()], &self.log_probs[row.clone()]);
-            let entropy = -probs.iter().zip(log_probs).map(|(p, l)| p * l).sum::<f32>();
-            let weight = keep * scale;
-            let advantage = self.advantages[t] * weight;
-            let entropy_cost = config.entropy_cost * weight;
-            for ((d, &p), &l) in self.d_logits[row.clone()].iter_mut().zip(probs).zip(log_probs) {
-                *d = advantage * p + entropy_cost * p * (l + entropy);
+    ) {
+        for buffer in [&mut self.keep, &mut self.discounts, &mut self.rewards, &mut self.ratios] {
+            buffer.clear();
+        }
+        self.actions.clear();
+        for next in batch.rows(&batch.flags[batch.columns..], strip) {
+            let cut = |mask: u8, kept: f32| {
+                next.iter().map(move |flags| if flags & mask == 0 { kept } else { 0.0 })
+            };
+            self.keep.extend(cut(flag::FIRST, 1.0));
+            self.discounts.extend(cut(flag::TERMINATED | flag::FIRST, config.discount));
+        }
+        for rewards in batch.rows(batch.rewards, strip) {
+            let scaled = rewards.iter().map(|r| config.reward_clip.apply(r * config.reward_scale));
+            self.rewards.extend(scaled);
+        }
+        for row in batch.rows(batch.actions, strip) {
+            self.actions.extend(row.iter().map(|&action| action_index(action, actions)));
+        }
+        let rows = self.log_probs.chunks_exact(actions);
+        refill(&mut self.taken, rows.zip(&self.actions).map(|(row, &action)| row[action]));
+        let mut taken = self.taken.iter();
+        for row in batch.rows(batch.behaviour_log_probs, strip) {
+            self.ratios.extend(row.iter().zip(&mut taken).map(|(mu, pi)| pi - mu));
+        }
+    }
+
+    /// Turns `ratios` into pi/mu, 0 where the transition crosses a reset.
+    fn importance_ratios(&mut self, config: &LossConfig) -> LossSums {
+        let mut sums = LossSums::default();
+        exp_in_place(&mut self.ratios);
+        let mut rho = 0.0_f32;
+        for (ratio, &keep) in self.ratios.iter_mut().zip(&self.keep) {
+            if keep == 0.0 {
+                *ratio = 0.0;
+                continue;
             }
-            self.d_logits[row.start + action_index(batch.actions[t], actions)] -= advantage;
-            let error = values[t] - self.vs[t];
-            self.d_values[t] = config.baseline_cost * weight * error;
-            policy -= keep * self.advantages[t] * self.taken[t];
+            sums.transitions += 1;
+            rho += *ratio;
+            sums.rho_min = sums.rho_min.min(*ratio);
+            sums.rho_max = sums.rho_max.max(*ratio);
+            sums.rho_clipped += usize::from(*ratio > config.clips.rho_bar);
+            sums.c_clipped += usize::from(*ratio > config.clips.c_bar);
+        }
+        sums.rho = f64::from(rho);
+        sums
+    }
+
+    /// [`Loss::gradients_of_any`] for a number of actions that the compiler knows: its loops over actions
+    /// unroll.
+    fn gradients<const A: usize>(
+        &mut self,
+        values: &[f32],
+        config: &LossConfig,
+        weight: f32,
+        sums: &mut LossSums,
+    ) {
+        self.gradients_of_any(A, values, config, weight, sums);
+    }
+
+    #[inline(always)]
+    fn gradients_of_any(
+        &mut self,
+        actions: usize,
+        values: &[f32],
+        config: &LossConfig,
+        weight: f32,
+        sums: &mut LossSums,
+    ) {
+        let (mut policy, mut baseline, mut entropy_sum) = (0.0_f32, 0.0_f32, 0.0_f32);
+        let rows = self
+            .d_logits
+            .chunks_exact_mut(actions)
+            .zip(self.probs.chunks_exact(actions))
+            .zip(self.log_probs.chunks_exact(actions));
+        let steps = (self.d_values.iter_mut().zip(values).zip(&self.vs))
+            .zip(self.keep.iter().zip(&self.advantages))
+            .zip(self.actions.iter().zip(&self.taken));
+        for (((d_logits, probs), log_probs), step) in rows.zip(steps) {
+            let ((((d_value, value), target), (keep, advantage)), (&action, taken)) = step;
+            let entropy = -probs.iter().zip(log_probs).map(|(p, l)| p * l).sum::<f32>();
+            // A reset transition contributes nothing; its factor is 0 rather than a branch.
+            let weight = keep * weight;
+            let weighted = advantage * weight;
+            let entropy_cost = config.entropy_cost * weight;
+            for ((d, &p), &l) in d_logits.iter_mut().zip(probs).zip(log_probs) {
+                *d = p * (weighted + entropy_cost * (l + entropy));
+            }
+            d_logits[action] -= weighted;
+            let error = value - target;
+            *d_value = config.baseline_cost * weight * error;
+            policy -= keep * advantage * taken;
             baseline += keep * 0.5 * error * error;
             entropy_sum += keep * entropy;
         }
-        stats.policy_loss = policy / count;
-        stats.baseline_loss = baseline / count;
-        stats.entropy = entropy_sum / count;
-        stats
+        sums.policy = f64::from(policy);
+        sums.baseline = f64::from(baseline);
+        sums.entropy = f64::from(entropy_sum);
     }
 }
 

@@ -1,31 +1,42 @@
 //! The engine in Rust, for MLPs: forward and backward over slices, no tensors.
 //!
-//! With more than one thread, each takes a share of a block's time steps through the network; the
-//! gradients are added up. Threads are started per pass: a share is worth milliseconds, or there is
-//! one thread.
+//! A block is worked through strip by strip: some columns over all time steps go through network, loss and
+//! back before the next do, so that their activations stay in the second-level cache. Threads take
+//! strips from one queue until it is empty; each has a gradient of its own, and these are added up. A block
+//! is shared only if it is large enough.
 
-use std::thread;
+use std::iter::StepBy;
+use std::ops::Range;
+use std::sync::Mutex;
 
-use super::engine::{Engine, EngineError, Lap, Objective, Observations, StageTimes};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::engine::{Engine, EngineError, Evaluator, Lap, Objective, Observations, StageTimes};
 use crate::policy::mlp::{FrameStacks, Input, MlpLearner};
 use crate::policy::spec::{NetworkSpec, SpecError};
 
-/// A thread is not worth starting for fewer rows than this.
+/// A strip has about as many rows, and a whole number of vectors of columns.
+const STRIP_ROWS: usize = 320;
+const STRIP_COLUMNS: usize = 8;
+/// A thread is not worth waking for fewer rows than this.
 const MIN_ROWS: usize = 1024;
 
 /// An MLP that learns in Rust.
 #[derive(Debug)]
 pub struct NativeEngine {
+    /// One for each thread.
     shares: Vec<Share>,
-    logits: Vec<f32>,
-    values: Vec<f32>,
+    /// The threads beside that of the learner.
+    helpers: Option<ThreadPool>,
 }
 
-/// One thread's part of the work.
+/// What one thread works with.
 #[derive(Debug)]
 struct Share {
     mlp: MlpLearner,
     gradient: Vec<f32>,
+    times: StageTimes,
+    usable: bool,
 }
 
 impl NativeEngine {
@@ -34,17 +45,24 @@ impl NativeEngine {
     /// # Errors
     /// [`SpecError`] if `spec` is no MLP.
     pub fn new(spec: &NetworkSpec, threads: usize) -> Result<Self, SpecError> {
-        let share = || Ok(Share { mlp: MlpLearner::new(spec)?, gradient: Vec::new() });
-        let shares = (0..threads.max(1)).map(|_| share()).collect::<Result<_, _>>()?;
-        Ok(Self { shares, logits: Vec::new(), values: Vec::new() })
+        let share = || {
+            let mlp = MlpLearner::new(spec)?;
+            Ok(Share { mlp, gradient: Vec::new(), times: StageTimes::default(), usable: false })
+        };
+        let helpers = threads.saturating_sub(1);
+        // A system that gives no threads is no reason not to learn.
+        let helpers = (helpers > 0)
+            .then(|| ThreadPoolBuilder::new().num_threads(helpers).thread_name(helper_name).build())
+            .and_then(Result::ok);
+        let threads = helpers.as_ref().map_or(1, |pool| pool.current_num_threads() + 1);
+        Ok(Self { shares: (0..threads).map(|_| share()).collect::<Result<_, _>>()?, helpers })
     }
-}
 
-/// Splits `steps` time steps into at most `shares` runs of about the same length, each with at least
-/// [`MIN_ROWS`] rows of `columns` if there is more than one.
-fn split(steps: usize, columns: usize, shares: usize) -> Vec<std::ops::Range<usize>> {
-    let most = (steps * columns / MIN_ROWS).clamp(1, shares.min(steps));
-    (0..most).map(|i| i * steps / most..(i + 1) * steps / most).collect()
+    /// How many of `threads` threads work on a block of `rows` rows ((T + 1) * B).
+    #[must_use]
+    pub fn threads_for(rows: usize, threads: usize) -> usize {
+        (rows / MIN_ROWS).clamp(1, threads.max(1))
+    }
 }
 
 impl Engine for NativeEngine {
@@ -52,46 +70,53 @@ impl Engine for NativeEngine {
         &mut self,
         parameters: &[f32],
         observations: &Observations<'_>,
-        objective: &mut dyn Objective,
+        objective: &dyn Objective,
         gradient: &mut [f32],
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut lap = Lap::start();
-        let (spec, columns) = (observations.spec, observations.columns);
-        let valid = if spec.frame_stack > 1 { observations.valid_frames() } else { Vec::new() };
-        let row_bytes = columns * spec.frame_bytes();
-        let steps = split(observations.unroll + 1, columns, self.shares.len());
-        let inputs: Vec<Input<'_>> = steps
-            .iter()
-            .map(|steps| {
-                // Observation t is seen through frames t .. t + k.
-                let frames =
-                    steps.start * row_bytes..(steps.end + spec.frame_stack - 1) * row_bytes;
-                let rows = steps.start * columns..steps.end * columns;
-                Input::from_frames(FrameStacks {
-                    spec,
-                    columns,
-                    frames: &observations.frames[frames],
-                    valid: if valid.is_empty() { &[] } else { &valid[rows] },
-                })
-            })
-            .collect();
+        let work = Work {
+            parameters,
+            observations,
+            valid: if observations.spec.frame_stack > 1 {
+                observations.valid_frames()
+            } else {
+                Vec::new()
+            },
+            objective,
+            strips: Strips::new(observations),
+        };
+        let threads = Self::threads_for(observations.rows(), self.shares.len());
+        let shares = &mut self.shares[..threads];
         times.batching += lap.lap();
-
-        let actions =
-            forward(&mut self.shares, parameters, &inputs, &mut self.logits, &mut self.values);
-        times.forward += lap.lap();
-        let gradients = objective.gradients(&self.logits, &self.values);
-        times.loss += lap.lap();
-        let Some((d_logits, d_values)) = gradients else { return Ok(false) };
-
-        let parts = steps.iter().map(|steps| {
-            let rows = steps.start * columns..steps.end * columns;
-            (&d_logits[rows.start * actions..rows.end * actions], &d_values[rows])
-        });
-        backward(&mut self.shares, &inputs, parts, gradient);
-        times.backward += lap.lap();
-        Ok(true)
+        match (&self.helpers, &mut *shares) {
+            (Some(helpers), [first, others @ ..]) if !others.is_empty() => {
+                helpers.in_place_scope(|scope| {
+                    for share in others {
+                        scope.spawn(|_| share.run(&work));
+                    }
+                    first.run(&work);
+                    lap.lap();
+                });
+            }
+            (_, shares) => {
+                shares[0].run(&work);
+                lap.lap();
+            }
+        }
+        let usable = shares.iter().all(|share| share.usable);
+        if usable {
+            gradient.copy_from_slice(&shares[0].gradient);
+            for share in &shares[1..] {
+                gradient.iter_mut().zip(&share.gradient).for_each(|(sum, part)| *sum += part);
+            }
+        }
+        let spent = shares[0].times;
+        times.batching += spent.batching;
+        times.forward += spent.forward;
+        times.loss += spent.loss;
+        times.backward += spent.backward + lap.lap();
+        Ok(usable)
     }
 
     fn name(&self) -> &'static str {
@@ -99,66 +124,71 @@ impl Engine for NativeEngine {
     }
 }
 
-/// Runs all shares; gathers their outputs. Gives the number of logits per row.
-fn forward(
-    shares: &mut [Share],
-    parameters: &[f32],
-    inputs: &[Input<'_>],
-    logits: &mut Vec<f32>,
-    values: &mut Vec<f32>,
-) -> usize {
-    logits.clear();
-    values.clear();
-    let mut gather = |(z, v): (&[f32], &[f32])| {
-        logits.extend_from_slice(z);
-        values.extend_from_slice(v);
-    };
-    match (shares, inputs) {
-        ([share, ..], [input]) => gather(share.mlp.forward(parameters, input)),
-        (shares, inputs) => thread::scope(|scope| {
-            let mut work = shares.iter_mut().zip(inputs);
-            let first = work.next();
-            let others: Vec<_> = work
-                .map(|(share, input)| scope.spawn(move || share.mlp.forward(parameters, input)))
-                .collect();
-            if let Some((share, input)) = first {
-                gather(share.mlp.forward(parameters, input));
-            }
-            for other in others {
-                gather(other.join().expect("a share of the forward pass"));
-            }
-        }),
-    }
-    logits.len() / values.len()
+/// One block, and what is left to do of it.
+struct Work<'a> {
+    parameters: &'a [f32],
+    observations: &'a Observations<'a>,
+    valid: Vec<u8>,
+    objective: &'a dyn Objective,
+    strips: Strips,
 }
 
-/// Runs all shares backwards and writes the sum of their gradients.
-fn backward<'a>(
-    shares: &mut [Share],
-    inputs: &[Input<'_>],
-    parts: impl Iterator<Item = (&'a [f32], &'a [f32])>,
-    gradient: &mut [f32],
-) {
-    thread::scope(|scope| {
-        let mut work = shares.iter_mut().zip(inputs).zip(parts);
-        let first = work.next();
-        let others: Vec<_> = work
-            .map(|((share, input), (d_logits, d_values))| {
-                share.gradient.resize(gradient.len(), 0.0);
-                scope.spawn(move || {
-                    share.mlp.backward(input, d_logits, d_values, &mut share.gradient);
-                    &share.gradient
-                })
-            })
-            .collect();
-        if let Some(((share, input), (d_logits, d_values))) = first {
-            share.mlp.backward(input, d_logits, d_values, gradient);
+impl Work<'_> {
+    fn input(&self, strip: Range<usize>) -> Input<'_> {
+        let Observations { spec, columns, frames, .. } = *self.observations;
+        Input::from_frames(FrameStacks { spec, columns, strip, frames, valid: &self.valid })
+    }
+}
+
+/// The queue of strips.
+#[derive(Debug)]
+struct Strips {
+    width: usize,
+    columns: usize,
+    starts: Mutex<StepBy<Range<usize>>>,
+}
+
+impl Strips {
+    fn new(observations: &Observations<'_>) -> Self {
+        let columns = observations.columns;
+        let wanted = STRIP_ROWS / (observations.unroll + 1);
+        let width = (wanted / STRIP_COLUMNS).max(1) * STRIP_COLUMNS;
+        Self { width, columns, starts: Mutex::new((0..columns).step_by(width)) }
+    }
+
+    fn next(&self) -> Option<Range<usize>> {
+        let start = self.starts.lock().expect("no panic while it is held").next()?;
+        Some(start..(start + self.width).min(self.columns))
+    }
+}
+
+impl Share {
+    /// Takes strips until there are none, or the loss of one is not finite.
+    fn run(&mut self, work: &Work<'_>) {
+        self.usable = false;
+        self.times = StageTimes::default();
+        let mut lap = Lap::start();
+        self.mlp.load(work.parameters);
+        let mut evaluator: Box<dyn Evaluator> = work.objective.evaluator();
+        while let Some(strip) = work.strips.next() {
+            let input = work.input(strip.clone());
+            self.times.batching += lap.lap();
+            let (logits, values) = self.mlp.forward(&input);
+            self.times.forward += lap.lap();
+            let gradients = evaluator.gradients(strip, logits, values);
+            self.times.loss += lap.lap();
+            let Some((d_logits, d_values)) = gradients else { return };
+            self.mlp.backward(&input, d_logits, d_values);
+            self.times.backward += lap.lap();
         }
-        for other in others {
-            let part = other.join().expect("a share of the backward pass");
-            gradient.iter_mut().zip(part).for_each(|(sum, g)| *sum += g);
-        }
-    });
+        self.gradient.resize(work.parameters.len(), 0.0);
+        self.mlp.write_gradient(&mut self.gradient);
+        self.usable = true;
+    }
+}
+
+fn helper_name(index: usize) -> String {
+    format!("learner-{}", index + 1)
 }
 
 #[cfg(test)]
@@ -170,14 +200,37 @@ mod tests {
     use crate::policy::spec::{Activation, ParamSpec, Torso};
     use crate::rng::Rng;
 
-    /// Some gradient of the outputs, different in each row.
-    struct Slope(Vec<f32>, Vec<f32>);
+    /// Some gradient of the outputs, different in each row and column.
+    struct Slope;
 
     impl Objective for Slope {
-        fn gradients(&mut self, logits: &[f32], values: &[f32]) -> Option<(&[f32], &[f32])> {
-            self.0 = logits.iter().enumerate().map(|(i, z)| z + (i % 7) as f32).collect();
-            self.1 = values.iter().enumerate().map(|(i, v)| v - (i % 5) as f32).collect();
-            Some((&self.0, &self.1))
+        fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+            Box::new(SlopeOf::default())
+        }
+    }
+
+    #[derive(Default)]
+    struct SlopeOf {
+        d_logits: Vec<f32>,
+        d_values: Vec<f32>,
+    }
+
+    impl Evaluator for SlopeOf {
+        fn gradients(
+            &mut self,
+            strip: Range<usize>,
+            logits: &[f32],
+            values: &[f32],
+        ) -> Option<(&[f32], &[f32])> {
+            let (steps, width) = (values.len() / strip.len() - 1, strip.len());
+            let column = |row: usize| strip.start + row % width;
+            let slope = |row: usize, x: &f32| x + ((row / width + column(row)) % 7) as f32;
+            let rows = logits.chunks_exact(2).take(steps * width).enumerate();
+            self.d_logits =
+                rows.flat_map(|(row, z)| [slope(row, &z[0]), slope(row, &z[1]) / 2.0]).collect();
+            let rows = values.iter().take(steps * width).enumerate();
+            self.d_values = rows.map(|(row, v)| slope(row, v) - 3.0).collect();
+            Some((&self.d_logits, &self.d_values))
         }
     }
 
@@ -208,10 +261,13 @@ mod tests {
         let gradient = |threads| {
             let mut engine = NativeEngine::new(&spec, threads).expect("an MLP");
             let mut gradient = vec![f32::NAN; layout.len()];
-            let (mut slope, mut times) = (Slope(vec![], vec![]), StageTimes::default());
-            let done =
-                engine.gradient(&parameters, &observations, &mut slope, &mut gradient, &mut times);
-            assert!(done.expect("runs"));
+            let mut times = StageTimes::default();
+            // Twice: nothing may be left of the first time.
+            for _ in 0..2 {
+                let done =
+                    engine.gradient(&parameters, &observations, &Slope, &mut gradient, &mut times);
+                assert!(done.expect("runs"));
+            }
             gradient
         };
         let (alone, shared) = (gradient(1), gradient(3));
@@ -221,14 +277,22 @@ mod tests {
     }
 
     #[test]
-    fn shares_cover_all_steps_once() {
-        for (steps, columns, shares) in [(21, 32, 4), (33, 256, 2), (33, 256, 5), (2, 4096, 8)] {
-            let ranges = split(steps, columns, shares);
-            assert!(ranges.len() <= shares);
-            assert_eq!((ranges[0].start, ranges[ranges.len() - 1].end), (0, steps));
+    fn strips_cover_all_columns_once() {
+        let spec = ObservationSpec::new(Dtype::F32, &[1]);
+        for (unroll, columns, width) in [(32, 256, 8), (20, 32, 8), (4, 100, 64), (400, 3, 8)] {
+            let observations = Observations {
+                spec: &spec,
+                unroll,
+                columns,
+                frames: &[],
+                history: &[],
+                flags: &[],
+            };
+            let strips = Strips::new(&observations);
+            let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();
+            assert_eq!(ranges[0], 0..width.min(columns));
+            assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), columns);
             assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
-            assert!(ranges.iter().all(|range| !range.is_empty()));
         }
-        assert_eq!(split(33, 8, 2).len(), 1, "too small to share");
     }
 }

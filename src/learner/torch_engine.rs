@@ -106,7 +106,7 @@ impl Engine for TorchEngine {
         &mut self,
         parameters: &[f32],
         observations: &Observations<'_>,
-        objective: &mut dyn Objective,
+        objective: &dyn Objective,
         gradient: &mut [f32],
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
@@ -120,7 +120,9 @@ impl Engine for TorchEngine {
             .and_then(|()| copy_out(&values, &mut self.values))
             .map_err(|e| failed("forward", &e))?;
         times.forward += lap.lap();
-        let gradients = objective.gradients(&self.logits, &self.values);
+        let mut evaluator = objective.evaluator();
+        let columns = 0..observations.columns;
+        let gradients = evaluator.gradients(columns, &self.logits, &self.values);
         times.loss += lap.lap();
         let Some((d_logits, d_values)) = gradients else {
             return Ok(false);
@@ -136,7 +138,8 @@ impl Engine for TorchEngine {
     }
 }
 
-/// Writes the gradient of `sum(outputs * weights)`, which is the chain rule from the outputs down. The
+/// Writes the gradient of `sum(outputs * weights)` (over as many rows as there are weights, the rest has
+/// none), which is the chain rule from the outputs down. The
 /// graph of that sum is dropped here, before the weights' memory is lent to anyone else.
 fn backward(
     network: &TorchNetwork,
@@ -146,7 +149,11 @@ fn backward(
 ) -> Result<(), TchError> {
     let mut terms = Vec::with_capacity(2);
     for (output, weight) in outputs.into_iter().zip(weights) {
-        let weight = Blob::new(weight, &output.size())?;
+        let mut shape = output.size();
+        shape[0] *= i64::try_from(weight.len()).unwrap_or(i64::MAX);
+        shape[0] /= i64::try_from(output.numel()).unwrap_or(i64::MAX);
+        let output = output.f_narrow(0, 0, shape[0])?;
+        let weight = Blob::new(weight, &shape)?;
         terms.push(
             output.f_mul(&weight.tensor().f_to_device(network.device())?)?.f_sum(Kind::Float)?,
         );

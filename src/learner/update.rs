@@ -1,12 +1,15 @@
 //! One update: a block in, new parameters out.
 
-use super::engine::{Engine, EngineError, Lap, Objective, Observations, StageTimes};
-use super::loss::{Batch, Loss, LossConfig, LossStats};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::engine::{Engine, EngineError, Evaluator, Lap, Objective, Observations, StageTimes};
+use super::loss::{Batch, Loss, LossConfig, LossStats, LossSums};
 use super::optimiser::{Optimiser, clip_factor, global_norm};
 use crate::env::EnvSpec;
 use crate::ring::BlockRef;
 use crate::unroll::Field;
-use std::time::Duration;
 
 /// What an update did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,7 +41,7 @@ pub struct UpdateTimes {
 /// The network, its optimiser, and all buffers of an update.
 pub struct Updater {
     engine: Box<dyn Engine>,
-    loss: Loss,
+    losses: Mutex<Vec<Loss>>,
     config: LossConfig,
     max_gradient_norm: f32,
     optimiser: Optimiser,
@@ -55,21 +58,54 @@ impl std::fmt::Debug for Updater {
     }
 }
 
-/// The loss of one block, in the form that an engine calls.
+/// The loss over one block.
 struct BlockObjective<'a> {
-    loss: &'a mut Loss,
     batch: Batch<'a>,
     config: &'a LossConfig,
-    stats: LossStats,
+    weight: f32,
+    /// Buffers that no thread uses at the moment.
+    idle: &'a Mutex<Vec<Loss>>,
+    sums: Mutex<LossSums>,
 }
 
 impl Objective for BlockObjective<'_> {
-    fn gradients(&mut self, logits: &[f32], values: &[f32]) -> Option<(&[f32], &[f32])> {
-        self.stats = self.loss.compute(&self.batch, logits, values, self.config);
-        let finite =
-            (self.stats.policy_loss + self.stats.baseline_loss + self.stats.entropy).is_finite();
-        finite.then(|| (self.loss.d_logits(), self.loss.d_values()))
+    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+        let loss = lock(self.idle).pop().unwrap_or_default();
+        Box::new(BlockEvaluator { objective: self, loss, sums: LossSums::default() })
     }
+}
+
+/// One thread's share of it; adds to the sums when it is dropped.
+struct BlockEvaluator<'a> {
+    objective: &'a BlockObjective<'a>,
+    loss: Loss,
+    sums: LossSums,
+}
+
+impl Evaluator for BlockEvaluator<'_> {
+    fn gradients(
+        &mut self,
+        strip: Range<usize>,
+        logits: &[f32],
+        values: &[f32],
+    ) -> Option<(&[f32], &[f32])> {
+        let BlockObjective { batch, config, weight, .. } = self.objective;
+        let sums = self.loss.compute(batch, strip, (logits, values), config, *weight);
+        self.sums.add(&sums);
+        sums.is_finite().then(|| (self.loss.d_logits(), self.loss.d_values()))
+    }
+}
+
+impl Drop for BlockEvaluator<'_> {
+    fn drop(&mut self) {
+        lock(&self.objective.sums).add(&self.sums);
+        lock(self.objective.idle).push(std::mem::take(&mut self.loss));
+    }
+}
+
+/// A thread that panicked takes the process with it; what it left is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Updater {
@@ -85,7 +121,7 @@ impl Updater {
         let gradient = vec![0.0; parameters.len()];
         Self {
             engine,
-            loss: Loss::default(),
+            losses: Mutex::new(Vec::new()),
             config,
             max_gradient_norm,
             optimiser,
@@ -132,26 +168,28 @@ impl Updater {
             history: block.field(Field::History),
             flags: block.field(Field::Flags),
         };
-        let mut objective = BlockObjective {
-            loss: &mut self.loss,
-            batch: Batch {
-                columns: spec.batch,
-                actions: block.field(Field::Action),
-                rewards: block.field(Field::Reward),
-                behaviour_log_probs: block.field(Field::LogProb),
-                flags: block.field(Field::Flags),
-            },
+        let batch = Batch {
+            columns: spec.batch,
+            actions: block.field(Field::Action),
+            rewards: block.field(Field::Reward),
+            behaviour_log_probs: block.field(Field::LogProb),
+            flags: block.field(Field::Flags),
+        };
+        let objective = BlockObjective {
+            weight: self.config.weight(batch.transitions()),
+            batch,
             config: &self.config,
-            stats: LossStats::default(),
+            idle: &self.losses,
+            sums: Mutex::default(),
         };
         let usable = self.engine.gradient(
             &self.parameters,
             &observations,
-            &mut objective,
+            &objective,
             &mut self.gradient,
             &mut times.stages,
         )?;
-        let loss = objective.stats;
+        let loss = lock(&objective.sums).stats();
         if !usable {
             return Ok(Outcome::NotFinite);
         }

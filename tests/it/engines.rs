@@ -1,7 +1,10 @@
 //! The two engines against each other, and the closed-form loss against libtorch's autograd.
 
 use impala::env::{Dtype, ObservationSpec, flag};
-use impala::learner::engine::{Engine, Objective, Observations, StageTimes};
+use std::ops::Range;
+use std::sync::Mutex;
+
+use impala::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
 use impala::learner::loss::{Batch, Loss, LossConfig, Reduction, RewardClip};
 use impala::learner::native_engine::NativeEngine;
 use impala::learner::torch_engine::{Place, TorchEngine};
@@ -40,16 +43,28 @@ fn frames(rng: &mut Rng, spec: &ObservationSpec) -> Vec<f32> {
     }
 }
 
-/// Hands fixed gradients back, and keeps the outputs.
+/// Hands fixed gradients back, and keeps the outputs. Both engines take these few columns at once.
 struct Fixed {
     d_logits: Vec<f32>,
     d_values: Vec<f32>,
-    outputs: Vec<f32>,
+    outputs: Mutex<Vec<f32>>,
 }
 
 impl Objective for Fixed {
-    fn gradients(&mut self, logits: &[f32], values: &[f32]) -> Option<(&[f32], &[f32])> {
-        self.outputs = [logits, values].concat();
+    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+        Box::new(self)
+    }
+}
+
+impl Evaluator for &Fixed {
+    fn gradients(
+        &mut self,
+        strip: Range<usize>,
+        logits: &[f32],
+        values: &[f32],
+    ) -> Option<(&[f32], &[f32])> {
+        assert_eq!(strip, 0..COLUMNS);
+        *self.outputs.lock().expect("one thread") = [logits, values].concat();
         Some((&self.d_logits, &self.d_values))
     }
 }
@@ -83,22 +98,20 @@ fn both_give_the_same_outputs_and_gradients() {
             history: &[0, 1, 2, 0].map(|n: u8| n.min(stack as u8 - 1)),
             flags: &flags,
         };
-        let rows = (STEPS + 1) * COLUMNS;
-        let (d_logits, d_values) = (normal(&mut rng, rows * ACTIONS), normal(&mut rng, rows));
+        let steps = STEPS * COLUMNS;
+        let (d_logits, d_values) = (normal(&mut rng, steps * ACTIONS), normal(&mut rng, steps));
         let run = |engine: &mut dyn Engine| {
-            let mut objective =
-                Fixed { d_logits: d_logits.clone(), d_values: d_values.clone(), outputs: vec![] };
+            let objective = Fixed {
+                d_logits: d_logits.clone(),
+                d_values: d_values.clone(),
+                outputs: Mutex::default(),
+            };
             let mut gradient = vec![f32::NAN; layout.len()];
             let mut times = StageTimes::default();
-            let done = engine.gradient(
-                &parameters,
-                &observations,
-                &mut objective,
-                &mut gradient,
-                &mut times,
-            );
+            let done =
+                engine.gradient(&parameters, &observations, &objective, &mut gradient, &mut times);
             assert!(done.expect("runs"));
-            (objective.outputs, gradient)
+            (objective.outputs.into_inner().expect("one thread"), gradient)
         };
         let native = run(&mut NativeEngine::new(&spec, 1).expect("an MLP"));
         let place = Place::Cpu { threads: 1 };
@@ -157,7 +170,7 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
         flags: &flags,
     };
     let mut loss = Loss::default();
-    loss.compute(&batch, &logits, &values, &config);
+    loss.compute(&batch, 0..COLUMNS, (&logits, &values), &config, 1.0);
 
     // The same in libtorch's operations, with V-trace's outputs as constants.
     let size = |n: usize| i64::try_from(n).expect("small");
@@ -187,6 +200,9 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
     (policy + baseline + entropy).backward();
     let gradient =
         |tensor: &Tensor| Vec::<f32>::try_from(tensor.grad().reshape([-1])).expect("f32");
-    close("dL/dlogit", loss.d_logits(), &gradient(&z));
-    close("dL/dvalue", loss.d_values(), &gradient(&v));
+    // The bootstrap row is a constant: it has no gradient.
+    let (d_logits, d_values) = (gradient(&z), gradient(&v));
+    close("dL/dlogit", loss.d_logits(), &d_logits[..steps * ACTIONS]);
+    close("dL/dvalue", loss.d_values(), &d_values[..steps]);
+    assert!(d_logits[steps * ACTIONS..].iter().chain(&d_values[steps..]).all(|&d| d == 0.0));
 }

@@ -56,6 +56,13 @@ impl Sample {
     }
 }
 
+/// All columns at once.
+fn compute(loss: &mut Loss, sample: &Sample, config: &LossConfig) -> LossStats {
+    let batch = sample.batch();
+    let weight = config.weight(batch.transitions());
+    loss.compute(&batch, 0..COLUMNS, (&sample.logits, &sample.values), config, weight).stats()
+}
+
 /// The loss as the module documentation writes it, in f64, with V-trace's outputs held constant.
 fn total(sample: &Sample, loss: &Loss, logits: &[f64], values: &[f64], config: &LossConfig) -> f64 {
     let mut sum = 0.0;
@@ -80,7 +87,7 @@ fn gradients_are_those_of_the_loss() {
         let config = LossConfig { reduction, ..CONFIG };
         let sample = Sample::new(seed);
         let mut loss = Loss::default();
-        let stats = loss.compute(&sample.batch(), &sample.logits, &sample.values, &config);
+        let stats = compute(&mut loss, &sample, &config);
         assert_eq!(stats.transitions, STEPS * COLUMNS - 2);
         let scale = if reduction == Reduction::Mean { stats.transitions as f64 } else { 1.0 };
         let logits: Vec<f64> = sample.logits.iter().map(|&x| f64::from(x)).collect();
@@ -110,7 +117,7 @@ fn gradients_are_those_of_the_loss() {
 fn ends_and_resets_are_treated_as_they_should() {
     let sample = Sample::new(3);
     let mut loss = Loss::default();
-    loss.compute(&sample.batch(), &sample.logits, &sample.values, &CONFIG);
+    compute(&mut loss, &sample, &CONFIG);
     let at = |t: usize, b: usize| t * COLUMNS + b;
     // Termination: nothing follows. Truncation: the value of the final observation follows.
     let rho = |i: usize| loss.ratios[i].min(1.0);
@@ -139,6 +146,40 @@ fn rewards_are_clipped_as_named() {
 fn a_value_that_is_no_number_shows_in_the_stats() {
     let mut sample = Sample::new(4);
     sample.values[1] = f32::NAN;
-    let stats = Loss::default().compute(&sample.batch(), &sample.logits, &sample.values, &CONFIG);
+    let stats = compute(&mut Loss::default(), &sample, &CONFIG);
     assert!(!stats.baseline_loss.is_finite());
+}
+
+#[test]
+fn strips_add_up_to_the_whole() {
+    let sample = Sample::new(5);
+    let (mut loss, batch) = (Loss::default(), sample.batch());
+    let config = LossConfig { reduction: Reduction::Mean, ..CONFIG };
+    let whole = compute(&mut loss, &sample, &config);
+    let (d_logits, d_values) = (loss.d_logits().to_vec(), loss.d_values().to_vec());
+    let mut sums = LossSums::default();
+    for strip in [0..1, 1..3] {
+        // The strip's outputs, as a network would give them.
+        let rows: Vec<usize> =
+            (0..=STEPS).flat_map(|t| strip.clone().map(move |b| t * COLUMNS + b)).collect();
+        let values: Vec<f32> = rows.iter().map(|&row| sample.values[row]).collect();
+        let logits: Vec<f32> = rows
+            .iter()
+            .flat_map(|row| sample.logits[row * ACTIONS..(row + 1) * ACTIONS].to_vec())
+            .collect();
+        let weight = config.weight(batch.transitions());
+        sums.add(&loss.compute(&batch, strip, (&logits, &values), &config, weight));
+        for (at, &row) in rows.iter().take(loss.d_values().len()).enumerate() {
+            assert_eq!(loss.d_values()[at], d_values[row]);
+            for action in 0..ACTIONS {
+                let (part, all) = (at * ACTIONS + action, row * ACTIONS + action);
+                assert!((loss.d_logits()[part] - d_logits[all]).abs() < 1e-6);
+            }
+        }
+    }
+    let parts = sums.stats();
+    assert_eq!(parts.transitions, whole.transitions);
+    assert!((parts.policy_loss - whole.policy_loss).abs() < 1e-5);
+    assert!((parts.rho_mean - whole.rho_mean).abs() < 1e-5);
+    assert_eq!((parts.rho_min, parts.rho_max), (whole.rho_min, whole.rho_max));
 }

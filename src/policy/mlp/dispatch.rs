@@ -8,7 +8,7 @@
 //!   have AVX2 and FMA; the field is private. What a CPU has does not change while a process runs.
 #![allow(unsafe_code)]
 
-use super::simd::{self, Simd};
+use super::simd;
 
 /// The instruction sets that there is code for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,67 +100,31 @@ fn run_avx2_fma<K: simd::Kernel>(kernel: K) -> K::Output {
         }
     };
     let splat = |x: f32| _mm256_set1_ps(x);
-    kernel.run(Instructions::<_, _, true> { op, splat })
-}
-
-/// A computation over single numbers, whose loops the compiler vectorises for each instruction set.
-///
-/// `run` and all that it calls in its inner loops must be `#[inline(always)]`: what is not inlined is
-/// compiled for the baseline.
-pub(crate) trait Kernel {
-    /// What it returns.
-    type Output;
-
-    /// The computation. With `FMA`, [`fma`] is one instruction.
-    fn run<const FMA: bool>(self) -> Self::Output;
-}
-
-/// Runs `kernel` with the instructions of `level`.
-pub(crate) fn run<K: Kernel>(level: Level, kernel: K) -> K::Output {
-    launch(level, Loops(kernel))
-}
-
-/// A kernel without vectors.
-struct Loops<K>(K);
-
-impl<K: Kernel> simd::Kernel for Loops<K> {
-    type Output = K::Output;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _simd: S) -> K::Output {
-        if S::FUSED { self.0.run::<true>() } else { self.0.run::<false>() }
-    }
-}
-
-/// `a * b + c`, rounded once with `FMA`; never the slow emulation of it in software.
-#[inline(always)]
-pub(crate) fn fma<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
-    if FMA { a.mul_add(b, c) } else { a * b + c }
+    kernel.run(Instructions { op, splat })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::mlp::simd::Simd;
 
-    struct Dot<'a>(&'a [f32], &'a [f32]);
+    struct Dot<'a>(&'a [f32; 8], &'a [f32; 8]);
 
-    impl Kernel for Dot<'_> {
-        type Output = (f32, bool);
+    impl simd::Kernel for Dot<'_> {
+        type Output = f32;
 
         #[inline(always)]
-        fn run<const FMA: bool>(self) -> Self::Output {
-            (self.0.iter().zip(self.1).fold(0.0, |sum, (&a, &b)| fma::<FMA>(a, b, sum)), FMA)
+        fn run<S: Simd>(self, s: S) -> f32 {
+            let zero = s.splat(0.0);
+            s.sums([s.mul_add(s.load(self.0), s.load(self.1), zero), zero, zero, zero])[0]
         }
     }
 
     #[test]
     fn every_level_computes_the_same() {
-        let (a, b) = ([1.0, 2.0, 3.0], [4.0, 5.0, 6.0]);
-        let best = Level::detect();
-        assert_eq!(run(Level::BASELINE, Dot(&a, &b)).0, 32.0);
-        assert_eq!(run(best, Dot(&a, &b)).0, 32.0);
-        if best != Level::BASELINE {
-            assert!(run(best, Dot(&a, &b)).1, "{} must fuse", best.name());
+        let (a, b) = ([1.0, 2.0, 3.0, 0.0, 0.0, 0.0, 0.0, 4.0], [5.0; 8]);
+        for level in [Level::BASELINE, Level::detect()] {
+            assert_eq!(launch(level, Dot(&a, &b)), 50.0, "{}", level.name());
         }
     }
 }

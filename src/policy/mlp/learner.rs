@@ -1,4 +1,5 @@
-//! The MLP that learns: outputs of a whole batch with the activations kept, then the gradient.
+//! The MLP that learns: outputs of some rows with the activations kept, then their gradient, which adds
+//! up over calls.
 
 use super::backward::{BackwardTile, BackwardWeights, Gradient};
 use super::dispatch::{Level, launch};
@@ -54,15 +55,22 @@ impl MlpLearner {
         })
     }
 
-    /// Logits `[N][A]` and values `[N]` of `observations`, with the weights `parameters` (the flat vector
-    /// of a `ParamSpec`). Keeps what [`MlpLearner::backward`] needs.
+    /// Takes new weights, the flat vector of a `ParamSpec`, and forgets the gradient.
+    ///
+    /// # Panics
+    /// If the length is not that of the network's parameters.
+    pub fn load(&mut self, parameters: &[f32]) {
+        self.forward.load(&self.shape, parameters);
+        self.backward.load(&self.shape, parameters);
+        self.gradient.clear();
+    }
+
+    /// Logits `[N][A]` and values `[N]` of `observations`. Keeps what [`MlpLearner::backward`] needs.
     ///
     /// # Panics
     /// If lengths do not agree.
-    pub fn forward(&mut self, parameters: &[f32], observations: &Input<'_>) -> (&[f32], &[f32]) {
+    pub fn forward(&mut self, observations: &Input<'_>) -> (&[f32], &[f32]) {
         let inputs = self.shape.inputs();
-        self.forward.load(&self.shape, parameters);
-        self.backward.load(&self.shape, parameters);
         self.reserve(observations.rows(inputs));
         for first in (0..self.rows).step_by(TILE_ROWS) {
             let count = TILE_ROWS.min(self.rows - first);
@@ -81,27 +89,20 @@ impl MlpLearner {
         (&self.logits, &self.values)
     }
 
-    /// The gradient with respect to the parameters, in their order, from that with respect to the
-    /// outputs of the last [`MlpLearner::forward`] (`d_logits` `[N][A]`, `d_values` `[N]`).
-    /// `observations` are those it was given. `gradient` is overwritten.
+    /// Adds the gradient with respect to the parameters, from that with respect to the outputs of the
+    /// last [`MlpLearner::forward`], for the first M of its N rows (`d_logits` `[M][A]`, `d_values` `[M]`);
+    /// the others have none. `observations` are those it was given.
     ///
     /// # Panics
     /// If lengths do not agree.
-    pub fn backward(
-        &mut self,
-        observations: &Input<'_>,
-        d_logits: &[f32],
-        d_values: &[f32],
-        gradient: &mut [f32],
-    ) {
+    pub fn backward(&mut self, observations: &Input<'_>, d_logits: &[f32], d_values: &[f32]) {
         let (inputs, actions) = (self.shape.inputs(), self.shape.actions());
+        let rows = d_values.len();
         assert_eq!(observations.rows(inputs), self.rows, "observations of the forward pass");
-        assert_eq!(d_logits.len(), self.rows * actions, "d_logits");
-        assert_eq!(d_values.len(), self.rows, "d_values");
-        assert_eq!(gradient.len(), self.shape.parameters, "gradient");
-        self.gradient.clear();
-        for first in (0..self.rows).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(self.rows - first);
+        assert!(rows <= self.rows, "{rows} gradients of {} outputs", self.rows);
+        assert_eq!(d_logits.len(), rows * actions, "d_logits");
+        for first in (0..rows).step_by(TILE_ROWS) {
+            let count = TILE_ROWS.min(rows - first);
             let tile = BackwardTile {
                 shape: &self.shape,
                 forward: &self.forward,
@@ -115,6 +116,15 @@ impl MlpLearner {
             };
             launch(self.level, tile);
         }
+    }
+
+    /// Writes the gradient, in the order of the parameters: the sum of all [`MlpLearner::backward`] since
+    /// the weights were loaded.
+    ///
+    /// # Panics
+    /// If the length is not that of the network's parameters.
+    pub fn write_gradient(&self, gradient: &mut [f32]) {
+        assert_eq!(gradient.len(), self.shape.parameters, "gradient");
         self.gradient.write(&self.shape, gradient);
     }
 

@@ -163,12 +163,23 @@ fn check(network: &NetworkSpec, rows: usize, rng: &mut Rng) {
         let mut computed = vec![9.0; spec.len()];
         // Twice, with a longer batch before: nothing may be left from one call to the next.
         let longer = normals(&mut Rng::new(1, 1), (rows + 7) * inputs, 1.0);
-        learner.forward(&flat, &Input::Dense(&longer));
+        learner.forward(&Input::Dense(&longer));
+        let halves = |d: &[f32]| -> Vec<f32> { d.iter().map(|d| d / 2.0).collect() };
+        let (half_logits, half_values) = (halves(&d_logits), halves(&d_values));
         for _ in 0..2 {
-            let (learnt, learnt_values) = learner.forward(&flat, &Input::Dense(&x));
+            learner.load(&flat);
+            let (learnt, learnt_values) = learner.forward(&Input::Dense(&x));
             assert_eq!(learnt, acted, "{}", what("actor and learner"));
             assert_eq!(learnt_values, acted_values, "{}", what("actor and learner"));
-            learner.backward(&Input::Dense(&x), &d_logits, &d_values, &mut computed);
+            // Gradients add up, and rows at the end may have none.
+            learner.backward(&Input::Dense(&x), &half_logits, &half_values);
+            learner.forward(&Input::Dense(&[&x[..], &longer].concat()));
+            learner.backward(
+                &Input::Dense(&[&x[..], &longer].concat()),
+                &half_logits,
+                &half_values,
+            );
+            learner.write_gradient(&mut computed);
             close(&what("gradient"), &computed, &gradient);
         }
     }
@@ -257,8 +268,13 @@ fn stacked_bytes_are_the_same_as_the_floats_they_stand_for() {
             }
         }
         let frames = if dtype == Dtype::U8 { &bytes[..] } else { bytemuck::cast_slice(&floats) };
-        let stacked =
-            Input::from_frames(FrameStacks { spec: &observation, columns, frames, valid: &valid });
+        let stacked = Input::from_frames(FrameStacks {
+            spec: &observation,
+            columns,
+            strip: 0..columns,
+            frames,
+            valid: &valid,
+        });
 
         let spec = ParamSpec::new(&network).expect("valid");
         let flat = parameters(&spec, &mut rng);
@@ -266,11 +282,13 @@ fn stacked_bytes_are_the_same_as_the_floats_they_stand_for() {
         let mut learner = MlpLearner::new(&network).expect("an MLP");
         let [(outputs, gradient), (expected_outputs, expected_gradient)] =
             [stacked, Input::Dense(&dense)].map(|input| {
-                let (logits, values) = learner.forward(&flat, &input);
+                learner.load(&flat);
+                let (logits, values) = learner.forward(&input);
                 let outputs: Vec<f64> =
                     logits.iter().chain(values).map(|&x| f64::from(x)).collect();
                 let mut gradient = vec![0.0; spec.len()];
-                learner.backward(&input, &d_logits, &d_values, &mut gradient);
+                learner.backward(&input, &d_logits, &d_values);
+                learner.write_gradient(&mut gradient);
                 (outputs, gradient)
             });
         let outputs: Vec<f32> = outputs.iter().map(|&x| x as f32).collect();

@@ -12,8 +12,6 @@ pub(crate) const LANES: usize = 8;
 pub(crate) trait Simd: Copy {
     /// [`LANES`] numbers in a register.
     type V: Copy;
-    /// Whether multiply-add is one instruction, here and in what is inlined around it.
-    const FUSED: bool;
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
     /// From memory.
@@ -88,7 +86,7 @@ pub(super) enum Op {
 /// Closures that are the instructions. Calls name their [`Op`] as a constant, so nothing is left of the
 /// choice after inlining.
 #[derive(Clone, Copy)]
-pub(super) struct Instructions<F, G, const FUSED: bool> {
+pub(super) struct Instructions<F, G> {
     pub op: F,
     pub splat: G,
 }
@@ -145,7 +143,7 @@ pub(super) fn run_baseline<K: Kernel>(kernel: K) -> K::Output {
         out
     };
     let splat = |x: f32| [x; LANES];
-    kernel.run(Instructions::<_, _, FUSED> { op, splat })
+    kernel.run(Instructions { op, splat })
 }
 
 /// Whether all CPUs that this is compiled for have fused multiply-add, as those of 64-bit Arm do. Where
@@ -156,14 +154,13 @@ fn from_bits(bits: i32) -> f32 {
     f32::from_bits(bits.cast_unsigned())
 }
 
-impl<V, F, G, const FUSED: bool> Simd for Instructions<F, G, FUSED>
+impl<V, F, G> Simd for Instructions<F, G>
 where
     V: bytemuck::Pod,
     F: Fn(Op, V, V, V) -> V + Copy,
     G: Fn(f32) -> V + Copy,
 {
     type V = V;
-    const FUSED: bool = FUSED;
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {

@@ -127,19 +127,19 @@ fn timing() {
             report("act", rows, ns, forward);
         }
         let mut learner = MlpLearner::new(&spec).expect("an MLP");
-        let mut gradient = vec![0.0; parameters.len()];
-        for rows in [640, 4096] {
+        learner.load(&flat);
+        for rows in [320, 4096] {
             let x: Vec<f32> = (0..rows * inputs).map(|_| rng.normal_f64() as f32).collect();
             let input = Input::Dense(&x);
             let d_logits = vec![0.1; rows * actions];
             let d_values = vec![0.1; rows];
             let repeats = 1_000_000 / rows / (hidden[0] / 64);
             let ns = shortest_ns(repeats, || {
-                black_box(learner.forward(black_box(&flat), &input));
+                black_box(learner.forward(black_box(&input)));
             });
             report("learner forward", rows, ns, forward);
             let ns = shortest_ns(repeats, || {
-                learner.backward(&input, black_box(&d_logits), &d_values, &mut gradient);
+                learner.backward(&input, black_box(&d_logits), &d_values);
             });
             report("learner backward", rows, ns, backward);
         }

@@ -1,0 +1,101 @@
+//! What the loss found, as sums that add up over parts of a block, and per transition.
+
+/// Sums over the transitions of a part of a block.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossSums {
+    /// Transitions that count: those that do not cross a reset.
+    pub transitions: usize,
+    /// Policy loss.
+    pub policy: f64,
+    /// Baseline loss before its cost.
+    pub baseline: f64,
+    /// Entropy of the target policy, in nats.
+    pub entropy: f64,
+    /// Importance ratios before truncation.
+    pub rho: f64,
+    /// Smallest of them.
+    pub rho_min: f32,
+    /// Largest of them.
+    pub rho_max: f32,
+    /// How many are above rho-bar.
+    pub rho_clipped: usize,
+    /// How many are above c-bar.
+    pub c_clipped: usize,
+}
+
+impl Default for LossSums {
+    fn default() -> Self {
+        Self {
+            transitions: 0,
+            policy: 0.0,
+            baseline: 0.0,
+            entropy: 0.0,
+            rho: 0.0,
+            rho_min: f32::INFINITY,
+            rho_max: 0.0,
+            rho_clipped: 0,
+            c_clipped: 0,
+        }
+    }
+}
+
+impl LossSums {
+    /// Adds another part of the same block.
+    pub fn add(&mut self, other: &Self) {
+        self.transitions += other.transitions;
+        self.policy += other.policy;
+        self.baseline += other.baseline;
+        self.entropy += other.entropy;
+        self.rho += other.rho;
+        self.rho_min = self.rho_min.min(other.rho_min);
+        self.rho_max = self.rho_max.max(other.rho_max);
+        self.rho_clipped += other.rho_clipped;
+        self.c_clipped += other.c_clipped;
+    }
+
+    /// Whether all losses are numbers.
+    #[must_use]
+    pub fn is_finite(&self) -> bool {
+        (self.policy + self.baseline + self.entropy).is_finite()
+    }
+
+    /// The same per transition.
+    #[must_use]
+    pub fn stats(&self) -> LossStats {
+        let count = self.transitions.max(1) as f64;
+        LossStats {
+            transitions: self.transitions,
+            policy_loss: (self.policy / count) as f32,
+            baseline_loss: (self.baseline / count) as f32,
+            entropy: (self.entropy / count) as f32,
+            rho_mean: (self.rho / count) as f32,
+            rho_min: self.rho_min.min(self.rho_max),
+            rho_max: self.rho_max,
+            rho_clipped: (self.rho_clipped as f64 / count) as f32,
+            c_clipped: (self.c_clipped as f64 / count) as f32,
+        }
+    }
+}
+
+/// What one loss computation found.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct LossStats {
+    /// Transitions that count: T * B less those that cross a reset.
+    pub transitions: usize,
+    /// Policy loss, per transition.
+    pub policy_loss: f32,
+    /// Baseline loss before its cost, per transition.
+    pub baseline_loss: f32,
+    /// Entropy of the target policy, per transition, in nats.
+    pub entropy: f32,
+    /// Mean of the importance ratio before truncation.
+    pub rho_mean: f32,
+    /// Smallest.
+    pub rho_min: f32,
+    /// Largest.
+    pub rho_max: f32,
+    /// Share of ratios above rho-bar.
+    pub rho_clipped: f32,
+    /// Share of ratios above c-bar.
+    pub c_clipped: f32,
+}
