@@ -129,6 +129,7 @@ mod tests {
             .or(defaults::find(defaults::OPTIMISERS, "rmsprop-tf").expect("rmsprop-tf"))
             .or(Settings {
                 blocks: Some(4),
+                learner_threads: Some(2),
                 preset: Some("throughput".into()),
                 run_dir: Some("runs/1".into()),
                 stop_at_return: Some(475.0),

@@ -2,11 +2,13 @@
 //! `docs/configuration.md`; a test holds the two together.
 //!
 //! From the bottom: [`built_in`], [`OPTIMISERS`] (constants that belong to an optimiser), [`ENVIRONMENTS`],
-//! [`PRESETS`], then what a file and the command line say. Two settings follow from others unless
-//! they are set: `blocks` from the number of actors, and `batch` and `envs-per-actor` from each other.
+//! [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
+//! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other, and
+//! `learner-threads` from engine and machine.
 
 use super::choice::{
-    Activation, Conv, Decay, Device, EngineChoice, OptimiserName, Reduction, RewardClip, Torso,
+    Activation, Conv, Decay, Device, Engine, EngineChoice, OptimiserName, Reduction, RewardClip,
+    Torso,
 };
 use super::settings::Settings;
 
@@ -39,6 +41,7 @@ pub fn built_in() -> Settings {
         batch: Some(16),
         engine: Some(EngineChoice::Auto),
         pin: Some(false),
+        actor_nice: Some(5),
         seed: Some(1),
         log_interval: Some(1.0),
         checkpoint_interval: Some(60.0),
@@ -65,7 +68,6 @@ pub fn built_in() -> Settings {
         learning_rate_decay: Some(Decay::None),
         max_grad_norm: Some(5.0),
         device: Some(Device::Cpu),
-        learner_threads: Some(1),
         publish_every: Some(1),
         ..Settings::default()
     }
@@ -242,6 +244,16 @@ pub(super) fn fit_group(typed: &Settings, batch: usize, envs: usize) -> (usize, 
 /// The largest divisor of `batch` that is at most `limit`.
 pub(super) fn largest_divisor(batch: usize, limit: usize) -> usize {
     (1..=limit.min(batch)).rev().find(|&envs| batch.is_multiple_of(envs)).unwrap_or(1)
+}
+
+/// Threads of the learner. The Rust engine starts only those that a block is large enough for; threads of
+/// libtorch cost more than they bring for small networks.
+#[must_use]
+pub fn learner_threads_for(engine: Engine) -> usize {
+    match engine {
+        Engine::Native => std::thread::available_parallelism().map_or(1, usize::from).min(8),
+        Engine::Libtorch => 1,
+    }
 }
 
 /// K unless it is set: a slot for every actor and one block at the learner, at least 3.

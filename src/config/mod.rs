@@ -87,6 +87,8 @@ pub struct PoolConfig {
     pub engine: Engine,
     /// Whether each process is bound to a core.
     pub pin: bool,
+    /// Steps of `nice` that actors give way by, at most 19.
+    pub actor_nice: usize,
     /// Where the fields lie in a block of these sizes.
     pub layout: BlockLayout,
 }

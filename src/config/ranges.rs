@@ -118,6 +118,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("batch", |s| wide(s.batch), 1, 1_048_576),
     Whole::row("blocks", |s| wide(s.blocks), 2, 65_536)
         .because("one to fill while the other is learnt from"),
+    Whole::row("actor-nice", |s| wide(s.actor_nice), 0, 19).because("nice goes no further"),
     Whole::row("seed", |s| s.seed, 0, TOML_MAX),
     Whole::row("keep-checkpoints", |s| wide(s.keep_checkpoints), 1, 1_000_000),
     Whole::row("total-frames", |s| s.total_frames, 1, TOML_MAX),
@@ -211,6 +212,7 @@ mod tests {
             .or(defaults::find(defaults::OPTIMISERS, "rmsprop-tf").expect("rmsprop-tf"))
             .or(Settings {
                 blocks: Some(4),
+                learner_threads: Some(2),
                 stop_at_return: Some(475.0),
                 time_limit: Some(60.0),
                 ..Settings::default()

@@ -91,6 +91,7 @@ impl Config {
                 Engine::Libtorch => EngineChoice::Libtorch,
             }),
             pin: Some(pool.pin),
+            actor_nice: Some(pool.actor_nice),
             preset: run.preset.clone(),
             seed: Some(run.seed),
             run_dir: run.run_dir.clone(),

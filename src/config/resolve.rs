@@ -25,7 +25,7 @@ pub(super) fn resolve(
         pool: pool(typed, &all, &env.spec, engine)?,
         env,
         network,
-        learner: learner(&all),
+        learner: learner(&all, engine),
         stop: StopConfig {
             total_frames: set(all.total_frames),
             stop_at_return: all.stop_at_return.filter(|goal| goal.is_finite()),
@@ -129,6 +129,7 @@ fn pool(
         blocks,
         engine,
         pin: set(all.pin),
+        actor_nice: set(all.actor_nice),
         layout,
     })
 }
@@ -197,7 +198,7 @@ fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigErro
     Ok(())
 }
 
-fn learner(all: &Settings) -> LearnerConfig {
+fn learner(all: &Settings, engine: Engine) -> LearnerConfig {
     let epsilon = set(all.optimiser_epsilon);
     let rmsprop = || (set(all.rmsprop_decay), set(all.rmsprop_momentum));
     LearnerConfig {
@@ -227,7 +228,7 @@ fn learner(all: &Settings) -> LearnerConfig {
         learning_rate: set(all.learning_rate),
         learning_rate_decay: set(all.learning_rate_decay),
         max_grad_norm: set(all.max_grad_norm),
-        threads: set(all.learner_threads),
+        threads: all.learner_threads.unwrap_or_else(|| defaults::learner_threads_for(engine)),
         device: set(all.device),
         publish_every: set(all.publish_every),
     }

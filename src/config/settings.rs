@@ -46,6 +46,9 @@ pub struct Settings {
     /// Bind each process to a core. Worth a try on a machine that does nothing else
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Pool")]
     pub pin: Option<bool>,
+    /// How far actors give way to the learner where they share cores, in steps of `nice`
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
+    pub actor_nice: Option<usize>,
 
     /// Bundle of settings for a purpose: fast-learning (few seconds, few frames) or throughput
     #[arg(long, value_name = "NAME", help_heading = "Run")]
@@ -163,7 +166,7 @@ pub struct Settings {
     /// Where the learner computes: cpu, cuda or cuda:0. A GPU pays off for images and large batches
     #[arg(long, value_name = "DEVICE", help_heading = "Learner")]
     pub device: Option<Device>,
-    /// Threads of the learner. More only for large networks, and only if cores are free
+    /// Threads of the learner [default: native engine: one per core, at most 8; libtorch: 1]
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Learner")]
     pub learner_threads: Option<usize>,
     /// Updates between two publications of the weights. 1 unless the network is huge
@@ -181,7 +184,7 @@ impl Settings {
         }
         first! {
             env env_arg
-            actors envs_per_actor unroll batch blocks engine pin
+            actors envs_per_actor unroll batch blocks engine pin actor_nice
             preset seed run_dir log_interval checkpoint_interval keep_checkpoints quiet
             total_frames stop_at_return stop_window time_limit
             torso hidden activation conv

@@ -121,7 +121,7 @@ mod tests {
     }
 
     fn actors(actors: usize) -> Settings {
-        Settings { actors: Some(actors), ..Settings::default() }
+        Settings { actors: Some(actors), learner_threads: Some(1), ..Settings::default() }
     }
 
     fn refusal(config: &Config, machine: &Machine) -> String {

@@ -1,6 +1,6 @@
 //! The life of an actor.
 
-use super::{Ending, Inheritance, conclude, internal, native, pin, resources};
+use super::{Ending, Inheritance, conclude, give_way, internal, native, pin, resources};
 use crate::actor::{ActorError, ActorLoop, ActorParts};
 use crate::metrics::{Actor, Phase};
 use crate::params::ParamReader;
@@ -33,6 +33,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     counters.set(Actor::Incarnation, u64::from(incarnation));
     // The learner comes first; actors share the remaining places evenly.
     pin(config, usize::from(index) + 1);
+    give_way(config);
 
     // Every life of every actor sees other episodes.
     let stream = u64::from(incarnation) << 16 | u64::from(index);
