@@ -13,6 +13,8 @@ use super::parts::{Parts, Sample};
 use super::product::Product;
 use super::stats::{Short, Spread};
 use super::work::FrameWork;
+use crate::config::Engine;
+use crate::learner::native_engine::NativeEngine;
 
 /// One repeat.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,6 +23,7 @@ pub struct LimitSample {
     pub parts: Sample,
     cores: usize,
     actors: usize,
+    learner_threads: usize,
     work: FrameWork,
     peak_flops: f64,
     peak_flops_together: f64,
@@ -42,6 +45,7 @@ impl LimitSample {
             parts: Sample::measure(product, effort)?,
             cores: machine.cores,
             actors: product.config.pool.actors,
+            learner_threads: learner_threads(product),
             work: FrameWork::of(product),
             peak_flops: peak_flops(effort),
             peak_flops_together: peak_flops_together(machine.cores, effort),
@@ -50,8 +54,8 @@ impl LimitSample {
         })
     }
 
-    /// Frames per second if nothing waited and nothing cost more than its parts: all cores busy, but one
-    /// learner is one core at most, and an actor one more.
+    /// Frames per second if nothing waited and nothing cost more than its parts: all cores busy, but no
+    /// more of them with learning than the learner has threads, nor with acting than there are actors.
     #[must_use]
     pub fn frames_per_s(&self) -> f64 {
         self.bound(self.parts.actor_ns(), self.parts.learner_ns())
@@ -67,7 +71,8 @@ impl LimitSample {
     fn bound(&self, actor_ns: f64, learner_ns: f64) -> f64 {
         let cores = self.cores as f64 / (actor_ns + learner_ns);
         let actors = self.actors as f64 / actor_ns;
-        1e9 * cores.min(actors).min(1.0 / learner_ns)
+        let learner = self.learner_threads as f64 / learner_ns;
+        1e9 * cores.min(actors).min(learner)
     }
 
     /// Frames per second if a frame were its multiply-adds at the peak of all cores, or its bytes written
@@ -78,6 +83,18 @@ impl LimitSample {
         let arithmetic = cores * self.peak_flops / self.work.flops();
         let bytes = cores * self.copy_bytes_per_s / self.work.ring_bytes;
         arithmetic.min(bytes)
+    }
+}
+
+/// Cores that the learner can use at once. The parts of libtorch are measured with the threads it has.
+fn learner_threads(product: &Product) -> usize {
+    let config = &product.config;
+    match config.pool.engine {
+        Engine::Native => {
+            let rows = (config.pool.unroll + 1) * config.pool.batch;
+            NativeEngine::threads_for(rows, config.learner.threads)
+        }
+        Engine::Libtorch => 1,
     }
 }
 
@@ -142,12 +159,12 @@ impl fmt::Display for Limit {
         let frame = &self.frame;
         writeln!(
             f,
-            "  a frame: {} FLOP acting, {} FLOP learning; {} bytes of observation written {:.3} times, \
-             {} bytes in the ring",
+            "  a frame: {} FLOP acting, {} FLOP learning; {} bytes of observation, \
+             each written once, and {:.1} % of them again at the edges of unrolls; {} bytes in the ring",
             Short(frame.act_flops),
             Short(frame.learn_flops),
             frame.observation_bytes,
-            frame.observation_writes,
+            (frame.observation_writes - 1.0) * 100.0,
             Short(frame.ring_bytes),
         )
     }

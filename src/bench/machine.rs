@@ -7,16 +7,15 @@ use serde::Serialize;
 
 use super::stats::median_ns;
 use crate::policy::mlp::Level;
-use crate::policy::mlp::dispatch::{Kernel, fma, run};
+use crate::policy::mlp::dispatch::launch;
+use crate::policy::mlp::simd::{Kernel, LANES, Simd};
 
 /// What a copy is measured on: larger than any cache together.
 const FAR_BYTES: usize = 64 << 20;
 /// The same within the second-level cache.
 const NEAR_BYTES: usize = 128 << 10;
-/// Independent chains on each of two pipes, enough to hide the latency of a multiply-add.
-const CHAINS: usize = 5;
-const PIPES: usize = 2;
-const LANES: usize = 8;
+/// Independent chains: two pipes for the five cycles that a multiply-add takes at most.
+const CHAINS: usize = 10;
 const PAGE_BYTES: usize = 4096;
 
 /// The machine, for the head of a report.
@@ -57,19 +56,15 @@ impl Kernel for Peak<'_> {
     type Output = f32;
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> f32 {
-        let factor = *self.factor;
-        let mut sums = [[[0.5_f32; LANES]; CHAINS]; PIPES];
+    fn run<S: Simd>(self, s: S) -> f32 {
+        let factor = s.load(self.factor);
+        let mut sums = [s.splat(0.5); CHAINS];
         for _ in 0..self.rounds {
-            for pipe in &mut sums {
-                for sum in pipe {
-                    for lane in 0..LANES {
-                        sum[lane] = fma::<FMA>(sum[lane], factor[lane], factor[lane]);
-                    }
-                }
+            for sum in &mut sums {
+                *sum = s.mul_add(*sum, factor, factor);
             }
         }
-        sums.iter().flatten().flatten().sum()
+        sums.into_iter().map(|sum| s.sums([sum; 4])[0]).sum()
     }
 }
 
@@ -80,9 +75,9 @@ pub(super) fn peak_flops(effort: Duration) -> f64 {
     let level = Level::detect();
     let ns = median_ns(effort, || {
         let factor = black_box(&[0.5; LANES]);
-        black_box(run(level, Peak { rounds: ROUNDS, factor }));
+        black_box(launch(level, Peak { rounds: ROUNDS, factor }));
     });
-    (ROUNDS * PIPES * CHAINS * LANES * 2) as f64 / ns * 1e9
+    (ROUNDS * CHAINS * LANES * 2) as f64 / ns * 1e9
 }
 
 /// The same on all cores at once: less than `cores` times one core where cores share what computes.

@@ -11,7 +11,7 @@ use crate::unroll::Field;
 pub struct FrameWork {
     /// Floating-point operations of acting.
     pub act_flops: f64,
-    /// Floating-point operations of learning, bootstrap row included.
+    /// Floating-point operations of learning; the bootstrap row is only seen forwards.
     pub learn_flops: f64,
     /// Bytes of the observation, as the environment writes it.
     pub observation_bytes: f64,
@@ -34,7 +34,7 @@ impl FrameWork {
         let fields = Field::ALL.map(|field| layout.field_range(field).len());
         Self {
             act_flops: forward,
-            learn_flops: (forward + backward) * (steps + 1.0) / steps,
+            learn_flops: forward * (steps + 1.0) / steps + backward,
             observation_bytes: layout.spec().frame_bytes as f64,
             ring_bytes: fields.iter().sum::<usize>() as f64 / frames,
             observation_writes: (steps + stack) / steps,
