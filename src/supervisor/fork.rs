@@ -12,7 +12,8 @@
 //! - I4: [`Bare::keep_only`] closes descriptors that other values believe to own. It is given out
 //!   only to the body of a child whose body gets nothing else that holds a descriptor; by I2
 //!   nothing that held one is used or dropped again.
-//! - I5: the environment is written only in a process with one thread (I1, right after the fork).
+//! - I5: the environment and the allocator's settings are written only in a process with one thread (I1,
+//!   right after the fork).
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -99,6 +100,20 @@ impl Bare {
     pub(super) fn mark(&self, name: &str, value: &str) {
         // SAFETY: I5: `Bare` is given out right after the fork, when there is one thread.
         unsafe { std::env::set_var(name, value) };
+    }
+
+    /// Lets the allocator keep what is freed. By default it gives large pieces back to the kernel, and the
+    /// next tensor of the same size pays a page fault for each 4 KiB of it, on every update.
+    pub(super) fn keep_freed_memory(&self) {
+        #[cfg(target_env = "gnu")]
+        for (setting, value) in [
+            (libc::M_MMAP_MAX, 0),
+            (libc::M_TRIM_THRESHOLD, libc::c_int::MAX),
+            (libc::M_ARENA_MAX, 1),
+        ] {
+            // SAFETY: I5: with one thread nobody else is in the allocator.
+            unsafe { libc::mallopt(setting, value) };
+        }
     }
 
     /// Closes every descriptor but this one: no file, no lock, no terminal is held.

@@ -117,6 +117,7 @@ impl Identity {
         if let Ok(null) = open("/dev/null", OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()) {
             let _ = dup2_stdin(null);
         }
+        bare.keep_freed_memory();
         bare.usual_signals(&self.ignored);
         let _ = SigSet::empty().thread_set_mask();
     }
