@@ -59,8 +59,12 @@ impl Run {
         let board = Board::open(folder.path());
         prepare(&board);
         let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
-        let mut command = Command::new(wrap[0]);
-        command.args(&wrap[1..]).arg(std::env::current_exe().expect("this program"));
+        // A shell ignores SIGINT in what it runs in the background, and that is inherited.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal")
+            .args(wrap)
+            .arg(std::env::current_exe().expect("this program"));
         command.arg("--play").arg(folder.path()).arg(actors.to_string());
         let child = command.stdin(Stdio::null()).stderr(stderr).spawn().expect("starts");
         LIVE.lock().expect("whole").push(i32::try_from(child.id()).expect("a pid"));
@@ -110,7 +114,7 @@ impl Run {
         self.folder.path().join("checkpoint").exists()
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("the supervisor ends", || {
             status = self.child.try_wait().expect("ours");
