@@ -101,7 +101,10 @@ impl Run {
 
     /// If the last learner died without saving, saves what it published.
     pub(super) fn save_what_is_left(&self, outcome: &mut Outcome) {
-        if outcome.exit == ExitKind::Finished {
+        let learner_is_stuck = outcome.unkillable.contains(&Role::Learner);
+        if outcome.exit == ExitKind::Finished
+            || (outcome.exit == ExitKind::LeftBehind && !learner_is_stuck)
+        {
             return;
         }
         match save_published(&self.inheritance) {

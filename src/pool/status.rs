@@ -90,6 +90,7 @@ impl ChildLine {
             ChildState::Running => "running",
             ChildState::Waiting => "waiting",
             ChildState::Dying => "dying",
+            ChildState::Unkillable => "unkillable",
             ChildState::Failed => "failed",
             ChildState::Gone => "gone",
         };
