@@ -225,16 +225,16 @@ impl<'a> Watch<'a> {
     }
 
     fn on_signal(&mut self, signal: Signal) {
-        match signal {
-            // An ignored signal that is blocked is queued all the same.
-            _ if self.setting.ignored.contains(signal) => {
-                if ends_a_run(signal) {
-                    let line = format!(
-                        "{signal} stays ignored, as it was at the start (nohup, or a background job of a script); SIGTERM ends the run"
-                    );
-                    self.pool.log(Level::Info, &line);
-                }
+        // An ignored signal that is blocked is queued all the same.
+        if self.setting.ignored.contains(signal) {
+            if ends_a_run(signal) {
+                let why = "as it was at the start (nohup, or a background job of a script)";
+                let line = format!("{signal} stays ignored, {why}; SIGTERM ends the run");
+                self.pool.log(Level::Info, &line);
             }
+            return;
+        }
+        match signal {
             _ if ends_a_run(signal) => {
                 self.queue.push_back(Event::StopSignal(signal.as_str()));
             }

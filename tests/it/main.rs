@@ -6,7 +6,9 @@ mod config;
 mod crash;
 #[cfg(feature = "torch")]
 mod engines;
+mod faults;
 mod golden;
+mod hangs;
 mod learning;
 mod params_torn;
 mod parity;

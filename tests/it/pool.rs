@@ -160,10 +160,7 @@ fn two_runs_do_not_disturb_each_other() {
 #[test]
 fn the_example_environment_is_learnt() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    // Cargo builds examples for `cargo test`, beside the test binaries.
-    let deps = std::env::current_exe().expect("this test");
-    let program = deps.ancestors().nth(2).expect("target folder").join("examples/custom_env");
-    let mut command = crate::program::run_as_usual(program);
+    let mut command = crate::program::example("custom_env");
     command.args([
         "--env",
         "Treasure-v0",

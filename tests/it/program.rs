@@ -45,6 +45,13 @@ pub(crate) fn run_as_usual(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
+/// An example that takes the flags of a supervisor.
+pub(crate) fn example(name: &str) -> Command {
+    // Cargo builds examples for `cargo test`, beside the test binaries.
+    let deps = std::env::current_exe().expect("this test");
+    run_as_usual(deps.ancestors().nth(2).expect("target folder").join("examples").join(name))
+}
+
 /// Starts a supervisor that writes to `run_dir`.
 pub(crate) fn start<S: AsRef<OsStr>>(
     run_dir: &Path,

@@ -1,9 +1,10 @@
 //! The life of an actor.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Ending, Inheritance, conclude, internal, native, pin, resources};
-use crate::actor::{ActorError, ActorLoop, ActorParts};
+use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
+use crate::config::OnBadEnv;
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
 use crate::policy::act::Act;
@@ -13,13 +14,15 @@ use crate::pool::memory::all_words;
 use crate::ring::{ClaimError, Owner, Producer, Ring, Slab};
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit, futex};
-use crate::supervisor::{ChildControl, ExitKind};
+use crate::supervisor::{ChildControl, ExitKind, Level};
 use crate::sync::{AtomicU32, AtomicU64};
 
 /// Streams of the run's seed, one kind of randomness each.
 const ENV_STREAM: u64 = 1 << 32;
 const ACTION_STREAM: u64 = 2 << 32;
 
+/// An actor tells of no more than one failure of its environments in this time.
+const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How often an actor looks for the first weights of a run.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 
@@ -42,11 +45,14 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
 
     // Every life of every actor sees other episodes.
     let stream = u64::from(incarnation) << 16 | u64::from(index);
-    let env_seed = Rng::new(config.run.seed, ENV_STREAM | stream).next_u64();
-    let env = pool
-        .registry
-        .make(&config.env.id, &config.env.options, config.pool.envs_per_actor, env_seed)
-        .map_err(|e| (ExitKind::EnvFailed, e.to_string()))?;
+    let mut seeds = Rng::new(config.run.seed, ENV_STREAM | stream);
+    let envs = config.pool.envs_per_actor;
+    let mut make =
+        move || pool.registry.make(&config.env.id, &config.env.options, envs, seeds.next_u64());
+    let on_bad_env = config.faults.on_bad_env;
+    let bad_env =
+        if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
+    let env = make().map_err(|e| (bad_env, e.to_string()))?;
     let policy = policy(pool)?;
 
     let mut payload = pool.memory.payload.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
@@ -70,6 +76,12 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
         reader,
         counters,
         env,
+        remedy: match on_bad_env {
+            OnBadEnv::Restart => EnvRemedy::Rebuild(Box::new(make)),
+            OnBadEnv::Drop => EnvRemedy::Reset,
+            OnBadEnv::Fail => EnvRemedy::Fail,
+        },
+        on_failure: Box::new(teller(control)),
         policy,
         sampler: Sampler::new(Rng::new(config.run.seed, ACTION_STREAM | stream)),
         owner,
@@ -84,11 +96,26 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
             let exit = match &error {
                 ActorError::Commit(_) => ExitKind::Fenced,
                 ActorError::Claim(ClaimError::Ring(_)) => ExitKind::Corrupt,
-                ActorError::Env(_) | ActorError::NotFinite { .. } => ExitKind::EnvFailed,
+                error if error.is_of_environment() => bad_env,
                 _ => ExitKind::Internal,
             };
             Err((exit, error.to_string()))
         }
+    }
+}
+
+/// Tells the user of failures, but not of each: there may be thousands.
+fn teller(control: &ChildControl) -> impl FnMut(&ActorError) {
+    let mut next = Instant::now();
+    let mut untold = 0_u32;
+    move |error| {
+        if Instant::now() < next {
+            untold = untold.saturating_add(1);
+            return;
+        }
+        let more = if untold == 0 { String::new() } else { format!(" ({untold} more before)") };
+        control.log(Level::Warn, &format!("{error}{more}; the unroll is dropped"));
+        (next, untold) = (Instant::now() + TELL_EVERY, 0);
     }
 }
 

@@ -23,7 +23,7 @@ use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
 use crate::pool::memory::all_words;
 use crate::pool::published::published;
-use crate::ring::{Consumer, Slab};
+use crate::ring::{BlockRef, Consumer, Slab};
 use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, ExitKind, Level, ToChild};
 
@@ -41,6 +41,7 @@ pub(in crate::pool) fn play_learner(pool: &Inheritance, control: &mut ChildContr
 
 fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     let config = &pool.config;
+    pool.memory.learner().set_phase(crate::metrics::Phase::Init);
     pin(config, 0);
     let mut payload = pool.memory.payload.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let page = pool.memory.parameters.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
@@ -218,6 +219,12 @@ impl Surroundings for House<'_> {
 
     fn checkpoint_requested(&mut self) -> bool {
         std::mem::take(&mut self.checkpoint_requested)
+    }
+
+    fn batch(&mut self, block: &BlockRef<'_>) {
+        if let Some(look) = self.pool.on_batch {
+            look(block);
+        }
     }
 
     fn episode(&mut self, frames: u64, episode: Episode) {
