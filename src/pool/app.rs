@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::console::{Console, clock, short};
+use super::console::{Console, clock, last_line, short};
 use super::memory::{MemoryPlan, PoolMemory};
 use super::roles::{Inheritance, OnBatch, network_spec};
 use super::run::Run;
@@ -231,13 +231,13 @@ fn report(summary: &Summary, run_dir: &Path) {
     let mean = summary.return_mean_100.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
     let wall = clock(Duration::from_secs_f64(summary.wall_s.clamp(0.0, 1e9)));
     let line = format!(
-        "{status} ({}): return {mean}, {} frames in {wall} ({} frames/s); {}\n",
+        "{status} ({}): return {mean}, {} frames in {wall} ({} frames/s); {}",
         summary.reason,
         short(summary.frames as f64),
         short(summary.frames_per_s),
         run_dir.join(SUMMARY_FILE).display()
     );
-    print(&line);
+    last_line(&line);
 }
 
 fn print(text: &str) {

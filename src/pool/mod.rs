@@ -7,6 +7,7 @@
 mod app;
 mod console;
 mod hangs;
+mod line_log;
 mod memory;
 mod metrics_log;
 mod published;

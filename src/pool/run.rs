@@ -189,7 +189,10 @@ impl Run {
         let reached = learner.get(Learner::TargetReached) != 0;
         let frames = now.frames;
         let wall_s = self.inheritance.started.elapsed().as_secs_f64();
+        // The ring's own books, which no death makes inexact: everybody was reaped.
         let books = memory.ring().map(|ring| ring.identity());
+        let left = memory.ring().and_then(|ring| ring.occupancy()).unwrap_or_default();
+        let in_ring = (left.ready + left.held) as u64;
         let actors = |counter| {
             let indices = 0..config.pool.actors;
             indices.map(|index| memory.actor(index).get(counter)).sum::<u64>()
@@ -215,8 +218,9 @@ impl Run {
             seconds_to_target: reached.then(|| learner.get_f64(Learner::SecondsToTarget)),
             actor_restarts: outcome.actor_restarts.iter().map(|&n| u64::from(n)).sum(),
             learner_restarts: u64::from(outcome.learner_restarts),
-            unrolls_produced: actors(Actor::UnrollsCommitted),
-            unrolls_consumed: learner.get(Learner::UnrollsConsumed),
+            unrolls_produced: books.as_ref().map_or(0, |b| b.consumed + b.dropped) + in_ring,
+            unrolls_in_ring: in_ring,
+            unrolls_consumed: books.as_ref().map_or(0, |books| books.consumed),
             unrolls_abandoned: books.map_or(0, |books| books.reclaimed + books.dropped),
             unrolls_requeued: books.map_or(0, |books| books.requeued),
             unrolls_poisonous: books.map_or(0, |books| books.dropped),

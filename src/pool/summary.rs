@@ -51,6 +51,8 @@ pub struct Summary {
     pub unrolls_produced: u64,
     /// Unrolls that the learner used.
     pub unrolls_consumed: u64,
+    /// Unrolls that were committed and not used: still in the ring at the end.
+    pub unrolls_in_ring: u64,
     /// Unrolls lost with a process that died: half-written ones of actors, poisonous ones of learners.
     pub unrolls_abandoned: u64,
     /// Unrolls that went back to the learner after its death, to be used once more.

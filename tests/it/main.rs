@@ -14,6 +14,7 @@ mod params_torn;
 mod parity;
 mod pool;
 mod program;
+mod resources;
 mod ring_model;
 mod ring_stress;
 mod tidy;

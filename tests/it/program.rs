@@ -105,6 +105,11 @@ impl Running {
         }
     }
 
+    /// The pipe that it writes its standard output to.
+    pub(crate) fn stdout(&self) -> &std::process::ChildStdout {
+        self.child.stdout.as_ref().expect("not read yet")
+    }
+
     /// Starts a command, with its output to be read.
     pub(crate) fn of(mut command: Command) -> Self {
         Self { child: command.spawn().expect("the program starts") }

@@ -17,6 +17,7 @@ pub(crate) const CASES: &[Case] = &[
         "restarts::an_actor_that_cannot_be_killed_is_done_without",
         an_actor_that_cannot_be_killed_is_done_without,
     ),
+    ("restarts::a_fork_that_fails_is_tried_again", a_fork_that_fails_is_tried_again),
     ("restarts::a_panic_is_reported", a_panic_is_reported),
     ("restarts::children_hold_only_their_own", children_hold_only_their_own),
     ("restarts::children_have_the_usual_signals", children_have_the_usual_signals),
@@ -133,6 +134,51 @@ impl Drop for Freezer {
         let emptied = || fs::remove_dir(&self.0).is_ok();
         wait_until("the freezer is empty", emptied);
     }
+}
+
+/// A cgroup of version 1 that limits the number of its processes.
+struct Crowd(std::path::PathBuf);
+
+impl Crowd {
+    fn of(member: Pid) -> Option<Self> {
+        let folder = format!("/sys/fs/cgroup/pids/impala-test-{}", std::process::id());
+        fs::create_dir(&folder).ok()?;
+        let crowd = Self(folder.into());
+        fs::write(crowd.0.join("cgroup.procs"), member.to_string()).expect("moved");
+        Some(crowd)
+    }
+
+    fn limit(&self, most: &str) {
+        fs::write(self.0.join("pids.max"), most).expect("limited");
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        wait_until("the crowd is gone", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+fn a_fork_that_fails_is_tried_again() {
+    let run = Run::start(2).at_work();
+    let Some(crowd) = Crowd::of(run.pid()) else {
+        run.signal(Signal::SIGTERM);
+        run.ends_with(0);
+        return println!("     skipped: no pids cgroup of version 1 here");
+    };
+    // The supervisor alone is in it, and is one too many.
+    crowd.limit("0");
+    let pid = kill_seat(&run, 2);
+    wait_until("it was tried more than once", || {
+        run.log().matches("cannot start actor-1: fork: EAGAIN").count() > 2
+    });
+    let progress = [1, 2].map(|place| run.board.get(Word::Progress(place)));
+    wait_until("the other works on", || run.board.get(Word::Progress(1)) > progress[0] + 10);
+    crowd.limit("max");
+    wait_for_successor(&run, 2, pid, progress[1]);
+    run.signal(Signal::SIGTERM);
+    run.ends_with(0);
+    drop(crowd);
 }
 
 fn an_actor_that_cannot_be_killed_is_done_without() {
