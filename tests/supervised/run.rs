@@ -73,11 +73,16 @@ impl Run {
 
     /// All children are at work.
     pub(crate) fn at_work(self) -> Self {
-        wait_until("all work", || {
-            (0..=self.actors).all(|place| {
-                self.board.get(Word::Progress(place)) > 0 && self.board.get(Word::Pid(place)) > 0
-            })
-        });
+        let deadline = Instant::now() + DEADLINE;
+        while !(0..=self.actors).all(|place| {
+            self.board.get(Word::Progress(place)) > 0 && self.board.get(Word::Pid(place)) > 0
+        }) {
+            // Who holds it up is worth knowing.
+            let states =
+                || children_of(self.pid()).into_iter().map(state_and_name).collect::<Vec<_>>();
+            assert!(Instant::now() < deadline, "not all work: {:?}\n{}", states(), self.log());
+            nap(Duration::from_millis(1));
+        }
         self
     }
 
