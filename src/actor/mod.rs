@@ -5,8 +5,10 @@
 //! slot of the ring is free.
 
 mod history;
+mod remedy;
 mod unroll;
 
+pub use remedy::EnvRemedy;
 pub use unroll::{ActorLoop, ActorParts};
 
 use crate::env::EnvError;
@@ -45,4 +47,12 @@ pub enum ActorError {
     /// The ring is corrupt.
     #[error(transparent)]
     Claim(#[from] ClaimError),
+}
+
+impl ActorError {
+    /// Whether an environment is to blame, so that it may be mended in place.
+    #[must_use]
+    pub const fn is_of_environment(&self) -> bool {
+        matches!(self, Self::Env(_) | Self::NotFinite { .. })
+    }
 }

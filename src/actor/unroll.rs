@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ActorError;
 use super::history::History;
+use super::remedy::{EnvRemedy, FAILURES_IN_A_ROW};
 use crate::env::{Dtype, EnvSpec, StepOut, VectorEnv};
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{ParamReader, Refresh};
@@ -28,6 +29,10 @@ pub struct ActorParts<'m> {
     pub counters: ActorCounters<'m>,
     /// Its environments.
     pub env: Box<dyn VectorEnv>,
+    /// What it does when they fail.
+    pub remedy: EnvRemedy<'m>,
+    /// Is told of each failure that the remedy is tried on.
+    pub on_failure: Box<dyn FnMut(&ActorError) + 'm>,
     /// Its policy.
     pub policy: Box<dyn Act>,
     /// Draws its actions.
@@ -59,6 +64,8 @@ pub struct ActorLoop<'m> {
     logits: Vec<f32>,
     version: u64,
     sequence: u64,
+    /// Failures of environments since the last commit.
+    failures: u32,
 }
 
 /// Time spent in one timed unroll.
@@ -73,16 +80,66 @@ impl<'m> ActorLoop<'m> {
     ///
     /// # Errors
     /// If the environment cannot start.
-    pub fn new(mut parts: ActorParts<'m>) -> Result<Self, ActorError> {
+    pub fn new(parts: ActorParts<'m>) -> Result<Self, ActorError> {
         let spec = parts.env.spec().clone();
         let envs = parts.env.envs();
-        let mut history =
-            History::new(envs, spec.observation.frame_stack, envs * spec.observation.frame_bytes());
-        parts.counters.set_phase(Phase::Reset);
-        parts.env.reset(history.newest_mut())?;
+        let history = History::new(envs, spec.observation.frame_stack, 0);
         let (parameters, logits) =
             (vec![0.0; parts.parameter_count], vec![0.0; envs * spec.action.logits_len()]);
-        Ok(Self { parts, spec, history, parameters, logits, version: 0, sequence: 0 })
+        let (version, sequence, failures) = (0, 0, 0);
+        let mut actor =
+            Self { parts, spec, history, parameters, logits, version, sequence, failures };
+        match actor.reset() {
+            Ok(()) => {}
+            Err(error) => actor.recover(error)?,
+        }
+        Ok(actor)
+    }
+
+    /// Starts all episodes anew, with nothing of the ones before.
+    fn reset(&mut self) -> Result<(), ActorError> {
+        let Self { parts, spec, history, .. } = self;
+        let envs = parts.env.envs();
+        let row_bytes = envs * spec.observation.frame_bytes();
+        *history = History::new(envs, spec.observation.frame_stack, row_bytes);
+        parts.counters.set_phase(Phase::Reset);
+        parts.counters.add(Actor::Progress, 1);
+        parts.env.reset(history.newest_mut())?;
+        match bad_number(spec, history.newest_mut()) {
+            Some(env) => Err(ActorError::NotFinite { env, what: "a first observation", step: 0 }),
+            None => Ok(()),
+        }
+    }
+
+    /// An environment has failed: the unroll is lost, its slot stays claimed and is overwritten.
+    fn recover(&mut self, mut error: ActorError) -> Result<(), ActorError> {
+        loop {
+            self.parts.counters.add(Actor::EnvErrors, 1);
+            self.failures += 1;
+            if self.failures >= FAILURES_IN_A_ROW {
+                return Err(error);
+            }
+            match &mut self.parts.remedy {
+                EnvRemedy::Fail => return Err(error),
+                EnvRemedy::Reset => (self.parts.on_failure)(&error),
+                EnvRemedy::Rebuild(make) => {
+                    (self.parts.on_failure)(&error);
+                    self.parts.counters.set_phase(Phase::Init);
+                    self.parts.counters.add(Actor::Progress, 1);
+                    match make() {
+                        Ok(env) => self.parts.env = env,
+                        Err(again) => {
+                            error = again.into();
+                            continue;
+                        }
+                    }
+                }
+            }
+            match self.reset() {
+                Ok(()) => return Ok(()),
+                Err(again) => error = again,
+            }
+        }
     }
 
     /// Acts until the ring is closed.
@@ -95,6 +152,10 @@ impl<'m> ActorLoop<'m> {
             match self.unroll() {
                 Ok(()) | Err(ActorError::Claim(ClaimError::TimedOut)) => {}
                 Err(ActorError::Claim(ClaimError::Closed)) => return Ok(()),
+                Err(error) if error.is_of_environment() => {
+                    self.parts.counters.add(Actor::UnrollsDropped, 1);
+                    self.recover(error)?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -172,6 +233,7 @@ impl<'m> ActorLoop<'m> {
 
         grant.commit()?;
         self.sequence += 1;
+        self.failures = 0;
         let counters = &parts.counters;
         counters.add(Actor::UnrollsCommitted, 1);
         counters.add(Actor::FramesActed, (parts.unroll * parts.env.envs()) as u64);
@@ -206,6 +268,7 @@ impl Step<'_, '_> {
     ) -> Result<u64, ActorError> {
         let step = group.step(t);
         self.counters.set_phase(Phase::Infer);
+        self.counters.add(Actor::Progress, 1);
         let started = times.is_some().then(Instant::now);
         let frames =
             StackedFrames { spec: &self.spec.observation, rows: &step.rows, valid: &history.valid };
@@ -222,12 +285,8 @@ impl Step<'_, '_> {
         if let Some(env) = step.rewards.iter().position(|r| !r.is_finite()) {
             return Err(ActorError::NotFinite { env, what: "a reward", step: t });
         }
-        if self.spec.observation.dtype == Dtype::F32 {
-            let numbers: &[f32] = bytemuck::cast_slice(step.next_frame);
-            if let Some(at) = first_not_finite(numbers) {
-                let env = at / self.spec.observation.frame_len();
-                return Err(ActorError::NotFinite { env, what: "an observation", step: t });
-            }
+        if let Some(env) = bad_number(self.spec, step.next_frame) {
+            return Err(ActorError::NotFinite { env, what: "an observation", step: t });
         }
         let ended =
             history.advance(step.rewards, step.next_flags, step.next_returns, step.next_lengths);
@@ -237,6 +296,15 @@ impl Step<'_, '_> {
         }
         Ok(ended)
     }
+}
+
+/// The first environment whose frame holds a number that is not finite.
+fn bad_number(spec: &EnvSpec, frames: &[u8]) -> Option<usize> {
+    if spec.observation.dtype != Dtype::F32 {
+        return None;
+    }
+    let numbers: &[f32] = bytemuck::cast_slice(frames);
+    first_not_finite(numbers).map(|at| at / spec.observation.frame_len())
 }
 
 /// Index of the first number that is not finite; a sum first, because it vectorises.

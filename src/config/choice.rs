@@ -175,6 +175,18 @@ pub enum Reduction {
     Mean,
 }
 
+/// What follows when an environment fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBadEnv {
+    /// The unroll is dropped and the environments are built anew
+    Restart,
+    /// The unroll is dropped and the environments are reset
+    Drop,
+    /// The run ends
+    Fail,
+}
+
 /// What happens to a reward before it is learnt from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]

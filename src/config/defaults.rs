@@ -7,8 +7,8 @@
 //! `learner-threads` from engine and machine.
 
 use super::choice::{
-    Activation, Conv, Decay, Device, Engine, EngineChoice, OptimiserName, Reduction, RewardClip,
-    Torso,
+    Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, Reduction,
+    RewardClip, Torso,
 };
 use super::settings::Settings;
 
@@ -47,6 +47,10 @@ pub fn built_in() -> Settings {
         checkpoint_interval: Some(60.0),
         keep_checkpoints: Some(3),
         quiet: Some(false),
+        actor_hang_timeout: Some(60.0),
+        actor_start_timeout: Some(300.0),
+        learner_hang_timeout: Some(600.0),
+        on_bad_env: Some(OnBadEnv::Restart),
         total_frames: Some(10_000_000),
         stop_window: Some(100),
         torso: Some(Torso::Mlp),

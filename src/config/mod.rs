@@ -19,8 +19,8 @@ pub mod ranges;
 
 pub use args::{Args, refusal};
 pub use choice::{
-    Activation, Conv, Decay, Device, Engine, EngineChoice, OptimiserName, Reduction, RewardClip,
-    Torso,
+    Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, Reduction,
+    RewardClip, Torso,
 };
 pub use error::ConfigError;
 pub use render::values;
@@ -43,6 +43,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// Loss and optimiser.
     pub learner: LearnerConfig,
+    /// What is done about faults.
+    pub faults: FaultConfig,
     /// When a run ends.
     pub stop: StopConfig,
     /// The run itself: where it writes, and how often.
@@ -213,6 +215,19 @@ impl Optimiser {
             Self::RmspropTorch { .. } => OptimiserName::RmspropTorch,
         }
     }
+}
+
+/// What is done about processes that stand still and environments that fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FaultConfig {
+    /// Time without a step after which an actor hangs; `None`: it never does.
+    pub actor_hang_timeout_s: Option<f64>,
+    /// The same while it builds environments and network.
+    pub actor_start_timeout_s: Option<f64>,
+    /// Time without an update after which the learner hangs.
+    pub learner_hang_timeout_s: Option<f64>,
+    /// What follows when an environment fails.
+    pub on_bad_env: OnBadEnv,
 }
 
 /// When a run ends: at whichever comes first.

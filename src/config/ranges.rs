@@ -131,6 +131,9 @@ pub const WHOLE: &[Whole] = &[
 pub const REAL: &[Real] = &[
     Real::from("log-interval", |s| s.log_interval, 0.05, 3600.0),
     Real::above("checkpoint-interval", |s| s.checkpoint_interval, 0.0, 1e9).or_inf(),
+    Real::from("actor-hang-timeout", |s| s.actor_hang_timeout, 1.0, 1e9).or_inf(),
+    Real::from("actor-start-timeout", |s| s.actor_start_timeout, 1.0, 1e9).or_inf(),
+    Real::from("learner-hang-timeout", |s| s.learner_hang_timeout, 1.0, 1e9).or_inf(),
     Real::from("stop-at-return", |s| s.stop_at_return, -1e9, 1e9).or_inf(),
     Real::above("time-limit", |s| s.time_limit, 0.0, 1e9).or_inf(),
     Real::from("discount", |s| s.discount, 0.0, 1.0),

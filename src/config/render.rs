@@ -60,7 +60,8 @@ impl Config {
     /// The settings that resolve to this configuration.
     #[must_use]
     pub fn to_settings(&self) -> Settings {
-        let Self { env, pool, network, learner, stop, run } = self;
+        let Self { env, pool, network, learner, faults, stop, run } = self;
+        let or_inf = |limit: Option<f64>| Some(limit.unwrap_or(f64::INFINITY));
         let constants = match learner.optimiser {
             Optimiser::Adam { beta1, beta2, epsilon } => Settings {
                 adam_beta1: Some(beta1),
@@ -99,6 +100,10 @@ impl Config {
             checkpoint_interval: Some(run.checkpoint_interval_s.unwrap_or(f64::INFINITY)),
             keep_checkpoints: Some(run.keep_checkpoints),
             quiet: Some(run.quiet),
+            actor_hang_timeout: or_inf(faults.actor_hang_timeout_s),
+            actor_start_timeout: or_inf(faults.actor_start_timeout_s),
+            learner_hang_timeout: or_inf(faults.learner_hang_timeout_s),
+            on_bad_env: Some(faults.on_bad_env),
             total_frames: Some(stop.total_frames),
             stop_at_return: stop.stop_at_return,
             stop_window: Some(stop.stop_window),

@@ -6,7 +6,8 @@ use super::error::ConfigError;
 use super::ranges;
 use super::settings::Settings;
 use super::{
-    Config, EnvConfig, LearnerConfig, NetworkConfig, Optimiser, PoolConfig, RunConfig, StopConfig,
+    Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimiser, PoolConfig, RunConfig,
+    StopConfig,
 };
 use crate::env::{EnvOptions, EnvSpec, ObservationSpec, Registry};
 use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
@@ -26,6 +27,12 @@ pub(super) fn resolve(
         env,
         network,
         learner: learner(&all, engine),
+        faults: FaultConfig {
+            actor_hang_timeout_s: all.actor_hang_timeout.filter(|limit| limit.is_finite()),
+            actor_start_timeout_s: all.actor_start_timeout.filter(|limit| limit.is_finite()),
+            learner_hang_timeout_s: all.learner_hang_timeout.filter(|limit| limit.is_finite()),
+            on_bad_env: set(all.on_bad_env),
+        },
         stop: StopConfig {
             total_frames: set(all.total_frames),
             stop_at_return: all.stop_at_return.filter(|goal| goal.is_finite()),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::choice::{
-    Activation, Conv, Decay, Device, EngineChoice, OptimiserName, Reduction, RewardClip, Torso,
+    Activation, Conv, Decay, Device, EngineChoice, OnBadEnv, OptimiserName, Reduction, RewardClip,
+    Torso,
 };
 use crate::env::EnvOptions;
 
@@ -71,6 +72,19 @@ pub struct Settings {
     /// Print nothing but errors and the last line
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Run")]
     pub quiet: Option<bool>,
+
+    /// Seconds without a step after which an actor counts as hung and is replaced, or inf for never
+    #[arg(long, value_parser = real, value_name = "S", help_heading = "Faults")]
+    pub actor_hang_timeout: Option<f64>,
+    /// The same while it builds its environments and its network
+    #[arg(long, value_parser = real, value_name = "S", help_heading = "Faults")]
+    pub actor_start_timeout: Option<f64>,
+    /// Seconds without an update after which the learner counts as hung, waits for data aside, or inf
+    #[arg(long, value_parser = real, value_name = "S", help_heading = "Faults")]
+    pub learner_hang_timeout: Option<f64>,
+    /// What follows when an environment fails, or gives a reward or an observation that is no number
+    #[arg(long, value_name = "WHAT", help_heading = "Faults")]
+    pub on_bad_env: Option<OnBadEnv>,
 
     /// Stop after learning from this many frames; 1e6 and 1_000_000 are read too
     #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "When to stop")]
@@ -186,6 +200,7 @@ impl Settings {
             env env_arg
             actors envs_per_actor unroll batch blocks engine pin actor_nice
             preset seed run_dir log_interval checkpoint_interval keep_checkpoints quiet
+            actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env
             total_frames stop_at_return stop_window time_limit
             torso hidden activation conv
             discount entropy_cost baseline_cost rho_bar c_bar pg_rho_bar lambda reduction

@@ -12,6 +12,8 @@
 //! A checkpoint is made in `000000123456.tmp`, each file is fsynced, the folder is renamed into place,
 //! and the parent is fsynced. A folder without a manifest that fits is no checkpoint.
 
+mod place;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -151,8 +153,7 @@ impl Checkpoint {
             return Err(error);
         }
         // Training went on from the same frame count after a resume: the newer state wins.
-        remove_if_there(&place)?;
-        fs::rename(&temporary, &place).map_err(io_error(&place, "rename"))?;
+        place::put(&temporary, &place).map_err(io_error(&place, "rename"))?;
         sync_folder(folder)?;
         prune(folder, keep)?;
         Ok(place)

@@ -9,7 +9,7 @@ use super::episodes::{Episode, EpisodeWindow};
 use super::optimiser::decayed;
 use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
 use crate::env::{EnvSpec, flag};
-use crate::metrics::{Learner, LearnerCounters};
+use crate::metrics::{Learner, LearnerCounters, Phase};
 use crate::params::ParamPublisher;
 use crate::ring::{BlockRef, Consumer, TakeError};
 use crate::unroll::Field;
@@ -58,6 +58,8 @@ pub trait Surroundings {
     fn stop_requested(&mut self) -> bool;
     /// Whether a checkpoint was asked for since the last call.
     fn checkpoint_requested(&mut self) -> bool;
+    /// A batch was taken, and is learnt from next.
+    fn batch(&mut self, _block: &BlockRef<'_>) {}
     /// An episode ended in the block just learnt from, `frames` into the run.
     fn episode(&mut self, frames: u64, episode: Episode);
     /// The parameters moved.
@@ -139,6 +141,8 @@ impl LearnLoop<'_> {
 
     /// Saves the present state; returns whether that worked.
     pub fn save(&mut self, surroundings: &mut dyn Surroundings) -> bool {
+        self.counters.set_phase(Phase::Save);
+        self.counters.add(Learner::Progress, 1);
         self.state.wall_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.state.episodes = self.episodes.finished();
         self.state.recent_episodes =
@@ -153,12 +157,15 @@ impl LearnLoop<'_> {
         lap: &mut Lap,
         surroundings: &mut dyn Surroundings,
     ) -> Result<(), LearnerError> {
-        let block = self.consumer.take(TAKE_TIMEOUT);
         let counters = &self.counters;
+        counters.set_phase(Phase::Wait);
+        let block = self.consumer.take(TAKE_TIMEOUT);
+        counters.set_phase(Phase::Learn);
         counters.add_time(Learner::WaitNs, lap.lap());
         let held = block?;
         let block = held.view();
         check(&block, &self.env)?;
+        surroundings.batch(&block);
         let mut times = UpdateTimes::default();
         let outcome = self.updater.gradient(&block, &self.env, &mut times)?;
         measure_lag(&block, self.state.version, counters);

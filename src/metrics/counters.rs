@@ -121,6 +121,19 @@ impl Counters<'_, Actor> {
     }
 }
 
+impl Counters<'_, Learner> {
+    /// Says what the learner is about to do.
+    pub fn set_phase(&self, phase: Phase) {
+        self.set(Learner::Phase, phase as u64);
+    }
+
+    /// What the learner is doing; `None` if the word holds no phase.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        Phase::from_code(self.get(Learner::Phase))
+    }
+}
+
 /// The value of a word, by its kind.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value {

@@ -137,14 +137,15 @@ table! {
         FramesToTarget = "frames_to_target" ["frames"] Gauge: "Frames when the target return was reached; 0 if not yet."
         SecondsToTarget = "seconds_to_target" ["s"] Real: "Wall time when the target return was reached; 0 if not yet."
         TargetReached = "target_reached" [""] Gauge: "1 once the target return was reached."
+        Phase = "phase" [""] Gauge: "What it is doing, see `Phase`."
     }
 }
 
-/// What an actor is doing.
+/// What an actor or the learner is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Phase {
-    /// Building environments and network.
+    /// Building environments, network, optimiser.
     Init,
     /// Resetting environments.
     Reset,
@@ -154,16 +155,29 @@ pub enum Phase {
     Infer,
     /// Fetching weights.
     Refresh,
-    /// Waiting for a free slot; may last for ever.
+    /// Waiting for a free slot, for a full block, for the first weights; may last for ever.
     Wait,
     /// Checking and committing an unroll.
     Commit,
+    /// Learning from a block.
+    Learn,
+    /// Writing a checkpoint.
+    Save,
 }
 
 impl Phase {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 7] =
-        [Self::Init, Self::Reset, Self::Step, Self::Infer, Self::Refresh, Self::Wait, Self::Commit];
+    pub const ALL: [Self; 9] = [
+        Self::Init,
+        Self::Reset,
+        Self::Step,
+        Self::Infer,
+        Self::Refresh,
+        Self::Wait,
+        Self::Commit,
+        Self::Learn,
+        Self::Save,
+    ];
 
     /// The phase of a code in shared memory, if it is one.
     #[must_use]
@@ -182,10 +196,18 @@ impl Phase {
             Self::Refresh => "refresh",
             Self::Wait => "wait",
             Self::Commit => "commit",
+            Self::Learn => "learn",
+            Self::Save => "save",
         }
     }
 
-    /// Whether standing still is no fault of the actor's: such time is never a hang.
+    /// Whether this is time in the user's environment.
+    #[must_use]
+    pub const fn is_env(self) -> bool {
+        matches!(self, Self::Init | Self::Reset | Self::Step)
+    }
+
+    /// Whether standing still is no fault of the process's: such time is never a hang.
     #[must_use]
     pub const fn is_wait(self) -> bool {
         matches!(self, Self::Wait)

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::console::{Console, clock, short};
+use super::console::{Console, clock, last_line, short};
 use super::memory::{MemoryPlan, PoolMemory};
-use super::roles::{Inheritance, network_spec};
+use super::roles::{Inheritance, OnBatch, network_spec};
 use super::run::Run;
 use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
 use super::status::Status as StatusBoard;
@@ -60,16 +60,45 @@ impl StartError {
 /// takes all the flags of `impala-supervisor`.
 #[must_use]
 pub fn main(registry: Registry) -> ExitCode {
-    match try_main(registry) {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            let _closed_is_fine = writeln!(io::stderr(), "impala-supervisor: {error}");
-            error.exit().into()
+    Program::new(registry).run()
+}
+
+/// The program: environments to choose from, and what else a program of one's own may want.
+#[derive(Debug)]
+pub struct Program {
+    registry: Registry,
+    on_batch: Option<OnBatch>,
+}
+
+impl Program {
+    /// `impala-supervisor` with these environments.
+    #[must_use]
+    pub const fn new(registry: Registry) -> Self {
+        Self { registry, on_batch: None }
+    }
+
+    /// Has `look` see each batch, in the learner's process, before it is learnt from.
+    #[must_use]
+    pub const fn on_batch(mut self, look: OnBatch) -> Self {
+        self.on_batch = Some(look);
+        self
+    }
+
+    /// Runs the command line of this process, and gives the exit code.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match try_main(self) {
+            Ok(exit) => exit.into(),
+            Err(error) => {
+                let _closed_is_fine = writeln!(io::stderr(), "impala-supervisor: {error}");
+                error.exit().into()
+            }
         }
     }
 }
 
-fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
+fn try_main(program: Program) -> Result<ExitKind, StartError> {
+    let Program { registry, on_batch } = program;
     let started = Instant::now();
     let args = match Args::from_argv(std::env::args_os()) {
         Ok(args) => args,
@@ -149,8 +178,17 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
     console.line(&headline(&config, parameters.len(), run_dir.path()));
 
     let started = started.checked_sub(before).unwrap_or(started);
-    let inheritance =
-        Inheritance { config, registry, memory, network, parameters, run_dir, checkpoint, started };
+    let inheritance = Inheritance {
+        config,
+        registry,
+        on_batch,
+        memory,
+        network,
+        parameters,
+        run_dir,
+        checkpoint,
+        started,
+    };
     let mut run = Run::new(inheritance, console, board);
     let mut outcome = supervisor.run(&mut run);
     run.save_what_is_left(&mut outcome);
@@ -193,13 +231,13 @@ fn report(summary: &Summary, run_dir: &Path) {
     let mean = summary.return_mean_100.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
     let wall = clock(Duration::from_secs_f64(summary.wall_s.clamp(0.0, 1e9)));
     let line = format!(
-        "{status} ({}): return {mean}, {} frames in {wall} ({} frames/s); {}\n",
+        "{status} ({}): return {mean}, {} frames in {wall} ({} frames/s); {}",
         summary.reason,
         short(summary.frames as f64),
         short(summary.frames_per_s),
         run_dir.join(SUMMARY_FILE).display()
     );
-    print(&line);
+    last_line(&line);
 }
 
 fn print(text: &str) {

@@ -2,9 +2,13 @@
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+const LAST_LINE_WAITS_MS: u16 = 1_000;
 
 /// A sample of a run, as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -96,7 +100,9 @@ impl Console {
 
     /// Shows a sample at the event loop's pace: only a terminal can take that.
     pub(super) fn tick(&self, progress: &Progress) {
-        if let Self::Live(bar) = self {
+        if let Self::Live(bar) = self
+            && takes_a_line(&io::stdout())
+        {
             bar.set_message(progress.line());
             bar.tick();
         }
@@ -120,7 +126,11 @@ impl Console {
 
     /// Prints a line that quiet does not silence, on standard error.
     pub(super) fn warn(&self, line: &str) {
-        let print = || _ = writeln!(io::stderr(), "impala-supervisor: {line}");
+        let print = || {
+            if takes_a_line(&io::stderr()) {
+                let _closed_is_fine = writeln!(io::stderr(), "impala-supervisor: {line}");
+            }
+        };
         match self {
             Self::Live(bar) => bar.suspend(print),
             Self::Plain | Self::Quiet => print(),
@@ -135,9 +145,31 @@ impl Console {
     }
 }
 
+/// A reader that has stopped (a pager, a terminal on hold) must not stop the supervisor: a line that does
+/// not fit is dropped.
 fn print_line(line: &str) {
     let mut out = io::stdout().lock();
-    let _closed_is_fine = writeln!(out, "{line}").and_then(|()| out.flush());
+    if takes_a_line(&out) {
+        let _closed_is_fine = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
+}
+
+/// Whether a short write would not wait. A pipe that says so has room for PIPE_BUF bytes.
+fn takes_a_line(out: &impl AsFd) -> bool {
+    takes_a_line_within(out, PollTimeout::ZERO)
+}
+
+fn takes_a_line_within(out: &impl AsFd, timeout: PollTimeout) -> bool {
+    let mut room = [PollFd::new(out.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut room, timeout) != Ok(0)
+}
+
+/// The last line of a run: shown even when quiet, and worth a moment's wait for its reader.
+pub(super) fn last_line(line: &str) {
+    let mut out = io::stdout().lock();
+    if takes_a_line_within(&out, PollTimeout::from(LAST_LINE_WAITS_MS)) {
+        let _closed_is_fine = writeln!(out, "{line}").and_then(|()| out.flush());
+    }
 }
 
 /// `1234567` as `1.23M`.

@@ -1,11 +1,11 @@
 //! `metrics.jsonl`: one object per log interval.
 
 use std::fs::File;
-use std::io::{self, Write as _};
 
 use serde_json::{Map, Value as Json, json};
 
 use super::console::{Console, Progress};
+use super::line_log::LineLog;
 use super::roles::Inheritance;
 use super::run_dir::RunDir;
 use crate::metrics::{ActorCounters, Kind, Snapshot, Table, Value};
@@ -13,9 +13,9 @@ use crate::metrics::{ActorCounters, Kind, Snapshot, Table, Value};
 /// Name of the file in the run folder.
 pub(super) const METRICS_FILE: &str = "metrics.jsonl";
 
-/// The open file; closed for good, with one warning, when it can no longer be written.
+/// The open file, if it could be opened.
 #[derive(Debug)]
-pub(super) struct MetricsLog(Option<File>);
+pub(super) struct MetricsLog(Option<LineLog<File>>);
 
 impl MetricsLog {
     pub(super) fn open(run_dir: &RunDir, console: &Console) -> Self {
@@ -23,7 +23,7 @@ impl MetricsLog {
         if let Err(error) = &file {
             console.warn(&error.to_string());
         }
-        Self(file.ok())
+        Self(file.ok().map(|file| LineLog::new(METRICS_FILE, file)))
     }
 
     /// Appends one line and gives it: rates over the interval, the ring, every counter of the learner,
@@ -46,21 +46,14 @@ impl MetricsLog {
             "learner": to_json(&memory.learner().snapshot()),
             "actors": sum((0..pool.config.pool.actors).map(|index| memory.actor(index))),
         });
-        if let Some(file) = &mut self.0 {
-            let mut text = line.to_string();
-            text.push('\n');
-            if let Err(error) = write_whole(file, &text) {
-                console.warn(&format!("{METRICS_FILE} is no longer written: {error}"));
-                self.0 = None;
+        if let Some(log) = &mut self.0 {
+            log.push(&line.to_string());
+            if let Some(news) = log.flush() {
+                console.warn(&news);
             }
         }
         line
     }
-}
-
-/// One system call per line, so that a kill leaves whole lines.
-fn write_whole(file: &mut File, text: &str) -> io::Result<()> {
-    file.write_all(text.as_bytes())
 }
 
 fn to_json<T: Table>(snapshot: &Snapshot<T>) -> Map<String, Json> {

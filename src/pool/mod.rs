@@ -6,6 +6,8 @@
 
 mod app;
 mod console;
+mod hangs;
+mod line_log;
 mod memory;
 mod metrics_log;
 mod published;
@@ -15,7 +17,7 @@ mod run_dir;
 mod status;
 mod summary;
 
-pub use app::main;
+pub use app::{Program, main};
 pub use memory::{MemoryPlan, PoolMemory};
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};

@@ -35,8 +35,13 @@ pub(super) fn published(pool: &Inheritance) -> Result<Option<Checkpoint>, Publis
     }
     // The moments may be some updates older than the weights: they are averages.
     let mut moments = vec![0.0; 2 * len];
-    let optimiser_steps = newest(&pool.memory.optimiser, pool, &mut moments)?;
-    let optimiser = if optimiser_steps == 0 {
+    let mut optimiser_steps = newest(&pool.memory.optimiser, pool, &mut moments)?;
+    let optimiser = if let Some(before) = pool.checkpoint.as_ref().filter(|_| optimiser_steps == 0)
+    {
+        // No learner of this run has lived long enough to leave any.
+        optimiser_steps = before.state.optimiser_steps;
+        before.optimiser.clone()
+    } else if optimiser_steps == 0 {
         let fresh = Optimiser::new(optimiser_kind(pool.config.learner.optimiser), len);
         [fresh.state().0.to_vec(), fresh.state().1.to_vec()]
     } else {
@@ -44,7 +49,8 @@ pub(super) fn published(pool: &Inheritance) -> Result<Option<Checkpoint>, Publis
     };
     let counters = pool.memory.learner();
     let state = LearnerState {
-        version,
+        // With --publish-every above 1 the dead learner was some updates further: numbers never repeat.
+        version: version.max(counters.get(Learner::Version)),
         frames: counters.get(Learner::Frames),
         episodes: counters.get(Learner::Episodes),
         wall_ms: u64::try_from(pool.started.elapsed().as_millis()).unwrap_or(u64::MAX),

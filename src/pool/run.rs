@@ -3,15 +3,18 @@
 use std::time::{Duration, Instant};
 
 use super::console::{Console, Progress};
+use super::hangs::{Beat, Hangs, Limits};
 use super::metrics_log::MetricsLog;
 use super::published::save_published;
 use super::roles::{Inheritance, play_actor, play_learner};
 use super::status::Status as StatusBoard;
 use super::summary::{Status, Summary};
-use crate::metrics::{Actor, Learner};
+use crate::config::OnBadEnv;
+use crate::metrics::{Actor, Learner, Phase};
 use crate::ring::{CrashRecord, Owner};
 use crate::supervisor::{
-    ChildControl, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus, Reclaimed, Role, Verdict,
+    ChildControl, ChildStatus, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus, Reclaimed,
+    Role, Verdict,
 };
 
 /// The supervisor's side of a run.
@@ -27,6 +30,21 @@ pub(super) struct Run {
     recent: Sample,
     restarts: u64,
     time_is_up: bool,
+    hangs: Hangs,
+    pub(super) faults: Faults,
+    /// The actor that has panicked, until it is reclaimed; the supervisor reclaims one at a time.
+    panicked: Option<Role>,
+    /// Why the run cannot go on.
+    must_stop: Option<(ExitKind, String)>,
+}
+
+/// Faults that only the supervisor sees.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+pub(super) struct Faults {
+    /// Processes killed because they stood still.
+    pub(super) hang_kills: u64,
+    /// Panics of actors within their environments.
+    pub(super) env_panics: u64,
 }
 
 /// Counters at one moment.
@@ -46,6 +64,7 @@ impl Run {
         };
         let metrics = MetricsLog::open(&inheritance.run_dir, &console);
         let now = Sample { at: Instant::now(), frames: 0, lag_sum: 0, unrolls: 0 };
+        let hangs = Hangs::new(Limits::new(&inheritance.config.faults));
         Self {
             inheritance,
             console,
@@ -56,6 +75,45 @@ impl Run {
             recent: now,
             restarts: 0,
             time_is_up: false,
+            hangs,
+            faults: Faults::default(),
+            panicked: None,
+            must_stop: None,
+        }
+    }
+
+    fn beat(&self, child: &ChildStatus) -> Beat {
+        let memory = &self.inheritance.memory;
+        let (phase, progress) = match child.role {
+            Role::Learner => {
+                let learner = memory.learner();
+                (learner.phase(), learner.get(Learner::Progress))
+            }
+            Role::Actor(index) => {
+                let actor = memory.actor(usize::from(index));
+                (actor.phase(), actor.get(Actor::Progress))
+            }
+        };
+        let ChildStatus { role, state, incarnation, .. } = *child;
+        Beat { role, state, incarnation, phase, progress }
+    }
+
+    /// The phase in which a process died. The next one begins anew.
+    fn last_phase(&self, role: Role) -> Option<Phase> {
+        let memory = &self.inheritance.memory;
+        match role {
+            Role::Learner => {
+                let learner = memory.learner();
+                let last = learner.phase();
+                learner.set_phase(Phase::Init);
+                last
+            }
+            Role::Actor(index) => {
+                let actor = memory.actor(usize::from(index));
+                let last = actor.phase();
+                actor.set_phase(Phase::Init);
+                last
+            }
         }
     }
 
@@ -101,7 +159,10 @@ impl Run {
 
     /// If the last learner died without saving, saves what it published.
     pub(super) fn save_what_is_left(&self, outcome: &mut Outcome) {
-        if outcome.exit == ExitKind::Finished {
+        let learner_is_stuck = outcome.unkillable.contains(&Role::Learner);
+        if outcome.exit == ExitKind::Finished
+            || (outcome.exit == ExitKind::LeftBehind && !learner_is_stuck)
+        {
             return;
         }
         match save_published(&self.inheritance) {
@@ -128,7 +189,14 @@ impl Run {
         let reached = learner.get(Learner::TargetReached) != 0;
         let frames = now.frames;
         let wall_s = self.inheritance.started.elapsed().as_secs_f64();
+        // The ring's own books, which no death makes inexact: everybody was reaped.
         let books = memory.ring().map(|ring| ring.identity());
+        let left = memory.ring().and_then(|ring| ring.occupancy()).unwrap_or_default();
+        let in_ring = (left.ready + left.held) as u64;
+        let actors = |counter| {
+            let indices = 0..config.pool.actors;
+            indices.map(|index| memory.actor(index).get(counter)).sum::<u64>()
+        };
         let status = match outcome.exit {
             ExitKind::Finished if reached => Status::Solved,
             ExitKind::Finished if frames >= config.stop.total_frames => Status::Finished,
@@ -150,11 +218,18 @@ impl Run {
             seconds_to_target: reached.then(|| learner.get_f64(Learner::SecondsToTarget)),
             actor_restarts: outcome.actor_restarts.iter().map(|&n| u64::from(n)).sum(),
             learner_restarts: u64::from(outcome.learner_restarts),
-            unrolls_produced: (0..config.pool.actors)
-                .map(|index| memory.actor(index).get(Actor::UnrollsCommitted))
-                .sum(),
-            unrolls_consumed: learner.get(Learner::UnrollsConsumed),
+            unrolls_produced: books.as_ref().map_or(0, |b| b.consumed + b.dropped) + in_ring,
+            unrolls_in_ring: in_ring,
+            unrolls_consumed: books.as_ref().map_or(0, |books| books.consumed),
             unrolls_abandoned: books.map_or(0, |books| books.reclaimed + books.dropped),
+            unrolls_requeued: books.map_or(0, |books| books.requeued),
+            unrolls_poisonous: books.map_or(0, |books| books.dropped),
+            unrolls_overwritten: actors(Actor::UnrollsDropped),
+            books_balance: books.is_ok_and(|books| books.holds()),
+            env_errors: actors(Actor::EnvErrors),
+            env_panics: self.faults.env_panics,
+            hang_kills: self.faults.hang_kills,
+            unkillable: outcome.unkillable.iter().map(ToString::to_string).collect(),
             params_published: learner.get(Learner::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
         }
@@ -183,18 +258,28 @@ impl Pool for Run {
     fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
         let corrupt = |error: crate::ring::RingError| PoolCorrupt { what: error.to_string() };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let last = self.last_phase(role);
+        if self.panicked.take() == Some(role) && last.is_some_and(Phase::is_env) {
+            self.faults.env_panics += 1;
+            if self.inheritance.config.faults.on_bad_env == OnBadEnv::Fail {
+                let reason = format!("{role}: an environment panicked");
+                self.must_stop = Some((ExitKind::EnvFault, reason));
+            }
+        }
+        let phase = last.map(Phase::name);
         let ring = self.inheritance.memory.ring().map_err(corrupt)?;
         match role {
             Role::Actor(index) => {
                 let owner = Owner::new(index, incarnation).map_err(corrupt)?;
                 let freed = ring.reclaim(owner).map_err(corrupt)?;
-                Ok(Reclaimed { freed: count(freed), ..Reclaimed::default() })
+                Ok(Reclaimed { freed: count(freed), phase, ..Reclaimed::default() })
             }
             Role::Learner => {
                 let loss = ring.learner_died(&mut self.crashes).map_err(corrupt)?;
                 Ok(Reclaimed {
                     requeued: count(loss.requeued),
                     dropped: count(loss.dropped),
+                    phase,
                     ..Reclaimed::default()
                 })
             }
@@ -210,6 +295,12 @@ impl Pool for Run {
         }
     }
 
+    fn panicked(&mut self, role: Role) {
+        if matches!(role, Role::Actor(_)) {
+            self.panicked = Some(role);
+        }
+    }
+
     fn tick(&mut self, status: &PoolStatus) -> Verdict {
         self.restarts = status.children.iter().map(|child| u64::from(child.restarts)).sum();
         let now = self.sample();
@@ -221,7 +312,7 @@ impl Pool for Run {
             let progress = self.progress_since(&now, &self.last);
             self.console.interval(&progress);
             let line = self.metrics.write(&progress, &self.inheritance, &self.console);
-            self.board.publish(&line, status);
+            self.board.publish(&line, status, &self.faults);
             self.last = now;
         }
         let limit = self.inheritance.config.stop.time_limit_s;
@@ -232,7 +323,18 @@ impl Pool for Run {
                 reason: "the time limit was reached".into(),
             };
         }
-        Verdict::Continue
+        if let Some((exit, reason)) = self.must_stop.take() {
+            return Verdict::Stop { exit, reason };
+        }
+        let beats: Vec<Beat> = status.children.iter().map(|child| self.beat(child)).collect();
+        // At a stop others count the time.
+        match self.hangs.look(status.uptime, status.gap.is_some(), beats.into_iter()) {
+            Some(hang) if !status.stopping => {
+                self.faults.hang_kills += 1;
+                Verdict::Kill { role: hang.role, reason: hang.reason() }
+            }
+            _ => Verdict::Continue,
+        }
     }
 
     fn log(&mut self, level: Level, line: &str) {

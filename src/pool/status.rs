@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::console::Console;
+use super::run::Faults;
 use super::run_dir::RunDir;
 use crate::metrics::{RunId, StatusSegment};
 use crate::supervisor::{ChildState, ChildStatus, Guard, PoolStatus, Supervisor, SupervisorError};
@@ -25,6 +26,8 @@ pub(super) struct StatusLine<'a> {
     pub(super) metrics: &'a serde_json::Value,
     /// The learner, then the actors.
     pub(super) children: Vec<ChildLine>,
+    /// What went wrong and was mended.
+    pub(super) faults: &'a Faults,
 }
 
 /// One process of the pool.
@@ -63,12 +66,17 @@ impl Status {
     }
 
     /// Shows a sample to whoever looks.
-    pub(super) fn publish(&mut self, metrics: &serde_json::Value, status: &PoolStatus) {
+    pub(super) fn publish(
+        &mut self,
+        metrics: &serde_json::Value,
+        status: &PoolStatus,
+        faults: &Faults,
+    ) {
         let Some(segment) = &mut self.segment else {
             return;
         };
         let children = status.children.iter().map(ChildLine::new).collect();
-        if let Ok(bytes) = serde_json::to_vec(&StatusLine { metrics, children }) {
+        if let Ok(bytes) = serde_json::to_vec(&StatusLine { metrics, children, faults }) {
             // Too many actors for the segment: the view stays as it was.
             let _stale_view = segment.publish(&bytes);
         }
@@ -90,6 +98,7 @@ impl ChildLine {
             ChildState::Running => "running",
             ChildState::Waiting => "waiting",
             ChildState::Dying => "dying",
+            ChildState::Unkillable => "unkillable",
             ChildState::Failed => "failed",
             ChildState::Gone => "gone",
         };

@@ -51,8 +51,26 @@ pub struct Summary {
     pub unrolls_produced: u64,
     /// Unrolls that the learner used.
     pub unrolls_consumed: u64,
+    /// Unrolls that were committed and not used: still in the ring at the end.
+    pub unrolls_in_ring: u64,
     /// Unrolls lost with a process that died: half-written ones of actors, poisonous ones of learners.
     pub unrolls_abandoned: u64,
+    /// Unrolls that went back to the learner after its death, to be used once more.
+    pub unrolls_requeued: u64,
+    /// Of the abandoned ones, those whose batch killed the learner twice.
+    pub unrolls_poisonous: u64,
+    /// Unrolls that were overwritten because an environment failed; never committed.
+    pub unrolls_overwritten: u64,
+    /// Whether the laps of all slots are what was consumed, reclaimed and dropped.
+    pub books_balance: bool,
+    /// Errors of environments, and rewards or observations that were no numbers.
+    pub env_errors: u64,
+    /// Panics of environments.
+    pub env_panics: u64,
+    /// Processes killed because they stood still.
+    pub hang_kills: u64,
+    /// Processes that SIGKILL did not end.
+    pub unkillable: Vec<String>,
     /// Versions of the weights that were published.
     pub params_published: u64,
     /// Mean over all unrolls of the learner's version at use less the version that acted.

@@ -70,6 +70,9 @@ pub trait Pool {
     /// Called about ten times a second: sample the counters, write the logs, draw, decide.
     fn tick(&mut self, status: &PoolStatus) -> Verdict;
 
+    /// This child has panicked; its death follows.
+    fn panicked(&mut self, _role: Role) {}
+
     /// One line for the user and the log. Must not fail and must not block for long.
     fn log(&mut self, level: Level, line: &str);
 }
@@ -83,11 +86,16 @@ pub struct Reclaimed {
     pub requeued: u32,
     /// Slots that were given up, because they killed their reader more than once.
     pub dropped: u32,
+    /// What it was doing, if it said so.
+    pub phase: Option<&'static str>,
 }
 
 impl fmt::Display for Reclaimed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { freed, requeued, dropped } = self;
+        let Self { freed, requeued, dropped, phase } = self;
+        if let Some(phase) = phase {
+            write!(f, "in phase {phase}; ")?;
+        }
         write!(f, "{freed} slots freed, {requeued} requeued, {dropped} dropped")
     }
 }
@@ -132,6 +140,9 @@ pub enum ChildState {
     Waiting,
     /// Was told to die, and has not been reaped yet.
     Dying,
+    /// SIGKILL did not end it in time: it sits in the kernel. What it holds stays out of use, and nobody
+    /// takes its place before it is dead.
+    Unkillable,
     /// Given up: died too often without progress, or for a cause that will not go away.
     Failed,
     /// Left, and is not needed again.

@@ -13,6 +13,8 @@
 //! | 9 | `CheckpointNotWritten` | the final checkpoint was not written | not restarted |
 //! | 10 | `Corrupt` | shared memory holds what no correct process can have written | the run ends |
 //! | 11 | `Fenced` | a child found that a newer incarnation has taken its place | restarted |
+//! | 12 | `EnvFault` | an environment failed, and `--on-bad-env fail` was given | the run ends |
+//! | 13 | `LeftBehind` | all saved, but a process that SIGKILL did not end was left behind | not restarted |
 //! | 70 | `Internal` | a bug in this program | restarted |
 //!
 //! "Not restarted": an actor is given up, the others go on; without its learner the run ends with
@@ -48,6 +50,10 @@ pub enum ExitKind {
     Corrupt = 10,
     /// A newer incarnation has taken this child's place.
     Fenced = 11,
+    /// An environment failed, and the run was not to go on without it.
+    EnvFault = 12,
+    /// A process that SIGKILL did not end was left behind.
+    LeftBehind = 13,
     /// A bug in this program.
     Internal = 70,
 }
@@ -65,7 +71,7 @@ pub enum Remedy {
 
 impl ExitKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Finished,
         Self::Usage,
         Self::RunFolder,
@@ -77,6 +83,8 @@ impl ExitKind {
         Self::CheckpointNotWritten,
         Self::Corrupt,
         Self::Fenced,
+        Self::EnvFault,
+        Self::LeftBehind,
         Self::Internal,
     ];
 
@@ -106,8 +114,9 @@ impl ExitKind {
             | Self::RunFolder
             | Self::RunFolderInUse
             | Self::CheckpointUnusable
-            | Self::CheckpointNotWritten => Remedy::Never,
-            Self::Corrupt => Remedy::StopRun,
+            | Self::CheckpointNotWritten
+            | Self::LeftBehind => Remedy::Never,
+            Self::Corrupt | Self::EnvFault => Remedy::StopRun,
         }
     }
 
@@ -133,6 +142,8 @@ impl fmt::Display for ExitKind {
             Self::CheckpointNotWritten => "final checkpoint not written",
             Self::Corrupt => "shared memory corrupt",
             Self::Fenced => "fenced by a newer incarnation",
+            Self::EnvFault => "environment failed, as --on-bad-env fail asks",
+            Self::LeftBehind => "a process that cannot be killed was left behind",
             Self::Internal => "internal error",
         })
     }
@@ -151,7 +162,7 @@ mod tests {
     #[test]
     fn numbers_are_fixed() {
         let numbers: Vec<u8> = ExitKind::ALL.into_iter().map(ExitKind::code).collect();
-        assert_eq!(numbers, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 70]);
+        assert_eq!(numbers, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 70]);
     }
 
     #[test]
@@ -160,7 +171,7 @@ mod tests {
             assert_eq!(ExitKind::from_code(i32::from(kind.code())), Some(kind));
         }
         // 1: any program; 101: a Rust panic; 256 + 2 must not pass for 2.
-        for stranger in [1, 12, 101, 134, 255, 258, -2] {
+        for stranger in [1, 14, 101, 134, 255, 258, -2] {
             assert_eq!(ExitKind::from_code(stranger), None);
         }
     }

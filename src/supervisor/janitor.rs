@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, pipe2, read, setpgid, write};
 use rustix::process::{PidfdFlags, Signal as RawSignal, pidfd_open, pidfd_send_signal};
 
@@ -132,12 +132,17 @@ impl Janitor {
     /// All has been cleaned up in order: the janitor leaves.
     pub(super) fn dismiss(&mut self) {
         let _ = tell(&self.pipe, &Note::Leave);
-        let mut death = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
-        if poll(&mut death, LEAVING_TAKES_MS) != Ok(1) {
+        if !self.is_gone_soon() {
             // Somebody has stopped it.
             let _ = pidfd_send_signal(&self.pidfd, RawSignal::KILL);
+            let _left_to_init = self.is_gone_soon();
         }
-        self.reap();
+        let _ = waitpid(self.pid, Some(WaitPidFlag::WNOHANG));
+    }
+
+    fn is_gone_soon(&self) -> bool {
+        let mut death = [PollFd::new(self.pidfd.as_fd(), PollFlags::POLLIN)];
+        poll(&mut death, LEAVING_TAKES_MS) == Ok(1)
     }
 
     fn reap(&self) {

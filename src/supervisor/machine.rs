@@ -4,11 +4,12 @@
 //! through these states; every arrow out of "dies" is taken only once the process was reaped:
 //!
 //! ```text
-//!   Waiting --Spawn--> Alive --Kill--> Dying
-//!      ^                 |               |
-//!      |                 +---- dies -----+----> Failed   died too often without progress,
-//!      |                         |                       or for a cause that stays
-//!      +---- running, retry -----+------------> Gone     the run is ending
+//!   Waiting --Spawn--> Alive --Kill--> Dying --in vain--> Unkillable
+//!      ^                 |               |                    |
+//!      |                 +---- dies -----+--------------------+--> Failed   died too often without
+//!      |                         |                                          progress, or for a cause
+//!      +---- running, retry -----+------------> Gone                        that stays
+//!                                               the run is ending
 //! ```
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ enum Life {
     Waiting { at: Duration },
     Alive { since: Duration, ready: bool },
     Dying { since: Duration },
+    Unkillable,
     Failed,
     Gone,
 }
@@ -108,6 +110,7 @@ impl Machine {
             Life::Alive { ready: false, .. } => ChildState::Starting,
             Life::Alive { ready: true, .. } => ChildState::Running,
             Life::Dying { .. } => ChildState::Dying,
+            Life::Unkillable => ChildState::Unkillable,
             Life::Failed => ChildState::Failed,
             Life::Gone => ChildState::Gone,
         };
@@ -130,7 +133,8 @@ impl Machine {
         match (&self.phase, child.life) {
             (Phase::Running, Life::Waiting { at }) => Some(at),
             (Phase::Stopping { since, .. }, Life::Alive { .. }) => Some(*since + self.leave(index)),
-            (Phase::Stopping { .. }, Life::Dying { since }) => Some(since + self.policy.unkillable),
+            (Phase::Done, _) => None,
+            (_, Life::Dying { since }) => Some(since + self.policy.unkillable),
             _ => None,
         }
     }
@@ -166,7 +170,7 @@ impl Machine {
             Event::StopSignal(name) => self.stop_signal(name, now, &mut actions),
             Event::Stop { exit, reason } => self.stop(exit, reason, now, &mut actions),
         }
-        self.finish_if_over(now, &mut actions);
+        self.finish_if_over(&mut actions);
         actions
     }
 
@@ -187,8 +191,8 @@ impl Machine {
                     actions.push(Action::Tell(format!("{} did not leave in time", role_at(index))));
                     self.kill(index, now, actions);
                 }
-                // `finish_if_over` leaves a process that will not die behind.
-                _ => {}
+                Life::Dying { .. } => self.quarantine(index, now, actions),
+                Life::Unkillable | Life::Failed | Life::Gone => {}
             }
         }
     }
@@ -209,6 +213,21 @@ impl Machine {
         if matches!(self.children[index].life, Life::Alive { .. }) {
             self.children[index].life = Life::Dying { since: now };
             actions.push(Action::Kill(role_at(index)));
+        }
+    }
+
+    /// SIGKILL was in vain. Whatever it holds stays its own, for it may still write; the run does
+    /// without it, or ends.
+    fn quarantine(&mut self, index: usize, now: Duration, actions: &mut Vec<Action>) {
+        self.children[index].life = Life::Unkillable;
+        let role = role_at(index);
+        let line = format!("{role} does not die of SIGKILL; what it holds stays out of use");
+        actions.push(Action::Tell(line));
+        if role == Role::Learner {
+            let reason = "the learner cannot be killed, so there can be no other".to_owned();
+            self.stop(ExitKind::LeftBehind, reason, now, actions);
+        } else {
+            self.stop_if_too_few(role, ExitKind::LeftBehind, now, actions);
         }
     }
 
@@ -262,11 +281,11 @@ impl Machine {
         }
     }
 
-    fn finish_if_over(&mut self, now: Duration, actions: &mut Vec<Action>) {
+    fn finish_if_over(&mut self, actions: &mut Vec<Action>) {
         let Phase::Stopping { exit, reason, .. } = &self.phase else {
             return;
         };
-        let stuck = |child: &Child| matches!(child.life, Life::Dying { since } if since + self.policy.unkillable <= now);
+        let stuck = |child: &Child| child.life == Life::Unkillable;
         let over = |child: &Child| matches!(child.life, Life::Failed | Life::Gone) || stuck(child);
         if !self.children.iter().all(over) {
             return;
@@ -276,9 +295,9 @@ impl Machine {
             numbered.filter(|(_, child)| wanted(child)).map(|(index, _)| role_at(index)).collect()
         };
         let unkillable = roles(&stuck);
-        let internal = *exit == ExitKind::Finished && !unkillable.is_empty();
+        let left_behind = *exit == ExitKind::Finished && !unkillable.is_empty();
         let outcome = Outcome {
-            exit: if internal { ExitKind::Internal } else { *exit },
+            exit: if left_behind { ExitKind::LeftBehind } else { *exit },
             reason: reason.clone(),
             learner_restarts: self.children[0].restarts,
             actor_restarts: self.children[1..].iter().map(|actor| actor.restarts).collect(),

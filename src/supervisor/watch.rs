@@ -39,6 +39,8 @@ pub(super) struct Seat {
     reaped: Option<Reaped>,
     incarnation: u16,
     progress_at_start: u64,
+    /// Its death wakes nobody: it is looked for at each tick.
+    unwatched: bool,
 }
 
 /// What does not change during a run.
@@ -188,6 +190,7 @@ impl<'a> Watch<'a> {
         // 0 is nobody's.
         seat.incarnation = seat.incarnation.checked_add(1).unwrap_or(1);
         seat.progress_at_start = progress;
+        seat.unwatched = false;
         let incarnation = seat.incarnation;
         let identity = Identity {
             run: self.setting.run.clone(),
@@ -212,9 +215,9 @@ impl<'a> Watch<'a> {
         let watched = owned.events.watch_child(index, process.pidfd());
         owned.seats[index].process = Some(process);
         if let Err(errno) = watched {
-            // Without a watch its death would go unseen: end it, and see to it here.
+            // Without a watch its death would go unseen: end it, and look for that.
             self.pool.log(Level::Error, &format!("{role}: cannot be watched: {errno}"));
-            self.end_now(index);
+            self.end_unwatched(index);
         }
         let line = format!("{role}: started (pid {pid}, incarnation {incarnation})");
         self.pool.log(Level::Debug, &line);
@@ -222,10 +225,17 @@ impl<'a> Watch<'a> {
     }
 
     fn on_signal(&mut self, signal: Signal) {
+        // An ignored signal that is blocked is queued all the same.
+        if self.setting.ignored.contains(signal) {
+            if ends_a_run(signal) {
+                let why = "as it was at the start (nohup, or a background job of a script)";
+                let line = format!("{signal} stays ignored, {why}; SIGTERM ends the run");
+                self.pool.log(Level::Info, &line);
+            }
+            return;
+        }
         match signal {
-            // An ignored signal that is blocked is queued all the same.
-            _ if self.setting.ignored.contains(signal) => {}
-            Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT => {
+            _ if ends_a_run(signal) => {
                 self.queue.push_back(Event::StopSignal(signal.as_str()));
             }
             Signal::SIGTSTP => self.pause(),
@@ -276,6 +286,7 @@ impl<'a> Watch<'a> {
             return;
         }
         self.reap_orphans();
+        self.bury_the_unwatched();
         if self.uncleaned {
             self.replace_janitor();
         }
@@ -328,6 +339,10 @@ impl<'a> Watch<'a> {
         }
         self.uncleaned = true;
     }
+}
+
+const fn ends_a_run(signal: Signal) -> bool {
+    matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
 }
 
 impl Seat {

@@ -6,12 +6,15 @@ mod config;
 mod crash;
 #[cfg(feature = "torch")]
 mod engines;
+mod faults;
 mod golden;
+mod hangs;
 mod learning;
 mod params_torn;
 mod parity;
 mod pool;
 mod program;
+mod resources;
 mod ring_model;
 mod ring_stress;
 mod tidy;

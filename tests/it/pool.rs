@@ -160,10 +160,7 @@ fn two_runs_do_not_disturb_each_other() {
 #[test]
 fn the_example_environment_is_learnt() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    // Cargo builds examples for `cargo test`, beside the test binaries.
-    let deps = std::env::current_exe().expect("this test");
-    let program = deps.ancestors().nth(2).expect("target folder").join("examples/custom_env");
-    let mut command = std::process::Command::new(program);
+    let mut command = crate::program::example("custom_env");
     command.args([
         "--env",
         "Treasure-v0",
@@ -175,10 +172,6 @@ fn the_example_environment_is_learnt() {
         "500000",
     ]);
     command.arg("--run-dir").arg(folder.path());
-    command
-        .stdin(std::process::Stdio::null())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
     let finished = finish(command);
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     assert_eq!(summary(folder.path())["status"], "solved");

@@ -33,9 +33,23 @@ pub(crate) struct Running {
 
 /// The command, to be given its flags.
 pub(crate) fn supervisor() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_impala-supervisor"));
+    run_as_usual(env!("CARGO_BIN_EXE_impala-supervisor"))
+}
+
+/// A command whose signals are those of a terminal. A shell ignores SIGINT and SIGQUIT in what it runs
+/// in the background, tests included; that is inherited, and a supervisor respects it.
+pub(crate) fn run_as_usual(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal").arg(program);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// An example that takes the flags of a supervisor.
+pub(crate) fn example(name: &str) -> Command {
+    // Cargo builds examples for `cargo test`, beside the test binaries.
+    let deps = std::env::current_exe().expect("this test");
+    run_as_usual(deps.ancestors().nth(2).expect("target folder").join("examples").join(name))
 }
 
 /// Starts a supervisor that writes to `run_dir`.
@@ -89,6 +103,16 @@ impl Running {
             stdout: out.join().expect("stdout is UTF-8"),
             stderr: err.join().expect("stderr is UTF-8"),
         }
+    }
+
+    /// The pipe that it writes its standard output to.
+    pub(crate) fn stdout(&self) -> &std::process::ChildStdout {
+        self.child.stdout.as_ref().expect("not read yet")
+    }
+
+    /// Starts a command, with its output to be read.
+    pub(crate) fn of(mut command: Command) -> Self {
+        Self { child: command.spawn().expect("the program starts") }
     }
 
     /// Sends a signal to the supervisor.

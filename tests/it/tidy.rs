@@ -273,3 +273,16 @@ fn no_file_names_a_place_of_one_machine() {
         }
     }
 }
+
+#[test]
+fn time_is_monotonic() {
+    let banned =
+        [["System", "Time"].concat(), ["CLOCK_", "REALTIME"].concat(), ["UNIX_", "EPOCH"].concat()];
+    for (name, text) in rust_files().iter().filter(|(name, _)| name.starts_with("src/")) {
+        for (at, line) in code(text) {
+            for clock in &banned {
+                assert!(!line.contains(clock), "{name}:{at} names {clock}, which a user may set");
+            }
+        }
+    }
+}

@@ -14,7 +14,9 @@ pub(crate) const CASES: &[Case] = &[
     ("endings::the_second_signal_ends_the_actors", the_second_signal_ends_the_actors),
     ("endings::the_third_signal_ends_everything", the_third_signal_ends_everything),
     ("endings::an_actor_that_does_not_leave_is_killed", an_actor_that_does_not_leave_is_killed),
+    ("endings::a_stop_ends_whatever_the_children_do", a_stop_ends_whatever_the_children_do),
     ("endings::nohup_is_respected", nohup_is_respected),
+    ("endings::an_ignored_interrupt_is_told", an_ignored_interrupt_is_told),
     ("endings::the_learner_reaches_the_target", the_learner_reaches_the_target),
     ("endings::a_final_save_that_fails_shows", a_final_save_that_fails_shows),
     ("endings::actors_that_crash_at_once_end_the_run", actors_that_crash_at_once_end_the_run),
@@ -103,6 +105,29 @@ fn nohup_is_respected() {
     run.ends_with(0);
 }
 
+fn an_ignored_interrupt_is_told() {
+    // As a shell starts a background job: its SIGINT is not for it.
+    let run = Run::start_as(&["env", "--ignore-signal=INT"], 1, |_| {}).at_work();
+    run.signal(Signal::SIGINT);
+    wait_until("it says so", || run.logged("SIGINT stays ignored"));
+    run.signal(Signal::SIGTERM);
+    assert!(run.ends_with(0).logged("received SIGTERM"));
+}
+
+fn a_stop_ends_whatever_the_children_do() {
+    let wrap = ["env", "SAVES_WITHIN_MS=500"];
+    let run = Run::start_as(&wrap, 3, |_| {}).at_work();
+    run.board.set_mode(0, Mode::SaveForever);
+    run.board.set_mode(1, Mode::Deaf);
+    run.board.set_mode(3, Mode::Chatter);
+    kill(run.seat_pid(2).expect("alive"), Signal::SIGSTOP).expect("alive");
+    run.signal(Signal::SIGTERM);
+    wait_until("the learner has heard of it", || run.logged("received SIGTERM"));
+    kill(run.seat_pid(0).expect("alive"), Signal::SIGSTOP).expect("alive");
+    let run = run.ends_with(9);
+    assert!(run.logged("learner did not leave in time"), "{}", run.log());
+}
+
 fn the_learner_reaches_the_target() {
     let run = Run::start(2).at_work();
     run.board.set_mode(0, Mode::Reach);
@@ -148,7 +173,7 @@ fn an_actor_that_leaves_unasked_is_a_crash() {
 }
 
 fn a_learner_that_crashes_at_once_ends_the_run() {
-    crash_loop(Mode::Abort, &[0], 3, 6);
+    crash_loop(Mode::Abort, &[0], 5, 6);
 }
 
 fn a_failed_environment_names_itself() {

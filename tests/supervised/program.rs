@@ -22,7 +22,12 @@ pub(crate) fn segment(pid: u32) -> PathBuf {
 pub(crate) fn main(folder: &Path, actors: u16) -> ExitKind {
     write_descriptors(folder, "inherited");
     let mut options = Options::new(actors);
-    options.policy.learner_saves = Duration::from_secs(60);
+    let ms = |name: &str, usual: u64| {
+        let given = std::env::var(name).ok().map(|text| text.parse().expect("milliseconds"));
+        Duration::from_millis(given.unwrap_or(usual))
+    };
+    options.policy.learner_saves = ms("SAVES_WITHIN_MS", 60_000);
+    options.policy.unkillable = ms("UNKILLABLE_MS", 10_000);
     let mut supervisor = match Supervisor::new(options) {
         Ok(supervisor) => supervisor,
         Err(error) => {

@@ -13,6 +13,11 @@ pub(crate) const CASES: &[Case] = &[
     ("restarts::two_hundred_kills_leave_no_trace", two_hundred_kills_leave_no_trace),
     ("restarts::a_learner_comes_back", a_learner_comes_back),
     ("restarts::a_stopped_actor_that_hangs_is_replaced", a_stopped_actor_that_hangs_is_replaced),
+    (
+        "restarts::an_actor_that_cannot_be_killed_is_done_without",
+        an_actor_that_cannot_be_killed_is_done_without,
+    ),
+    ("restarts::a_fork_that_fails_is_tried_again", a_fork_that_fails_is_tried_again),
     ("restarts::a_panic_is_reported", a_panic_is_reported),
     ("restarts::children_hold_only_their_own", children_hold_only_their_own),
     ("restarts::children_have_the_usual_signals", children_have_the_usual_signals),
@@ -100,6 +105,110 @@ fn a_stopped_actor_that_hangs_is_replaced() {
     assert!(run.logged("actor-1: hangs: as the board says"), "{}", run.log());
     run.signal(Signal::SIGTERM);
     assert!(run.ends_with(0).logged("actor_restarts: [0, 1]"));
+}
+
+/// A cgroup of version 1 that freezes its processes: SIGKILL waits until they thaw.
+struct Freezer(std::path::PathBuf);
+
+impl Freezer {
+    /// `None` where this machine or this user has none.
+    fn new() -> Option<Self> {
+        let folder = format!("/sys/fs/cgroup/freezer/impala-test-{}", std::process::id());
+        fs::create_dir(&folder).ok()?;
+        Some(Self(folder.into()))
+    }
+
+    fn freeze(&self, pid: Pid) {
+        fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("moved");
+        fs::write(self.0.join("freezer.state"), "FROZEN").expect("frozen");
+    }
+
+    fn thaw(&self) {
+        let _ = fs::write(self.0.join("freezer.state"), "THAWED");
+    }
+}
+
+impl Drop for Freezer {
+    fn drop(&mut self) {
+        self.thaw();
+        let emptied = || fs::remove_dir(&self.0).is_ok();
+        wait_until("the freezer is empty", emptied);
+    }
+}
+
+/// A cgroup of version 1 that limits the number of its processes.
+struct Crowd(std::path::PathBuf);
+
+impl Crowd {
+    fn of(member: Pid) -> Option<Self> {
+        let folder = format!("/sys/fs/cgroup/pids/impala-test-{}", std::process::id());
+        fs::create_dir(&folder).ok()?;
+        let crowd = Self(folder.into());
+        fs::write(crowd.0.join("cgroup.procs"), member.to_string()).expect("moved");
+        Some(crowd)
+    }
+
+    fn limit(&self, most: &str) {
+        fs::write(self.0.join("pids.max"), most).expect("limited");
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        wait_until("the crowd is gone", || fs::remove_dir(&self.0).is_ok());
+    }
+}
+
+fn a_fork_that_fails_is_tried_again() {
+    let run = Run::start(2).at_work();
+    let Some(crowd) = Crowd::of(run.pid()) else {
+        run.signal(Signal::SIGTERM);
+        run.ends_with(0);
+        return println!("     skipped: no pids cgroup of version 1 here");
+    };
+    // The supervisor alone is in it, and is one too many.
+    crowd.limit("0");
+    let pid = kill_seat(&run, 2);
+    wait_until("it was tried more than once", || {
+        run.log().matches("cannot start actor-1: fork: EAGAIN").count() > 2
+    });
+    let progress = [1, 2].map(|place| run.board.get(Word::Progress(place)));
+    wait_until("the other works on", || run.board.get(Word::Progress(1)) > progress[0] + 10);
+    crowd.limit("max");
+    wait_for_successor(&run, 2, pid, progress[1]);
+    run.signal(Signal::SIGTERM);
+    run.ends_with(0);
+    drop(crowd);
+}
+
+fn an_actor_that_cannot_be_killed_is_done_without() {
+    let Some(freezer) = Freezer::new() else {
+        return println!("     skipped: no freezer cgroup of version 1 here");
+    };
+    let start = || Run::start_as(&["env", "UNKILLABLE_MS=300"], 2, |_| {}).at_work();
+    let run = start();
+    let frozen = run.seat_pid(2).expect("alive");
+    freezer.freeze(frozen);
+    run.board.set(Word::Hung, 3);
+    wait_until("it is given up", || run.logged("actor-1 does not die of SIGKILL"));
+    assert_eq!(run.board.get(Word::Reclaims(2)), 0, "never from a process that may still write");
+    assert_eq!(run.board.get(Word::Starts(2)), 1, "nobody in its place");
+    let progress = run.board.get(Word::Progress(1));
+    wait_until("the other works on", || run.board.get(Word::Progress(1)) > progress + 10);
+    // It is let go: what it held is free, and it has a successor.
+    freezer.thaw();
+    let progress = run.board.get(Word::Progress(2));
+    wait_for_successor(&run, 2, frozen, progress);
+    assert_eq!(run.board.get(Word::Reclaims(2)), 1);
+    run.signal(Signal::SIGTERM);
+    run.ends_with(0);
+
+    let mut run = start();
+    freezer.freeze(run.seat_pid(2).expect("alive"));
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.ended().code(), Some(13), "{}", run.log());
+    assert!(run.saved() && run.logged("unkillable: [Actor(1)]"), "{}", run.log());
+    drop(freezer);
 }
 
 fn a_panic_is_reported() {

@@ -59,8 +59,12 @@ impl Run {
         let board = Board::open(folder.path());
         prepare(&board);
         let stderr = fs::File::create(folder.path().join("stderr")).expect("a file");
-        let mut command = Command::new(wrap[0]);
-        command.args(&wrap[1..]).arg(std::env::current_exe().expect("this program"));
+        // A shell ignores SIGINT in what it runs in the background, and that is inherited.
+        let mut command = Command::new("env");
+        command
+            .arg("--default-signal")
+            .args(wrap)
+            .arg(std::env::current_exe().expect("this program"));
         command.arg("--play").arg(folder.path()).arg(actors.to_string());
         let child = command.stdin(Stdio::null()).stderr(stderr).spawn().expect("starts");
         LIVE.lock().expect("whole").push(i32::try_from(child.id()).expect("a pid"));
@@ -69,11 +73,16 @@ impl Run {
 
     /// All children are at work.
     pub(crate) fn at_work(self) -> Self {
-        wait_until("all work", || {
-            (0..=self.actors).all(|place| {
-                self.board.get(Word::Progress(place)) > 0 && self.board.get(Word::Pid(place)) > 0
-            })
-        });
+        let deadline = Instant::now() + DEADLINE;
+        while !(0..=self.actors).all(|place| {
+            self.board.get(Word::Progress(place)) > 0 && self.board.get(Word::Pid(place)) > 0
+        }) {
+            // Who holds it up is worth knowing.
+            let states =
+                || children_of(self.pid()).into_iter().map(state_and_name).collect::<Vec<_>>();
+            assert!(Instant::now() < deadline, "not all work: {:?}\n{}", states(), self.log());
+            nap(Duration::from_millis(1));
+        }
         self
     }
 
@@ -110,7 +119,7 @@ impl Run {
         self.folder.path().join("checkpoint").exists()
     }
 
-    fn ended(&mut self) -> ExitStatus {
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         wait_until("the supervisor ends", || {
             status = self.child.try_wait().expect("ours");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::stage::{Stage, all_words, owner};
-use crate::actor::{ActorLoop, ActorParts};
+use crate::actor::{ActorLoop, ActorParts, EnvRemedy};
 use crate::bench::error::BenchError;
 use crate::bench::product::Product;
 use crate::bench::stats::cpu_time;
@@ -53,6 +53,8 @@ pub(super) fn act(product: &Product, memory: &PoolMemory) -> Result<Duration, Be
         reader: ParamReader::new(all_words(&page), parameter_count, fingerprint)?,
         counters: memory.actor(0),
         env: product.env()?,
+        remedy: EnvRemedy::Fail,
+        on_failure: Box::new(|_| {}),
         policy: product.policy()?,
         sampler: Sampler::new(Rng::new(config.run.seed, 1)),
         owner: owner()?,

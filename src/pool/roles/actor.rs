@@ -1,21 +1,30 @@
 //! The life of an actor.
 
+use std::time::{Duration, Instant};
+
 use super::{Ending, Inheritance, conclude, give_way, internal, native, pin, resources};
-use crate::actor::{ActorError, ActorLoop, ActorParts};
-use crate::metrics::{Actor, Phase};
-use crate::params::ParamReader;
+use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
+use crate::config::OnBadEnv;
+use crate::metrics::{Actor, ActorCounters, Phase};
+use crate::params::{PageMismatch, ParamReader};
 use crate::policy::act::Act;
 use crate::policy::native::NativePolicy;
 use crate::policy::sample::Sampler;
 use crate::pool::memory::all_words;
-use crate::ring::{ClaimError, Owner, Producer, Slab};
+use crate::ring::{ClaimError, Owner, Producer, Ring, Slab};
 use crate::rng::Rng;
-use crate::shm::{Access, Inherit};
-use crate::supervisor::{ChildControl, ExitKind};
+use crate::shm::{Access, Inherit, futex};
+use crate::supervisor::{ChildControl, ExitKind, Level};
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// Streams of the run's seed, one kind of randomness each.
 const ENV_STREAM: u64 = 1 << 32;
 const ACTION_STREAM: u64 = 2 << 32;
+
+/// An actor tells of no more than one failure of its environments in this time.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+/// How often an actor looks for the first weights of a run.
+const FIRST_LOOK: Duration = Duration::from_millis(2);
 
 pub(in crate::pool) fn play_actor(
     pool: &Inheritance,
@@ -37,11 +46,14 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
 
     // Every life of every actor sees other episodes.
     let stream = u64::from(incarnation) << 16 | u64::from(index);
-    let env_seed = Rng::new(config.run.seed, ENV_STREAM | stream).next_u64();
-    let env = pool
-        .registry
-        .make(&config.env.id, &config.env.options, config.pool.envs_per_actor, env_seed)
-        .map_err(|e| (ExitKind::EnvFailed, e.to_string()))?;
+    let mut seeds = Rng::new(config.run.seed, ENV_STREAM | stream);
+    let envs = config.pool.envs_per_actor;
+    let mut make =
+        move || pool.registry.make(&config.env.id, &config.env.options, envs, seeds.next_u64());
+    let on_bad_env = config.faults.on_bad_env;
+    let bad_env =
+        if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
+    let env = make().map_err(|e| (bad_env, e.to_string()))?;
     let policy = policy(pool)?;
 
     let mut payload = pool.memory.payload.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
@@ -49,16 +61,28 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let ring = pool.memory.ring().map_err(internal)?;
     let slab = Slab::new(ring, &mut payload, &config.pool.layout).map_err(internal)?;
     let owner = Owner::new(index, incarnation).map_err(internal)?;
+    let Some(reader) = first_weights(
+        all_words(&page),
+        pool.parameters.len(),
+        pool.parameters.fingerprint(),
+        ring,
+        &counters,
+    )
+    .map_err(internal)?
+    else {
+        return Ok(ExitKind::Finished);
+    };
     let parts = ActorParts {
         producer: Producer::new(slab, owner).map_err(internal)?,
-        reader: ParamReader::new(
-            all_words(&page),
-            pool.parameters.len(),
-            pool.parameters.fingerprint(),
-        )
-        .map_err(internal)?,
+        reader,
         counters,
         env,
+        remedy: match on_bad_env {
+            OnBadEnv::Restart => EnvRemedy::Rebuild(Box::new(make)),
+            OnBadEnv::Drop => EnvRemedy::Reset,
+            OnBadEnv::Fail => EnvRemedy::Fail,
+        },
+        on_failure: Box::new(teller(control)),
         policy,
         sampler: Sampler::new(Rng::new(config.run.seed, ACTION_STREAM | stream)),
         owner,
@@ -73,12 +97,51 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
             let exit = match &error {
                 ActorError::Commit(_) => ExitKind::Fenced,
                 ActorError::Claim(ClaimError::Ring(_)) => ExitKind::Corrupt,
-                ActorError::Env(_) | ActorError::NotFinite { .. } => ExitKind::EnvFailed,
+                error if error.is_of_environment() => bad_env,
                 _ => ExitKind::Internal,
             };
             Err((exit, error.to_string()))
         }
     }
+}
+
+/// Tells the user of failures, but not of each: there may be thousands.
+fn teller(control: &ChildControl) -> impl FnMut(&ActorError) {
+    let mut next = Instant::now();
+    let mut untold = 0_u32;
+    move |error| {
+        if Instant::now() < next {
+            untold = untold.saturating_add(1);
+            return;
+        }
+        let more = if untold == 0 { String::new() } else { format!(" ({untold} more before)") };
+        control.log(Level::Warn, &format!("{error}{more}; the unroll is dropped"));
+        (next, untold) = (Instant::now() + TELL_EVERY, 0);
+    }
+}
+
+/// Waits until a learner of this run has published weights. It is forked before the actors, which says
+/// nothing about who gets here first; and it may be dead, and its successor not yet there. `None` if
+/// the run ends before that.
+fn first_weights<'m>(
+    page: &'m [AtomicU64],
+    len: usize,
+    fingerprint: u64,
+    ring: Ring<'_>,
+    counters: &ActorCounters<'_>,
+) -> Result<Option<ParamReader<'m>>, PageMismatch> {
+    let nobody_rings = AtomicU32::new(0);
+    counters.set_phase(Phase::Wait);
+    while !ring.is_closed() {
+        match ParamReader::new(page, len, fingerprint) {
+            Ok(reader) if reader.latest_version() > 0 => return Ok(Some(reader)),
+            Ok(_) | Err(PageMismatch::NotLaidOut) => {
+                futex::wait_while(&nobody_rings, 0, FIRST_LOOK);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// The policy of this run's engine.
@@ -92,4 +155,47 @@ fn policy(pool: &Inheritance) -> Result<Box<dyn Act>, (ExitKind, String)> {
     ));
     #[cfg(not(feature = "torch"))]
     Err(internal("this build has no libtorch"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{ParamPublisher, page_words};
+    use crate::ring::RingShape;
+
+    const LEN: usize = 3;
+
+    fn words(count: usize) -> Vec<AtomicU64> {
+        (0..count).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    /// An actor that is faster than the learner is not a dead actor.
+    #[test]
+    fn the_first_weights_are_waited_for() {
+        let shape = RingShape { blocks: 2, groups: 1 };
+        let slots = words(<Ring>::word_count(shape));
+        let waits: Vec<_> = (0..<Ring>::wait_count()).map(|_| AtomicU32::new(0)).collect();
+        let ring: Ring<'_> = Ring::new(&slots, &waits, shape).expect("fits");
+        let (page, block) = (words(page_words(LEN)), words(ActorCounters::WORDS));
+        let counters = ActorCounters::new(&block);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| {
+                first_weights(&page, LEN, 7, ring, &ActorCounters::new(&block))
+                    .expect("one layout")
+                    .map(|reader| reader.latest_version())
+            });
+            while counters.phase() != Some(Phase::Wait) {
+                std::thread::yield_now();
+            }
+            let mut publisher = ParamPublisher::new(&page, LEN, 7).expect("zeroed");
+            assert!(!waiting.is_finished(), "a page without weights is nothing to act with");
+            publisher.publish(5, &[1.0; LEN]).expect("finite");
+            assert_eq!(waiting.join().expect("no panic"), Some(5));
+        });
+        ring.close();
+        let empty = words(page_words(LEN));
+        assert!(first_weights(&empty, LEN, 7, ring, &counters).expect("nothing wrong").is_none());
+        let other = first_weights(&page, LEN, 8, ring, &counters);
+        assert!(other.expect("closed before a look").is_none());
+    }
 }

@@ -1,7 +1,6 @@
 //! The life of a learner.
 
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
 use std::time::{Duration, Instant};
 
 use super::{Ending, Inheritance, conclude, internal, native, pin, resources};
@@ -21,9 +20,10 @@ use crate::learner::update::Updater;
 use crate::learner::vtrace::Clips;
 use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
+use crate::pool::line_log::LineLog;
 use crate::pool::memory::all_words;
 use crate::pool::published::published;
-use crate::ring::{Consumer, Slab};
+use crate::ring::{BlockRef, Consumer, Slab};
 use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, ExitKind, Level, ToChild};
 
@@ -41,6 +41,7 @@ pub(in crate::pool) fn play_learner(pool: &Inheritance, control: &mut ChildContr
 
 fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     let config = &pool.config;
+    pool.memory.learner().set_phase(crate::metrics::Phase::Init);
     pin(config, 0);
     let mut payload = pool.memory.payload.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let page = pool.memory.parameters.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
@@ -151,8 +152,8 @@ struct House<'a> {
     control: &'a mut ChildControl,
     snapshot: ParamPublisher<'a>,
     moments: Vec<f32>,
-    last_snapshot: Instant,
-    episodes: Option<BufWriter<File>>,
+    last_snapshot: Option<Instant>,
+    episodes: Option<LineLog<File>>,
     last_flush: Instant,
     checkpoint_requested: bool,
 }
@@ -166,11 +167,11 @@ impl<'a> House<'a> {
         let episodes = match pool.run_dir.append(EPISODES_FILE) {
             Ok(file) => {
                 let fresh = file.metadata().is_ok_and(|m| m.len() == 0);
-                let mut writer = BufWriter::new(file);
+                let mut log = LineLog::new(EPISODES_FILE, file);
                 if fresh {
-                    let _lost_with_the_file = writeln!(writer, "frames,seconds,return,length");
+                    log.push("frames,seconds,return,length");
                 }
-                Some(writer)
+                Some(log)
             }
             Err(error) => {
                 control.log(Level::Warn, &error.to_string());
@@ -183,20 +184,17 @@ impl<'a> House<'a> {
             control,
             snapshot,
             moments: Vec::new(),
-            last_snapshot: now,
+            last_snapshot: None,
             episodes,
             last_flush: now,
             checkpoint_requested: false,
         }
     }
 
-    /// A log that cannot be written is closed once, with a warning; learning goes on.
     fn flush(&mut self) {
         self.last_flush = Instant::now();
-        if let Some(Err(error)) = self.episodes.as_mut().map(BufWriter::flush) {
-            self.control
-                .log(Level::Warn, &format!("{EPISODES_FILE} is no longer written: {error}"));
-            self.episodes = None;
+        if let Some(news) = self.episodes.as_mut().and_then(LineLog::flush) {
+            self.control.log(Level::Warn, &news);
         }
     }
 }
@@ -220,23 +218,26 @@ impl Surroundings for House<'_> {
         std::mem::take(&mut self.checkpoint_requested)
     }
 
+    fn batch(&mut self, block: &BlockRef<'_>) {
+        if let Some(look) = self.pool.on_batch {
+            look(block);
+        }
+    }
+
     fn episode(&mut self, frames: u64, episode: Episode) {
-        if let Some(writer) = &mut self.episodes {
+        if let Some(log) = &mut self.episodes {
             let seconds = self.pool.started.elapsed().as_secs_f64();
-            // An error shows again, and is reported, at the next flush.
-            let _reported_later = writeln!(
-                writer,
-                "{frames},{seconds:.3},{},{}",
-                episode.episode_return, episode.length
-            );
+            let Episode { episode_return, length } = episode;
+            log.push(&format!("{frames},{seconds:.3},{episode_return},{length}"));
         }
     }
 
     fn updated(&mut self, updater: &Updater) {
-        if self.last_snapshot.elapsed() < SNAPSHOT_EVERY {
+        // The first at once: a learner that is killed soon leaves its moments all the same.
+        if self.last_snapshot.is_some_and(|last| last.elapsed() < SNAPSHOT_EVERY) {
             return;
         }
-        self.last_snapshot = Instant::now();
+        self.last_snapshot = Some(Instant::now());
         let (first, second) = updater.optimiser().state();
         self.moments.clear();
         self.moments.extend_from_slice(first);

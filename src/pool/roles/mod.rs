@@ -14,16 +14,21 @@ use crate::learner::checkpoint::Checkpoint;
 use crate::policy::spec::{
     Activation, Conv, NetworkSpec, ParamSpec, SpecError, Torso as TorsoSpec,
 };
+use crate::ring::BlockRef;
 use crate::supervisor::{ChildControl, ExitKind, Level};
 
 use super::memory::PoolMemory;
 use super::run_dir::RunDir;
+
+/// Sees a batch before it is learnt from.
+pub(super) type OnBatch = fn(&BlockRef<'_>);
 
 /// What every child inherits.
 #[derive(Debug)]
 pub(super) struct Inheritance {
     pub(super) config: Config,
     pub(super) registry: Registry,
+    pub(super) on_batch: Option<OnBatch>,
     pub(super) memory: PoolMemory,
     pub(super) network: NetworkSpec,
     pub(super) parameters: ParamSpec,

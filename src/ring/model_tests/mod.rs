@@ -4,7 +4,8 @@
 //! Every shared access is a step of its own, and any party may die before any of them. Memory is
 //! sequentially consistent here: orderings are the business of the loom tests. In no state may the
 //! learner read torn data, the books be off, or a sound party meet a corrupt word; and from every state
-//! the run can finish. Four designs that suggest themselves must fail, and do.
+//! the run can finish. Data goes back to the learner after one death, and never after two. Seven designs
+//! that suggest themselves must fail, and do.
 //!
 //! The death of the supervisor is not modelled: the kernel kills everybody with it.
 
@@ -65,6 +66,42 @@ fn model_two_blocks() {
 fn model_two_blocks_of_two() {
     let rules = Rules { blocks: 2, ..SMALL };
     assert_sound("K=2 B=2, 2 actors, 1 death", rules, 500_000);
+}
+
+/// The two that are ignored take half a minute each: `cargo test --release --lib -- --ignored model_`.
+#[test]
+#[ignore = "large"]
+fn model_three_actor_deaths() {
+    let rules = Rules { actor_crashes: 3, learner_crashes: 1, ..SMALL };
+    assert_sound("K=1 B=2, 2 actors, 3 + 1 deaths", rules, 1_000_000);
+}
+
+#[test]
+#[ignore = "large"]
+fn model_two_blocks_of_two_with_a_learner_death() {
+    let rules = Rules { blocks: 2, actor_crashes: 0, learner_crashes: 1, ..SMALL };
+    assert_sound("K=2 B=2, 2 actors, 0 + 1 deaths", rules, 100_000);
+}
+
+#[test]
+fn mutant_return_of_what_the_living_hold_is_found_out() {
+    let rules = Rules { learner_crashes: 1, mutant: Some(Mutant::ReturnAlive), ..SMALL };
+    let findings = search("mutant: return alive", rules);
+    assert!(matches!(findings.fault, Some((Fault::Corrupt, _))), "{findings:?}");
+}
+
+#[test]
+fn mutant_that_forgets_deaths_returns_poison() {
+    let rules = Rules { learner_crashes: 2, mutant: Some(Mutant::ForgetsDeaths), ..SMALL };
+    let findings = search("mutant: forgets deaths", rules);
+    assert!(matches!(findings.fault, Some((Fault::Poison, _))), "{findings:?}");
+}
+
+#[test]
+fn mutant_that_leaves_the_books_uncorrected_is_found_out() {
+    let rules = Rules { learner_crashes: 1, mutant: Some(Mutant::LeavesBooks), ..SMALL };
+    let findings = search("mutant: leaves the books", rules);
+    assert!(matches!(findings.fault, Some((Fault::Books, _))), "{findings:?}");
 }
 
 #[test]

@@ -94,12 +94,12 @@ enum Move {
 fn any_move() -> impl Strategy<Value = Move> {
     prop_oneof![
         6 => (0_u64..3_000).prop_map(Move::Wait),
-        8 => (0_usize..5, -9_i32..12, any::<bool>()).prop_map(|(i, code, p)| Move::Die(i, code, p)),
+        8 => (0_usize..5, -12_i32..15, any::<bool>()).prop_map(|(i, code, p)| Move::Die(i, code, p)),
         1 => (0_usize..5).prop_map(Move::SpawnFails),
         1 => (0_usize..5, any::<bool>()).prop_map(|(i, permanent)| Move::Tell(i, permanent)),
         1 => (0_usize..5).prop_map(Move::Hang),
         1 => Just(Move::Signal),
-        1 => (0_usize..12).prop_map(Move::Stop),
+        1 => (0..ExitKind::ALL.len()).prop_map(Move::Stop),
         1 => (2_000_u64..100_000).prop_map(Move::Gap),
     ]
 }
@@ -144,6 +144,7 @@ proptest! {
             world.obey(&mut machine, event, now);
         }
         world.obey(&mut machine, stop(ExitKind::Finished), now);
+        let stopped = now;
         for _ in 0..1_000 {
             end_the_doomed(&mut world, &mut machine, immortal, now);
             if world.outcome.is_some() { break }
@@ -152,6 +153,8 @@ proptest! {
             world.obey(&mut machine, Event::Tick, now);
         }
         let outcome = world.outcome.take().expect("the end");
+        let policy = Policy::default();
+        prop_assert!(now - stopped <= policy.learner_saves + policy.unkillable, "no child delays it");
         let late = machine.step(Event::Tick, now + ms(1_000_000));
         prop_assert_eq!(late, []);
         prop_assert!(outcome.unkillable.iter().all(|&role| immortal == Some(role)));

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::{Action, Cause, Life, Machine, index_of};
+use super::{Action, Cause, Child, Life, Machine, index_of};
 use crate::supervisor::contract::Role;
 use crate::supervisor::exit::{ExitKind, Remedy};
+
+/// The number of the signal, as [`Cause::Signaled`] has it.
+const SIGKILL: i32 = 9;
 
 impl Machine {
     pub(super) fn reaped(
@@ -24,10 +27,13 @@ impl Machine {
             }
             return;
         }
-        if cause.kind() == Some(ExitKind::Corrupt) {
+        if let Some(kind) = cause.kind().filter(|kind| kind.remedy() == Remedy::StopRun) {
             self.children[index].life = Life::Gone;
-            let reason = format!("{role} found shared memory corrupt");
-            return self.stop(ExitKind::Corrupt, reason, now, actions);
+            let reason = match kind {
+                ExitKind::Corrupt => format!("{role} found shared memory corrupt"),
+                _ => format!("{role}: {kind}"),
+            };
+            return self.stop(kind, reason, now, actions);
         }
         // The message that says so may have been lost with a full buffer; the code never is.
         if role == Role::Learner && cause == Cause::Exited(0) {
@@ -35,10 +41,13 @@ impl Machine {
             let reason = "the learner has finished".to_owned();
             return self.stop(ExitKind::Finished, reason, now, actions);
         }
-        let limit = match role {
+        // It did not die of itself, nor of this supervisor: of a user, or for want of memory.
+        let outside = matches!(life, Life::Alive { .. }) && cause == Cause::Signaled(SIGKILL);
+        let own = match role {
             Role::Learner => self.policy.learner_deaths,
             Role::Actor(_) => self.policy.actor_deaths,
         };
+        let limit = if outside { own.saturating_mul(self.policy.outside_factor) } else { own };
         let child = &mut self.children[index];
         child.deaths = if progressed { 0 } else { child.deaths + 1 };
         let never = cause.kind().is_some_and(|kind| kind.remedy() == Remedy::Never);
@@ -48,12 +57,16 @@ impl Machine {
         if progressed {
             let lived = match life {
                 Life::Alive { since, .. } | Life::Dying { since } => now.saturating_sub(since),
-                _ => Duration::ZERO,
+                // It was in the way long enough.
+                _ => Duration::MAX,
             };
             // Work done or not: no more than a few forks a second.
             child.doublings = u32::from(lived < self.policy.short_life);
         }
-        let delay = self.backoff(index);
+        let mut delay = self.backoff(index);
+        if outside {
+            delay = delay.min(self.policy.backoff_outside);
+        }
         self.children[index].life = Life::Waiting { at: now + delay };
         actions.push(Action::TellRestart(role, delay));
     }
@@ -72,7 +85,6 @@ impl Machine {
         child.life = Life::Failed;
         let deaths = child.deaths;
         actions.push(Action::TellFailed(role, deaths));
-        let left = self.children[1..].iter().filter(|actor| actor.life != Life::Failed).count();
         let exit =
             cause.kind().filter(|kind| kind.tells_the_cause()).unwrap_or(ExitKind::CrashLoop);
         match role {
@@ -81,13 +93,24 @@ impl Machine {
                     format!("the learner failed, {deaths} deaths in a row without an update");
                 self.stop(exit, reason, now, actions);
             }
-            Role::Actor(_) if left < self.policy.min_actors => {
-                let least = self.policy.min_actors;
-                let reason =
-                    format!("{left} actors are left of at least {least}; {role} failed last");
-                self.stop(exit, reason, now, actions);
-            }
-            Role::Actor(_) => {}
+            Role::Actor(_) => self.stop_if_too_few(role, exit, now, actions),
+        }
+    }
+
+    /// `role` was lost for good, or so it seems.
+    pub(super) fn stop_if_too_few(
+        &mut self,
+        role: Role,
+        exit: ExitKind,
+        now: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let lost = |actor: &&Child| matches!(actor.life, Life::Failed | Life::Unkillable);
+        let left = self.children.len() - 1 - self.children[1..].iter().filter(lost).count();
+        let least = self.policy.min_actors;
+        if left < least {
+            let reason = format!("{left} actors are left of at least {least}; {role} failed last");
+            self.stop(exit, reason, now, actions);
         }
     }
 

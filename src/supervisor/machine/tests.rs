@@ -3,6 +3,7 @@ use crate::supervisor::contract::Role::{Actor, Learner};
 use crate::supervisor::exit::Remedy;
 
 const KILLED: Cause = Cause::Signaled(9);
+const CRASHED: Cause = Cause::Signaled(11);
 
 fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -62,7 +63,7 @@ fn roles_and_places_agree() {
 #[test]
 fn an_actor_gets_five_lives_with_growing_pauses() {
     let mut machine = started(2);
-    let (delays, last) = die_in_a_row(&mut machine, Actor(0), KILLED);
+    let (delays, last) = die_in_a_row(&mut machine, Actor(0), CRASHED);
     assert_eq!(delays.len(), 4);
     assert_eq!(delays[0], ms(0));
     for (delay, middle) in delays[1..].iter().zip([100.0, 200.0, 400.0]) {
@@ -77,7 +78,7 @@ fn an_actor_gets_five_lives_with_growing_pauses() {
 #[test]
 fn the_run_ends_when_the_last_actor_is_given_up() {
     let mut machine = started(2);
-    die_in_a_row(&mut machine, Actor(1), KILLED);
+    die_in_a_row(&mut machine, Actor(1), CRASHED);
     let (_, last) = die_in_a_row(&mut machine, Actor(0), Cause::Exited(101));
     assert_eq!(last[1..], [Action::TellFailed(Actor(0), 5), Action::RequestStop]);
     let end = machine.step(reaped(Learner, Cause::Exited(0), true), ms(9_000));
@@ -128,11 +129,11 @@ fn what_never_helps_is_not_tried_twice() {
 }
 
 #[test]
-fn the_learner_gets_three_lives() {
+fn the_learner_gets_five_lives() {
     let mut machine = started(1);
-    let (delays, last) = die_in_a_row(&mut machine, Learner, KILLED);
-    assert_eq!(delays.len(), 2);
-    assert_eq!(last[1..], [Action::TellFailed(Learner, 3), Action::RequestStop]);
+    let (delays, last) = die_in_a_row(&mut machine, Learner, CRASHED);
+    assert_eq!(delays.len(), 4);
+    assert_eq!(last[1..], [Action::TellFailed(Learner, 5), Action::RequestStop]);
     let end = machine.step(reaped(Actor(0), Cause::Exited(0), true), ms(9_000));
     assert_eq!(outcome(&end).exit, ExitKind::CrashLoop);
 }
@@ -155,6 +156,48 @@ fn progress_starts_the_count_anew() {
 }
 
 #[test]
+fn a_kill_from_outside_is_no_fault_of_its_victim() {
+    for role in [Actor(0), Learner] {
+        let mut machine = started(1);
+        let (delays, last) = die_in_a_row(&mut machine, role, KILLED);
+        assert_eq!(delays.len(), 19, "four times as many");
+        assert!(delays.iter().all(|&delay| delay <= ms(1_000)), "{delays:?}");
+        assert_eq!(last[1..], [Action::TellFailed(role, 20), Action::RequestStop]);
+    }
+    // The supervisor's own kill, of one that hangs, is a death like any other.
+    let mut machine = started(1);
+    let mut now = ms(0);
+    for death in 1..=5 {
+        now += ms(60_000);
+        assert_eq!(machine.step(Event::Hung(Actor(0)), now), [Action::Kill(Actor(0))]);
+        let actions = machine.step(reaped(Actor(0), KILLED, false), now);
+        assert_eq!(actions.contains(&Action::TellFailed(Actor(0), 5)), death == 5, "{actions:?}");
+        now += ms(60_000);
+        machine.step(Event::Tick, now);
+    }
+    assert!(machine.stopping());
+}
+
+#[test]
+fn a_pool_that_is_killed_all_the_time_and_works_goes_on_for_ever() {
+    let mut machine = started(3);
+    let mut rng = Rng::new(5, 0);
+    let mut now = ms(0);
+    for kill in 0..10_000 {
+        now += ms(50);
+        machine.step(Event::Tick, now);
+        // Every third life has no time for a commit.
+        let role = role_at(rng.below(4));
+        if matches!(machine.child(role).0, ChildState::Starting | ChildState::Running) {
+            let actions = machine.step(reaped(role, KILLED, rng.below(3) > 0), now);
+            let Action::TellRestart(_, delay) = actions[1] else { panic!("{kill}: {actions:?}") };
+            assert!(delay <= ms(1_000), "{delay:?}");
+        }
+    }
+    assert!(!machine.stopping());
+}
+
+#[test]
 fn short_lives_do_not_fork_without_a_pause() {
     let mut machine = started(1);
     let mut now = ms(0);
@@ -174,7 +217,7 @@ fn delays_stop_growing_and_repeat_with_the_seed() {
         let policy = Policy { actor_deaths: 100, ..Policy::default() };
         let mut machine = Machine::new(1, policy, seed);
         machine.step(Event::Start, ms(0));
-        die_in_a_row(&mut machine, Actor(0), KILLED).0
+        die_in_a_row(&mut machine, Actor(0), CRASHED).0
     };
     assert_eq!(delays(1), delays(1));
     assert_ne!(delays(1), delays(2));
@@ -299,9 +342,58 @@ fn what_sigkill_does_not_end_is_left_behind_and_named() {
     machine.step(stop(ExitKind::Finished), ms(0));
     machine.step(reaped(Learner, Cause::Exited(0), true), ms(10));
     assert_eq!(machine.step(Event::Tick, ms(2_000)).last(), Some(&Action::Kill(Actor(0))));
-    assert_eq!(machine.next_due(), Some(ms(62_000)));
-    assert_eq!(machine.step(Event::Tick, ms(61_999)), []);
-    let end = machine.step(Event::Tick, ms(62_000));
+    assert_eq!(machine.next_due(), Some(ms(12_000)));
+    assert_eq!(machine.step(Event::Tick, ms(11_999)), []);
+    let end = machine.step(Event::Tick, ms(12_000));
     assert_eq!(outcome(&end).unkillable, [Actor(0)]);
-    assert_eq!(outcome(&end).exit, ExitKind::Internal);
+    assert_eq!(outcome(&end).exit, ExitKind::LeftBehind);
+}
+
+#[test]
+fn the_run_does_without_an_actor_that_cannot_be_killed() {
+    let mut machine = started(2);
+    assert_eq!(machine.step(Event::Hung(Actor(1)), ms(5_000)), [Action::Kill(Actor(1))]);
+    assert_eq!(machine.next_due(), Some(ms(15_000)));
+    let told = machine.step(Event::Tick, ms(15_000));
+    assert!(matches!(&told[..], [Action::Tell(line)] if line.contains("actor-1 does not die")));
+    assert_eq!(machine.child(Actor(1)), (ChildState::Unkillable, 0));
+    assert_eq!(machine.step(Event::Tick, ms(1_000_000)), [], "nobody takes its place");
+    // The kernel lets go of it at last: it is reclaimed, and replaced.
+    let mut thawed = machine.clone();
+    let actions = thawed.step(reaped(Actor(1), KILLED, true), ms(2_000_000));
+    assert_eq!(actions, [Action::Reclaim(Actor(1)), Action::TellRestart(Actor(1), ms(0))]);
+    // Or it does not, and the end does not wait for it.
+    machine.step(stop(ExitKind::Finished), ms(2_000_000));
+    machine.step(reaped(Actor(0), Cause::Exited(0), true), ms(2_000_010));
+    let end = machine.step(reaped(Learner, Cause::Exited(0), true), ms(2_000_020));
+    assert_eq!(
+        (outcome(&end).exit, &outcome(&end).unkillable[..]),
+        (ExitKind::LeftBehind, &[Actor(1)][..])
+    );
+}
+
+#[test]
+fn without_actors_or_learner_that_can_be_killed_the_run_ends() {
+    for role in [Actor(0), Learner] {
+        let mut machine = started(1);
+        machine.step(Event::Hung(role), ms(0));
+        let told = machine.step(Event::Tick, ms(10_000));
+        assert_eq!(told.last(), Some(&Action::RequestStop), "{role}");
+        let other = if role == Learner { Actor(0) } else { Learner };
+        let end = machine.step(reaped(other, Cause::Exited(0), true), ms(10_010));
+        assert_eq!(
+            (outcome(&end).exit, &outcome(&end).unkillable[..]),
+            (ExitKind::LeftBehind, &[role][..])
+        );
+    }
+}
+
+#[test]
+fn an_environment_that_must_not_fail_ends_the_run() {
+    let mut machine = started(2);
+    let actions = machine.step(reaped(Actor(1), Cause::Exited(12), true), ms(1));
+    assert_eq!(actions, [Action::Reclaim(Actor(1)), Action::RequestStop]);
+    machine.step(reaped(Actor(0), Cause::Exited(0), true), ms(2));
+    let end = machine.step(reaped(Learner, Cause::Exited(0), true), ms(3));
+    assert_eq!(outcome(&end).exit, ExitKind::EnvFault);
 }

@@ -18,13 +18,19 @@ pub struct Policy {
     pub actor_deaths: u32,
     /// The run is given up after this many deaths of the learner in a row without an update.
     pub learner_deaths: u32,
+    /// A child that was killed from outside, by a SIGKILL that is not the supervisor's, is given up after
+    /// this many times as many: the next life need not end the same way. No pause between two of them
+    /// is longer than `backoff_outside`.
+    pub outside_factor: u32,
+    /// The longest pause after a death from outside.
+    pub backoff_outside: Duration,
     /// The run is given up when fewer actors than this are left.
     pub min_actors: usize,
     /// At a stop: actors that have not left by then are killed.
     pub actors_leave: Duration,
     /// At a stop: a learner that has not saved by then is killed.
     pub learner_saves: Duration,
-    /// A killed process that is not gone by then is left to the kernel.
+    /// A killed process that is not gone by then is left to the kernel: it is waited for no longer.
     pub unkillable: Duration,
 }
 
@@ -35,11 +41,13 @@ impl Default for Policy {
             backoff_most: Duration::from_secs(10),
             short_life: Duration::from_millis(200),
             actor_deaths: 5,
-            learner_deaths: 3,
+            learner_deaths: 5,
+            outside_factor: 4,
+            backoff_outside: Duration::from_secs(1),
             min_actors: 1,
             actors_leave: Duration::from_secs(2),
             learner_saves: Duration::from_secs(30),
-            unkillable: Duration::from_secs(60),
+            unkillable: Duration::from_secs(10),
         }
     }
 }

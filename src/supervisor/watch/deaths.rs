@@ -38,19 +38,21 @@ impl Watch<'_> {
         self.reap_orphans();
     }
 
-    /// Ends a child that cannot be watched.
-    pub(super) fn end_now(&mut self, index: usize) {
-        if let Some(process) = &self.owned().seats[index].process {
+    /// Ends a child that cannot be watched. It is not waited for: it may sit in the kernel.
+    pub(super) fn end_unwatched(&mut self, index: usize) {
+        let seat = &mut self.owned().seats[index];
+        seat.unwatched = true;
+        if let Some(process) = &seat.process {
             process.kill();
-            while matches!(
-                nix::sys::wait::waitid(
-                    nix::sys::wait::Id::PIDFd(process.pidfd()),
-                    WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT,
-                ),
-                Err(nix::errno::Errno::EINTR)
-            ) {}
         }
-        self.bury(index);
+    }
+
+    pub(super) fn bury_the_unwatched(&mut self) {
+        for index in 0..self.owned().seats.len() {
+            if self.owned().seats[index].unwatched {
+                self.bury(index);
+            }
+        }
     }
 
     pub(super) fn reclaim(&mut self, role: Role) {

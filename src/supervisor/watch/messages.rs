@@ -55,6 +55,7 @@ impl Watch<'_> {
             }
             FromChild::Panicked { message, location } => {
                 self.pool.log(Level::Error, &format!("{role}: panicked at {location}: {message}"));
+                self.pool.panicked(role);
             }
             // Handled where the messages are read.
             FromChild::Took(_) => {}

@@ -10,7 +10,7 @@ impl World {
         if self.learner_crashes < rules.learner_crashes {
             let mut world = self.clone();
             world.learner = Learner::Dead(matches!(self.learner, Learner::Releasing(_, true)));
-            world.learner_crashes += 1;
+            world.learner_is_missed();
             worlds.push(Ok(world));
         }
         if self.learner == Learner::Idle {

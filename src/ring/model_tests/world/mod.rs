@@ -28,6 +28,12 @@ pub(super) enum Mutant {
     ReadyCounter,
     /// The slot is taken first, and its owner written second.
     OwnerSecond,
+    /// The supervisor returns what a learner holds that is only slow.
+    ReturnAlive,
+    /// The supervisor does not remember what it has returned once.
+    ForgetsDeaths,
+    /// The supervisor does not look whether a dead learner has counted a slot that it did not free.
+    LeavesBooks,
 }
 
 /// Sizes and budgets.
@@ -55,6 +61,8 @@ pub(super) enum Fault {
     Corrupt,
     /// A living actor lost its slot.
     Fenced,
+    /// Slots went back to the learner though they were held at two deaths, or were dropped after one.
+    Poison,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,6 +105,8 @@ pub(super) struct World {
     /// Owner and lap of the last writer of each word; `None` before the first.
     payload: [[Option<(Owner, u32)>; PAYLOAD_WORDS as usize]; SLOTS_MAX],
     requeued_in: [Option<u32>; SLOTS_MAX],
+    /// At how many deaths of a learner each slot was held in this lap: known to the model alone.
+    deaths_held: [u8; SLOTS_MAX],
     actors: [Actor; ACTORS_MAX],
     incarnations: [u16; ACTORS_MAX],
     learner: Learner,
@@ -119,6 +129,7 @@ impl World {
             words: [SlotWord::free(0); SLOTS_MAX],
             payload: [[None; PAYLOAD_WORDS as usize]; SLOTS_MAX],
             requeued_in: [None; SLOTS_MAX],
+            deaths_held: [0; SLOTS_MAX],
             actors: [Actor::Idle; ACTORS_MAX],
             incarnations: [1; ACTORS_MAX],
             learner: Learner::Idle,
@@ -169,6 +180,17 @@ impl World {
     fn apply(&mut self, slot: u8, event: Event) -> Result<(), Fault> {
         let word = &mut self.words[usize::from(slot)];
         *word = word.step(event).map_err(|_| Fault::Corrupt)?;
+        if word.state == State::Free {
+            self.deaths_held[usize::from(slot)] = 0;
+        }
         Ok(())
+    }
+
+    /// A learner has died, or is taken for dead.
+    fn learner_is_missed(&mut self) {
+        self.learner_crashes += 1;
+        for (word, deaths) in self.words.iter().zip(&mut self.deaths_held) {
+            *deaths += u8::from(word.state == State::Held);
+        }
     }
 }

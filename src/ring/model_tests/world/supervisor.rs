@@ -20,9 +20,19 @@ impl World {
                 worlds.push(Ok(world));
             }
         }
+        if rules.mutant == Some(Mutant::ReturnAlive)
+            && self.learner_crashes < rules.learner_crashes
+            && matches!(self.learner, Learner::Reading(..) | Learner::Releasing(_, false))
+        {
+            let mut world = self.clone();
+            world.learner_is_missed();
+            world.supervisor = Supervisor::Returning(0, false);
+            worlds.push(Ok(world));
+        }
         if let Learner::Dead(counted) = self.learner {
             let mut world = self.clone();
-            world.consumed -= u8::from(counted);
+            let corrects = rules.mutant != Some(Mutant::LeavesBooks);
+            world.consumed -= u8::from(counted && corrects);
             world.learner = Learner::Dead(false);
             world.supervisor = Supervisor::Returning(0, false);
             worlds.push(Ok(world));
@@ -51,7 +61,9 @@ impl World {
                 }
             }
             Supervisor::Returning(slot, _) if slot == slots => {
-                self.learner = Learner::Idle;
+                if matches!(self.learner, Learner::Dead(_)) {
+                    self.learner = Learner::Idle;
+                }
                 Supervisor::Idle
             }
             Supervisor::Returning(slot, fatal) => {
@@ -63,11 +75,22 @@ impl World {
                 let first = slot.is_multiple_of(rules.groups);
                 let fatal =
                     if first { block.any(|slot| held(&slot) && again(slot)) } else { fatal };
+                let deaths = self.deaths_held[usize::from(slot)];
                 if held(&slot) && fatal {
+                    // Its neighbours in the block have died with it, or not: the block is one batch.
                     self.apply(slot, Event::Drop)?;
                     self.dropped += 1;
+                    if first && deaths < 2 && !self.neighbour_died_twice(rules, slot) {
+                        return Err(Fault::Poison);
+                    }
                 } else if held(&slot) {
-                    self.requeued_in[usize::from(slot)] = Some(self.words[usize::from(slot)].lap);
+                    if deaths != 1 {
+                        return Err(Fault::Poison);
+                    }
+                    if rules.mutant != Some(Mutant::ForgetsDeaths) {
+                        let lap = self.words[usize::from(slot)].lap;
+                        self.requeued_in[usize::from(slot)] = Some(lap);
+                    }
                     self.apply(slot, Event::Requeue)?;
                 }
                 Supervisor::Returning(slot + 1, fatal)
@@ -75,5 +98,9 @@ impl World {
             Supervisor::Idle => Supervisor::Idle,
         };
         Ok(())
+    }
+
+    fn neighbour_died_twice(&self, rules: &Rules, first: u8) -> bool {
+        (first..first + rules.groups).any(|slot| self.deaths_held[usize::from(slot)] >= 2)
     }
 }

@@ -1,0 +1,184 @@
+//! Environments that fail, and batches that kill the learner: contained, counted, survived.
+
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::crash::PATIENCE;
+use crate::program::{Finished, Running, example, finish, last_metrics, number, summary};
+use crate::watch::wait_until;
+
+/// The run's command; each fault is `name=probability`, in each step of an actor.
+fn faulty(run_dir: &Path, faults: &[&str], flags: &[&str]) -> std::process::Command {
+    let mut command = example("faulty_env");
+    command.args(["--env", "Faulty-v0", "--actors", "2", "--log-interval", "0.05", "--run-dir"]);
+    command.arg(run_dir).args(faults.iter().flat_map(|fault| ["--env-arg", fault])).args(flags);
+    command
+}
+
+/// 15,000 frames, 8 in each step of an actor.
+fn short_run(faults: &[&str], flags: &[&str]) -> (Finished, Value, Value) {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let flags = [&["--total-frames", "15000"], flags].concat();
+    let finished = finish(faulty(folder.path(), faults, &flags));
+    let metrics = last_metrics(folder.path()).expect("metrics");
+    (finished, summary(folder.path()), metrics)
+}
+
+fn assert_in_order(finished: &Finished, summary: &Value, metrics: &Value) {
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+    assert_eq!(summary["books_balance"], true, "{summary}");
+    assert!(number(summary, "frames") >= 15_000.0, "{summary}");
+    assert_eq!(number(&metrics["learner"], "updates_skipped_nonfinite"), 0.0, "{metrics}");
+}
+
+#[test]
+fn fault_env_errors_and_bad_numbers_are_mended_in_place() {
+    for remedy in ["restart", "drop"] {
+        let faults =
+            ["error=0.002", "nan-reward=0.002", "inf-observation=0.002", "bad-action=0.002"];
+        let (finished, summary, metrics) = short_run(&faults, &["--on-bad-env", remedy]);
+        assert_in_order(&finished, &summary, &metrics);
+        let errors = number(&summary, "env_errors");
+        assert!(errors > 4.0, "{summary}");
+        assert_eq!(number(&summary, "unrolls_overwritten"), errors, "each costs one: {summary}");
+        assert_eq!(number(&summary, "actor_restarts"), 0.0, "{}", finished.stderr);
+        // One that is being mended at the end leaves its slot to be reclaimed.
+        assert!(number(&summary, "unrolls_abandoned") <= 2.0, "{summary}");
+        assert!(finished.stderr.contains("; the unroll is dropped"), "{}", finished.stderr);
+    }
+}
+
+#[test]
+fn fault_env_panics_and_crashes_cost_one_process() {
+    let (finished, summary, metrics) = short_run(&["panic=0.005", "abort=0.002"], &[]);
+    assert_in_order(&finished, &summary, &metrics);
+    let (panics, restarts) = (number(&summary, "env_panics"), number(&summary, "actor_restarts"));
+    assert!(panics > 0.0 && panics <= restarts + 2.0, "{summary}");
+    assert!(number(&summary, "unrolls_abandoned") <= restarts + 2.0, "{summary}");
+    for part in ["panicked at ", "as asked for", "killed by SIGABRT; in phase step; 1 slots freed"]
+    {
+        assert!(finished.stderr.contains(part), "{part}: {}", finished.stderr);
+    }
+}
+
+#[test]
+fn fault_env_failures_end_the_run_if_they_must() {
+    for (fault, says) in [
+        ("error=0.01", "environment Faulty-v0 failed: as asked for"),
+        ("nan-reward=0.01", "a reward that is not finite"),
+        ("inf-observation=0.01", "an observation that is not finite"),
+        ("panic=0.01", "an environment panicked"),
+    ] {
+        let (finished, summary, _) = short_run(&[fault], &["--on-bad-env", "fail"]);
+        let said = format!("{}{}", finished.stdout, finished.stderr);
+        assert_eq!(finished.code(), Some(12), "{fault}: {said}");
+        assert!(said.contains(says), "{fault}: {said}");
+        assert_eq!(
+            (&summary["status"], &summary["books_balance"]),
+            (&"failed".into(), &true.into())
+        );
+    }
+}
+
+#[test]
+fn fault_env_that_never_works_ends_the_run_soon() {
+    for (fault, code) in [("error=1", 7), ("panic=1", 6)] {
+        let (finished, summary, _) = short_run(&[fault], &[]);
+        assert_eq!(finished.code(), Some(code), "{}", finished.stderr);
+        let reason = summary["reason"].as_str().expect("text");
+        assert!(reason.contains("0 actors are left of at least 1"), "{reason}");
+        assert_eq!(number(&summary, "frames"), 0.0);
+    }
+}
+
+#[test]
+fn fault_env_that_spins_is_replaced() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let flags = ["--total-frames", "1000000000", "--actor-hang-timeout", "1"];
+    let running = Running::of(faulty(folder.path(), &["spin=0.0004"], &flags));
+    wait_until("two were replaced", PATIENCE, || {
+        last_metrics(folder.path()).is_some_and(|metrics| number(&metrics, "restarts") >= 2.0)
+    });
+    running.signal(Signal::SIGTERM);
+    let finished = running.wait();
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+    let told = |part| finished.stderr.contains(part);
+    assert!(told("hangs: no progress for 1.") && told(" s in phase step"), "{}", finished.stderr);
+    let summary = summary(folder.path());
+    assert!(number(&summary, "hang_kills") >= 2.0, "{summary}");
+    assert_eq!(summary["books_balance"], true, "{summary}");
+}
+
+#[test]
+fn fault_batch_that_kills_the_learner_is_dropped_the_second_time() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let flags = ["--total-frames", "1000000000"];
+    let running = Running::of(faulty(folder.path(), &["poison=0.0004"], &flags));
+    let mut deaths = 0.0;
+    wait_until("four died", PATIENCE, || {
+        deaths = crate::crash::status(running.pid())
+            .map_or(0.0, |status| number(&status["children"][0], "restarts"));
+        deaths >= 4.0
+    });
+    let frames = crate::crash::wait_for_frames(folder.path(), 0.0);
+    crate::crash::wait_for_frames(folder.path(), frames);
+    running.signal(Signal::SIGTERM);
+    let finished = running.wait();
+    let said = format!("{}{}", finished.stdout, finished.stderr);
+    assert_eq!(finished.code(), Some(0), "{said}");
+    let summary = summary(folder.path());
+    let groups = 2.0;
+    let poisonous = number(&summary, "unrolls_poisonous");
+    assert!(poisonous >= groups && poisonous % groups == 0.0, "{summary}");
+    assert!(said.contains("0 requeued, 2 dropped"), "{said}");
+    assert!(number(&summary, "unrolls_requeued") >= poisonous, "first once more: {summary}");
+    assert!(2.0 * poisonous / groups <= number(&summary, "learner_restarts") + 1.0, "{summary}");
+    assert_eq!(summary["books_balance"], true, "{summary}");
+    counts_never_go_back(folder.path());
+}
+
+#[test]
+fn fault_learner_killed_again_and_again_goes_on_counting() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let running = crate::program::start(
+        folder.path(),
+        crate::crash::ENDLESS.into_iter().chain(["--publish-every", "3"]),
+    );
+    let mut victim = 0;
+    let mut frames = 0.0;
+    for _ in 0..15 {
+        victim = crate::crash::wait_for_pid(running.pid(), "learner", victim);
+        frames = crate::crash::wait_for_frames(folder.path(), frames);
+        crate::program::send(victim, Signal::SIGKILL);
+    }
+    crate::crash::wait_for_pid(running.pid(), "learner", victim);
+    crate::crash::wait_for_frames(folder.path(), frames);
+    let (summary, log) = crate::crash::books_hold(running, folder.path(), 64.0);
+    assert_eq!(number(&summary, "learner_restarts"), 15.0, "{log}");
+    assert_eq!(number(&summary, "actor_restarts"), 0.0, "actors act on: {log}");
+    assert_eq!(summary["books_balance"], true, "{summary}");
+    // What a dead learner held is used, but if it was held at two deaths.
+    let known = ["unrolls_consumed", "unrolls_in_ring", "unrolls_poisonous"];
+    let sum: f64 = known.iter().map(|key| number(&summary, key)).sum();
+    assert_eq!(number(&summary, "unrolls_produced"), sum, "{summary}");
+    counts_never_go_back(folder.path());
+}
+
+/// Frames and updates in the metrics never go back, whoever died.
+pub(crate) fn counts_never_go_back(run_dir: &Path) {
+    let metrics = fs::read_to_string(run_dir.join("metrics.jsonl")).expect("metrics");
+    let lines = metrics.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let counts: Vec<_> = lines
+        .map(|line| {
+            ["frames", "updates", "version", "params_published"]
+                .map(|key| number(&line["learner"], key))
+        })
+        .collect();
+    assert!(counts.len() > 2, "{metrics}");
+    for pair in counts.windows(2) {
+        assert!(pair[0].iter().zip(&pair[1]).all(|(before, after)| before <= after), "{pair:?}");
+    }
+}
