@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use super::chaos::{CHAOS_TICK, Chaos};
 use super::console::{Console, clock, short};
 use super::memory::{MemoryPlan, PoolMemory};
 use super::roles::{Inheritance, network_spec};
@@ -132,8 +133,11 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
         checkpoint.as_ref().map_or(Duration::ZERO, |c| Duration::from_millis(c.state.wall_ms));
 
     let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
-    let mut supervisor =
-        Supervisor::new(Options { seed: config.run.seed, ..Options::new(actors) })?;
+    let mut options = Options { seed: config.run.seed, ..Options::new(actors) };
+    if args.chaos.is_some() {
+        options.tick = CHAOS_TICK;
+    }
+    let mut supervisor = Supervisor::new(options)?;
     for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
         supervisor.guard(Guard::TempFiles(folder))?;
     }
@@ -151,7 +155,8 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
     let started = started.checked_sub(before).unwrap_or(started);
     let inheritance =
         Inheritance { config, registry, memory, network, parameters, run_dir, checkpoint, started };
-    let mut run = Run::new(inheritance, console, board);
+    let chaos = args.chaos.map(|spec| Chaos::new(spec, actors));
+    let mut run = Run::new(inheritance, console, board, chaos);
     let mut outcome = supervisor.run(&mut run);
     run.save_what_is_left(&mut outcome);
     let summary = run.finish(&outcome);
@@ -200,6 +205,9 @@ fn report(summary: &Summary, run_dir: &Path) {
         run_dir.join(SUMMARY_FILE).display()
     );
     print(&line);
+    if let Some(faults) = &summary.faults {
+        print(&format!("{faults}; {}\n", summary.books));
+    }
 }
 
 fn print(text: &str) {

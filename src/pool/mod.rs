@@ -5,6 +5,7 @@
 //! before anything is forked or written.
 
 mod app;
+pub mod chaos;
 mod console;
 mod memory;
 mod metrics_log;

@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use super::chaos::Chaos;
 use super::console::{Console, Progress};
 use super::metrics_log::MetricsLog;
 use super::published::save_published;
 use super::roles::{Inheritance, play_actor, play_learner};
 use super::status::Status as StatusBoard;
-use super::summary::{Status, Summary};
+use super::summary::{Books, Faults, Status, Summary};
 use crate::metrics::{Actor, Learner};
 use crate::ring::{CrashRecord, Owner};
 use crate::supervisor::{
@@ -27,6 +28,7 @@ pub(super) struct Run {
     recent: Sample,
     restarts: u64,
     time_is_up: bool,
+    chaos: Option<Chaos>,
 }
 
 /// Counters at one moment.
@@ -39,7 +41,12 @@ struct Sample {
 }
 
 impl Run {
-    pub(super) fn new(inheritance: Inheritance, console: Console, board: StatusBoard) -> Self {
+    pub(super) fn new(
+        inheritance: Inheritance,
+        console: Console,
+        board: StatusBoard,
+        chaos: Option<Chaos>,
+    ) -> Self {
         let shape = crate::ring::RingShape {
             blocks: inheritance.config.pool.blocks,
             groups: inheritance.config.pool.groups_per_block(),
@@ -56,6 +63,7 @@ impl Run {
             recent: now,
             restarts: 0,
             time_is_up: false,
+            chaos,
         }
     }
 
@@ -129,6 +137,7 @@ impl Run {
         let frames = now.frames;
         let wall_s = self.inheritance.started.elapsed().as_secs_f64();
         let books = memory.ring().map(|ring| ring.identity());
+        let abandoned = books.as_ref().map_or(0, |books| books.reclaimed + books.dropped);
         let status = match outcome.exit {
             ExitKind::Finished if reached => Status::Solved,
             ExitKind::Finished if frames >= config.stop.total_frames => Status::Finished,
@@ -154,7 +163,9 @@ impl Run {
                 .map(|index| memory.actor(index).get(Actor::UnrollsCommitted))
                 .sum(),
             unrolls_consumed: learner.get(Learner::UnrollsConsumed),
-            unrolls_abandoned: books.map_or(0, |books| books.reclaimed + books.dropped),
+            unrolls_abandoned: abandoned,
+            books: books.map(Books::new).unwrap_or_default(),
+            faults: self.chaos.as_ref().map(|chaos| Faults::new(chaos.tally(), abandoned)),
             params_published: learner.get(Learner::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
         }
@@ -183,6 +194,10 @@ impl Pool for Run {
     fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
         let corrupt = |error: crate::ring::RingError| PoolCorrupt { what: error.to_string() };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let progress = self.progress(role);
+        if let Some(chaos) = &mut self.chaos {
+            chaos.reaped(role, incarnation, progress);
+        }
         let ring = self.inheritance.memory.ring().map_err(corrupt)?;
         match role {
             Role::Actor(index) => {
@@ -211,6 +226,10 @@ impl Pool for Run {
     }
 
     fn tick(&mut self, status: &PoolStatus) -> Verdict {
+        if let Some(mut chaos) = self.chaos.take() {
+            chaos.tick(status, |role| self.progress(role));
+            self.chaos = Some(chaos);
+        }
         self.restarts = status.children.iter().map(|child| u64::from(child.restarts)).sum();
         let now = self.sample();
         self.console.tick(&self.progress_since(&now, &self.recent));
