@@ -117,6 +117,6 @@ impl PoolMemory {
 
 /// All words of a region.
 #[must_use]
-pub(super) fn all_words(region: &Region) -> &[AtomicU64] {
+pub(crate) fn all_words(region: &Region) -> &[AtomicU64] {
     region.words(0, region.len_bytes() / WORD_BYTES)
 }

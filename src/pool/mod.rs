@@ -17,6 +17,7 @@ mod status;
 mod summary;
 
 pub use app::main;
+pub(crate) use memory::all_words;
 pub use memory::{MemoryPlan, PoolMemory};
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};
