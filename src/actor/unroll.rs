@@ -79,6 +79,7 @@ impl<'m> ActorLoop<'m> {
         let mut history =
             History::new(envs, spec.observation.frame_stack, envs * spec.observation.frame_bytes());
         parts.counters.set_phase(Phase::Reset);
+        kill_point!("actor.before_reset");
         parts.env.reset(history.newest_mut())?;
         let (parameters, logits) =
             (vec![0.0; parts.parameter_count], vec![0.0; envs * spec.action.logits_len()]);
@@ -127,11 +128,13 @@ impl<'m> ActorLoop<'m> {
     fn unroll(&mut self) -> Result<(), ActorError> {
         let timed = self.timed();
         let parts = &mut self.parts;
+        kill_point!("actor.before_claim");
         parts.counters.set_phase(Phase::Wait);
         let waiting = Instant::now();
         let claimed = parts.producer.claim(CLAIM_TIMEOUT);
         parts.counters.add_time(Actor::SlotWaitNs, waiting.elapsed());
         let mut grant = claimed?;
+        kill_point!("actor.after_claim");
         let mut group = grant.group();
 
         for (row, frames) in self.history.frames.iter().enumerate() {
@@ -164,13 +167,16 @@ impl<'m> ActorLoop<'m> {
             };
             ended +=
                 step.take(t, &mut group, &mut self.history, &mut self.logits, times.as_mut())?;
+            kill_point!("actor.mid_unroll");
         }
         for (row, frames) in self.history.frames.iter_mut().enumerate() {
             frames.copy_from_slice(group.frame(parts.unroll + row));
         }
         self.history.flags.copy_from_slice(group.flags(parts.unroll));
 
+        kill_point!("actor.before_commit");
         grant.commit()?;
+        kill_point!("actor.after_commit");
         self.sequence += 1;
         let counters = &parts.counters;
         counters.add(Actor::UnrollsCommitted, 1);

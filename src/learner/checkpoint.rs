@@ -144,6 +144,7 @@ impl Checkpoint {
         fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
         remove_if_there(&temporary)?;
         fs::create_dir(&temporary).map_err(io_error(&temporary, "create"))?;
+        kill_point!("checkpoint.begun");
         let written = self.write_files(&temporary, parameters);
         if let Err(error) = written {
             // A full disk must not keep the half of a checkpoint that filled it.
@@ -152,8 +153,11 @@ impl Checkpoint {
         }
         // Training went on from the same frame count after a resume: the newer state wins.
         remove_if_there(&place)?;
+        kill_point!("checkpoint.before_rename");
         fs::rename(&temporary, &place).map_err(io_error(&place, "rename"))?;
+        kill_point!("checkpoint.renamed");
         sync_folder(folder)?;
+        kill_point!("checkpoint.pruning");
         prune(folder, keep)?;
         Ok(place)
     }
@@ -374,6 +378,7 @@ fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CheckpointError> {
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let mut file = File::create(path).map_err(io_error(path, "create"))?;
     file.write_all(bytes).map_err(io_error(path, "write"))?;
+    kill_point!("checkpoint.written");
     file.sync_all().map_err(io_error(path, "fsync"))
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::chaos::{CHAOS_TICK, Chaos};
 use super::console::{Console, clock, short};
-use super::memory::{MemoryPlan, PoolMemory};
+use super::memory::{MemoryPlan, PageError, PoolMemory};
 use super::roles::{Inheritance, network_spec};
 use super::run::Run;
 use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
@@ -39,6 +39,8 @@ enum StartError {
     #[error(transparent)]
     Memory(#[from] ShmError),
     #[error(transparent)]
+    Page(#[from] PageError),
+    #[error(transparent)]
     Supervisor(#[from] SupervisorError),
 }
 
@@ -46,7 +48,7 @@ impl StartError {
     fn exit(&self) -> ExitKind {
         match self {
             Self::CommandLine(_) | Self::Config(_) | Self::Network(_) => ExitKind::Usage,
-            Self::Preflight(_) | Self::Memory(_) => ExitKind::Resources,
+            Self::Preflight(_) | Self::Memory(_) | Self::Page(_) => ExitKind::Resources,
             Self::RunDir(RunDirError::InUse { .. }) => ExitKind::RunFolderInUse,
             Self::RunDir(_) => ExitKind::RunFolder,
             Self::Checkpoint(_) => ExitKind::CheckpointUnusable,
@@ -143,6 +145,7 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
     }
     let board = StatusBoard::create(&mut supervisor, &run_dir, &console)?;
     let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;
+    memory.lay_out_page(&parameters)?;
     run_dir.write(CONFIG_FILE, &config.to_toml())?;
     if let Some(checkpoint) = &checkpoint {
         let learner = memory.learner();

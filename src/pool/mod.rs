@@ -18,6 +18,6 @@ mod summary;
 
 pub use app::main;
 pub(crate) use memory::all_words;
-pub use memory::{MemoryPlan, PoolMemory};
+pub use memory::{MemoryPlan, PageError, PoolMemory};
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};

@@ -8,6 +8,7 @@ use crate::config::ConfigError;
 use crate::learner::checkpoint::CheckpointError;
 use crate::params::{PageMismatch, PublishError};
 use crate::policy::spec::SpecError;
+use crate::pool::PageError;
 use crate::ring::{RingError, SlabError, TakeError};
 use crate::shm::ShmError;
 use crate::supervisor::SupervisorError;
@@ -37,6 +38,9 @@ pub enum ProofError {
     /// The parameter page is not what it should be.
     #[error(transparent)]
     Page(#[from] PageMismatch),
+    /// The parameter page cannot be laid out.
+    #[error(transparent)]
+    LayOut(#[from] PageError),
     /// Weights were not published.
     #[error(transparent)]
     Publish(#[from] PublishError),

@@ -67,8 +67,10 @@ impl World {
         };
         let parameters = ParamSpec::new(&network)?;
         let slots = config.pool.slots();
+        let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;
+        memory.lay_out_page(&parameters)?;
         Ok(Self {
-            memory: PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?,
+            memory,
             record: Record::create(slots, config.pool.actors)?,
             checkpoints: args.folder.join("checkpoints"),
             parameters,
@@ -113,6 +115,8 @@ struct ProofPool {
     /// When each role was seen to move, the learner first.
     moved: Vec<(u64, Duration)>,
     hangs: u64,
+    /// The learner's progress when the last life of one began, and when it ended.
+    learner_progress: [u64; 2],
     vitals: Vitals,
 }
 
@@ -147,6 +151,7 @@ impl ProofPool {
             unsettled: false,
             moved: vec![(0, Duration::ZERO); actors + 1],
             hangs: 0,
+            learner_progress: [0; 2],
             vitals: Vitals::default(),
             world,
         })
@@ -230,6 +235,15 @@ impl ProofPool {
         }
     }
 
+    fn idle_at_end(&self) -> u64 {
+        let last = |index: u16| {
+            self.commits.iter().rev().find(|(life, _)| life.actor == index).map(|&(_, n)| n)
+        };
+        let actors = (0..self.counted.len()).filter_map(|index| last(u16::try_from(index).ok()?));
+        let idle = actors.filter(|&commits| commits == 0).count() as u64;
+        idle + u64::from(self.learner_progress[0] == self.learner_progress[1])
+    }
+
     fn report(&mut self, outcome: &Outcome) -> Result<PoolReport, ProofError> {
         if self.unsettled {
             self.look_at_books(true)?;
@@ -257,6 +271,7 @@ impl ProofPool {
             learner_restarts: u64::from(outcome.learner_restarts),
             hangs: self.hangs,
             lives: sum.lives,
+            idle_at_end: self.idle_at_end(),
             unrolls: sum.unrolls,
             bytes_checked: record.get(Count::BytesChecked),
             bytes_wrong: record.get(Count::BytesWrong),
@@ -320,7 +335,10 @@ impl Pool for ProofPool {
         let progress = self.progress(role);
         let hit = self.chaos.as_mut().and_then(|chaos| chaos.reaped(role, incarnation, progress));
         let reclaimed = match role {
-            Role::Learner => self.learner_died().map_err(corrupt)?,
+            Role::Learner => {
+                self.learner_progress = [self.learner_progress[1], progress];
+                self.learner_died().map_err(corrupt)?
+            }
             Role::Actor(index) => {
                 self.end_life(index, incarnation);
                 let owner = Owner::new(index, incarnation).map_err(corrupt)?;

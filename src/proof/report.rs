@@ -33,6 +33,8 @@ pub struct PoolReport {
     pub hangs: u64,
     /// Lives of actors.
     pub lives: u64,
+    /// Actors whose last life has committed nothing, and a learner that has taken nothing in its last.
+    pub idle_at_end: u64,
     /// Unrolls that were committed, by their sequence numbers.
     pub unrolls: u64,
     /// Bytes that were recomputed.

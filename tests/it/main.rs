@@ -1,12 +1,15 @@
 //! The integration tests: one binary, one module a subject.
 
 mod bench;
+mod chaos;
 mod cli;
 mod config;
 mod crash;
 #[cfg(feature = "torch")]
 mod engines;
 mod golden;
+#[cfg(feature = "kill-points")]
+mod kill_points;
 mod learning;
 mod params_torn;
 mod parity;
@@ -14,6 +17,7 @@ mod pool;
 mod program;
 mod ring_model;
 mod ring_stress;
+mod soak;
 mod tidy;
 mod vtrace;
 mod watch;
