@@ -12,6 +12,8 @@
 //! A checkpoint is made in `000000123456.tmp`, each file is fsynced, the folder is renamed into place,
 //! and the parent is fsynced. A folder without a manifest that fits is no checkpoint.
 
+mod folder;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -21,6 +23,8 @@ use bincode::{Decode, Encode};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+
+pub use folder::list;
 
 use crate::policy::spec::ParamSpec;
 
@@ -142,7 +146,7 @@ impl Checkpoint {
         let name = format!("{:012}", self.state.frames);
         let (temporary, place) = (folder.join(format!("{name}.tmp")), folder.join(&name));
         fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
-        remove_if_there(&temporary)?;
+        folder::remove_if_there(&temporary)?;
         fs::create_dir(&temporary).map_err(io_error(&temporary, "create"))?;
         kill_point!("checkpoint.begun");
         let written = self.write_files(&temporary, parameters);
@@ -151,14 +155,12 @@ impl Checkpoint {
             let _best_effort = fs::remove_dir_all(&temporary);
             return Err(error);
         }
-        // Training went on from the same frame count after a resume: the newer state wins.
-        remove_if_there(&place)?;
         kill_point!("checkpoint.before_rename");
-        fs::rename(&temporary, &place).map_err(io_error(&place, "rename"))?;
+        folder::put_in_place(&temporary, &place)?;
         kill_point!("checkpoint.renamed");
-        sync_folder(folder)?;
+        folder::sync(folder)?;
         kill_point!("checkpoint.pruning");
-        prune(folder, keep)?;
+        folder::prune(folder, keep)?;
         Ok(place)
     }
 
@@ -197,7 +199,7 @@ impl Checkpoint {
         let text = serde_json::to_string_pretty(&manifest)
             .map_err(|e| CheckpointError::Damaged { path: path.clone(), problem: e.to_string() })?;
         write_synced(&path, text.as_bytes())?;
-        sync_folder(folder)
+        folder::sync(folder)
     }
 
     /// Reads the newest checkpoint in `folder` that is whole, and says why newer ones were passed over.
@@ -285,48 +287,6 @@ impl Checkpoint {
     }
 }
 
-/// Folders of finished checkpoints, oldest first.
-///
-/// # Errors
-/// If `folder` cannot be read; a missing one is empty.
-pub fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
-    let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(io_error(folder, "read"))?,
-    };
-    let mut names: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| is_checkpoint_name(path))
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
-fn is_checkpoint_name(path: &Path) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn prune(folder: &Path, keep: usize) -> Result<(), CheckpointError> {
-    let all = list(folder)?;
-    let score = |path: &PathBuf| -> Option<f64> {
-        let bytes = read_bounded(&path.join(MANIFEST), MAX_SMALL_FILE_BYTES).ok()?;
-        serde_json::from_slice::<Manifest>(&bytes).ok()?.return_mean
-    };
-    let best = all
-        .iter()
-        .filter_map(|path| Some((score(path)?, path)))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, path)| path);
-    let old = &all[..all.len().saturating_sub(keep.max(1))];
-    for path in old.iter().filter(|path| Some(*path) != best) {
-        remove_if_there(path)?;
-    }
-    Ok(())
-}
-
 fn tensors_to_bytes<'a>(
     folder: &Path,
     tensors: impl Iterator<Item = (&'a str, Vec<usize>, &'a [f32])>,
@@ -380,17 +340,6 @@ fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     file.write_all(bytes).map_err(io_error(path, "write"))?;
     kill_point!("checkpoint.written");
     file.sync_all().map_err(io_error(path, "fsync"))
-}
-
-fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error(path, "fsync"))
-}
-
-fn remove_if_there(path: &Path) -> Result<(), CheckpointError> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(io_error(path, "remove")),
-    }
 }
 
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> CheckpointError {

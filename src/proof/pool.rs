@@ -13,7 +13,8 @@ use super::error::ProofError;
 use super::pattern::Life;
 use super::record::{Count, Record};
 use super::report::{Percentiles, PoolReport};
-use super::{roles, vitals};
+use super::roles;
+use super::vitals::{self, Vitals};
 use crate::config::{Config, EngineChoice, Settings};
 use crate::env::Registry;
 use crate::metrics::{Actor, Learner};
@@ -29,10 +30,6 @@ use crate::supervisor::{
 
 /// Nothing that is alive stands still for so long.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
-/// Time between looks at what the supervisor holds.
-const VITALS_EVERY: Duration = Duration::from_secs(1);
-/// Restarts until the supervisor has grown to its usual size.
-const WARM_AFTER: u64 = 20;
 
 /// What every process of the pool knows.
 #[derive(Debug)]
@@ -118,16 +115,6 @@ struct ProofPool {
     /// The learner's progress when the last life of one began, and when it ended.
     learner_progress: [u64; 2],
     vitals: Vitals,
-}
-
-/// What the supervisor held, early and late.
-#[derive(Debug, Default)]
-struct Vitals {
-    next: Duration,
-    early: Option<[u64; 2]>,
-    late: [u64; 2],
-    dead: Vec<Pid>,
-    zombies: u64,
 }
 
 impl ProofPool {
@@ -219,22 +206,6 @@ impl ProofPool {
         stuck
     }
 
-    fn look_at_vitals(&mut self, status: &PoolStatus) {
-        let all_run = status.children.iter().all(|child| child.state == ChildState::Running);
-        if status.uptime < self.vitals.next || !all_run {
-            return;
-        }
-        self.vitals.next = status.uptime + VITALS_EVERY;
-        let dead = vitals::zombies();
-        let stay = dead.iter().filter(|pid| self.vitals.dead.contains(pid)).count();
-        self.vitals.zombies += stay as u64;
-        self.vitals.dead = dead;
-        self.vitals.late = [vitals::descriptors(), vitals::resident_kib()];
-        if self.vitals.early.is_none() && restarts_of(status) >= WARM_AFTER {
-            self.vitals.early = Some(self.vitals.late);
-        }
-    }
-
     fn idle_at_end(&self) -> u64 {
         let last = |index: u16| {
             self.commits.iter().rev().find(|(life, _)| life.actor == index).map(|&(_, n)| n)
@@ -256,7 +227,7 @@ impl ProofPool {
         let books = ring.identity();
         let agree = books.consumed + books.dropped + sum.left == sum.unrolls;
         let tally = self.chaos.as_ref().map(Chaos::tally).unwrap_or_default();
-        let early = self.vitals.early.unwrap_or(self.vitals.late);
+        let (early, late) = self.vitals.early_and_late();
         Ok(PoolReport {
             ended: outcome.exit.to_string(),
             reason: outcome.reason.clone(),
@@ -292,9 +263,9 @@ impl ProofPool {
             checkpoints_bad: record.get(Count::CheckpointsBad),
             kill_to_free: Percentiles::of(std::mem::take(&mut self.to_free)),
             kill_to_commit: Percentiles::of(std::mem::take(&mut self.to_commit)),
-            descriptors: [early[0], self.vitals.late[0]],
-            resident_kib: [early[1], self.vitals.late[1]],
-            zombies: self.vitals.zombies,
+            descriptors: [early[0], late[0]],
+            resident_kib: [early[1], late[1]],
+            zombies: self.vitals.zombies(),
             // The janitor is on duty until the supervisor is dropped.
             left_behind: (vitals::children_of(Pid::this()).len() as u64).saturating_sub(1),
         })
@@ -378,7 +349,7 @@ impl Pool for ProofPool {
         if self.unsettled && self.look_at_books(true).is_err() {
             self.identity[2] += 1;
         }
-        self.look_at_vitals(status);
+        self.vitals.look(status, restarts_of(status));
         if status.stopping {
             return Verdict::Continue;
         }

@@ -110,13 +110,18 @@ pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
         ),
         of(
             "a killed actor's slot is free within 10 ms (p99)",
-            chaos.kill_to_free.p99_ms < FREE_WITHIN_MS,
-            times(&chaos.kill_to_free),
+            chaos.kill_to_free.p99_ms < FREE_WITHIN_MS
+                && restarts.kill_to_free.p99_ms < FREE_WITHIN_MS,
+            format!("{}; in a row: {}", times(&chaos.kill_to_free), times(&restarts.kill_to_free)),
         ),
         of(
             "a killed actor's successor commits (no bound promised)",
             chaos.kill_to_commit.count > 0 || chaos.actors_killed == 0,
-            times(&chaos.kill_to_commit),
+            format!(
+                "{}; in a row: {}",
+                times(&chaos.kill_to_commit),
+                times(&restarts.kill_to_commit)
+            ),
         ),
         of(
             "an actor that was only stopped is not replaced and loses nothing",

@@ -2,9 +2,14 @@
 //!
 //! Everything happens in the supervisor, between two of its events: a child that is signalled here has
 //! not been reaped, so its process id is still its own.
+//!
+//! A process is killed only after it has done useful work (committed an unroll, made an update). So every
+//! fault costs something, and the limits on restarts, which count deaths without progress in between,
+//! see what they are meant to see. Deaths during a start are for `kill_point`.
 
 mod plan;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -34,7 +39,8 @@ pub struct ChaosTally {
     pub overtaken: u64,
     /// Faults whose outcome was open when the run ended.
     pub open_at_end: u64,
-    /// Faults that the plan had and nobody was there to suffer: the role was down or stopped already.
+    /// Faults that the plan had and nobody was there to suffer: the role was down, stopped already, or
+    /// new and without any work to lose.
     pub passed_over: u64,
 }
 
@@ -73,6 +79,8 @@ pub struct Chaos {
     plan: Plan,
     /// Time in which the supervisor did not run: the plan waits.
     paused: Duration,
+    /// Progress of each role when its last process died.
+    before: HashMap<Role, u64>,
     open: Vec<Open>,
     tally: ChaosTally,
 }
@@ -82,7 +90,8 @@ impl Chaos {
     #[must_use]
     pub fn new(spec: ChaosSpec, actors: u16) -> Self {
         let plan = Plan::new(spec, actors);
-        Self { plan, paused: Duration::ZERO, open: Vec::new(), tally: ChaosTally::default() }
+        let (before, open) = (HashMap::new(), Vec::new());
+        Self { plan, paused: Duration::ZERO, before, open, tally: ChaosTally::default() }
     }
 
     /// To be called at each tick; `progress` is that of [`crate::supervisor::Pool::progress`].
@@ -98,7 +107,12 @@ impl Chaos {
         while !status.stopping
             && let Some(fault) = self.plan.due(now)
         {
-            self.inject(fault, status, now);
+            let idle = progress(fault.role) == self.before.get(&fault.role).copied().unwrap_or(0);
+            if fault.kind == FaultKind::Kill && idle {
+                self.tally.passed_over += 1;
+            } else {
+                self.inject(fault, status, now);
+            }
         }
         recovered
     }
@@ -106,6 +120,7 @@ impl Chaos {
     /// To be called when a child was reaped, with its role's progress at that time. When it was
     /// killed from here, gives the moment of that.
     pub fn reaped(&mut self, role: Role, incarnation: u16, progress: u64) -> Option<Instant> {
+        self.before.insert(role, progress);
         let same = |open: &Open| open.role == role && open.incarnation == incarnation;
         let before = self.open.len();
         self.open.retain(|open| !same(open) || open.stage == Stage::Dying);
