@@ -13,6 +13,8 @@
 //! and the parent is fsynced. A folder without a manifest that fits is no checkpoint.
 
 mod folder;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -28,6 +28,8 @@ use crate::supervisor::{
     PoolStatus, Reclaimed, Role, Supervisor, Verdict,
 };
 
+/// K: room for some hundred unrolls.
+const BLOCKS: usize = 64;
 /// Nothing that is alive stands still for so long.
 const HANGS_AFTER: Duration = Duration::from_secs(30);
 
@@ -52,6 +54,9 @@ impl World {
             envs_per_actor: Some(3),
             unroll: Some(6),
             batch: Some(6),
+            // With few, actors on a busy machine mostly wait for the learner's turn, and hold nothing
+            // when they are killed.
+            blocks: Some(BLOCKS),
             hidden: Some(vec![8]),
             engine: Some(EngineChoice::Native),
             ..Settings::default()

@@ -15,6 +15,7 @@ mod params_torn;
 mod parity;
 mod pool;
 mod program;
+mod promises;
 mod ring_model;
 mod ring_stress;
 mod soak;
