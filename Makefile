@@ -39,6 +39,7 @@ train: build ## train on CartPole-v1 until solved
 test: libtorch ## run every test: with torch, without, and the loom models
 	RUST_TEST_THREADS=1 $(TORCH) test --release
 	RUST_TEST_THREADS=1 $(NO_TORCH) test --no-default-features
+	$(NO_TORCH) test --no-default-features --features kill-points --test it kill_points
 	$(MAKE) --no-print-directory loom
 
 loom: ## check the lock-free parts under all interleavings

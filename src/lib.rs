@@ -17,6 +17,9 @@
 //! `actor`, `learner`} -> {`ring`, `params`, `policy`, `env`, `unroll`, `metrics`} -> `shm` -> `sync`.
 //! Without the feature `torch` nothing here knows libtorch; MLPs learn all the same.
 
+#[macro_use]
+pub mod kill_point;
+
 #[cfg(not(loom))]
 pub mod env;
 
@@ -44,6 +47,9 @@ pub mod pool;
 
 #[cfg(not(loom))]
 pub mod bench;
+
+#[cfg(not(loom))]
+pub mod proof;
 
 #[cfg(not(loom))]
 pub mod config;

@@ -104,6 +104,7 @@ impl<'m> ActorLoop<'m> {
         *history = History::new(envs, spec.observation.frame_stack, row_bytes);
         parts.counters.set_phase(Phase::Reset);
         parts.counters.add(Actor::Progress, 1);
+        kill_point!("actor.before_reset");
         parts.env.reset(history.newest_mut())?;
         match bad_number(spec, history.newest_mut()) {
             Some(env) => Err(ActorError::NotFinite { env, what: "a first observation", step: 0 }),
@@ -188,11 +189,13 @@ impl<'m> ActorLoop<'m> {
     fn unroll(&mut self) -> Result<(), ActorError> {
         let timed = self.timed();
         let parts = &mut self.parts;
+        kill_point!("actor.before_claim");
         parts.counters.set_phase(Phase::Wait);
         let waiting = Instant::now();
         let claimed = parts.producer.claim(CLAIM_TIMEOUT);
         parts.counters.add_time(Actor::SlotWaitNs, waiting.elapsed());
         let mut grant = claimed?;
+        kill_point!("actor.after_claim");
         let mut group = grant.group();
 
         for (row, frames) in self.history.frames.iter().enumerate() {
@@ -225,13 +228,16 @@ impl<'m> ActorLoop<'m> {
             };
             ended +=
                 step.take(t, &mut group, &mut self.history, &mut self.logits, times.as_mut())?;
+            kill_point!("actor.mid_unroll");
         }
         for (row, frames) in self.history.frames.iter_mut().enumerate() {
             frames.copy_from_slice(group.frame(parts.unroll + row));
         }
         self.history.flags.copy_from_slice(group.flags(parts.unroll));
 
+        kill_point!("actor.before_commit");
         grant.commit()?;
+        kill_point!("actor.after_commit");
         self.sequence += 1;
         self.failures = 0;
         let counters = &parts.counters;

@@ -29,4 +29,5 @@ pub use pool_report::PoolReport;
 pub use product::{Described, Product};
 pub use run::main;
 pub use stats::{Short, Spread, cpu_time, median_ns};
+pub(crate) use temporary::TemporaryFolder;
 pub use work::FrameWork;

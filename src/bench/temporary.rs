@@ -6,10 +6,10 @@ use super::error::BenchError;
 
 /// A new folder for temporary files, removed with all that is in it when this is dropped.
 #[derive(Debug)]
-pub(super) struct TemporaryFolder(PathBuf);
+pub(crate) struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
-    pub(super) fn new() -> Result<Self, BenchError> {
+    pub(crate) fn new() -> Result<Self, BenchError> {
         let base = std::env::temp_dir();
         for attempt in 0_u32.. {
             // Another process's folder of the same name is only passed over.
@@ -26,7 +26,7 @@ impl TemporaryFolder {
         unreachable!("one of four billion names is free")
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{CommandFactory as _, FromArgMatches as _};
 
+use super::chaos::ChaosSpec;
 use super::error::ConfigError;
 use super::settings::Settings;
 use super::{defaults, file, render};
@@ -30,6 +31,9 @@ pub struct Args {
     /// Run folder to continue from. Its config.toml is read unless --config names another file
     #[arg(long, value_name = "DIR", help_heading = "Configuration")]
     pub resume: Option<PathBuf>,
+    /// Faults that the run injects into itself, to see what deaths cost: kill=2/s,stop=0.5/s,seed=7
+    #[arg(long, value_name = "FAULTS", help_heading = "Faults")]
+    pub chaos: Option<ChaosSpec>,
     /// Print the settings that these flags come to, as TOML for --config, and exit
     #[arg(long, help_heading = "Configuration")]
     pub print_config: bool,

@@ -6,6 +6,7 @@
 
 mod advice;
 mod args;
+mod chaos;
 mod choice;
 mod error;
 mod render;
@@ -18,6 +19,7 @@ pub mod preflight;
 pub mod ranges;
 
 pub use args::{Args, refusal};
+pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
     Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, Reduction,
     RewardClip, Torso,

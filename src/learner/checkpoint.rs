@@ -12,7 +12,9 @@
 //! A checkpoint is made in `000000123456.tmp`, each file is fsynced, the folder is renamed into place,
 //! and the parent is fsynced. A folder without a manifest that fits is no checkpoint.
 
-mod place;
+mod folder;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,6 +25,8 @@ use bincode::{Decode, Encode};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+
+pub use folder::list;
 
 use crate::policy::spec::ParamSpec;
 
@@ -144,18 +148,21 @@ impl Checkpoint {
         let name = format!("{:012}", self.state.frames);
         let (temporary, place) = (folder.join(format!("{name}.tmp")), folder.join(&name));
         fs::create_dir_all(folder).map_err(io_error(folder, "create"))?;
-        remove_if_there(&temporary)?;
+        folder::remove_if_there(&temporary)?;
         fs::create_dir(&temporary).map_err(io_error(&temporary, "create"))?;
+        kill_point!("checkpoint.begun");
         let written = self.write_files(&temporary, parameters);
         if let Err(error) = written {
             // A full disk must not keep the half of a checkpoint that filled it.
             let _best_effort = fs::remove_dir_all(&temporary);
             return Err(error);
         }
-        // Training went on from the same frame count after a resume: the newer state wins.
-        place::put(&temporary, &place).map_err(io_error(&place, "rename"))?;
-        sync_folder(folder)?;
-        prune(folder, keep)?;
+        kill_point!("checkpoint.before_rename");
+        folder::put_in_place(&temporary, &place)?;
+        kill_point!("checkpoint.renamed");
+        folder::sync(folder)?;
+        kill_point!("checkpoint.pruning");
+        folder::prune(folder, keep)?;
         Ok(place)
     }
 
@@ -194,7 +201,7 @@ impl Checkpoint {
         let text = serde_json::to_string_pretty(&manifest)
             .map_err(|e| CheckpointError::Damaged { path: path.clone(), problem: e.to_string() })?;
         write_synced(&path, text.as_bytes())?;
-        sync_folder(folder)
+        folder::sync(folder)
     }
 
     /// Reads the newest checkpoint in `folder` that is whole, and says why newer ones were passed over.
@@ -282,48 +289,6 @@ impl Checkpoint {
     }
 }
 
-/// Folders of finished checkpoints, oldest first.
-///
-/// # Errors
-/// If `folder` cannot be read; a missing one is empty.
-pub fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
-    let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(io_error(folder, "read"))?,
-    };
-    let mut names: Vec<PathBuf> = entries
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(|path| is_checkpoint_name(path))
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
-fn is_checkpoint_name(path: &Path) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit()))
-}
-
-fn prune(folder: &Path, keep: usize) -> Result<(), CheckpointError> {
-    let all = list(folder)?;
-    let score = |path: &PathBuf| -> Option<f64> {
-        let bytes = read_bounded(&path.join(MANIFEST), MAX_SMALL_FILE_BYTES).ok()?;
-        serde_json::from_slice::<Manifest>(&bytes).ok()?.return_mean
-    };
-    let best = all
-        .iter()
-        .filter_map(|path| Some((score(path)?, path)))
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, path)| path);
-    let old = &all[..all.len().saturating_sub(keep.max(1))];
-    for path in old.iter().filter(|path| Some(*path) != best) {
-        remove_if_there(path)?;
-    }
-    Ok(())
-}
-
 fn tensors_to_bytes<'a>(
     folder: &Path,
     tensors: impl Iterator<Item = (&'a str, Vec<usize>, &'a [f32])>,
@@ -375,18 +340,8 @@ fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, CheckpointError> {
 fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), CheckpointError> {
     let mut file = File::create(path).map_err(io_error(path, "create"))?;
     file.write_all(bytes).map_err(io_error(path, "write"))?;
+    kill_point!("checkpoint.written");
     file.sync_all().map_err(io_error(path, "fsync"))
-}
-
-fn sync_folder(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(io_error(path, "fsync"))
-}
-
-fn remove_if_there(path: &Path) -> Result<(), CheckpointError> {
-    match fs::remove_dir_all(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(io_error(path, "remove")),
-    }
 }
 
 fn io_error(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> CheckpointError {

@@ -163,6 +163,7 @@ impl LearnLoop<'_> {
         counters.set_phase(Phase::Learn);
         counters.add_time(Learner::WaitNs, lap.lap());
         let held = block?;
+        kill_point!("learner.after_take");
         let block = held.view();
         check(&block, &self.env)?;
         surroundings.batch(&block);
@@ -174,7 +175,9 @@ impl LearnLoop<'_> {
         collect_episodes(&block, &mut self.episodes, |episode| {
             surroundings.episode(frames_before, episode)
         });
+        kill_point!("learner.before_release");
         held.release().map_err(TakeError::from)?;
+        kill_point!("learner.after_release");
 
         counters.add(Learner::UnrollsConsumed, unrolls);
         counters.add(Learner::Blocks, 1);
@@ -190,6 +193,7 @@ impl LearnLoop<'_> {
                 self.updater.apply(&stats, rate, &mut times);
                 self.state.version += 1;
                 self.state.frames += stats.loss.transitions as u64;
+                kill_point!("learner.updated");
                 let publishing = Instant::now();
                 if self.state.version.is_multiple_of(self.pace.publish_every) {
                     self.publish()?;

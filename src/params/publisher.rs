@@ -64,8 +64,10 @@ impl<'m> ParamPublisher<'m> {
             return Err(PublishError::NonFinite { index });
         }
         let writing = self.writer.begin(version)?;
+        kill_point!("publish.marked");
         let (checksum, values) = writing.payload().split_first().expect("a checksum word");
         checksum.store(copy::store(params, values), Ordering::Relaxed);
+        kill_point!("publish.written");
         writing.finish();
         Ok(())
     }

@@ -206,6 +206,7 @@ impl<O: Orders> Writing<'_, '_, O> {
     #[inline]
     pub fn finish(self) {
         self.seq.store(2 * self.version, Ordering::Relaxed);
+        kill_point!("publish.finishing");
         // pairs with the fence of `Orders::after_latest` in `Reader::try_read`
         self.writer.page.latest.store(self.version << INDEX_BITS | self.index as u64, O::LATEST);
         self.writer.latest_version = self.version;

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use super::chaos::{CHAOS_TICK, Chaos};
 use super::console::{Console, clock, last_line, short};
-use super::memory::{MemoryPlan, PoolMemory};
+use super::memory::{MemoryPlan, PageError, PoolMemory};
 use super::roles::{Inheritance, OnBatch, network_spec};
 use super::run::Run;
 use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
@@ -38,6 +39,8 @@ enum StartError {
     #[error(transparent)]
     Memory(#[from] ShmError),
     #[error(transparent)]
+    Page(#[from] PageError),
+    #[error(transparent)]
     Supervisor(#[from] SupervisorError),
 }
 
@@ -45,7 +48,7 @@ impl StartError {
     fn exit(&self) -> ExitKind {
         match self {
             Self::CommandLine(_) | Self::Config(_) | Self::Network(_) => ExitKind::Usage,
-            Self::Preflight(_) | Self::Memory(_) => ExitKind::Resources,
+            Self::Preflight(_) | Self::Memory(_) | Self::Page(_) => ExitKind::Resources,
             Self::RunDir(RunDirError::InUse { .. }) => ExitKind::RunFolderInUse,
             Self::RunDir(_) => ExitKind::RunFolder,
             Self::Checkpoint(_) => ExitKind::CheckpointUnusable,
@@ -161,13 +164,17 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
         checkpoint.as_ref().map_or(Duration::ZERO, |c| Duration::from_millis(c.state.wall_ms));
 
     let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
-    let mut supervisor =
-        Supervisor::new(Options { seed: config.run.seed, ..Options::new(actors) })?;
+    let mut options = Options { seed: config.run.seed, ..Options::new(actors) };
+    if args.chaos.is_some() {
+        options.tick = CHAOS_TICK;
+    }
+    let mut supervisor = Supervisor::new(options)?;
     for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
         supervisor.guard(Guard::TempFiles(folder))?;
     }
     let board = StatusBoard::create(&mut supervisor, &run_dir, &console)?;
     let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;
+    memory.lay_out_page(&parameters)?;
     run_dir.write(CONFIG_FILE, &config.to_toml())?;
     if let Some(checkpoint) = &checkpoint {
         let learner = memory.learner();
@@ -189,7 +196,8 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
         checkpoint,
         started,
     };
-    let mut run = Run::new(inheritance, console, board);
+    let chaos = args.chaos.map(|spec| Chaos::new(spec, actors));
+    let mut run = Run::new(inheritance, console, board, chaos);
     let mut outcome = supervisor.run(&mut run);
     run.save_what_is_left(&mut outcome);
     let summary = run.finish(&outcome);
@@ -238,6 +246,9 @@ fn report(summary: &Summary, run_dir: &Path) {
         run_dir.join(SUMMARY_FILE).display()
     );
     last_line(&line);
+    if let Some(faults) = &summary.faults {
+        last_line(&format!("{faults}; {}", summary.books));
+    }
 }
 
 fn print(text: &str) {

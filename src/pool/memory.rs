@@ -2,7 +2,8 @@
 
 use crate::config::Config;
 use crate::metrics::{ActorCounters, LearnerCounters};
-use crate::params::page_words;
+use crate::params::{PageMismatch, ParamPublisher, page_words};
+use crate::policy::spec::ParamSpec;
 use crate::ring::{Ring, RingError, RingShape, Sound};
 use crate::shm::{Access, Inherit, Memory, Region, ShmError};
 use crate::sync::{AtomicU32, AtomicU64};
@@ -57,6 +58,17 @@ impl MemoryPlan {
     }
 }
 
+/// Why the parameter page could not be laid out.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// It cannot be mapped.
+    #[error(transparent)]
+    Memory(#[from] ShmError),
+    /// It is of other sizes.
+    #[error(transparent)]
+    Page(#[from] PageMismatch),
+}
+
 impl PoolMemory {
     /// Allocates everything.
     ///
@@ -78,6 +90,17 @@ impl PoolMemory {
             )?,
             plan,
         })
+    }
+
+    /// Lays out the parameter page, before the first fork: no actor may find it without a layout because
+    /// its learner is late or has died. The mapping is gone when this returns.
+    ///
+    /// # Errors
+    /// If the page cannot be mapped, or `parameters` are not those of the plan.
+    pub fn lay_out_page(&self, parameters: &ParamSpec) -> Result<(), PageError> {
+        let page = self.parameters.map(Access::ReadWrite, Inherit::No)?;
+        ParamPublisher::new(all_words(&page), parameters.len(), parameters.fingerprint())?;
+        Ok(())
     }
 
     fn words(&self, from: usize, to: usize) -> &[AtomicU64] {
@@ -117,6 +140,6 @@ impl PoolMemory {
 
 /// All words of a region.
 #[must_use]
-pub(super) fn all_words(region: &Region) -> &[AtomicU64] {
+pub(crate) fn all_words(region: &Region) -> &[AtomicU64] {
     region.words(0, region.len_bytes() / WORD_BYTES)
 }

@@ -5,6 +5,7 @@
 //! before anything is forked or written.
 
 mod app;
+pub mod chaos;
 mod console;
 mod hangs;
 mod line_log;
@@ -18,6 +19,7 @@ mod status;
 mod summary;
 
 pub use app::{Program, main};
-pub use memory::{MemoryPlan, PoolMemory};
+pub(crate) use memory::all_words;
+pub use memory::{MemoryPlan, PageError, PoolMemory};
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
+use super::chaos::Chaos;
 use super::console::{Console, Progress};
 use super::hangs::{Beat, Hangs, Limits};
 use super::metrics_log::MetricsLog;
 use super::published::save_published;
 use super::roles::{Inheritance, play_actor, play_learner};
 use super::status::Status as StatusBoard;
-use super::summary::{Status, Summary};
+use super::summary::{Books, InjectedFaults, Status, Summary};
 use crate::config::OnBadEnv;
 use crate::metrics::{Actor, Learner, Phase};
 use crate::ring::{CrashRecord, Owner};
@@ -30,6 +31,7 @@ pub(super) struct Run {
     recent: Sample,
     restarts: u64,
     time_is_up: bool,
+    chaos: Option<Chaos>,
     hangs: Hangs,
     pub(super) faults: Faults,
     /// The actor that has panicked, until it is reclaimed; the supervisor reclaims one at a time.
@@ -57,7 +59,12 @@ struct Sample {
 }
 
 impl Run {
-    pub(super) fn new(inheritance: Inheritance, console: Console, board: StatusBoard) -> Self {
+    pub(super) fn new(
+        inheritance: Inheritance,
+        console: Console,
+        board: StatusBoard,
+        chaos: Option<Chaos>,
+    ) -> Self {
         let shape = crate::ring::RingShape {
             blocks: inheritance.config.pool.blocks,
             groups: inheritance.config.pool.groups_per_block(),
@@ -75,6 +82,7 @@ impl Run {
             recent: now,
             restarts: 0,
             time_is_up: false,
+            chaos,
             hangs,
             faults: Faults::default(),
             panicked: None,
@@ -197,6 +205,7 @@ impl Run {
             let indices = 0..config.pool.actors;
             indices.map(|index| memory.actor(index).get(counter)).sum::<u64>()
         };
+        let abandoned = books.as_ref().map_or(0, |books| books.reclaimed + books.dropped);
         let status = match outcome.exit {
             ExitKind::Finished if reached => Status::Solved,
             ExitKind::Finished if frames >= config.stop.total_frames => Status::Finished,
@@ -221,15 +230,16 @@ impl Run {
             unrolls_produced: books.as_ref().map_or(0, |b| b.consumed + b.dropped) + in_ring,
             unrolls_in_ring: in_ring,
             unrolls_consumed: books.as_ref().map_or(0, |books| books.consumed),
-            unrolls_abandoned: books.map_or(0, |books| books.reclaimed + books.dropped),
-            unrolls_requeued: books.map_or(0, |books| books.requeued),
-            unrolls_poisonous: books.map_or(0, |books| books.dropped),
+            unrolls_abandoned: abandoned,
+            unrolls_requeued: books.as_ref().map_or(0, |books| books.requeued),
+            unrolls_poisonous: books.as_ref().map_or(0, |books| books.dropped),
             unrolls_overwritten: actors(Actor::UnrollsDropped),
-            books_balance: books.is_ok_and(|books| books.holds()),
             env_errors: actors(Actor::EnvErrors),
             env_panics: self.faults.env_panics,
             hang_kills: self.faults.hang_kills,
             unkillable: outcome.unkillable.iter().map(ToString::to_string).collect(),
+            books: books.map(Books::new).unwrap_or_default(),
+            faults: self.chaos.as_ref().map(|chaos| InjectedFaults::new(chaos.tally(), abandoned)),
             params_published: learner.get(Learner::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
         }
@@ -258,6 +268,10 @@ impl Pool for Run {
     fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
         let corrupt = |error: crate::ring::RingError| PoolCorrupt { what: error.to_string() };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let progress = self.progress(role);
+        if let Some(chaos) = &mut self.chaos {
+            chaos.reaped(role, incarnation, progress);
+        }
         let last = self.last_phase(role);
         if self.panicked.take() == Some(role) && last.is_some_and(Phase::is_env) {
             self.faults.env_panics += 1;
@@ -302,6 +316,10 @@ impl Pool for Run {
     }
 
     fn tick(&mut self, status: &PoolStatus) -> Verdict {
+        if let Some(mut chaos) = self.chaos.take() {
+            chaos.tick(status, |role| self.progress(role));
+            self.chaos = Some(chaos);
+        }
         self.restarts = status.children.iter().map(|child| u64::from(child.restarts)).sum();
         let now = self.sample();
         self.console.tick(&self.progress_since(&now, &self.recent));

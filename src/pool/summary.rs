@@ -1,6 +1,11 @@
 //! `summary.json`: what a run came to. Its keys are a contract with scripts.
 
+use std::fmt;
+
 use serde::Serialize;
+
+use super::chaos::ChaosTally;
+use crate::ring::Accounting;
 
 /// How a run ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -61,8 +66,6 @@ pub struct Summary {
     pub unrolls_poisonous: u64,
     /// Unrolls that were overwritten because an environment failed; never committed.
     pub unrolls_overwritten: u64,
-    /// Whether the laps of all slots are what was consumed, reclaimed and dropped.
-    pub books_balance: bool,
     /// Errors of environments, and rewards or observations that were no numbers.
     pub env_errors: u64,
     /// Panics of environments.
@@ -71,10 +74,85 @@ pub struct Summary {
     pub hang_kills: u64,
     /// Processes that SIGKILL did not end.
     pub unkillable: Vec<String>,
+    /// What became of every slot that was filled.
+    pub books: Books,
+    /// What `--chaos` did, if it was given.
+    pub faults: Option<InjectedFaults>,
     /// Versions of the weights that were published.
     pub params_published: u64,
     /// Mean over all unrolls of the learner's version at use less the version that acted.
     pub policy_lag_mean: f64,
+}
+
+/// The ring's books at the end of a run, in slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Books {
+    /// Sum of the laps of all slots, modulo 2^32: how often a slot became free again.
+    pub laps: u32,
+    /// Freed by the learner after use.
+    pub consumed: u64,
+    /// Freed by the supervisor: in flight at an actor that died.
+    pub reclaimed: u64,
+    /// Freed by the supervisor: killed their reader twice.
+    pub dropped: u64,
+    /// Given to a second learner after the first had died with them.
+    pub requeued: u64,
+    /// Whether `laps = consumed + reclaimed + dropped`.
+    pub balanced: bool,
+}
+
+impl Books {
+    pub(super) const fn new(books: Accounting) -> Self {
+        let balanced = books.holds();
+        let Accounting { laps, consumed, reclaimed, dropped, requeued } = books;
+        Self { laps, consumed, reclaimed, dropped, requeued, balanced }
+    }
+}
+
+impl fmt::Display for Books {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { laps, consumed, reclaimed, dropped, balanced, .. } = self;
+        let sign = if *balanced { "=" } else { "IS NOT" };
+        write!(
+            f,
+            "books: {laps} laps {sign} {consumed} consumed + {reclaimed} reclaimed + {dropped} dropped"
+        )
+    }
+}
+
+/// Faults that a run injected into itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct InjectedFaults {
+    /// All of them.
+    pub injected: u64,
+    /// By kind, and what became of them.
+    #[serde(flatten)]
+    pub tally: ChaosTally,
+    /// Unrolls that were lost with whoever held them.
+    pub unrolls_abandoned: u64,
+}
+
+impl InjectedFaults {
+    pub(super) const fn new(tally: ChaosTally, unrolls_abandoned: u64) -> Self {
+        Self { injected: tally.faults(), tally, unrolls_abandoned }
+    }
+}
+
+impl fmt::Display for InjectedFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { injected, tally, unrolls_abandoned } = self;
+        write!(
+            f,
+            "chaos: {injected} faults ({} actors and {} learners killed, {} actors stopped), \
+             {} recovered, {} overtaken by another, {} open at the end; {unrolls_abandoned} unrolls abandoned",
+            tally.actors_killed,
+            tally.learners_killed,
+            tally.actors_stopped,
+            tally.recovered,
+            tally.overtaken,
+            tally.open_at_end
+        )
+    }
 }
 
 impl Summary {

@@ -127,7 +127,9 @@ impl WriteGrant<'_, '_> {
         let ring = self.producer.slab.ring();
         let claim = self.producer.claim.take();
         let claim = claim.expect("a grant lives only while its slot is claimed");
-        if ring.commit(claim)? {
+        let complete = ring.commit(claim)?;
+        kill_point!("ring.committed");
+        if complete {
             ring.ready_bell().ring(futex::wake_all);
         }
         Ok(())

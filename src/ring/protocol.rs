@@ -255,6 +255,7 @@ impl<'m, O: Orders> Ring<'m, O> {
             let held = self.next(slot, ready, Event::Take)?;
             self.exchange(slot, ready, held, Ordering::Relaxed)
                 .map_err(|seen| RingError::Corrupt { slot, word: seen })?;
+            kill_point!("ring.take.mid");
         }
         Ok(Held { block })
     }
@@ -268,7 +269,9 @@ impl<'m, O: Orders> Ring<'m, O> {
             let word = self.read(slot, Ordering::Relaxed)?;
             let free = self.next(slot, word, Event::Release)?;
             self.count(Counter::Consumed);
+            kill_point!("ring.release.counted");
             self.slot(slot).store(free.encode(), O::RELEASE);
+            kill_point!("ring.release.freed");
         }
         O::change_then_look();
         Ok(())

@@ -88,6 +88,7 @@ impl<O: Orders> Ring<'_, O> {
             let word = self.read(slot, Ordering::Relaxed)?;
             if word.state == State::Claimed && word.owner == dead {
                 self.replace(slot, word, Event::Reclaim(dead), O::TAKE_BACK)?;
+                kill_point!("supervisor.reclaiming");
                 self.count(Counter::Reclaimed);
                 slots_taken += 1;
             }
@@ -123,6 +124,7 @@ impl<O: Orders> Ring<'_, O> {
                     loss.dropped += 1;
                 } else {
                     self.replace(slot, word, Event::Requeue, Ordering::Relaxed)?;
+                    kill_point!("supervisor.requeuing");
                     self.count(Counter::Requeued);
                     record.requeued_in[slot] = Some(word.lap);
                     loss.requeued += 1;

@@ -68,6 +68,7 @@ pub(super) fn spawn(
     let parent = Pid::this();
     // `control` is moved in and `kept` is borrowed: the parent drops the one, the child the other.
     let pid = fork(move |bare| {
+        kill_point!("child.before_deathsig");
         if !dies_with(parent) {
             return ExitKind::Internal.code();
         }
@@ -75,6 +76,7 @@ pub(super) fn spawn(
         drop(kept.take());
         identity.become_it(&bare);
         control.report_panics();
+        kill_point!("child.before_role");
         body(control).code()
     })?;
     // Both sides do it: it is done before either goes on.

@@ -183,6 +183,7 @@ impl<'a> Watch<'a> {
     }
 
     fn spawn(&mut self, role: Role) -> Result<(), ForkError> {
+        kill_point!("supervisor.before_fork");
         let index = index_of(role);
         let progress = self.pool.progress(role);
         let owned = self.owned.as_mut().expect("taken in a child alone");
@@ -209,6 +210,7 @@ impl<'a> Watch<'a> {
         };
         let process =
             spawn(identity, &bell, in_child, |control| pool.run_child(role, incarnation, control))?;
+        kill_point!("supervisor.after_fork");
         let pid = process.pid;
         let owned = self.owned();
         owned.janitor.add_group(pid);

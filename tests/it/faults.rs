@@ -29,7 +29,7 @@ fn short_run(faults: &[&str], flags: &[&str]) -> (Finished, Value, Value) {
 
 fn assert_in_order(finished: &Finished, summary: &Value, metrics: &Value) {
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
-    assert_eq!(summary["books_balance"], true, "{summary}");
+    assert_eq!(summary["books"]["balanced"], true, "{summary}");
     assert!(number(summary, "frames") >= 15_000.0, "{summary}");
     assert_eq!(number(&metrics["learner"], "updates_skipped_nonfinite"), 0.0, "{metrics}");
 }
@@ -77,7 +77,7 @@ fn fault_env_failures_end_the_run_if_they_must() {
         assert_eq!(finished.code(), Some(12), "{fault}: {said}");
         assert!(said.contains(says), "{fault}: {said}");
         assert_eq!(
-            (&summary["status"], &summary["books_balance"]),
+            (&summary["status"], &summary["books"]["balanced"]),
             (&"failed".into(), &true.into())
         );
     }
@@ -109,7 +109,7 @@ fn fault_env_that_spins_is_replaced() {
     assert!(told("hangs: no progress for 1.") && told(" s in phase step"), "{}", finished.stderr);
     let summary = summary(folder.path());
     assert!(number(&summary, "hang_kills") >= 2.0, "{summary}");
-    assert_eq!(summary["books_balance"], true, "{summary}");
+    assert_eq!(summary["books"]["balanced"], true, "{summary}");
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn fault_batch_that_kills_the_learner_is_dropped_the_second_time() {
     assert!(said.contains("0 requeued, 2 dropped"), "{said}");
     assert!(number(&summary, "unrolls_requeued") >= poisonous, "first once more: {summary}");
     assert!(2.0 * poisonous / groups <= number(&summary, "learner_restarts") + 1.0, "{summary}");
-    assert_eq!(summary["books_balance"], true, "{summary}");
+    assert_eq!(summary["books"]["balanced"], true, "{summary}");
     counts_never_go_back(folder.path());
 }
 
@@ -159,7 +159,7 @@ fn fault_learner_killed_again_and_again_goes_on_counting() {
     let (summary, log) = crate::crash::books_hold(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "learner_restarts"), 15.0, "{log}");
     assert_eq!(number(&summary, "actor_restarts"), 0.0, "actors act on: {log}");
-    assert_eq!(summary["books_balance"], true, "{summary}");
+    assert_eq!(summary["books"]["balanced"], true, "{summary}");
     // What a dead learner held is used, but if it was held at two deaths.
     let known = ["unrolls_consumed", "unrolls_in_ring", "unrolls_poisonous"];
     let sum: f64 = known.iter().map(|key| number(&summary, key)).sum();

@@ -30,6 +30,8 @@ const SUMMARY_KEYS: &[&str] = &[
     "unrolls_produced",
     "unrolls_consumed",
     "unrolls_abandoned",
+    "books",
+    "faults",
     "params_published",
     "policy_lag_mean",
 ];

@@ -242,6 +242,18 @@ fn modules_depend_one_way() {
 }
 
 #[test]
+fn the_product_knows_neither_proofs_nor_measurements() {
+    for (name, text) in rust_files().iter().filter(|(name, _)| name.starts_with("src/")) {
+        for (at, line) in code(text) {
+            let proof = name.starts_with("src/proof/");
+            assert!(proof || !line.contains("crate::proof::"), "{name}:{at} knows a proof");
+            let bench = proof || name.starts_with("src/bench/");
+            assert!(bench || !line.contains("crate::bench::"), "{name}:{at} knows a benchmark");
+        }
+    }
+}
+
+#[test]
 fn tests_do_not_sleep() {
     let sleep = ["thread::", "sleep("].concat();
     for (name, text) in rust_files().iter().filter(|(name, _)| name.starts_with("tests/")) {

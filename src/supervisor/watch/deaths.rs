@@ -19,6 +19,7 @@ impl Watch<'_> {
     /// The child at this place seems to be dead. Nothing is taken back from it here: that follows
     /// from [`Event::Reaped`], when the machine says so.
     pub(super) fn bury(&mut self, index: usize) {
+        kill_point!("supervisor.before_reap");
         self.hear(index, LAST_WORDS);
         let owned = self.owned();
         let seat = &mut owned.seats[index];
@@ -26,6 +27,7 @@ impl Watch<'_> {
         let Some(reaped) = process.reap(&mut owned.janitor) else {
             return;
         };
+        kill_point!("supervisor.after_reap");
         owned.events.forget(process.pidfd());
         seat.process = None;
         let cause = reaped.cause;

@@ -1,0 +1,87 @@
+//! Checkpoints as untrusted input.
+
+use super::*;
+use crate::env::{Dtype as ObservationDtype, ObservationSpec};
+use crate::policy::spec::{Activation, NetworkSpec, Torso};
+use crate::rng::Rng;
+
+fn parameters() -> ParamSpec {
+    let network = NetworkSpec {
+        observation: ObservationSpec::new(ObservationDtype::F32, &[3]),
+        logits: 2,
+        torso: Torso::Mlp { hidden: vec![4], activation: Activation::Tanh },
+    };
+    ParamSpec::new(&network).expect("a network")
+}
+
+fn checkpoint(parameters: &ParamSpec) -> Checkpoint {
+    let numbers = |from: f32| (0..parameters.len()).map(|i| from + i as f32).collect();
+    Checkpoint {
+        parameters: numbers(0.5),
+        optimiser: [numbers(100.5), numbers(200.5)],
+        state: LearnerState {
+            version: 7,
+            frames: 1_000,
+            recent_episodes: vec![(1.5, 3)],
+            ..LearnerState::default()
+        },
+    }
+}
+
+/// Cuts and flips: the checkpoint is refused, or is exactly what was saved.
+#[test]
+fn damage_is_found_or_harmless() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (parameters, mut rng) = (parameters(), Rng::new(3, 0));
+    let saved = checkpoint(&parameters);
+    let place = saved.save(folder.path(), &parameters, 3).expect("saved");
+    let (mut refused, mut harmless) = (0, 0);
+    for name in [WEIGHTS, OPTIMISER, STATE, MANIFEST] {
+        let path = place.join(name);
+        let whole = fs::read(&path).expect("there");
+        let mut damaged = Vec::new();
+        for _ in 0..40 {
+            damaged.push(whole[..rng.below(whole.len())].to_vec());
+            let mut flipped = whole.clone();
+            flipped[rng.below(whole.len())] ^= 1 << rng.below(8);
+            damaged.push(flipped);
+        }
+        damaged.push([&whole[..], b"more"].concat());
+        for bytes in damaged {
+            fs::write(&path, bytes).expect("written");
+            match Checkpoint::load(&place, &parameters) {
+                // A manifest has words that say nothing about the content.
+                Ok(found) => {
+                    assert_eq!(found, saved, "{name}");
+                    harmless += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+        fs::remove_file(&path).expect("there");
+        assert!(Checkpoint::load(&place, &parameters).is_err(), "without {name}");
+        fs::write(&path, whole).expect("written");
+    }
+    assert!(refused > 8 * harmless, "{refused} refused, {harmless} harmless");
+    assert_eq!(Checkpoint::load(&place, &parameters).expect("whole again"), saved);
+}
+
+#[test]
+fn a_damaged_one_gives_way_to_the_one_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let parameters = parameters();
+    let mut older = checkpoint(&parameters);
+    older.save(folder.path(), &parameters, 3).expect("saved");
+    let mut newer = older.clone();
+    newer.state.frames += 1;
+    let place = newer.save(folder.path(), &parameters, 3).expect("saved");
+    fs::write(place.join(WEIGHTS), b"nonsense").expect("written");
+    let (found, problems) =
+        Checkpoint::load_newest(folder.path(), &parameters).expect("the older one");
+    assert_eq!((found, problems.len()), (older.clone(), 1));
+    // The same number of frames again: the newer state takes the place.
+    older.state.frames = newer.state.frames;
+    older.save(folder.path(), &parameters, 3).expect("saved");
+    let (found, problems) = Checkpoint::load_newest(folder.path(), &parameters).expect("whole");
+    assert_eq!((found, problems.len()), (older, 0));
+}
