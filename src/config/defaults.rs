@@ -43,6 +43,8 @@ pub fn built_in() -> Settings {
         log_interval: Some(1.0),
         checkpoint_interval: Some(60.0),
         keep_checkpoints: Some(3),
+        tensorboard: Some(true),
+        report: Some(true),
         quiet: Some(false),
         total_frames: Some(10_000_000),
         stop_window: Some(100),

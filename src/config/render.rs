@@ -97,6 +97,8 @@ impl Config {
             log_interval: Some(run.log_interval_s),
             checkpoint_interval: Some(run.checkpoint_interval_s.unwrap_or(f64::INFINITY)),
             keep_checkpoints: Some(run.keep_checkpoints),
+            tensorboard: Some(run.tensorboard),
+            report: Some(run.report),
             quiet: Some(run.quiet),
             total_frames: Some(stop.total_frames),
             stop_at_return: stop.stop_at_return,

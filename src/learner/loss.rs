@@ -102,6 +102,12 @@ pub struct LossStats {
     pub rho_min: f32,
     /// Largest.
     pub rho_max: f32,
+    /// Mean of the ratios after truncation at c-bar.
+    pub c_mean: f32,
+    /// Smallest.
+    pub c_min: f32,
+    /// Largest.
+    pub c_max: f32,
     /// Share of ratios above rho-bar.
     pub rho_clipped: f32,
     /// Share of ratios above c-bar.
@@ -237,11 +243,13 @@ impl Loss {
 
     fn ratio_stats(&self, batch: &Batch<'_>, config: &LossConfig) -> LossStats {
         let mut stats = LossStats { rho_min: f32::INFINITY, ..LossStats::default() };
-        let (mut sum, mut above_rho, mut above_c) = (0.0_f32, 0_usize, 0_usize);
+        let (mut sum, mut c_sum) = (0.0_f32, 0.0_f32);
+        let (mut above_rho, mut above_c) = (0_usize, 0_usize);
         for (&ratio, &next) in self.ratios.iter().zip(&batch.flags[batch.columns..]) {
             if next & flag::FIRST == 0 {
                 stats.transitions += 1;
                 sum += ratio;
+                c_sum += ratio.min(config.clips.c_bar);
                 stats.rho_min = stats.rho_min.min(ratio);
                 stats.rho_max = stats.rho_max.max(ratio);
                 above_rho += usize::from(ratio > config.clips.rho_bar);
@@ -251,6 +259,9 @@ impl Loss {
         let count = stats.transitions.max(1) as f32;
         stats.rho_mean = sum / count;
         stats.rho_min = stats.rho_min.min(stats.rho_max);
+        stats.c_mean = c_sum / count;
+        stats.c_min = stats.rho_min.min(config.clips.c_bar);
+        stats.c_max = stats.rho_max.min(config.clips.c_bar);
         stats.rho_clipped = above_rho as f32 / count;
         stats.c_clipped = above_c as f32 / count;
         stats

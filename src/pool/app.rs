@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::console::{Console, clock, short};
+use super::continued_logs::cut_back;
 use super::memory::{MemoryPlan, PoolMemory};
 use super::roles::{Inheritance, network_spec};
 use super::run::Run;
@@ -19,6 +20,9 @@ use crate::metrics::Learner;
 use crate::policy::spec::SpecError;
 use crate::shm::ShmError;
 use crate::supervisor::{ExitKind, Guard, Options, Supervisor, SupervisorError};
+
+/// How often the supervisor looks at the counters: a run that is over in a second should leave curves.
+const TICK: Duration = Duration::from_millis(25);
 
 /// Why a run did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -126,6 +130,7 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
             run_dir.path().display(),
             short(loaded.state.frames as f64)
         ));
+        cut_back(&run_dir, loaded.state.frames)?;
         checkpoint = Some(loaded);
     }
     let before =
@@ -133,7 +138,7 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
 
     let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
     let mut supervisor =
-        Supervisor::new(Options { seed: config.run.seed, ..Options::new(actors) })?;
+        Supervisor::new(Options { seed: config.run.seed, tick: TICK, ..Options::new(actors) })?;
     for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
         supervisor.guard(Guard::TempFiles(folder))?;
     }

@@ -1,14 +1,12 @@
 //! `metrics.jsonl`: one object per log interval.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 
-use super::console::{Console, Progress};
-use super::roles::Inheritance;
+use super::console::Console;
 use super::run_dir::RunDir;
-use crate::metrics::{ActorCounters, Kind, Snapshot, Table, Value};
 
 /// Name of the file in the run folder.
 pub(super) const METRICS_FILE: &str = "metrics.jsonl";
@@ -26,64 +24,15 @@ impl MetricsLog {
         Self(file.ok())
     }
 
-    /// Appends one line and gives it: rates over the interval, the ring, every counter of the learner,
-    /// and the sums of the actors' counters.
-    pub(super) fn write(
-        &mut self,
-        progress: &Progress,
-        pool: &Inheritance,
-        console: &Console,
-    ) -> Json {
-        let memory = &pool.memory;
-        let ring = memory.ring().and_then(|ring| ring.occupancy()).unwrap_or_default();
-        let line = json!({
-            "wall_s": progress.wall.as_secs_f64(),
-            "frames": progress.frames,
-            "frames_per_s": progress.frames_per_s,
-            "policy_lag_mean": progress.policy_lag,
-            "restarts": progress.restarts,
-            "ring": { "free": ring.free, "claimed": ring.claimed, "ready": ring.ready, "held": ring.held },
-            "learner": to_json(&memory.learner().snapshot()),
-            "actors": sum((0..pool.config.pool.actors).map(|index| memory.actor(index))),
-        });
+    /// Appends one line, with one system call, so that a kill leaves whole lines.
+    pub(super) fn write(&mut self, line: &Json, console: &Console) {
         if let Some(file) = &mut self.0 {
             let mut text = line.to_string();
             text.push('\n');
-            if let Err(error) = write_whole(file, &text) {
+            if let Err(error) = file.write_all(text.as_bytes()) {
                 console.warn(&format!("{METRICS_FILE} is no longer written: {error}"));
                 self.0 = None;
             }
         }
-        line
     }
-}
-
-/// One system call per line, so that a kill leaves whole lines.
-fn write_whole(file: &mut File, text: &str) -> io::Result<()> {
-    file.write_all(text.as_bytes())
-}
-
-fn to_json<T: Table>(snapshot: &Snapshot<T>) -> Map<String, Json> {
-    let number = |value| match value {
-        Value::Count(count) => json!(count),
-        Value::Real(real) => json!(real),
-    };
-    snapshot.iter().map(|(descriptor, value)| (descriptor.name.to_owned(), number(value))).collect()
-}
-
-/// Sums of the counters; gauges of single actors have no sum.
-fn sum<'m>(actors: impl Iterator<Item = ActorCounters<'m>>) -> Map<String, Json> {
-    let mut totals = vec![0_u64; ActorCounters::descriptors().len()];
-    for actor in actors {
-        let snapshot = actor.snapshot();
-        totals
-            .iter_mut()
-            .zip(snapshot.words())
-            .for_each(|(total, word)| *total = total.wrapping_add(*word));
-    }
-    let named = ActorCounters::descriptors().iter().zip(totals);
-    named
-        .filter(|(d, _)| d.kind == Kind::Counter)
-        .map(|(d, total)| (d.name.to_owned(), json!(total)))
-        .collect()
 }

@@ -6,16 +6,21 @@
 
 mod app;
 mod console;
+mod continued_logs;
+mod line;
 mod memory;
 mod metrics_log;
+mod processes;
 mod published;
 mod roles;
 mod run;
 mod run_dir;
 mod status;
 mod summary;
+mod tensorboard;
 
 pub use app::main;
+pub use line::LINE;
 pub use memory::{MemoryPlan, PoolMemory};
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};

@@ -3,16 +3,26 @@
 use std::time::{Duration, Instant};
 
 use super::console::{Console, Progress};
+use super::line::compose;
 use super::metrics_log::MetricsLog;
+use super::processes::Processes;
 use super::published::save_published;
 use super::roles::{Inheritance, play_actor, play_learner};
 use super::status::Status as StatusBoard;
 use super::summary::{Status, Summary};
+use super::tensorboard::TensorBoard;
 use crate::metrics::{Actor, Learner};
 use crate::ring::{CrashRecord, Owner};
 use crate::supervisor::{
     ChildControl, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus, Reclaimed, Role, Verdict,
 };
+
+/// How often the kernel is asked about the processes, and how often the status segment is renewed.
+const PROCESSES_EVERY: Duration = Duration::from_millis(500);
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Lines of metrics come at every tenth more of wall time until the log interval is reached, so that a run
+/// of a second has curves too.
+const EARLY: f64 = 0.1;
 
 /// The supervisor's side of a run.
 pub(super) struct Run {
@@ -20,9 +30,17 @@ pub(super) struct Run {
     console: Console,
     crashes: CrashRecord,
     metrics: MetricsLog,
+    tensorboard: TensorBoard,
     board: StatusBoard,
-    /// Sample of the last log interval.
+    processes: Processes,
+    began: Instant,
+    /// Sample of the last line of metrics.
     last: Sample,
+    /// Sample of the last line on the console.
+    shown: Sample,
+    /// When the kernel was last asked, and when the board was last written.
+    sampled_at: Option<Instant>,
+    published_at: Option<Instant>,
     /// Sample a little while ago, for the rate on a live terminal.
     recent: Sample,
     restarts: u64,
@@ -34,6 +52,7 @@ pub(super) struct Run {
 struct Sample {
     at: Instant,
     frames: u64,
+    frames_acted: u64,
     lag_sum: u64,
     unrolls: u64,
 }
@@ -45,14 +64,25 @@ impl Run {
             groups: inheritance.config.pool.groups_per_block(),
         };
         let metrics = MetricsLog::open(&inheritance.run_dir, &console);
-        let now = Sample { at: Instant::now(), frames: 0, lag_sum: 0, unrolls: 0 };
+        let began = Instant::now();
+        let frames = inheritance.memory.learner().get(Learner::Frames);
+        let run = &inheritance.config.run;
+        let (run_dir, actors) = (&inheritance.run_dir, inheritance.config.pool.actors);
+        let tensorboard = TensorBoard::open(run.tensorboard, run_dir, actors, frames, &console);
+        let now = Sample { at: began, frames, frames_acted: 0, lag_sum: 0, unrolls: 0 };
         Self {
             inheritance,
             console,
             crashes: CrashRecord::new(shape),
             metrics,
+            tensorboard,
             board,
+            processes: Processes::new(),
+            began,
             last: now,
+            shown: now,
+            sampled_at: None,
+            published_at: None,
             recent: now,
             restarts: 0,
             time_is_up: false,
@@ -60,10 +90,13 @@ impl Run {
     }
 
     fn sample(&self) -> Sample {
-        let learner = self.inheritance.memory.learner();
+        let memory = &self.inheritance.memory;
+        let learner = memory.learner();
+        let actors = (0..self.inheritance.config.pool.actors).map(|index| memory.actor(index));
         Sample {
             at: Instant::now(),
             frames: learner.get(Learner::Frames),
+            frames_acted: actors.map(|actor| actor.get(Actor::FramesActed)).sum(),
             lag_sum: learner.get(Learner::LagSum),
             unrolls: learner.get(Learner::UnrollsConsumed),
         }
@@ -72,17 +105,15 @@ impl Run {
     fn progress_since(&self, now: &Sample, before: &Sample) -> Progress {
         let config = &self.inheritance.config;
         let learner = self.inheritance.memory.learner();
-        let gauge = |gauge| learner.get_f64(gauge);
         let seconds = (now.at - before.at).as_secs_f64().max(1e-6);
-        let loss = gauge(Learner::PolicyLoss)
-            + config.learner.baseline_cost * gauge(Learner::BaselineLoss)
-            - config.learner.entropy_cost * gauge(Learner::Entropy);
+        let per_s = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         Progress {
             frames: now.frames,
-            frames_per_s: now.frames.saturating_sub(before.frames) as f64 / seconds,
+            frames_per_s: per_s(now.frames, before.frames),
+            frames_acted_per_s: per_s(now.frames_acted, before.frames_acted),
             return_mean: self.return_mean(),
-            loss,
-            entropy: gauge(Learner::Entropy),
+            loss: learner.get_f64(Learner::TotalLoss),
+            entropy: learner.get_f64(Learner::Entropy),
             policy_lag: ratio(
                 now.lag_sum.saturating_sub(before.lag_sum),
                 now.unrolls.saturating_sub(before.unrolls),
@@ -120,7 +151,7 @@ impl Run {
     pub(super) fn finish(&mut self, outcome: &Outcome) -> Summary {
         let now = self.sample();
         let progress = self.progress_since(&now, &self.last);
-        self.metrics.write(&progress, &self.inheritance, &self.console);
+        self.write(&progress);
         self.console.finish();
         let memory = &self.inheritance.memory;
         let config = &self.inheritance.config;
@@ -158,6 +189,38 @@ impl Run {
             params_published: learner.get(Learner::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
         }
+    }
+
+    /// Writes what is due: to the log, the console, and the status segment.
+    fn record(&mut self, now: &Sample, status: &PoolStatus) {
+        let due = |last: Option<Instant>, every| last.is_none_or(|last| now.at - last >= every);
+        if due(self.sampled_at, PROCESSES_EVERY) || status.stopping {
+            self.processes.sample(status);
+            self.sampled_at = Some(now.at);
+        }
+        let interval = Duration::from_secs_f64(self.inheritance.config.run.log_interval_s);
+        if now.at - self.last.at >= interval.min((now.at - self.began).mul_f64(EARLY)) {
+            let progress = self.progress_since(now, &self.last);
+            self.write(&progress);
+            self.last = *now;
+        }
+        if now.at - self.shown.at >= interval {
+            self.console.interval(&self.progress_since(now, &self.shown));
+            self.shown = *now;
+        }
+        if due(self.published_at, PUBLISH_EVERY) {
+            let progress = self.progress_since(now, &self.recent);
+            let line = compose(&progress, &self.inheritance, &self.processes);
+            self.board.publish(&line, status, &self.inheritance.config);
+            self.published_at = Some(now.at);
+        }
+    }
+
+    fn write(&mut self, progress: &Progress) {
+        let line = compose(progress, &self.inheritance, &self.processes);
+        self.metrics.write(&line, &self.console);
+        let lags = self.inheritance.memory.lags().snapshot();
+        self.tensorboard.write(&line, &lags, &self.console);
     }
 
     pub(super) const fn console(&self) -> &Console {
@@ -217,13 +280,7 @@ impl Pool for Run {
         if now.at - self.recent.at > Duration::from_secs(1) {
             self.recent = now;
         }
-        if (now.at - self.last.at).as_secs_f64() >= self.inheritance.config.run.log_interval_s {
-            let progress = self.progress_since(&now, &self.last);
-            self.console.interval(&progress);
-            let line = self.metrics.write(&progress, &self.inheritance, &self.console);
-            self.board.publish(&line, status);
-            self.last = now;
-        }
+        self.record(&now, status);
         let limit = self.inheritance.config.stop.time_limit_s;
         if !status.stopping && limit.is_some_and(|limit| status.uptime.as_secs_f64() >= limit) {
             self.time_is_up = true;

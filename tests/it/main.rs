@@ -8,6 +8,7 @@ mod crash;
 mod engines;
 mod golden;
 mod learning;
+mod metrics;
 mod params_torn;
 mod parity;
 mod pool;

@@ -4,7 +4,7 @@ mod actor;
 mod learner;
 
 pub(super) use actor::play_actor;
-pub(super) use learner::{optimiser_kind, play_learner};
+pub(super) use learner::{EPISODES_FILE, optimiser_kind, play_learner};
 
 use std::time::Instant;
 
