@@ -32,6 +32,7 @@ pub const LINE: &[Descriptor] = words! {
     "memory.supervisor_bytes" ["bytes"] Gauge: "Resident memory of the supervisor."
     "memory.learner_bytes" ["bytes"] Gauge: "Resident memory of the learner, shared pages included."
     "memory.actors_bytes" ["bytes"] Gauge: "Memory that the actors have to themselves, all together."
+    "cpu.cores" ["cores"] Gauge: "Cores that the run may use."
     "cpu.supervisor_ns" ["ns"] Counter: "Time of the supervisor on a core."
     "cpu.learner_ns" ["ns"] Counter: "Time of the learner's main thread on a core."
     "cpu.learner_core_wait_ns" ["ns"] Counter: "Time that it was ready to run and all cores were busy."
@@ -95,6 +96,7 @@ pub(super) fn compose(progress: &Progress, pool: &Inheritance, processes: &Proce
             "actors_bytes": acting.private_bytes,
         },
         "cpu": {
+            "cores": processes.cores(),
             "supervisor_ns": processes.supervisor().cpu_ns,
             "learner_ns": learner.cpu_ns,
             "learner_core_wait_ns": learner.core_wait_ns,

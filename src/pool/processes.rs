@@ -25,6 +25,7 @@ pub(super) struct Usage {
 #[derive(Debug, Default)]
 pub(super) struct Processes {
     page_bytes: u64,
+    cores: usize,
     supervisor: Usage,
     roles: HashMap<Role, (Option<i32>, Usage)>,
 }
@@ -33,7 +34,8 @@ impl Processes {
     pub(super) fn new() -> Self {
         let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten();
         let page_bytes = page.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4096);
-        Self { page_bytes, ..Self::default() }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { page_bytes, cores, ..Self::default() }
     }
 
     /// Reads `/proc` anew.
@@ -55,6 +57,11 @@ impl Processes {
             (total.rss_bytes, total.private_bytes) = (now.rss_bytes, now.private_bytes);
             *pid = child.pid;
         }
+    }
+
+    /// Cores that this process, and so the run, may use.
+    pub(super) const fn cores(&self) -> usize {
+        self.cores
     }
 
     pub(super) const fn supervisor(&self) -> Usage {
