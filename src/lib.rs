@@ -46,6 +46,9 @@ pub mod pool;
 pub mod bench;
 
 #[cfg(not(loom))]
+pub mod report;
+
+#[cfg(not(loom))]
 pub mod config;
 
 #[cfg(not(loom))]

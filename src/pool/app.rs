@@ -163,6 +163,11 @@ fn try_main(registry: Registry) -> Result<ExitKind, StartError> {
     if let Err(error) = run.inheritance.run_dir.write(SUMMARY_FILE, &summary.to_json()) {
         run.console().warn(&error.to_string());
     }
+    if run.inheritance.config.run.report
+        && let Err(error) = crate::report::write_into(run.inheritance.run_dir.path())
+    {
+        run.console().warn(&error.to_string());
+    }
     report(&summary, run.inheritance.run_dir.path());
     Ok(outcome.exit)
 }
