@@ -49,6 +49,12 @@ pub mod bench;
 pub mod report;
 
 #[cfg(not(loom))]
+pub mod top;
+
+#[cfg(not(loom))]
+pub mod play;
+
+#[cfg(not(loom))]
 pub mod config;
 
 #[cfg(not(loom))]

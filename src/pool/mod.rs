@@ -22,5 +22,6 @@ mod tensorboard;
 pub use app::main;
 pub use line::LINE;
 pub use memory::{MemoryPlan, PoolMemory};
+pub use roles::{network_spec, policy_of};
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};

@@ -38,12 +38,9 @@ impl StackedBars {
         let x = Scale::new(ends.0, ends.1, left, right);
         let percent = |value: f64| format!("{:.0} %", value * 100.0);
         let number = |value: f64| if self.percent { percent(value) } else { si(value) };
-        if self.names.is_empty() {
-            axes(&mut svg, &x, &y, self.x_label, number);
-        } else {
-            // Ticks would be numbers that mean nothing.
-            axes(&mut svg, &Scale::new(-2.0, -1.0, left, left), &y, self.x_label, number);
-        }
+        // Bars with names have no numbers below them.
+        let ticks = if self.names.is_empty() { x.ticks() } else { Vec::new() };
+        axes(&mut svg, (&x, &ticks), &y, self.x_label, number);
         for (index, (from, to, parts)) in self.bars.iter().enumerate() {
             let (start, end) = (x.at(*from), x.at(*to));
             let gap = if self.names.is_empty() { 0.0 } else { (end - start) * 0.12 };

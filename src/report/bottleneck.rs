@@ -94,7 +94,7 @@ impl Bottleneck {
         } else {
             learner_limits(totals, setting, wait, room)
         };
-        if let Some(sentence) = full_machine(totals, wait > room) {
+        if let Some(sentence) = full_machine(totals) {
             found.because.push(' ');
             found.because.push_str(&sentence);
         }
@@ -230,7 +230,7 @@ fn actors_limit(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bot
 }
 
 /// Says so if processes had to queue for cores.
-fn full_machine(totals: &Totals, actors_limit: bool) -> Option<String> {
+fn full_machine(totals: &Totals) -> Option<String> {
     let queued = totals.core_wait_s.0 + totals.core_wait_s.1;
     let used = totals.cpu_s.0 + totals.cpu_s.1;
     let busy = totals.cores_busy()?;
@@ -238,10 +238,9 @@ fn full_machine(totals: &Totals, actors_limit: bool) -> Option<String> {
     if waited < 0.15 {
         return None;
     }
-    let who = if actors_limit { "actors" } else { "learner" };
     Some(format!(
-        "The machine was full: processes that were ready to run waited {} of that time for a core, and the run \
-         used {} of its {} cores' time. Times above include such waits, those of the {who} too.",
+        "The machine was full: processes that were ready to run waited {} of that time for a core (the run used \
+         {} of its {} cores), and the times of all stages include such waits.",
         percent(waited),
         percent(busy.min(1.0)),
         totals.cores

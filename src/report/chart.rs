@@ -57,7 +57,7 @@ impl LineChart {
         let (low, high) = self.y_range();
         let x = Scale::new(least(xs()), most(xs()), LEFT, WIDTH - RIGHT);
         let y = Scale::rounded(low, high, HEIGHT - BOTTOM, TOP);
-        axes(&mut svg, &x, &y, self.x_label, si);
+        axes(&mut svg, (&x, &x.ticks()), &y, self.x_label, si);
         for (index, series) in self.series.iter().enumerate() {
             draw(&mut svg, series, index % COLOURS, &x, &y);
         }
@@ -68,7 +68,7 @@ impl LineChart {
                 r#"<path class="axis" stroke-dasharray="5 4" d="M{LEFT} {at:.1}H{:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
                 WIDTH - RIGHT,
                 WIDTH - RIGHT,
-                at - 4.0,
+                at + 14.0,
                 escape(name)
             );
         }
@@ -127,7 +127,7 @@ pub(super) fn open(title: &str) -> String {
 /// Grid, ticks and labels. The y axis is written with `number`.
 pub(super) fn axes(
     svg: &mut String,
-    x: &Scale,
+    (x, x_ticks): (&Scale, &[f64]),
     y: &Scale,
     x_label: &str,
     number: impl Fn(f64) -> String,
@@ -143,7 +143,7 @@ pub(super) fn axes(
             number(tick)
         );
     }
-    for tick in x.ticks() {
+    for &tick in x_ticks {
         let at = x.at(tick);
         let _infallible = write!(
             svg,
@@ -171,7 +171,7 @@ pub(super) fn legend<'a>(svg: &mut String, names: impl Iterator<Item = (usize, &
     let (mut x, mut row) = (14.0, 40.0);
     for (colour, name) in names {
         // About the width of the text: fonts differ.
-        let width = 26.0 + 6.6 * name.chars().count() as f64;
+        let width = 30.0 + 6.8 * name.chars().count() as f64;
         if x + width > WIDTH - 8.0 {
             (x, row) = (14.0, row + 14.0);
         }

@@ -161,13 +161,18 @@ fn bottleneck(page: &mut String, run: &RunData, named: bool) {
     let name = if named { format!("{}: ", run.name) } else { String::new() };
     let _infallible = write!(
         page,
-        "<div class=\"card say\" data-verdict=\"{2}\"><p>{0}<b>{1}.</b> {3}</p><p><b>What to change:</b> {4}</p></div>",
+        "<div class=\"card say\" data-verdict=\"{2}\"><p><b>{0}{1}.</b> {3}</p><p><b>What to change:</b> {4}</p></div>",
         escape(&name),
-        found.verdict.name(),
+        if named { found.verdict.name().to_owned() } else { capitalised(found.verdict.name()) },
         found.verdict.name(),
         escape(&found.because),
         escape(&found.advice)
     );
+}
+
+fn capitalised(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }
 
 /// Times per frame and update, in numbers.

@@ -254,13 +254,15 @@ fn learner_stages(run: &RunData, title: String) -> StackedBars {
 
 fn update_stages(run: &RunData, title: String) -> StackedBars {
     let bars = binned(run).into_iter().filter(|(_, _, t)| t.updates >= 1.0).map(|(from, to, t)| {
-        let ms = t.learner_s[1..].iter().map(|s| s * 1e3 / t.updates).collect();
-        (from, to, ms)
+        let mut ms = t.learner_s.map(|s| s * 1e3 / t.updates);
+        // Waiting is no work; its place keeps the colours those of the plot beside this one.
+        ms[0] = 0.0;
+        (from, to, ms.to_vec())
     });
     StackedBars {
         title,
         x_label: SECONDS.1,
-        parts: LEARNER_STAGES[1..].iter().map(|(name, _)| *name).collect(),
+        parts: LEARNER_STAGES.iter().map(|(name, _)| *name).collect(),
         bars: bars.collect(),
         percent: false,
         names: vec![],

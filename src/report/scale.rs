@@ -61,28 +61,21 @@ fn step(range: f64) -> f64 {
     factor * power
 }
 
-/// A number with three digits and an SI prefix: `1.23M`, `45 k` as `45k`, `12m`.
+/// A number with three digits and an SI prefix: `1.23M`, `45k`.
 pub(super) fn si(value: f64) -> String {
-    const PREFIXES: &[(f64, &str)] = &[
-        (1e12, "T"),
-        (1e9, "G"),
-        (1e6, "M"),
-        (1e3, "k"),
-        (1.0, ""),
-        (1e-3, "m"),
-        (1e-6, "µ"),
-        (1e-9, "n"),
-    ];
+    const PREFIXES: &[(f64, &str)] = &[(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")];
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { "-".to_owned() };
     }
     let size = value.abs() * 1.000_000_1;
-    // Between 0.01 and 1 a plain decimal reads better than 50m.
-    if (0.01..1.0).contains(&size) {
-        return short(value);
+    // Below 1 a plain decimal reads better than 50m, and a power of ten better than many zeros.
+    match size {
+        s if s < 0.000_999 => return format!("{value:.1e}").replace(".0e", "e"),
+        s if s < 1.0 => return short(value),
+        _ => {}
     }
     let (factor, prefix) =
-        PREFIXES.iter().find(|(factor, _)| size >= *factor).copied().unwrap_or((1e-9, "n"));
+        PREFIXES.iter().find(|(factor, _)| size >= *factor).copied().unwrap_or((1.0, ""));
     format!("{}{prefix}", short(value / factor))
 }
 
@@ -92,7 +85,8 @@ fn short(value: f64) -> String {
         size if size >= 99.95 => 0,
         size if size >= 9.995 => 1,
         size if size >= 0.1 => 2,
-        _ => 3,
+        size if size >= 0.01 => 3,
+        _ => 4,
     };
     let text = format!("{value:.digits$}");
     match text.split_once('.') {
@@ -161,7 +155,8 @@ mod tests {
             (1_234_567.0, "1.23M"),
             (45_000.0, "45k"),
             (0.25, "0.25"),
-            (0.002, "2m"),
+            (0.002, "0.002"),
+            (0.000_25, "2.5e-4"),
             (-0.5, "-0.5"),
             (1000.0, "1k"),
             (999_999.9, "1M"),

@@ -35,7 +35,7 @@ main{max-width:1240px;margin:0 auto;padding:24px 20px 60px}h1{font-size:24px;mar
 p{margin:0 0 8px}.soft{color:var(--soft)}.grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,520px),1fr));gap:14px}
 .card{background:var(--paper);border:1px solid var(--line);border-radius:8px;padding:10px;min-width:0}
 .card svg{display:block;width:100%;height:auto}.say{border-left:4px solid var(--mark);padding:14px 18px;margin:0 0 12px}
-.say b{text-transform:capitalize}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 .scroll{overflow-x:auto}th,td{padding:4px 14px 4px 0;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 th{font-weight:600;white-space:nowrap}td.n{text-align:right}.facts{display:flex;flex-wrap:wrap;gap:10px 34px;margin:14px 0 20px}
 .facts div{min-width:90px}.facts b{display:block;font-size:20px;font-weight:650;font-variant-numeric:tabular-nums}
