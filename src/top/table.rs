@@ -110,7 +110,8 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
     let l = &f.learner;
     let percent = |share: f64| format!("{:.0}%", share * 100.0);
     let mean = |of: fn(&Actor) -> f64| {
-        percent(f.actors.iter().map(of).sum::<f64>() / f.actors.len().max(1) as f64)
+        // An empty sum is -0.
+        percent(0.0 + f.actors.iter().map(of).sum::<f64>() / f.actors.len().max(1) as f64)
     };
     let running = f.actors.iter().filter(|actor| actor.state == "running").count();
     let slots = f.ring.free + f.ring.claimed + f.ring.ready + f.ring.held;
@@ -162,7 +163,7 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
             mean(|a| a.infer),
             mean(|a| a.refresh),
             mean(|a| a.slot_wait),
-            f.actors.iter().map(|a| a.restarts).sum::<f64>()
+            0.0 + f.actors.iter().map(|a| a.restarts).sum::<f64>()
         ),
         format!(
             "Ring:    [{}] {} ready, {} held, {} claimed, {} free of {} slots, {} shared",
