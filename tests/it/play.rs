@@ -30,7 +30,7 @@ fn trained_weights_play_better_than_fresh_ones() {
         complete(&run_dir, &["--total-frames", frames, "--learning-rate", rate, "--report=false"]);
         run_dir.to_str().expect("UTF-8").to_owned()
     };
-    let (trained, fresh) = (train("trained", "0.002", "60000"), train("fresh", "1e-12", "1000"));
+    let (trained, fresh) = (train("trained", "0.002", "40000"), train("fresh", "1e-12", "1000"));
     let (good, bad) = (evaluation(&[&trained, "-n", "40"]), evaluation(&[&fresh, "-n", "40"]));
     assert!(number(&good, "return_mean") > 2.0 * number(&bad, "return_mean"), "{good} {bad}");
     for found in [&good, &bad] {
