@@ -49,6 +49,7 @@ impl Canvas {
         self.pixels.get(y * self.width + x).copied().unwrap_or(GROUND)
     }
 
+    #[expect(clippy::cast_sign_loss, reason = "checked to be inside")]
     fn set(&mut self, x: f64, y: f64, colour: u8) {
         let inside =
             (0.0..self.width as f64).contains(&x) && (0.0..self.height as f64).contains(&y);
@@ -59,6 +60,7 @@ impl Canvas {
     }
 
     /// A filled rectangle; its corner is the upper left one.
+    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
     pub(super) fn rect(&mut self, x: f64, y: f64, width: f64, height: f64, colour: u8) {
         let (columns, rows) = (width.round().max(1.0) as usize, height.round().max(1.0) as usize);
         for row in 0..rows {
@@ -69,6 +71,7 @@ impl Canvas {
     }
 
     /// A line with round ends.
+    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
     pub(super) fn line(&mut self, from: (f64, f64), to: (f64, f64), thickness: f64, colour: u8) {
         let length = (to.0 - from.0).hypot(to.1 - from.1);
         let steps = (length * 2.0).ceil().max(1.0) as usize;

@@ -84,6 +84,7 @@ fn valley(position: f64) -> Canvas {
     canvas
 }
 
+#[expect(clippy::cast_sign_loss, reason = "within a byte")]
 fn image(height: usize, width: usize, values: &[f64]) -> Canvas {
     let mut canvas = Canvas::new(width, height);
     // Of images with channels, the last one.

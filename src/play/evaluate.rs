@@ -60,7 +60,7 @@ pub fn evaluate(
         }
         each(agent)?;
     }
-    finished.sort_by(|a, b| b.0.cmp(&a.0));
+    finished.sort_by_key(|episode| std::cmp::Reverse(episode.0));
     Ok(sum_up(&finished))
 }
 

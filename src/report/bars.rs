@@ -27,6 +27,7 @@ impl StackedBars {
         self.bars.iter().any(|(_, _, parts)| parts.iter().any(|&part| part > 0.0))
     }
 
+    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
     pub(super) fn svg(&self) -> String {
         let mut svg = open(&self.title);
         let (left, right, top, bottom) = area();

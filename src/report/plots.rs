@@ -139,6 +139,7 @@ fn learning(runs: &[RunData]) -> Vec<Plot> {
 }
 
 /// Means and percentiles of episodes in a row.
+#[expect(clippy::cast_sign_loss, reason = "a rank within the values")]
 fn learning_curve(episodes: &[Episode], x: fn(&Episode) -> f64, y: fn(&Episode) -> f64) -> Series {
     let size = episodes.len().div_ceil(CURVE_POINTS).max(10).min(episodes.len().div_ceil(8).max(1));
     let mut series = Series::default();

@@ -150,6 +150,7 @@ fn at(status: &Json, place: &str) -> Option<f64> {
     status.pointer(place)?.as_f64()
 }
 
+#[expect(clippy::cast_sign_loss, reason = "a code, or no phase")]
 fn phase(code: f64) -> &'static str {
     crate::metrics::Phase::from_code(code as u64).map_or("?", |phase| phase.name())
 }

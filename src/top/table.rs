@@ -179,6 +179,7 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
 }
 
 /// `#` ready, `=` held, `-` claimed, blank free.
+#[expect(clippy::cast_sign_loss, reason = "at most WIDTH")]
 fn bar(f: &Figures, slots: f64) -> String {
     const WIDTH: f64 = 20.0;
     let mut bar = String::new();
@@ -250,6 +251,7 @@ fn mib(bytes: f64) -> String {
     format!("{:.1}M", bytes / 1_048_576.0)
 }
 
+#[expect(clippy::cast_sign_loss, reason = "not below 0")]
 fn clock(seconds: f64) -> String {
     let s = seconds.max(0.0) as u64;
     format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
