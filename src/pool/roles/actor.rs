@@ -1,10 +1,14 @@
 //! The life of an actor.
 
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollTimeout, poll};
+
 use super::{Ending, Inheritance, conclude, internal, native, pin, resources};
 use crate::actor::{ActorError, ActorLoop, ActorParts};
 use crate::config::Engine;
 use crate::metrics::{Actor, Phase};
-use crate::params::ParamReader;
+use crate::params::{PageMismatch, ParamReader};
 use crate::policy::act::Act;
 use crate::policy::native::NativePolicy;
 use crate::policy::sample::Sampler;
@@ -12,12 +16,14 @@ use crate::policy::spec::{NetworkSpec, ParamSpec};
 use crate::pool::memory::all_words;
 use crate::ring::{ClaimError, Owner, Producer, Slab};
 use crate::rng::Rng;
-use crate::shm::{Access, Inherit};
+use crate::shm::{Access, Inherit, Region};
 use crate::supervisor::{ChildControl, ExitKind};
 
 /// Streams of the run's seed, one kind of randomness each.
 const ENV_STREAM: u64 = 1 << 32;
 const ACTION_STREAM: u64 = 2 << 32;
+/// How long an actor waits for the first learner of a run.
+const LAYOUT_PATIENCE: Duration = Duration::from_secs(10);
 
 pub(in crate::pool) fn play_actor(
     pool: &Inheritance,
@@ -53,12 +59,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let owner = Owner::new(index, incarnation).map_err(internal)?;
     let parts = ActorParts {
         producer: Producer::new(slab, owner).map_err(internal)?,
-        reader: ParamReader::new(
-            all_words(&page),
-            pool.parameters.len(),
-            pool.parameters.fingerprint(),
-        )
-        .map_err(internal)?,
+        reader: reader(pool, &page)?,
         counters,
         env,
         policy,
@@ -79,6 +80,22 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
                 _ => ExitKind::Internal,
             };
             Err((exit, error.to_string()))
+        }
+    }
+}
+
+/// Opens the parameter page. The learner lays it out, and on a busy machine it may start later than this
+/// process.
+fn reader<'m>(pool: &Inheritance, page: &'m Region) -> Result<ParamReader<'m>, (ExitKind, String)> {
+    let started = Instant::now();
+    loop {
+        let (len, fingerprint) = (pool.parameters.len(), pool.parameters.fingerprint());
+        match ParamReader::new(all_words(page), len, fingerprint) {
+            Err(PageMismatch::NotLaidOut) if started.elapsed() < LAYOUT_PATIENCE => {
+                // Nothing to be woken by yet: a short nap.
+                let _woken = poll(&mut [], PollTimeout::from(2_u8));
+            }
+            other => return other.map_err(internal),
         }
     }
 }
