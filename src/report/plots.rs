@@ -220,11 +220,12 @@ fn time(runs: &[RunData]) -> Vec<Plot> {
     plots
 }
 
-/// The lines of a run in bins of about equal wall time: start, end, and what was added in between.
-fn binned(run: &RunData) -> Vec<(f64, f64, Totals)> {
+/// The lines of a run in bins of about equal wall time, at least `least_s` each: start, end, and what was added
+/// in between.
+fn binned(run: &RunData, least_s: f64) -> Vec<(f64, f64, Totals)> {
     let at = |index: usize| number(&run.lines[index], "/wall_s").unwrap_or(0.0);
     let last = run.lines.len() - 1;
-    let width = ((at(last) - at(0)) / TIME_BINS as f64).max(1e-9);
+    let width = ((at(last) - at(0)) / TIME_BINS as f64).max(least_s);
     let mut bins = Vec::new();
     let mut from = 0;
     for to in 1..=last {
@@ -242,7 +243,7 @@ fn names(stages: &[(&'static str, &str)]) -> Vec<&'static str> {
 }
 
 fn learner_stages(run: &RunData, title: String) -> StackedBars {
-    let bars = binned(run).into_iter().map(|(from, to, t)| (from, to, t.learner_shares()));
+    let bars = binned(run, 1e-9).into_iter().map(|(from, to, t)| (from, to, t.learner_shares()));
     StackedBars {
         title,
         x_label: SECONDS.1,
@@ -254,12 +255,13 @@ fn learner_stages(run: &RunData, title: String) -> StackedBars {
 }
 
 fn update_stages(run: &RunData, title: String) -> StackedBars {
-    let bars = binned(run).into_iter().filter(|(_, _, t)| t.updates >= 1.0).map(|(from, to, t)| {
-        let mut ms = t.learner_s.map(|s| s * 1e3 / t.updates);
-        // Waiting is no work; its place keeps the colours those of the plot beside this one.
-        ms[0] = 0.0;
-        (from, to, ms.to_vec())
-    });
+    let bars =
+        binned(run, 1e-9).into_iter().filter(|(_, _, t)| t.updates >= 1.0).map(|(from, to, t)| {
+            let mut ms = t.learner_s.map(|s| s * 1e3 / t.updates);
+            // Waiting is no work; its place keeps the colours those of the plot beside this one.
+            ms[0] = 0.0;
+            (from, to, ms.to_vec())
+        });
     StackedBars {
         title,
         x_label: SECONDS.1,
@@ -295,7 +297,8 @@ fn actor_stages(run: &RunData, title: String) -> StackedBars {
 }
 
 fn cores(run: &RunData, title: String) -> StackedBars {
-    let bars = binned(run).into_iter().map(|(from, to, t)| {
+    // The kernel is asked twice a second: shorter bins would be empty, or too full.
+    let bars = binned(run, 1.0).into_iter().map(|(from, to, t)| {
         let wall = t.wall_s.max(1e-9);
         let waits = t.core_wait_s.0 + t.core_wait_s.1;
         (from, to, vec![t.cpu_s.0 / wall, t.cpu_s.1 / wall, waits / wall])
