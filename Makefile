@@ -16,10 +16,12 @@ ifeq ($(LIBTORCH_FLAVOR)$(LIBTORCH)$(LIBTORCH_USE_PYTORCH),cuda)
 TORCH := LIBTORCH="$(CURDIR)/third_party/libtorch-cuda" $(CARGO)
 endif
 
+TEST_PACKAGES := tensorboard==2.21.0 numpy safetensors
+
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train test loom check bench clean distclean
+.PHONY: help libtorch build train test test-python loom check bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,11 +38,21 @@ train: build ## train on CartPole-v1 until solved
 
 # Optimised, because some tests train an agent. One test at a time, because each of those starts a
 # pool of processes that fills the machine.
-test: libtorch ## run every test: with torch, without, and the loom models
+test: libtorch test-python ## run every test: with torch, without, and the loom models
 	RUST_TEST_THREADS=1 $(TORCH) test --release
 	RUST_TEST_THREADS=1 $(NO_TORCH) test --no-default-features
 	$(NO_TORCH) test --no-default-features --features kill-points --test it kill_points
 	$(MAKE) --no-print-directory loom
+
+# What tests read our files with: TensorBoard's own reader, numpy and safetensors. Without Python or a
+# network those tests say that they are skipped.
+TEST_PYTHON := $(abspath $(TARGET))/test-python
+export IMPALA_TEST_PYTHON := $(TEST_PYTHON)/bin/python
+test-python: ## install the Python packages that some tests read files with (once)
+	@[[ -x "$(IMPALA_TEST_PYTHON)" ]] || { python3 -m venv "$(TEST_PYTHON).tmp" \
+	    && "$(TEST_PYTHON).tmp/bin/python" -m pip install --quiet $(TEST_PACKAGES) \
+	    && rm -rf "$(TEST_PYTHON)" && mv "$(TEST_PYTHON).tmp" "$(TEST_PYTHON)"; } \
+	    || echo 'no Python packages for tests: those that need them are skipped' >&2
 
 loom: ## check the lock-free parts under all interleavings
 	$(LOOM) test --lib --release --no-default-features loom_

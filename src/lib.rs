@@ -52,6 +52,15 @@ pub mod bench;
 pub mod proof;
 
 #[cfg(not(loom))]
+pub mod report;
+
+#[cfg(not(loom))]
+pub mod top;
+
+#[cfg(not(loom))]
+pub mod play;
+
+#[cfg(not(loom))]
 pub mod config;
 
 #[cfg(not(loom))]

@@ -15,9 +15,10 @@ use crate::unroll::GroupHeader;
 
 /// How long a claim waits before the loop looks round again.
 const CLAIM_TIMEOUT: Duration = Duration::from_millis(100);
-/// One unroll in this many is timed, and counts for all of them: clock readings cost more than the
-/// steps of a small environment.
-const TIMED_EVERY: u32 = 8;
+/// One short unroll in this many is timed, and counts for all of them: clock readings cost more than the
+/// steps of a small environment. Long ones are all timed.
+const TIMED_EVERY: u32 = 16;
+const LONG: Duration = Duration::from_millis(2);
 
 /// All that an actor works with.
 pub struct ActorParts<'m> {
@@ -66,6 +67,7 @@ pub struct ActorLoop<'m> {
     sequence: u64,
     /// Failures of environments since the last commit.
     failures: u32,
+    timed_every: u32,
 }
 
 /// Time spent in one timed unroll.
@@ -87,8 +89,17 @@ impl<'m> ActorLoop<'m> {
         let (parameters, logits) =
             (vec![0.0; parts.parameter_count], vec![0.0; envs * spec.action.logits_len()]);
         let (version, sequence, failures) = (0, 0, 0);
-        let mut actor =
-            Self { parts, spec, history, parameters, logits, version, sequence, failures };
+        let mut actor = Self {
+            parts,
+            spec,
+            history,
+            parameters,
+            logits,
+            version,
+            sequence,
+            failures,
+            timed_every: 1,
+        };
         match actor.reset() {
             Ok(()) => {}
             Err(error) => actor.recover(error)?,
@@ -177,12 +188,12 @@ impl<'m> ActorLoop<'m> {
             }
         }
         if let Some(started) = started {
-            counters.add_time(Actor::RefreshNs, started.elapsed() * TIMED_EVERY);
+            counters.add_time(Actor::RefreshNs, started.elapsed() * self.timed_every);
         }
     }
 
     const fn timed(&self) -> bool {
-        self.sequence.is_multiple_of(TIMED_EVERY as u64)
+        self.sequence.is_multiple_of(self.timed_every as u64)
     }
 
     /// Fills one group of the ring.
@@ -245,8 +256,9 @@ impl<'m> ActorLoop<'m> {
         counters.add(Actor::FramesActed, (parts.unroll * parts.env.envs()) as u64);
         counters.add(Actor::Episodes, ended);
         if let Some(times) = times {
-            counters.add_time(Actor::EnvNs, times.env * TIMED_EVERY);
-            counters.add_time(Actor::InferNs, times.infer * TIMED_EVERY);
+            counters.add_time(Actor::EnvNs, times.env * self.timed_every);
+            counters.add_time(Actor::InferNs, times.infer * self.timed_every);
+            self.timed_every = if times.env + times.infer < LONG { TIMED_EVERY } else { 1 };
         }
         Ok(())
     }

@@ -46,6 +46,8 @@ pub fn built_in() -> Settings {
         log_interval: Some(1.0),
         checkpoint_interval: Some(60.0),
         keep_checkpoints: Some(3),
+        tensorboard: Some(true),
+        report: Some(true),
         quiet: Some(false),
         actor_hang_timeout: Some(60.0),
         actor_start_timeout: Some(300.0),

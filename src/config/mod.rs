@@ -260,6 +260,10 @@ pub struct RunConfig {
     pub checkpoint_interval_s: Option<f64>,
     /// Checkpoints that are kept.
     pub keep_checkpoints: usize,
+    /// Write TensorBoard event files.
+    pub tensorboard: bool,
+    /// Write an HTML report at the end.
+    pub report: bool,
     /// Print errors and the last line only.
     pub quiet: bool,
 }

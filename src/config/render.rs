@@ -99,6 +99,8 @@ impl Config {
             log_interval: Some(run.log_interval_s),
             checkpoint_interval: Some(run.checkpoint_interval_s.unwrap_or(f64::INFINITY)),
             keep_checkpoints: Some(run.keep_checkpoints),
+            tensorboard: Some(run.tensorboard),
+            report: Some(run.report),
             quiet: Some(run.quiet),
             actor_hang_timeout: or_inf(faults.actor_hang_timeout_s),
             actor_start_timeout: or_inf(faults.actor_start_timeout_s),

@@ -46,6 +46,8 @@ pub(super) fn resolve(
             log_interval_s: set(all.log_interval),
             checkpoint_interval_s: all.checkpoint_interval.filter(|interval| interval.is_finite()),
             keep_checkpoints: set(all.keep_checkpoints),
+            tensorboard: set(all.tensorboard),
+            report: set(all.report),
             quiet: set(all.quiet),
         },
     })

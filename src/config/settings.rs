@@ -69,6 +69,12 @@ pub struct Settings {
     /// Checkpoints to keep; the oldest go first
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Run")]
     pub keep_checkpoints: Option<usize>,
+    /// Write TensorBoard event files to the run folder
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Run")]
+    pub tensorboard: Option<bool>,
+    /// Write report.html to the run folder at the end
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Run")]
+    pub report: Option<bool>,
     /// Print nothing but errors and the last line
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Run")]
     pub quiet: Option<bool>,
@@ -199,7 +205,8 @@ impl Settings {
         first! {
             env env_arg
             actors envs_per_actor unroll batch blocks engine pin actor_nice
-            preset seed run_dir log_interval checkpoint_interval keep_checkpoints quiet
+            preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
+            report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env
             total_frames stop_at_return stop_window time_limit
             torso hidden activation conv

@@ -20,6 +20,7 @@ pub struct EpisodeWindow {
     window: usize,
     recent: VecDeque<Episode>,
     finished: u64,
+    best: Option<f64>,
     return_sum: f64,
     length_sum: f64,
 }
@@ -33,6 +34,7 @@ impl EpisodeWindow {
             window,
             recent: VecDeque::with_capacity(window),
             finished: 0,
+            best: None,
             return_sum: 0.0,
             length_sum: 0.0,
         }
@@ -50,6 +52,9 @@ impl EpisodeWindow {
         self.length_sum += f64::from(episode.length);
         self.recent.push_back(episode);
         self.finished += 1;
+        if let Some(mean) = self.full_return_mean() {
+            self.best = Some(self.best.map_or(mean, |best| best.max(mean)));
+        }
     }
 
     /// Episodes pushed since the start.
@@ -74,6 +79,12 @@ impl EpisodeWindow {
     #[must_use]
     pub fn full_return_mean(&self) -> Option<f64> {
         self.return_mean().filter(|_| self.recent.len() == self.window)
+    }
+
+    /// The best of the means over full windows so far.
+    #[must_use]
+    pub const fn best_return_mean(&self) -> Option<f64> {
+        self.best
     }
 
     /// The episodes in the window, oldest first, for a checkpoint.
@@ -102,5 +113,6 @@ mod tests {
         assert_eq!(window.full_return_mean(), Some(1.5));
         assert_eq!(window.length_mean(), Some(3.0));
         assert_eq!(window.finished(), 3);
+        assert_eq!(window.best_return_mean(), Some(50.5), "the best, not the latest");
     }
 }

@@ -262,7 +262,7 @@ impl Loss {
     fn importance_ratios(&mut self, config: &LossConfig) -> LossSums {
         let mut sums = LossSums::default();
         exp_in_place(&mut self.ratios);
-        let mut rho = 0.0_f32;
+        let (mut rho, mut c) = (0.0_f32, 0.0_f32);
         for (ratio, &keep) in self.ratios.iter_mut().zip(&self.keep) {
             if keep == 0.0 {
                 *ratio = 0.0;
@@ -270,12 +270,13 @@ impl Loss {
             }
             sums.transitions += 1;
             rho += *ratio;
+            c += ratio.min(config.clips.c_bar);
             sums.rho_min = sums.rho_min.min(*ratio);
             sums.rho_max = sums.rho_max.max(*ratio);
             sums.rho_clipped += usize::from(*ratio > config.clips.rho_bar);
             sums.c_clipped += usize::from(*ratio > config.clips.c_bar);
         }
-        sums.rho = f64::from(rho);
+        (sums.rho, sums.c) = (f64::from(rho), f64::from(c));
         sums
     }
 

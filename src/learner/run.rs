@@ -9,7 +9,7 @@ use super::episodes::{Episode, EpisodeWindow};
 use super::optimiser::decayed;
 use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
 use crate::env::{EnvSpec, flag};
-use crate::metrics::{Learner, LearnerCounters, Phase};
+use crate::metrics::{Histogram, Learner, LearnerCounters, Phase};
 use crate::params::ParamPublisher;
 use crate::ring::{BlockRef, Consumer, TakeError};
 use crate::unroll::Field;
@@ -76,6 +76,8 @@ pub struct LearnLoop<'m> {
     pub publisher: ParamPublisher<'m>,
     /// Its counters.
     pub counters: LearnerCounters<'m>,
+    /// Policy lags of all unrolls.
+    pub lags: Histogram<'m>,
     /// Network and optimiser.
     pub updater: Updater,
     /// Shapes of the environment.
@@ -169,7 +171,7 @@ impl LearnLoop<'_> {
         surroundings.batch(&block);
         let mut times = UpdateTimes::default();
         let outcome = self.updater.gradient(&block, &self.env, &mut times)?;
-        measure_lag(&block, self.state.version, counters);
+        measure_lag(&block, self.state.version, counters, &self.lags);
         let unrolls = block.headers().len() as u64;
         let frames_before = self.state.frames;
         collect_episodes(&block, &mut self.episodes, |episode| {
@@ -239,11 +241,15 @@ impl LearnLoop<'_> {
             (Learner::PolicyLoss, stats.loss.policy_loss),
             (Learner::BaselineLoss, stats.loss.baseline_loss),
             (Learner::Entropy, stats.loss.entropy),
+            (Learner::TotalLoss, self.updater.total_loss(&stats.loss)),
             (Learner::GradNorm, stats.gradient_norm),
             (Learner::LearningRate, rate),
             (Learner::RhoMean, stats.loss.rho_mean),
             (Learner::RhoMin, stats.loss.rho_min),
             (Learner::RhoMax, stats.loss.rho_max),
+            (Learner::CMean, stats.loss.c_mean),
+            (Learner::CMin, stats.loss.c_min),
+            (Learner::CMax, stats.loss.c_max),
             (Learner::RhoClippedFraction, stats.loss.rho_clipped),
             (Learner::CClippedFraction, stats.loss.c_clipped),
         ] {
@@ -268,6 +274,12 @@ impl LearnLoop<'_> {
         if let Some(mean) = self.episodes.return_mean() {
             self.counters.set_f64(Learner::ReturnMean100, mean);
         }
+        if let Some(mean) = self.episodes.length_mean() {
+            self.counters.set_f64(Learner::LengthMean100, mean);
+        }
+        if let Some(best) = self.episodes.best_return_mean() {
+            self.counters.set_f64(Learner::ReturnBest, best);
+        }
     }
 }
 
@@ -285,10 +297,16 @@ fn check(block: &BlockRef<'_>, env: &EnvSpec) -> Result<(), LearnerError> {
 }
 
 /// Policy lag: the learner's version at use less the version that acted.
-fn measure_lag(block: &BlockRef<'_>, version: u64, counters: &LearnerCounters<'_>) {
+fn measure_lag(
+    block: &BlockRef<'_>,
+    version: u64,
+    counters: &LearnerCounters<'_>,
+    histogram: &Histogram<'_>,
+) {
     let lags = block.headers().iter().map(|header| version.saturating_sub(header.policy_version));
     let (mut sum, mut min, mut max) = (0, u64::MAX, 0);
     for lag in lags {
+        histogram.record(lag);
         sum += lag;
         min = min.min(lag);
         max = max.max(lag);

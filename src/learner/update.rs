@@ -142,6 +142,13 @@ impl Updater {
         &self.optimiser
     }
 
+    /// The loss that is minimised, per transition: the three terms with their costs.
+    #[must_use]
+    pub fn total_loss(&self, stats: &LossStats) -> f32 {
+        stats.policy_loss + self.config.baseline_cost * stats.baseline_loss
+            - self.config.entropy_cost * stats.entropy
+    }
+
     /// The engine's name.
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
@@ -189,7 +196,7 @@ impl Updater {
             &mut self.gradient,
             &mut times.stages,
         )?;
-        let loss = lock(&objective.sums).stats();
+        let loss = lock(&objective.sums).stats(self.config.clips.c_bar);
         if !usable {
             return Ok(Outcome::NotFinite);
         }

@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod run_id;
 pub mod status;
 pub mod table;
+pub mod tensorboard;
 
 pub use counters::{ActorCounters, Counters, LearnerCounters, Snapshot, Value};
 pub use histogram::{Histogram, HistogramSnapshot};

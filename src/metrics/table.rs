@@ -92,7 +92,6 @@ table! {
         ParamVersion = "param_version" ["version"] Gauge: "Version of the weights it acts with."
         EnvErrors = "env_errors" ["errors"] Counter: "Errors of environments that it recovered from."
         UnrollsDropped = "unrolls_dropped" ["unrolls"] Counter: "Unrolls overwritten in place because their data was bad."
-        RssBytes = "rss_bytes" ["bytes"] Gauge: "Resident memory; 0 if not measured."
     }
 }
 
@@ -123,11 +122,15 @@ table! {
         TotalLoss = "total_loss" [""] Real: "Weighted sum of the losses of the latest update."
         GradNorm = "grad_norm" [""] Real: "Norm of the gradient before clipping."
         LearningRate = "learning_rate" [""] Real: "Learning rate of the latest update."
-        ReturnMean100 = "return_mean_100" ["reward"] Real: "Mean return of the last 100 episodes."
-        ReturnBest = "return_best" ["reward"] Real: "Best of those means so far."
+        ReturnMean100 = "return_mean_100" ["reward"] Real: "Mean return of the last episodes (`stop-window`, 100 by default)."
+        ReturnBest = "return_best" ["reward"] Real: "Best of those means so far, over full windows; 0 before the first."
+        LengthMean100 = "length_mean_100" ["steps"] Real: "Mean length of the episodes in that window."
         RhoMean = "rho_mean" [""] Real: "Mean importance ratio before clipping."
         RhoMin = "rho_min" [""] Real: "Smallest importance ratio."
         RhoMax = "rho_max" [""] Real: "Largest importance ratio."
+        CMean = "c_mean" [""] Real: "Mean of the ratios after truncation at c-bar: how far corrections travel."
+        CMin = "c_min" [""] Real: "Smallest of those."
+        CMax = "c_max" [""] Real: "Largest of those."
         RhoClippedFraction = "rho_clipped_fraction" [""] Real: "Part of the ratios above rho-bar."
         CClippedFraction = "c_clipped_fraction" [""] Real: "Part of the ratios above c-bar."
         LagMean = "lag_mean" ["versions"] Real: "Mean policy lag of the latest block: updates between acting and learning."

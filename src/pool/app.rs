@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::chaos::{CHAOS_TICK, Chaos};
 use super::console::{Console, clock, last_line, short};
+use super::continued_logs::cut_back;
 use super::memory::{MemoryPlan, PageError, PoolMemory};
 use super::roles::{Inheritance, OnBatch, network_spec};
 use super::run::Run;
@@ -20,6 +21,9 @@ use crate::metrics::Learner;
 use crate::policy::spec::SpecError;
 use crate::shm::ShmError;
 use crate::supervisor::{ExitKind, Guard, Options, Supervisor, SupervisorError};
+
+/// How often the supervisor looks at the counters: a run that is over in a second should leave curves.
+const TICK: Duration = Duration::from_millis(25);
 
 /// Why a run did not come about.
 #[derive(Debug, thiserror::Error)]
@@ -158,17 +162,16 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
             run_dir.path().display(),
             short(loaded.state.frames as f64)
         ));
+        cut_back(&run_dir, loaded.state.frames)?;
         checkpoint = Some(loaded);
     }
     let before =
         checkpoint.as_ref().map_or(Duration::ZERO, |c| Duration::from_millis(c.state.wall_ms));
 
     let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
-    let mut options = Options { seed: config.run.seed, ..Options::new(actors) };
-    if args.chaos.is_some() {
-        options.tick = CHAOS_TICK;
-    }
-    let mut supervisor = Supervisor::new(options)?;
+    let tick = if args.chaos.is_some() { CHAOS_TICK } else { TICK };
+    let mut supervisor =
+        Supervisor::new(Options { seed: config.run.seed, tick, ..Options::new(actors) })?;
     for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
         supervisor.guard(Guard::TempFiles(folder))?;
     }
@@ -202,6 +205,11 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     run.save_what_is_left(&mut outcome);
     let summary = run.finish(&outcome);
     if let Err(error) = run.inheritance.run_dir.write(SUMMARY_FILE, &summary.to_json()) {
+        run.console().warn(&error.to_string());
+    }
+    if run.inheritance.config.run.report
+        && let Err(error) = crate::report::write_into(run.inheritance.run_dir.path())
+    {
         run.console().warn(&error.to_string());
     }
     report(&summary, run.inheritance.run_dir.path());

@@ -17,6 +17,8 @@ pub(super) struct Progress {
     pub frames: u64,
     /// Learnt frames per second of wall time, over the last interval.
     pub frames_per_s: f64,
+    /// Frames that actors produced per second of wall time, over the last interval.
+    pub frames_acted_per_s: f64,
     /// Mean return of the last episodes.
     pub return_mean: Option<f64>,
     /// Policy, baseline and entropy terms with their costs, per frame.

@@ -1,7 +1,8 @@
 //! The memory of a run: what is shared, how it is laid out, and who may map it how.
 
 use crate::config::Config;
-use crate::metrics::{ActorCounters, LearnerCounters};
+use crate::metrics::histogram::HISTOGRAM_WORDS;
+use crate::metrics::{ActorCounters, Histogram, LearnerCounters};
 use crate::params::{PageMismatch, ParamPublisher, page_words};
 use crate::policy::spec::ParamSpec;
 use crate::ring::{Ring, RingError, RingShape, Sound};
@@ -47,14 +48,15 @@ impl MemoryPlan {
         }
     }
 
-    /// Offsets in the control memory, in words: ring, learner, actors, wait words, end.
-    const fn control(&self) -> [usize; 5] {
+    /// Offsets in the control memory, in words: ring, learner, lags, actors, wait words, end.
+    const fn control(&self) -> [usize; 6] {
         let learner = Ring::<'static, Sound>::word_count(self.shape);
-        let actors = learner + LearnerCounters::WORDS;
+        let lags = learner + LearnerCounters::WORDS;
+        let actors = lags + HISTOGRAM_WORDS;
         let waits = actors + self.actors * ActorCounters::WORDS;
         // Wait words are half as wide; rounding up keeps the end on a word.
         let end = waits + Ring::<'static, Sound>::wait_count().div_ceil(2);
-        [0, learner, actors, waits, end]
+        [0, learner, lags, actors, waits, end]
     }
 }
 
@@ -112,7 +114,7 @@ impl PoolMemory {
     /// # Errors
     /// If its shape is impossible.
     pub fn ring(&self) -> Result<Ring<'_>, RingError> {
-        let [ring, learner, _, waits, _] = self.plan.control();
+        let [ring, learner, _, _, waits, _] = self.plan.control();
         let waits: &[AtomicU32] =
             self.control.words32(waits * WORD_BYTES, Ring::<'static, Sound>::wait_count());
         Ring::new(self.words(ring, learner), waits, self.plan.shape)
@@ -121,8 +123,24 @@ impl PoolMemory {
     /// The learner's counters.
     #[must_use]
     pub fn learner(&self) -> LearnerCounters<'_> {
-        let [_, learner, actors, ..] = self.plan.control();
-        LearnerCounters::new(self.words(learner, actors))
+        let [_, learner, lags, ..] = self.plan.control();
+        LearnerCounters::new(self.words(learner, lags))
+    }
+
+    /// Policy lags of all unrolls; the learner records.
+    #[must_use]
+    pub fn lags(&self) -> Histogram<'_> {
+        let [_, _, lags, actors, ..] = self.plan.control();
+        Histogram::new(self.words(lags, actors))
+    }
+
+    /// Bytes of all shared memory.
+    #[must_use]
+    pub const fn shared_bytes(&self) -> usize {
+        let [.., control_words] = self.plan.control();
+        let pages =
+            page_words(self.plan.parameter_count) + page_words(2 * self.plan.parameter_count);
+        self.plan.payload_bytes + (control_words + pages) * WORD_BYTES
     }
 
     /// The counters of one actor.
@@ -132,7 +150,7 @@ impl PoolMemory {
     #[must_use]
     pub fn actor(&self, index: usize) -> ActorCounters<'_> {
         assert!(index < self.plan.actors, "no actor {index}");
-        let [_, _, actors, ..] = self.plan.control();
+        let [_, _, _, actors, ..] = self.plan.control();
         let start = actors + index * ActorCounters::WORDS;
         ActorCounters::new(self.words(start, start + ActorCounters::WORDS))
     }

@@ -7,19 +7,25 @@
 mod app;
 pub mod chaos;
 mod console;
+mod continued_logs;
 mod hangs;
+mod line;
 mod line_log;
 mod memory;
 mod metrics_log;
+mod processes;
 mod published;
 mod roles;
 mod run;
 mod run_dir;
 mod status;
 mod summary;
+mod tensorboard;
 
 pub use app::{Program, main};
+pub use line::LINE;
 pub(crate) use memory::all_words;
 pub use memory::{MemoryPlan, PageError, PoolMemory};
+pub use roles::{network_spec, policy_of};
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};

@@ -1,15 +1,21 @@
 //! A run, as the supervisor drives it: what children inherit, what is reclaimed, what is logged.
 
+mod recording;
+
 use std::time::{Duration, Instant};
 
+use recording::Sample;
+
 use super::chaos::Chaos;
-use super::console::{Console, Progress};
+use super::console::Console;
 use super::hangs::{Beat, Hangs, Limits};
 use super::metrics_log::MetricsLog;
+use super::processes::Processes;
 use super::published::save_published;
 use super::roles::{Inheritance, play_actor, play_learner};
 use super::status::Status as StatusBoard;
 use super::summary::{Books, InjectedFaults, Status, Summary};
+use super::tensorboard::TensorBoard;
 use crate::config::OnBadEnv;
 use crate::metrics::{Actor, Learner, Phase};
 use crate::ring::{CrashRecord, Owner};
@@ -24,9 +30,17 @@ pub(super) struct Run {
     console: Console,
     crashes: CrashRecord,
     metrics: MetricsLog,
+    tensorboard: TensorBoard,
     board: StatusBoard,
-    /// Sample of the last log interval.
+    processes: Processes,
+    began: Instant,
+    /// Sample of the last line of metrics.
     last: Sample,
+    /// Sample of the last line on the console.
+    shown: Sample,
+    /// When the kernel was last asked, and when the board was last written.
+    sampled_at: Option<Instant>,
+    published_at: Option<Instant>,
     /// Sample a little while ago, for the rate on a live terminal.
     recent: Sample,
     restarts: u64,
@@ -49,15 +63,6 @@ pub(super) struct Faults {
     pub(super) env_panics: u64,
 }
 
-/// Counters at one moment.
-#[derive(Debug, Clone, Copy)]
-struct Sample {
-    at: Instant,
-    frames: u64,
-    lag_sum: u64,
-    unrolls: u64,
-}
-
 impl Run {
     pub(super) fn new(
         inheritance: Inheritance,
@@ -70,15 +75,26 @@ impl Run {
             groups: inheritance.config.pool.groups_per_block(),
         };
         let metrics = MetricsLog::open(&inheritance.run_dir, &console);
-        let now = Sample { at: Instant::now(), frames: 0, lag_sum: 0, unrolls: 0 };
+        let began = Instant::now();
+        let frames = inheritance.memory.learner().get(Learner::Frames);
+        let run = &inheritance.config.run;
+        let (run_dir, actors) = (&inheritance.run_dir, inheritance.config.pool.actors);
+        let tensorboard = TensorBoard::open(run.tensorboard, run_dir, actors, frames, &console);
+        let now = Sample { at: began, frames, frames_acted: 0, lag_sum: 0, unrolls: 0 };
         let hangs = Hangs::new(Limits::new(&inheritance.config.faults));
         Self {
             inheritance,
             console,
             crashes: CrashRecord::new(shape),
             metrics,
+            tensorboard,
             board,
+            processes: Processes::new(),
+            began,
             last: now,
+            shown: now,
+            sampled_at: None,
+            published_at: None,
             recent: now,
             restarts: 0,
             time_is_up: false,
@@ -125,46 +141,6 @@ impl Run {
         }
     }
 
-    fn sample(&self) -> Sample {
-        let learner = self.inheritance.memory.learner();
-        Sample {
-            at: Instant::now(),
-            frames: learner.get(Learner::Frames),
-            lag_sum: learner.get(Learner::LagSum),
-            unrolls: learner.get(Learner::UnrollsConsumed),
-        }
-    }
-
-    fn progress_since(&self, now: &Sample, before: &Sample) -> Progress {
-        let config = &self.inheritance.config;
-        let learner = self.inheritance.memory.learner();
-        let gauge = |gauge| learner.get_f64(gauge);
-        let seconds = (now.at - before.at).as_secs_f64().max(1e-6);
-        let loss = gauge(Learner::PolicyLoss)
-            + config.learner.baseline_cost * gauge(Learner::BaselineLoss)
-            - config.learner.entropy_cost * gauge(Learner::Entropy);
-        Progress {
-            frames: now.frames,
-            frames_per_s: now.frames.saturating_sub(before.frames) as f64 / seconds,
-            return_mean: self.return_mean(),
-            loss,
-            entropy: gauge(Learner::Entropy),
-            policy_lag: ratio(
-                now.lag_sum.saturating_sub(before.lag_sum),
-                now.unrolls.saturating_sub(before.unrolls),
-            ),
-            updates: learner.get(Learner::Updates),
-            wall: self.inheritance.started.elapsed(),
-            total_frames: Some(config.stop.total_frames),
-            restarts: self.restarts,
-        }
-    }
-
-    fn return_mean(&self) -> Option<f64> {
-        let learner = self.inheritance.memory.learner();
-        (learner.get(Learner::Episodes) > 0).then(|| learner.get_f64(Learner::ReturnMean100))
-    }
-
     /// If the last learner died without saving, saves what it published.
     pub(super) fn save_what_is_left(&self, outcome: &mut Outcome) {
         let learner_is_stuck = outcome.unkillable.contains(&Role::Learner);
@@ -189,7 +165,7 @@ impl Run {
     pub(super) fn finish(&mut self, outcome: &Outcome) -> Summary {
         let now = self.sample();
         let progress = self.progress_since(&now, &self.last);
-        self.metrics.write(&progress, &self.inheritance, &self.console);
+        self.write(&progress);
         self.console.finish();
         let memory = &self.inheritance.memory;
         let config = &self.inheritance.config;
@@ -326,13 +302,7 @@ impl Pool for Run {
         if now.at - self.recent.at > Duration::from_secs(1) {
             self.recent = now;
         }
-        if (now.at - self.last.at).as_secs_f64() >= self.inheritance.config.run.log_interval_s {
-            let progress = self.progress_since(&now, &self.last);
-            self.console.interval(&progress);
-            let line = self.metrics.write(&progress, &self.inheritance, &self.console);
-            self.board.publish(&line, status, &self.faults);
-            self.last = now;
-        }
+        self.record(&now, status);
         let limit = self.inheritance.config.stop.time_limit_s;
         if !status.stopping && limit.is_some_and(|limit| status.uptime.as_secs_f64() >= limit) {
             self.time_is_up = true;

@@ -5,8 +5,10 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::console::Console;
+use super::processes::MAX_ACTORS_SHOWN;
 use super::run::Faults;
 use super::run_dir::RunDir;
+use crate::config::Config;
 use crate::metrics::{RunId, StatusSegment};
 use crate::supervisor::{ChildState, ChildStatus, Guard, PoolStatus, Supervisor, SupervisorError};
 
@@ -22,12 +24,31 @@ pub(super) struct Status {
 /// What the segment holds, as JSON.
 #[derive(Debug, Serialize)]
 pub(super) struct StatusLine<'a> {
-    /// The numbers of the last interval, as in `metrics.jsonl`.
+    /// What is learnt.
+    env: &'a str,
+    /// Shape of the pool.
+    pool: PoolShape,
+    /// Whether the run is ending.
+    stopping: bool,
+    /// Frames to learn from.
+    total_frames: u64,
+    /// The numbers of the last second, otherwise as in `metrics.jsonl`.
     pub(super) metrics: &'a serde_json::Value,
     /// The learner, then the actors.
     pub(super) children: Vec<ChildLine>,
     /// What went wrong and was mended.
     pub(super) faults: &'a Faults,
+}
+
+/// Sizes that make the numbers readable.
+#[derive(Debug, Serialize)]
+struct PoolShape {
+    actors: usize,
+    envs_per_actor: usize,
+    unroll: usize,
+    batch: usize,
+    blocks: usize,
+    slots: usize,
 }
 
 /// One process of the pool.
@@ -70,14 +91,32 @@ impl Status {
         &mut self,
         metrics: &serde_json::Value,
         status: &PoolStatus,
+        config: &Config,
         faults: &Faults,
     ) {
         let Some(segment) = &mut self.segment else {
             return;
         };
-        let children = status.children.iter().map(ChildLine::new).collect();
-        if let Ok(bytes) = serde_json::to_vec(&StatusLine { metrics, children, faults }) {
-            // Too many actors for the segment: the view stays as it was.
+        let shown = status.children.iter().take(MAX_ACTORS_SHOWN + 1);
+        let pool = &config.pool;
+        let line = StatusLine {
+            env: &config.env.id,
+            pool: PoolShape {
+                actors: pool.actors,
+                envs_per_actor: pool.envs_per_actor,
+                unroll: pool.unroll,
+                batch: pool.batch,
+                blocks: pool.blocks,
+                slots: pool.blocks * pool.groups_per_block(),
+            },
+            stopping: status.stopping,
+            total_frames: config.stop.total_frames,
+            metrics,
+            children: shown.map(ChildLine::new).collect(),
+            faults,
+        };
+        if let Ok(bytes) = serde_json::to_vec(&line) {
+            // Too long for the segment: the view stays as it was.
             let _stale_view = segment.publish(&bytes);
         }
     }

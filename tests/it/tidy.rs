@@ -218,6 +218,37 @@ fn modules_depend_one_way() {
         ("src/actor/", &["learner", "supervisor", "pool", "config"]),
         ("src/learner/", &["actor", "supervisor", "pool", "config"]),
         (
+            "src/report/",
+            &[
+                "ring",
+                "params",
+                "shm",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+                "env",
+            ],
+        ),
+        (
+            "src/top/",
+            &[
+                "ring",
+                "params",
+                "shm",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+                "env",
+            ],
+        ),
+        ("src/play/", &["ring", "params", "shm", "actor", "metrics"]),
+        (
             "src/supervisor/",
             &[
                 "ring", "params", "env", "unroll", "policy", "actor", "learner", "pool", "config",

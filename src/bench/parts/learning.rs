@@ -176,6 +176,7 @@ fn whole_loop<'m>(
         state: LearnerState { version: publisher.latest_version(), ..LearnerState::default() },
         publisher,
         counters: memory.learner(),
+        lags: memory.lags(),
         updater: product.updater()?,
         env: config.env.spec.clone(),
         goals: Goals { total_frames: None, stop_at_return: None },

@@ -17,6 +17,8 @@ pub struct LossSums {
     pub rho_min: f32,
     /// Largest of them.
     pub rho_max: f32,
+    /// Ratios after truncation at c-bar.
+    pub c: f64,
     /// How many are above rho-bar.
     pub rho_clipped: usize,
     /// How many are above c-bar.
@@ -33,6 +35,7 @@ impl Default for LossSums {
             rho: 0.0,
             rho_min: f32::INFINITY,
             rho_max: 0.0,
+            c: 0.0,
             rho_clipped: 0,
             c_clipped: 0,
         }
@@ -49,6 +52,7 @@ impl LossSums {
         self.rho += other.rho;
         self.rho_min = self.rho_min.min(other.rho_min);
         self.rho_max = self.rho_max.max(other.rho_max);
+        self.c += other.c;
         self.rho_clipped += other.rho_clipped;
         self.c_clipped += other.c_clipped;
     }
@@ -59,9 +63,10 @@ impl LossSums {
         (self.policy + self.baseline + self.entropy).is_finite()
     }
 
-    /// The same per transition.
+    /// The same per transition, for ratios that were truncated at `c_bar`.
     #[must_use]
-    pub fn stats(&self) -> LossStats {
+    pub fn stats(&self, c_bar: f32) -> LossStats {
+        let rho_min = self.rho_min.min(self.rho_max);
         let count = self.transitions.max(1) as f64;
         LossStats {
             transitions: self.transitions,
@@ -69,8 +74,11 @@ impl LossSums {
             baseline_loss: (self.baseline / count) as f32,
             entropy: (self.entropy / count) as f32,
             rho_mean: (self.rho / count) as f32,
-            rho_min: self.rho_min.min(self.rho_max),
+            rho_min,
             rho_max: self.rho_max,
+            c_mean: (self.c / count) as f32,
+            c_min: rho_min.min(c_bar),
+            c_max: self.rho_max.min(c_bar),
             rho_clipped: (self.rho_clipped as f64 / count) as f32,
             c_clipped: (self.c_clipped as f64 / count) as f32,
         }
@@ -94,6 +102,12 @@ pub struct LossStats {
     pub rho_min: f32,
     /// Largest.
     pub rho_max: f32,
+    /// Mean of the ratios after truncation at c-bar.
+    pub c_mean: f32,
+    /// Smallest.
+    pub c_min: f32,
+    /// Largest.
+    pub c_max: f32,
     /// Share of ratios above rho-bar.
     pub rho_clipped: f32,
     /// Share of ratios above c-bar.

@@ -60,7 +60,8 @@ impl Sample {
 fn compute(loss: &mut Loss, sample: &Sample, config: &LossConfig) -> LossStats {
     let batch = sample.batch();
     let weight = config.weight(batch.transitions());
-    loss.compute(&batch, 0..COLUMNS, (&sample.logits, &sample.values), config, weight).stats()
+    loss.compute(&batch, 0..COLUMNS, (&sample.logits, &sample.values), config, weight)
+        .stats(config.clips.c_bar)
 }
 
 /// The loss as the module documentation writes it, in f64, with V-trace's outputs held constant.
@@ -177,7 +178,7 @@ fn strips_add_up_to_the_whole() {
             }
         }
     }
-    let parts = sums.stats();
+    let parts = sums.stats(config.clips.c_bar);
     assert_eq!(parts.transitions, whole.transitions);
     assert!((parts.policy_loss - whole.policy_loss).abs() < 1e-5);
     assert!((parts.rho_mean - whole.rho_mean).abs() < 1e-5);

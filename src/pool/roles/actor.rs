@@ -4,12 +4,13 @@ use std::time::{Duration, Instant};
 
 use super::{Ending, Inheritance, conclude, give_way, internal, native, pin, resources};
 use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
-use crate::config::OnBadEnv;
+use crate::config::{Engine, OnBadEnv};
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
 use crate::policy::act::Act;
 use crate::policy::native::NativePolicy;
 use crate::policy::sample::Sampler;
+use crate::policy::spec::{NetworkSpec, ParamSpec};
 use crate::pool::memory::all_words;
 use crate::ring::{ClaimError, Owner, Producer, Ring, Slab};
 use crate::rng::Rng;
@@ -54,7 +55,8 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let bad_env =
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
     let env = make().map_err(|e| (bad_env, e.to_string()))?;
-    let policy = policy(pool)?;
+    let policy =
+        policy_of(config.pool.engine, &pool.network, &pool.parameters).map_err(internal)?;
 
     let mut payload = pool.memory.payload.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
     let page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
@@ -144,17 +146,27 @@ fn first_weights<'m>(
     Ok(None)
 }
 
-/// The policy of this run's engine.
-fn policy(pool: &Inheritance) -> Result<Box<dyn Act>, (ExitKind, String)> {
-    if native(pool.config.pool.engine) {
-        return Ok(Box::new(NativePolicy::new(&pool.network).map_err(internal)?));
+/// The policy that an engine makes of a network, with weights still to be loaded.
+///
+/// # Errors
+/// If this build lacks the engine, or the engine refuses the network; in words.
+pub fn policy_of(
+    engine: Engine,
+    network: &NetworkSpec,
+    parameters: &ParamSpec,
+) -> Result<Box<dyn Act>, String> {
+    if native(engine) {
+        return Ok(Box::new(NativePolicy::new(network).map_err(|e| e.to_string())?));
     }
     #[cfg(feature = "torch")]
     return Ok(Box::new(
-        crate::policy::torch::TorchActor::new(&pool.network, &pool.parameters).map_err(internal)?,
+        crate::policy::torch::TorchActor::new(network, parameters).map_err(|e| e.to_string())?,
     ));
     #[cfg(not(feature = "torch"))]
-    Err(internal("this build has no libtorch"))
+    {
+        let _only_libtorch_asks = parameters;
+        Err("this build has no libtorch".to_owned())
+    }
 }
 
 #[cfg(test)]

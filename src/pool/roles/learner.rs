@@ -78,6 +78,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         consumer: Consumer::new(slab),
         publisher,
         counters: pool.memory.learner(),
+        lags: pool.memory.lags(),
         updater,
         env: config.env.spec.clone(),
         goals: Goals {

@@ -4,7 +4,8 @@ mod actor;
 mod learner;
 
 pub(super) use actor::play_actor;
-pub(super) use learner::{optimiser_kind, play_learner};
+pub use actor::policy_of;
+pub(super) use learner::{EPISODES_FILE, optimiser_kind, play_learner};
 
 use std::time::Instant;
 
@@ -40,7 +41,10 @@ pub(super) struct Inheritance {
 }
 
 /// The network that a configuration describes.
-pub(super) fn network_spec(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
+///
+/// # Errors
+/// If it cannot be built.
+pub fn network_spec(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
     let NetworkConfig { torso, hidden, activation, convs } = &config.network;
     let torso = match torso {
         Torso::Mlp => TorsoSpec::Mlp {

@@ -1,0 +1,7 @@
+//! Shows what the runs of this machine are doing; see `impala-top --help`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    impala::top::main()
+}

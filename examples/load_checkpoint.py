@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""Runs the network of a checkpoint with numpy and safetensors alone.
+
+    python examples/load_checkpoint.py runs/CartPole-v1-001
+
+Tensors have PyTorch's names and shapes (`torso.0.weight [out, in]`, `policy.bias [actions]`, ...), so that
+`torch.nn.Module.load_state_dict` takes them as well. With --observations FILE, a JSON list of observations
+(each `[frame stack * frame]` numbers, bytes already divided by 255), prints their logits and values as JSON.
+"""
+
+import argparse
+import json
+import pathlib
+import tomllib
+
+import numpy as np
+from safetensors.numpy import load_file
+
+
+def find(path):
+    """Gives the newest checkpoint folder of a run and the run's configuration."""
+    run = path if (path / "config.toml").is_file() else path.parent.parent
+    checkpoints = sorted(p for p in (run / "checkpoints").iterdir() if p.name.isdigit())
+    checkpoint = checkpoints[-1] if run == path else path
+    return checkpoint, tomllib.loads((run / "config.toml").read_text())
+
+
+def convolve(x, weight, bias, stride):
+    """[N, C, H, W] with [F, C, K, K] to [N, F, H', W'], without padding."""
+    kernel = weight.shape[-1]
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(2, 3))
+    windows = windows[:, :, ::stride, ::stride]
+    return np.einsum("nchwij,fcij->nfhw", windows, weight) + bias[:, None, None]
+
+
+def network(tensors, config, observations):
+    """Logits [N, actions] and values [N] of observations [N, ...]."""
+    relu = lambda x: np.maximum(x, 0)
+    is_cnn = config["torso"] == "cnn"
+    activation = relu if is_cnn or config["activation"] == "relu" else np.tanh
+    strides = [int(conv.split("/")[1]) for conv in config.get("conv", [])]
+    layers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("torso.")})
+    x = observations
+    for layer in layers:
+        weight, bias = tensors[f"torso.{layer}.weight"], tensors[f"torso.{layer}.bias"]
+        if weight.ndim == 4:
+            x = activation(convolve(x, weight, bias, strides.pop(0)))
+        else:
+            x = activation(x.reshape(len(x), -1) @ weight.T + bias)
+    logits = x @ tensors["policy.weight"].T + tensors["policy.bias"]
+    values = x @ tensors["value.weight"].T + tensors["value.bias"]
+    return logits, values[:, 0]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("path", type=pathlib.Path, help="a run folder, or one of its checkpoints")
+    parser.add_argument("--observations", type=pathlib.Path, help="JSON file of observations")
+    args = parser.parse_args()
+    checkpoint, config = find(args.path)
+    tensors = load_file(checkpoint / "weights.safetensors")
+    if args.observations is None:
+        for name, tensor in tensors.items():
+            print(f"{name:<20} {list(tensor.shape)}")
+        return
+    observations = np.array(json.loads(args.observations.read_text()), dtype=np.float32)
+    logits, values = network(tensors, config, observations)
+    print(json.dumps({"logits": logits.tolist(), "values": values.tolist()}))
+
+
+if __name__ == "__main__":
+    main()

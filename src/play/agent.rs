@@ -1,0 +1,244 @@
+//! A trained policy and its environment, stepped one vector step at a time.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, ConfigError, file};
+use crate::env::{EnvError, Registry, StepOut, VectorEnv, flag};
+use crate::learner::checkpoint::{Checkpoint, CheckpointError};
+use crate::policy::act::{Act, ActError, StackedFrames};
+use crate::policy::sample::{Sampler, greedy};
+use crate::policy::spec::SpecError;
+use crate::pool::{network_spec, policy_of};
+use crate::rng::Rng;
+
+/// Streams of the seed; others than those of training, so that no episode is one that was learnt from.
+const ENV_STREAM: u64 = 5 << 32;
+const ACTION_STREAM: u64 = 6 << 32;
+
+/// Why nothing could be played.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlayError {
+    /// Neither a run folder nor a checkpoint of one.
+    #[error(
+        "{0} is neither a run folder (config.toml, checkpoints/) nor a checkpoint in one; \
+         name runs/NAME or runs/NAME/checkpoints/FRAMES"
+    )]
+    NoRun(PathBuf),
+    /// The configuration of the run is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The network of the run cannot be built.
+    #[error(transparent)]
+    Network(#[from] SpecError),
+    /// There are no weights.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The environment failed.
+    #[error(transparent)]
+    Env(#[from] EnvError),
+    /// Inference failed.
+    #[error(transparent)]
+    Act(#[from] ActError),
+    /// This build cannot run the network.
+    #[error("{0}")]
+    Engine(String),
+    /// The weights are of no use.
+    #[error("the network's outputs are not finite; take an older checkpoint")]
+    NotFinite,
+    /// A file could not be written.
+    #[error("cannot write {path}: {problem}")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+}
+
+/// How actions are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// Drawn from the policy, as in training.
+    Sampled,
+    /// The most likely one.
+    Greedy,
+}
+
+/// What one vector step gave.
+#[derive(Debug)]
+pub(super) struct Stepped<'a> {
+    /// E rewards.
+    pub(super) rewards: &'a [f32],
+    /// E flags of the new observations.
+    pub(super) flags: &'a [u8],
+}
+
+/// A policy at work in E environments.
+pub struct Agent {
+    env: Box<dyn VectorEnv>,
+    policy: Box<dyn Act>,
+    sampler: Sampler,
+    choice: Choice,
+    /// k rows of E frames, oldest first, in words so that they are aligned.
+    frames: Vec<Vec<u32>>,
+    valid: Vec<u8>,
+    logits: Vec<f32>,
+    actions: Vec<i32>,
+    log_probs: Vec<f32>,
+    rewards: Vec<f32>,
+    flags: Vec<u8>,
+    checkpoint: PathBuf,
+    trained_frames: u64,
+}
+
+impl std::fmt::Debug for Agent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Agent").field("checkpoint", &self.checkpoint).finish_non_exhaustive()
+    }
+}
+
+impl Agent {
+    /// The policy of a run folder's newest whole checkpoint, or of the checkpoint that `path` is, in `envs`
+    /// fresh environments. Gives what was passed over as well.
+    ///
+    /// # Errors
+    /// [`PlayError`]
+    pub fn load(
+        path: &Path,
+        registry: &Registry,
+        envs: usize,
+        seed: u64,
+        choice: Choice,
+    ) -> Result<(Self, Vec<String>), PlayError> {
+        let is_run = |folder: &Path| folder.join("config.toml").is_file();
+        let above = path.canonicalize().ok().and_then(|p| Some(p.parent()?.parent()?.to_owned()));
+        let (run_dir, one) = match above {
+            _ if is_run(path) => (path.to_owned(), false),
+            Some(above) if is_run(&above) => (above, true),
+            _ => return Err(PlayError::NoRun(path.to_owned())),
+        };
+        let config = Config::resolve(&file::read(&run_dir.join("config.toml"))?, registry)?;
+        let (network, parameters) = network_spec(&config)?;
+        let (checkpoint, place, problems) = if one {
+            (Checkpoint::load(path, &parameters)?, path.to_owned(), Vec::new())
+        } else {
+            let folder = run_dir.join("checkpoints");
+            let (checkpoint, problems) = Checkpoint::load_newest(&folder, &parameters)?;
+            let place = folder.join(format!("{:012}", checkpoint.state.frames));
+            (checkpoint, place, problems)
+        };
+        let mut policy =
+            policy_of(config.pool.engine, &network, &parameters).map_err(PlayError::Engine)?;
+        policy.load(&checkpoint.parameters);
+        let env_seed = Rng::new(seed, ENV_STREAM).next_u64();
+        let env = registry.make(&config.env.id, &config.env.options, envs, env_seed)?;
+        let spec = env.spec().clone();
+        let row_words = envs * spec.observation.frame_bytes().div_ceil(size_of::<u32>());
+        let mut agent = Self {
+            policy,
+            sampler: Sampler::new(Rng::new(seed, ACTION_STREAM)),
+            choice,
+            frames: vec![vec![0; row_words]; spec.observation.frame_stack],
+            valid: vec![1; envs],
+            logits: vec![0.0; envs * spec.action.logits_len()],
+            actions: vec![0; envs],
+            log_probs: vec![0.0; envs],
+            rewards: vec![0.0; envs],
+            flags: vec![flag::FIRST; envs],
+            checkpoint: place,
+            trained_frames: checkpoint.state.frames,
+            env,
+        };
+        let bytes = agent.row_bytes();
+        if let Some(row) = agent.frames.last_mut() {
+            agent.env.reset(&mut bytemuck::cast_slice_mut(row)[..bytes])?;
+        }
+        Ok((agent, problems))
+    }
+
+    /// The environment's name.
+    #[must_use]
+    pub fn env_id(&self) -> &str {
+        &self.env.spec().id
+    }
+
+    /// Where the weights are from.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Path {
+        &self.checkpoint
+    }
+
+    /// Frames that they were trained on.
+    #[must_use]
+    pub const fn trained_frames(&self) -> u64 {
+        self.trained_frames
+    }
+
+    /// E.
+    #[must_use]
+    pub fn envs(&self) -> usize {
+        self.env.envs()
+    }
+
+    /// What the environments look like.
+    #[must_use]
+    pub fn spec(&self) -> &crate::env::EnvSpec {
+        self.env.spec()
+    }
+
+    /// The newest frame of the first environment.
+    #[must_use]
+    pub fn frame(&self) -> &[u8] {
+        let bytes = self.env.spec().observation.frame_bytes();
+        self.frames.last().map_or(&[], |row| &bytemuck::cast_slice(row)[..bytes])
+    }
+
+    fn row_bytes(&self) -> usize {
+        self.env.envs() * self.env.spec().observation.frame_bytes()
+    }
+
+    /// Logits for the newest observations, `[E][A]`.
+    ///
+    /// # Errors
+    /// If inference fails.
+    pub fn logits(&mut self) -> Result<&[f32], PlayError> {
+        let bytes = self.row_bytes();
+        let rows: Vec<&[u8]> =
+            self.frames.iter().map(|row| &bytemuck::cast_slice(row)[..bytes]).collect();
+        let spec = &self.env.spec().observation;
+        let frames = StackedFrames { spec, rows: &rows, valid: &self.valid };
+        self.policy.logits(&frames, &mut self.logits)?;
+        Ok(&self.logits)
+    }
+
+    /// Acts once in all environments.
+    pub(super) fn step(&mut self) -> Result<Stepped<'_>, PlayError> {
+        self.logits()?;
+        let usable = match self.choice {
+            Choice::Sampled => {
+                self.sampler.sample(&self.logits, &mut self.actions, &mut self.log_probs)
+            }
+            Choice::Greedy => greedy(&self.logits, &mut self.actions),
+        };
+        if !usable {
+            return Err(PlayError::NotFinite);
+        }
+        let bytes = self.row_bytes();
+        // The oldest row becomes the newest.
+        self.frames.rotate_left(1);
+        if let Some(row) = self.frames.last_mut() {
+            let out = StepOut {
+                frames: &mut bytemuck::cast_slice_mut(row)[..bytes],
+                rewards: &mut self.rewards,
+                flags: &mut self.flags,
+            };
+            self.env.step(&self.actions, out)?;
+        }
+        let k = u8::try_from(self.frames.len()).unwrap_or(u8::MAX);
+        for (valid, flags) in self.valid.iter_mut().zip(&self.flags) {
+            *valid = if flags & flag::FIRST != 0 { 1 } else { (*valid + 1).min(k) };
+        }
+        Ok(Stepped { rewards: &self.rewards, flags: &self.flags })
+    }
+}

@@ -1,0 +1,171 @@
+//! The command line of `impala-play`.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use nix::poll::{PollTimeout, poll};
+use serde_json::json;
+
+use super::agent::{Agent, Choice, PlayError};
+use super::draw::draw;
+use super::evaluate::{Evaluation, evaluate};
+use super::show::{Gif, half_blocks};
+use crate::env::Registry;
+use crate::supervisor::ExitKind;
+
+/// Environments that are stepped together when nobody watches.
+const ENVS: usize = 16;
+
+/// Plays episodes with the weights of a checkpoint: how well they do, on a terminal, as a GIF.
+#[derive(Debug, clap::Parser)]
+#[command(name = "impala-play", version)]
+struct PlayArgs {
+    /// A run folder (its newest checkpoint), or one checkpoint: runs/NAME/checkpoints/FRAMES
+    #[arg(value_name = "RUN_DIR|CHECKPOINT")]
+    path: PathBuf,
+    /// Episodes to play [default: 100; 1 with --render or --gif]
+    #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    episodes: Option<u32>,
+    /// Take the most likely action
+    #[arg(long, conflicts_with = "sampled")]
+    greedy: bool,
+    /// Draw actions from the policy, as in training [default]
+    #[arg(long)]
+    sampled: bool,
+    /// Seed of environments and actions
+    #[arg(long, value_name = "S", default_value_t = 0)]
+    seed: u64,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Show the episodes on the terminal
+    #[arg(long)]
+    render: bool,
+    /// Pictures per second on the terminal; 0 for as fast as it goes
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    fps: u32,
+    /// Write the episodes to an animated GIF
+    #[arg(long, value_name = "FILE")]
+    gif: Option<PathBuf>,
+}
+
+/// Runs the command line of this process with the environments in `registry`, and gives the exit code.
+#[must_use]
+pub fn main(registry: &Registry) -> ExitCode {
+    let args = match PlayArgs::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _closed_is_fine = error.print();
+            let exit = if error.use_stderr() { ExitKind::Usage } else { ExitKind::Finished };
+            return exit.into();
+        }
+    };
+    match play(&args, registry) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _closed_is_fine = writeln!(io::stderr(), "impala-play: {error}");
+            exit_of(&error).into()
+        }
+    }
+}
+
+const fn exit_of(error: &PlayError) -> ExitKind {
+    match error {
+        PlayError::NoRun(_) | PlayError::Write { .. } => ExitKind::RunFolder,
+        PlayError::Config(_) | PlayError::Network(_) => ExitKind::Usage,
+        PlayError::Checkpoint(_) | PlayError::NotFinite => ExitKind::CheckpointUnusable,
+        PlayError::Env(_) => ExitKind::EnvFailed,
+        PlayError::Act(_) | PlayError::Engine(_) => ExitKind::Internal,
+    }
+}
+
+fn play(args: &PlayArgs, registry: &Registry) -> Result<(), PlayError> {
+    let watched = args.render || args.gif.is_some();
+    let episodes = args.episodes.unwrap_or(if watched { 1 } else { 100 }) as usize;
+    let choice = if args.greedy { Choice::Greedy } else { Choice::Sampled };
+    // A picture shows one environment; fewer episodes than environments leave some idle.
+    let envs = if watched { 1 } else { ENVS.min(episodes) };
+    let (mut agent, problems) = Agent::load(&args.path, registry, envs, args.seed, choice)?;
+    for problem in problems {
+        let _closed_is_fine =
+            writeln!(io::stderr(), "impala-play: {problem}; taking the one before");
+    }
+    let mut gif = match &args.gif {
+        Some(path) => Some(Gif::create(path, &draw(agent.spec(), agent.frame()))?),
+        None => None,
+    };
+    let mut first = true;
+    let evaluation = evaluate(&mut agent, episodes, |agent| {
+        if !args.render && gif.is_none() {
+            return Ok(());
+        }
+        let picture = draw(agent.spec(), agent.frame());
+        if let Some(gif) = &mut gif {
+            gif.add(&picture)?;
+        }
+        if args.render {
+            on_terminal(&half_blocks(&picture, 2), first, args.fps);
+            first = false;
+        }
+        Ok(())
+    })?;
+    if let Some(gif) = gif {
+        gif.finish()?;
+    }
+    report(args, &agent, &evaluation);
+    Ok(())
+}
+
+/// Draws over the picture before.
+fn on_terminal(text: &str, first: bool, fps: u32) {
+    let mut out = io::stdout().lock();
+    let again = if first || !io::stdout().is_terminal() {
+        String::new()
+    } else {
+        format!("\x1b[{}A", text.lines().count())
+    };
+    let _closed_is_fine = write!(out, "{again}{text}").and_then(|()| out.flush());
+    if fps > 0 {
+        let pause = Duration::from_secs(1) / fps;
+        // Early is no harm: it is a picture.
+        let _woken = poll(&mut [], PollTimeout::try_from(pause).unwrap_or(PollTimeout::ZERO));
+    }
+}
+
+fn report(args: &PlayArgs, agent: &Agent, found: &Evaluation) {
+    let choice = if args.greedy { "greedy" } else { "sampled" };
+    let text = if args.json {
+        json!({
+            "env": agent.env_id(),
+            "checkpoint": agent.checkpoint(),
+            "trained_frames": agent.trained_frames(),
+            "actions": choice,
+            "seed": args.seed,
+            "episodes": found.returns.len(),
+            "return_mean": found.mean,
+            "return_std": found.std,
+            "return_min": found.min,
+            "return_max": found.max,
+            "length_mean": found.length_mean,
+            "returns": found.returns,
+            "lengths": found.lengths,
+        })
+        .to_string()
+    } else {
+        format!(
+            "{}: {} episodes, {choice} actions, weights after {} frames: return {:.2} +- {:.2} (min {:.2}, max {:.2}), length {:.1}",
+            agent.env_id(),
+            found.returns.len(),
+            agent.trained_frames(),
+            found.mean,
+            found.std,
+            found.min,
+            found.max,
+            found.length_mean
+        )
+    };
+    let _closed_is_fine = writeln!(io::stdout(), "{text}");
+}

@@ -1,0 +1,95 @@
+//! Plays whole episodes and sums them up.
+
+use serde::Serialize;
+
+use super::agent::{Agent, PlayError};
+use crate::env::flag;
+
+/// Returns of some episodes.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Evaluation {
+    /// Return of each, in the order in which they began.
+    pub returns: Vec<f64>,
+    /// Steps of each.
+    pub lengths: Vec<u32>,
+    /// Mean return.
+    pub mean: f64,
+    /// Standard deviation of the returns (of the sample; 0 for one).
+    pub std: f64,
+    /// Smallest return.
+    pub min: f64,
+    /// Largest return.
+    pub max: f64,
+    /// Mean length.
+    pub length_mean: f64,
+}
+
+/// Plays `episodes` episodes; `each` sees the agent after every step.
+///
+/// Each environment plays its fixed share of the episodes: taking whichever ends first would favour short
+/// ones.
+///
+/// # Errors
+/// [`PlayError`]
+pub fn evaluate(
+    agent: &mut Agent,
+    episodes: usize,
+    mut each: impl FnMut(&Agent) -> Result<(), PlayError>,
+) -> Result<Evaluation, PlayError> {
+    let envs = agent.envs();
+    let mut left: Vec<usize> =
+        (0..envs).map(|env| episodes / envs + usize::from(env < episodes % envs)).collect();
+    let mut running = vec![(0.0_f64, 0_u32); envs];
+    let mut finished: Vec<(usize, f64, u32)> = Vec::with_capacity(episodes);
+    each(agent)?;
+    while left.iter().any(|&n| n > 0) {
+        let stepped = agent.step()?;
+        for env in 0..envs {
+            if stepped.flags[env] & flag::FIRST != 0 {
+                running[env] = (0.0, 0);
+                continue;
+            }
+            let (sum, length) = &mut running[env];
+            *sum += f64::from(stepped.rewards[env]);
+            *length += 1;
+            if stepped.flags[env] & flag::DONE != 0 && left[env] > 0 {
+                left[env] -= 1;
+                // Round by round: the order in which they began.
+                finished.push((left[env] * envs + envs - env, *sum, *length));
+            }
+        }
+        each(agent)?;
+    }
+    finished.sort_by_key(|episode| std::cmp::Reverse(episode.0));
+    Ok(sum_up(&finished))
+}
+
+fn sum_up(finished: &[(usize, f64, u32)]) -> Evaluation {
+    let n = finished.len().max(1) as f64;
+    let returns: Vec<f64> = finished.iter().map(|episode| episode.1).collect();
+    let lengths: Vec<u32> = finished.iter().map(|episode| episode.2).collect();
+    let mean = returns.iter().sum::<f64>() / n;
+    let squares: f64 = returns.iter().map(|r| (r - mean).powi(2)).sum();
+    Evaluation {
+        mean,
+        std: if returns.len() > 1 { (squares / (n - 1.0)).sqrt() } else { 0.0 },
+        min: returns.iter().copied().fold(f64::INFINITY, f64::min),
+        max: returns.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+        length_mean: lengths.iter().map(|&l| f64::from(l)).sum::<f64>() / n,
+        returns,
+        lengths,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_and_spread_are_those_of_a_sample() {
+        let found = sum_up(&[(3, 1.0, 10), (2, 2.0, 20), (1, 6.0, 30)]);
+        assert_eq!((found.mean, found.min, found.max, found.length_mean), (3.0, 1.0, 6.0, 20.0));
+        assert!((found.std - 7.0_f64.sqrt()).abs() < 1e-12, "{}", found.std);
+        assert_eq!(sum_up(&[(1, 4.0, 1)]).std, 0.0);
+    }
+}

@@ -1,0 +1,76 @@
+//! The logs of a run that is continued: cut back to where it continues, so that they stay one curve.
+
+use std::fs::{self, File};
+use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
+use std::path::Path;
+
+use super::metrics_log::METRICS_FILE;
+use super::roles::EPISODES_FILE;
+use super::run_dir::{RunDir, RunDirError};
+
+/// Takes out of both logs what was learnt after `frames`, which the run is about to learn again, and a
+/// last line that a kill cut short.
+///
+/// # Errors
+/// If a log cannot be rewritten; it is then as it was.
+pub(super) fn cut_back(run_dir: &RunDir, frames: u64) -> Result<(), RunDirError> {
+    let metrics = |line: &str| {
+        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        line.get("frames")?.as_u64()
+    };
+    // An episode is logged with the frames before the block in which it ended.
+    let episodes = |line: &str| {
+        let fields: Vec<&str> = line.split(',').collect();
+        let [frames, _, _, _] = fields[..] else { return None };
+        if frames == "frames" { Some(0) } else { frames.parse::<u64>().ok()?.checked_add(1) }
+    };
+    keep(&run_dir.path().join(METRICS_FILE), frames, metrics)?;
+    keep(&run_dir.path().join(EPISODES_FILE), frames, episodes)
+}
+
+/// Keeps the lines whose count of frames is at most `frames`.
+fn keep(path: &Path, frames: u64, of: impl Fn(&str) -> Option<u64>) -> Result<(), RunDirError> {
+    let temporary = path.with_extension("tmp");
+    let rewritten = rewrite(path, &temporary, |line| of(line).is_some_and(|at| at <= frames));
+    match rewritten {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other.map_err(|source| {
+            let _best_effort = fs::remove_file(&temporary);
+            RunDirError::Io { path: path.to_owned(), action: "cut back", source }
+        }),
+    }
+}
+
+fn rewrite(path: &Path, temporary: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+    let log = BufReader::new(File::open(path)?);
+    let mut out = BufWriter::new(File::create(temporary)?);
+    for line in log.split(b'\n') {
+        let line = line?;
+        if str::from_utf8(&line).is_ok_and(&wanted) {
+            out.write_all(&line)?;
+            out.write_all(b"\n")?;
+        }
+    }
+    out.into_inner()?.sync_all()?;
+    fs::rename(temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_learnt_again_is_taken_out() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let run_dir = RunDir::create(Some(folder.path()), "X").expect("fresh");
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect(name);
+        let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect(name);
+        cut_back(&run_dir, 10).expect("no logs are no error");
+        write(METRICS_FILE, "{\"frames\":5}\n{\"frames\":10}\n{\"frames\":11}\n{\"frames\":1");
+        write(EPISODES_FILE, "frames,seconds,return,length\n0,0.1,9,9\n9,0.2,9,9\n10,0.3,9,9\n9,0");
+        cut_back(&run_dir, 10).expect("rewritten");
+        assert_eq!(read(METRICS_FILE), "{\"frames\":5}\n{\"frames\":10}\n");
+        let kept = "frames,seconds,return,length\n0,0.1,9,9\n9,0.2,9,9\n";
+        assert_eq!(read(EPISODES_FILE), kept);
+    }
+}

@@ -1,0 +1,101 @@
+//! What a run writes down on its way: lines of metrics, on the console, in the status segment.
+
+use std::time::{Duration, Instant};
+
+use super::{Run, ratio};
+use crate::metrics::{Actor, Learner};
+use crate::pool::console::Progress;
+use crate::pool::line::compose;
+use crate::supervisor::PoolStatus;
+
+/// How often the kernel is asked about the processes, and how often the status segment is renewed.
+const PROCESSES_EVERY: Duration = Duration::from_millis(500);
+const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// Lines of metrics come at every tenth more of wall time until the log interval is reached, so that a run
+/// of a second has curves too.
+const EARLY: f64 = 0.1;
+
+/// Counters at one moment.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sample {
+    pub(super) at: Instant,
+    pub(super) frames: u64,
+    pub(super) frames_acted: u64,
+    pub(super) lag_sum: u64,
+    pub(super) unrolls: u64,
+}
+
+impl Run {
+    pub(super) fn sample(&self) -> Sample {
+        let memory = &self.inheritance.memory;
+        let learner = memory.learner();
+        let actors = (0..self.inheritance.config.pool.actors).map(|index| memory.actor(index));
+        Sample {
+            at: Instant::now(),
+            frames: learner.get(Learner::Frames),
+            frames_acted: actors.map(|actor| actor.get(Actor::FramesActed)).sum(),
+            lag_sum: learner.get(Learner::LagSum),
+            unrolls: learner.get(Learner::UnrollsConsumed),
+        }
+    }
+
+    pub(super) fn progress_since(&self, now: &Sample, before: &Sample) -> Progress {
+        let config = &self.inheritance.config;
+        let learner = self.inheritance.memory.learner();
+        let seconds = (now.at - before.at).as_secs_f64().max(1e-6);
+        let per_s = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
+        Progress {
+            frames: now.frames,
+            frames_per_s: per_s(now.frames, before.frames),
+            frames_acted_per_s: per_s(now.frames_acted, before.frames_acted),
+            return_mean: self.return_mean(),
+            loss: learner.get_f64(Learner::TotalLoss),
+            entropy: learner.get_f64(Learner::Entropy),
+            policy_lag: ratio(
+                now.lag_sum.saturating_sub(before.lag_sum),
+                now.unrolls.saturating_sub(before.unrolls),
+            ),
+            updates: learner.get(Learner::Updates),
+            wall: self.inheritance.started.elapsed(),
+            total_frames: Some(config.stop.total_frames),
+            restarts: self.restarts,
+        }
+    }
+
+    pub(super) fn return_mean(&self) -> Option<f64> {
+        let learner = self.inheritance.memory.learner();
+        (learner.get(Learner::Episodes) > 0).then(|| learner.get_f64(Learner::ReturnMean100))
+    }
+
+    /// Writes what is due: to the log, the console, and the status segment.
+    pub(super) fn record(&mut self, now: &Sample, status: &PoolStatus) {
+        let due = |last: Option<Instant>, every| last.is_none_or(|last| now.at - last >= every);
+        if due(self.sampled_at, PROCESSES_EVERY) || status.stopping {
+            self.processes.sample(status);
+            self.sampled_at = Some(now.at);
+        }
+        let interval = Duration::from_secs_f64(self.inheritance.config.run.log_interval_s);
+        if now.at - self.last.at >= interval.min((now.at - self.began).mul_f64(EARLY)) {
+            let progress = self.progress_since(now, &self.last);
+            self.write(&progress);
+            self.last = *now;
+        }
+        if now.at - self.shown.at >= interval {
+            self.console.interval(&self.progress_since(now, &self.shown));
+            self.shown = *now;
+        }
+        if due(self.published_at, PUBLISH_EVERY) {
+            let progress = self.progress_since(now, &self.recent);
+            let line = compose(&progress, &self.inheritance, &self.processes);
+            self.board.publish(&line, status, &self.inheritance.config, &self.faults);
+            self.published_at = Some(now.at);
+        }
+    }
+
+    pub(super) fn write(&mut self, progress: &Progress) {
+        let line = compose(progress, &self.inheritance, &self.processes);
+        self.metrics.write(&line, &self.console);
+        let lags = self.inheritance.memory.lags().snapshot();
+        self.tensorboard.write(&line, &lags, &self.console);
+    }
+}

@@ -1,0 +1,290 @@
+//! Lines over an axis, as SVG.
+
+use std::fmt::Write as _;
+
+use super::scale::{Scale, si};
+use super::style::COLOURS;
+
+/// Size of a plot in its own units; a page scales it.
+pub(super) const WIDTH: f64 = 640.0;
+pub(super) const HEIGHT: f64 = 320.0;
+/// Room for the title and legend, the labels on the left, and those below.
+const TOP: f64 = 58.0;
+const LEFT: f64 = 62.0;
+const RIGHT: f64 = 18.0;
+const BOTTOM: f64 = 42.0;
+/// More points than this are merged: no screen shows them.
+const MAX_POINTS: usize = 600;
+
+/// A line with a name.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Series {
+    pub(super) name: String,
+    pub(super) points: Vec<(f64, f64)>,
+    /// x, low, high.
+    pub(super) band: Vec<(f64, f64, f64)>,
+    /// Drawn as a faint line under its own running mean.
+    pub(super) noisy: bool,
+}
+
+impl Series {
+    pub(super) fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+        Self { name: name.into(), points, ..Self::default() }
+    }
+}
+
+/// A plot of lines.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LineChart {
+    pub(super) title: String,
+    pub(super) x_label: &'static str,
+    pub(super) series: Vec<Series>,
+    /// Whether 0 belongs to the plot whatever the data.
+    pub(super) from_zero: bool,
+    /// A dashed line across, with its name.
+    pub(super) mark: Option<(f64, String)>,
+}
+
+impl LineChart {
+    /// Whether there is anything to draw.
+    pub(super) fn has_data(&self) -> bool {
+        self.series.iter().any(|series| series.points.len() >= 2)
+    }
+
+    pub(super) fn svg(&self) -> String {
+        let mut svg = open(&self.title);
+        let xs = || self.series.iter().flat_map(|s| s.points.iter().map(|p| p.0));
+        let (low, high) = self.y_range();
+        let x = Scale::new(least(xs()), most(xs()), LEFT, WIDTH - RIGHT);
+        let y = Scale::rounded(low, high, HEIGHT - BOTTOM, TOP);
+        axes(&mut svg, (&x, &x.ticks()), &y, self.x_label, si);
+        for (index, series) in self.series.iter().enumerate() {
+            draw(&mut svg, series, index % COLOURS, &x, &y);
+        }
+        if let Some((value, name)) = self.mark.as_ref().filter(|(v, _)| (low..=high).contains(v)) {
+            let at = y.at(*value);
+            let _infallible = write!(
+                svg,
+                r#"<path class="axis" stroke-dasharray="5 4" d="M{LEFT} {at:.1}H{:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+                WIDTH - RIGHT,
+                WIDTH - RIGHT,
+                at + 14.0,
+                escape(name)
+            );
+        }
+        if self.series.len() > 1 {
+            let names = self.series.iter().map(|series| series.name.as_str());
+            legend(&mut svg, names.enumerate().map(|(index, name)| (index % COLOURS, name)));
+        }
+        svg.push_str("</svg>");
+        svg
+    }
+
+    /// Outliers of noisy series may leave the plot: single updates must not flatten the rest.
+    fn y_range(&self) -> (f64, f64) {
+        let mut values: Vec<f64> = Vec::new();
+        for series in &self.series {
+            let mut own: Vec<f64> =
+                series.points.iter().map(|p| p.1).filter(|y| y.is_finite()).collect();
+            own.sort_by(f64::total_cmp);
+            if series.noisy && own.len() >= 50 {
+                let cut = own.len() / 100;
+                own = own[cut..own.len() - cut].to_vec();
+            }
+            values.extend(own);
+            values.extend(series.band.iter().flat_map(|b| [b.1, b.2]));
+        }
+        if let Some((value, _)) = &self.mark {
+            // A target that is near belongs to the picture.
+            let top = most(values.iter().copied());
+            if *value <= top * 1.3 {
+                values.push(*value);
+            }
+        }
+        if self.from_zero {
+            values.push(0.0);
+        }
+        (least(values.iter().copied()), most(values.iter().copied()))
+    }
+}
+
+fn least(values: impl Iterator<Item = f64>) -> f64 {
+    values.filter(|v| v.is_finite()).fold(f64::INFINITY, f64::min)
+}
+
+fn most(values: impl Iterator<Item = f64>) -> f64 {
+    values.filter(|v| v.is_finite()).fold(f64::NEG_INFINITY, f64::max)
+}
+
+/// The element, its title, and a frame that names it for who cannot see it.
+pub(super) fn open(title: &str) -> String {
+    let title = escape(title);
+    format!(
+        r#"<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><text class="title" x="12" y="22">{title}</text>"#
+    )
+}
+
+/// Grid, ticks and labels. The y axis is written with `number`.
+pub(super) fn axes(
+    svg: &mut String,
+    (x, x_ticks): (&Scale, &[f64]),
+    y: &Scale,
+    x_label: &str,
+    number: impl Fn(f64) -> String,
+) {
+    let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
+    for tick in y.ticks() {
+        let at = y.at(tick);
+        let _infallible = write!(
+            svg,
+            r#"<path class="grid" d="M{LEFT} {at:.1}H{right}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
+            LEFT - 8.0,
+            at + 4.0,
+            number(tick)
+        );
+    }
+    for &tick in x_ticks {
+        let at = x.at(tick);
+        let _infallible = write!(
+            svg,
+            r#"<path class="grid" d="M{at:.1} {bottom}v4"/><text x="{at:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+            bottom + 18.0,
+            si(tick)
+        );
+    }
+    let _infallible = write!(
+        svg,
+        r#"<path class="axis" d="M{LEFT} {bottom}H{right}"/><text x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
+        f64::midpoint(LEFT, right),
+        HEIGHT - 8.0,
+        escape(x_label)
+    );
+}
+
+/// The plot's own area: left, right, top, bottom.
+pub(super) const fn area() -> (f64, f64, f64, f64) {
+    (LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM)
+}
+
+/// Names with their colours, in one or two rows below the title.
+pub(super) fn legend<'a>(svg: &mut String, names: impl Iterator<Item = (usize, &'a str)>) {
+    let (mut x, mut row) = (14.0, 40.0);
+    for (colour, name) in names {
+        // About the width of the text: fonts differ.
+        let width = 30.0 + 6.8 * name.chars().count() as f64;
+        if x + width > WIDTH - 8.0 {
+            (x, row) = (14.0, row + 14.0);
+        }
+        let _infallible = write!(
+            svg,
+            r#"<rect class="f{}" x="{x:.1}" y="{:.1}" width="10" height="10" rx="2"/><text class="legend" x="{:.1}" y="{row:.1}">{}</text>"#,
+            colour,
+            row - 9.0,
+            x + 15.0,
+            escape(name)
+        );
+        x += width;
+    }
+}
+
+fn draw(svg: &mut String, series: &Series, colour: usize, x: &Scale, y: &Scale) {
+    let (_, _, top, bottom) = area();
+    let clamp = |v: f64| y.at(v).clamp(top - 2.0, bottom + 2.0);
+    if series.band.len() >= 2 {
+        let upper = series.band.iter().map(|b| (x.at(b.0), clamp(b.2)));
+        let lower = series.band.iter().rev().map(|b| (x.at(b.0), clamp(b.1)));
+        let d = path(upper.chain(lower));
+        let _infallible = write!(svg, r#"<path class="band f{colour}" d="{d}Z"/>"#);
+    }
+    let mut line = |class: &str, points: &[(f64, f64)]| {
+        let d = path(points.iter().map(|p| (x.at(p.0), clamp(p.1))));
+        let _infallible = write!(
+            svg,
+            r#"<path class="{class} s{colour}" d="{d}"><title>{}</title></path>"#,
+            escape(&series.name)
+        );
+    };
+    let points: Vec<_> = series.points.iter().copied().filter(|p| p.1.is_finite()).collect();
+    let points = merged(&points);
+    if series.noisy && points.len() >= 20 {
+        line("faint", &points);
+        line("line", &running_mean(&points, points.len() / 20));
+    } else {
+        line("line", &points);
+    }
+}
+
+/// `M..L..` through the points.
+fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
+    let mut d = String::new();
+    for (index, (x, y)) in points.enumerate() {
+        let _infallible = write!(d, "{}{x:.1} {y:.1}", if index == 0 { 'M' } else { 'L' });
+    }
+    d
+}
+
+/// Means of neighbours, so that at most [`MAX_POINTS`] are left.
+fn merged(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let size = points.len().div_ceil(MAX_POINTS).max(1);
+    let mean = |chunk: &[(f64, f64)]| {
+        let n = chunk.len() as f64;
+        (chunk.iter().map(|p| p.0).sum::<f64>() / n, chunk.iter().map(|p| p.1).sum::<f64>() / n)
+    };
+    points.chunks(size).map(mean).collect()
+}
+
+/// Mean over `half` neighbours on both sides.
+fn running_mean(points: &[(f64, f64)], half: usize) -> Vec<(f64, f64)> {
+    (0..points.len())
+        .map(|at| {
+            let near = &points[at.saturating_sub(half)..(at + half + 1).min(points.len())];
+            (points[at].0, near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64)
+        })
+        .collect()
+}
+
+/// Text that cannot end an element or an attribute.
+pub(super) fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_points_and_no_more_than_a_screen_shows() {
+        let points: Vec<_> = (0..5000).map(|i| (f64::from(i), f64::from(i % 7))).collect();
+        assert!(merged(&points).len() <= MAX_POINTS);
+        assert_eq!(merged(&points[..3]), points[..3]);
+        let chart = LineChart {
+            title: "a <b> & \"c\"".into(),
+            x_label: "frames",
+            series: vec![
+                Series::new("one", points),
+                Series::new("two", vec![(0.0, f64::NAN), (9.0, 1.0)]),
+            ],
+            ..LineChart::default()
+        };
+        let svg = chart.svg();
+        assert!(chart.has_data() && svg.contains("a &lt;b&gt; &amp; &quot;c&quot;"));
+        assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+        assert!(svg.contains(">one<") && svg.contains(">two<"), "a legend");
+    }
+
+    #[test]
+    fn an_outlier_of_a_noisy_series_leaves_the_plot() {
+        let mut points: Vec<_> = (0..200).map(|i| (f64::from(i), 1.0 + f64::from(i % 3))).collect();
+        points[100].1 = 1e9;
+        let series = Series { noisy: true, ..Series::new("x", points) };
+        let chart = LineChart { series: vec![series], ..LineChart::default() };
+        assert_eq!(chart.y_range(), (1.0, 3.0));
+    }
+
+    #[test]
+    fn an_empty_plot_is_still_a_plot() {
+        let chart = LineChart { title: "t".into(), ..LineChart::default() };
+        assert!(!chart.has_data());
+        assert!(chart.svg().ends_with("</svg>") && !chart.svg().contains("NaN"));
+    }
+}

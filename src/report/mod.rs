@@ -1,0 +1,78 @@
+//! `impala-report`: what a run folder says, as one HTML page with plots and a paragraph on the bottleneck.
+//!
+//! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `plots`
+//! decides what is drawn, `chart` and `bars` draw it as SVG with the axes of `scale`, `page` puts it
+//! together. Nothing here knows processes: a folder is all it takes.
+
+mod args;
+mod bars;
+mod bottleneck;
+mod chart;
+mod page;
+mod plots;
+mod run_data;
+mod scale;
+mod style;
+mod totals;
+
+pub use args::main;
+pub use bottleneck::{Bottleneck, Verdict};
+pub use run_data::RunData;
+pub use totals::Totals;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Name of the report in a run folder.
+pub const REPORT_FILE: &str = "report.html";
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReportError {
+    /// The folder has no metrics.
+    #[error("{path} is no run folder: it has no {file}; name a folder that a run wrote")]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+        /// What is missing.
+        file: &'static str,
+    },
+    /// There is nothing in it yet.
+    #[error("{path} has no metrics yet; try again when the run has logged something")]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The system refused.
+    #[error("cannot {action} {path}: {source}")]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// Writes the report of one run into its folder; gives the file.
+///
+/// # Errors
+/// [`ReportError`]
+pub fn write_into(run_dir: &Path) -> Result<PathBuf, ReportError> {
+    let run = RunData::load(run_dir)?;
+    let path = run_dir.join(REPORT_FILE);
+    write(&path, &page::html(&[run]))?;
+    Ok(path)
+}
+
+/// Replaces a file as a whole.
+fn write(path: &Path, text: &str) -> Result<(), ReportError> {
+    let temporary = path.with_extension("tmp");
+    fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path)).map_err(|source| {
+        let _best_effort = fs::remove_file(&temporary);
+        ReportError::Io { path: path.to_owned(), action: "write", source }
+    })
+}

@@ -1,0 +1,406 @@
+//! Which plots a report has, and what is in them.
+
+use super::bars::StackedBars;
+use super::chart::{LineChart, Series};
+use super::run_data::{Episode, RunData, number};
+use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
+
+/// Bars over time.
+const TIME_BINS: usize = 40;
+/// Points of a learning curve.
+const CURVE_POINTS: usize = 150;
+
+/// A plot with the name of its file.
+#[derive(Debug)]
+pub(super) struct Plot {
+    pub(super) id: String,
+    pub(super) svg: String,
+    pub(super) has_data: bool,
+}
+
+/// The plots of a group, under its heading.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) title: &'static str,
+    pub(super) plots: Vec<Plot>,
+}
+
+/// Everything that is drawn of some runs. One run shows all its lines; several show the main one each.
+pub(super) fn groups(runs: &[RunData]) -> Vec<Group> {
+    vec![
+        Group { title: "Learning", plots: learning(runs) },
+        Group { title: "Losses and importance ratios", plots: losses(runs) },
+        Group { title: "Throughput and where the time went", plots: time(runs) },
+        Group { title: "Policy lag, ring and memory", plots: pool(runs) },
+    ]
+}
+
+const FRAMES: (&str, &str) = ("/frames", "frames learnt");
+const SECONDS: (&str, &str) = ("/wall_s", "seconds");
+
+/// A line of a plot: name, place in a line of metrics, factor.
+type Line = (&'static str, &'static str, f64);
+
+/// A chart of some gauges; with several runs, of the first of them only.
+fn gauges(
+    runs: &[RunData],
+    id: &str,
+    title: &str,
+    x: (&'static str, &'static str),
+    lines: &[Line],
+    set: impl Fn(&mut LineChart),
+) -> Plot {
+    let mut chart = LineChart { title: title.to_owned(), x_label: x.1, ..LineChart::default() };
+    if let [run] = runs {
+        for (name, place, factor) in lines {
+            let points = run.gauge(x.0, place);
+            let points = points.into_iter().map(|(x, y)| (x, y * factor)).collect();
+            chart.series.push(Series::new(*name, points));
+        }
+    } else if let Some((name, place, factor)) = lines.first() {
+        if lines.len() > 1 {
+            chart.title = format!("{title}: {name}");
+        }
+        for run in runs {
+            let points = run.gauge(x.0, place);
+            let points = points.into_iter().map(|(x, y)| (x, y * factor)).collect();
+            chart.series.push(Series::new(run.name.clone(), points));
+        }
+    }
+    set(&mut chart);
+    Plot { id: id.to_owned(), has_data: chart.has_data(), svg: chart.svg() }
+}
+
+const fn noisy(chart: &mut LineChart) {
+    let mut at = 0;
+    let series = chart.series.as_mut_slice();
+    while at < series.len() {
+        series[at].noisy = true;
+        at += 1;
+    }
+}
+
+fn learning(runs: &[RunData]) -> Vec<Plot> {
+    let target = runs.iter().find_map(|run| match run.config.get("stop-at-return")? {
+        toml::Value::Float(target) => Some(*target),
+        toml::Value::Integer(target) => Some(*target as f64),
+        _ => None,
+    });
+    let curve =
+        |id: &str, title: &str, label, x: fn(&Episode) -> f64, y: fn(&Episode) -> f64, mark| {
+            let series = runs.iter().map(|run| Series {
+                name: run.name.clone(),
+                ..learning_curve(&run.episodes, x, y)
+            });
+            let chart = LineChart {
+                title: title.to_owned(),
+                x_label: label,
+                series: series.collect(),
+                mark,
+                ..LineChart::default()
+            };
+            Plot { id: id.to_owned(), has_data: chart.has_data(), svg: chart.svg() }
+        };
+    let mark = || target.map(|target| (target, format!("target {target}")));
+    vec![
+        curve(
+            "return-over-frames",
+            "Return of episodes over frames (mean, 10th to 90th percentile)",
+            FRAMES.1,
+            |e| e.frames,
+            |e| e.episode_return,
+            mark(),
+        ),
+        curve(
+            "return-over-seconds",
+            "Return of episodes over time (mean, 10th to 90th percentile)",
+            SECONDS.1,
+            |e| e.seconds,
+            |e| e.episode_return,
+            mark(),
+        ),
+        curve(
+            "episode-length",
+            "Length of episodes in steps (mean, 10th to 90th percentile)",
+            FRAMES.1,
+            |e| e.frames,
+            |e| e.length,
+            None,
+        ),
+        gauges(
+            runs,
+            "learning-rate",
+            "Learning rate",
+            FRAMES,
+            &[("learning rate", "/learner/learning_rate", 1.0)],
+            |chart| chart.from_zero = true,
+        ),
+    ]
+}
+
+/// Means and percentiles of episodes in a row.
+#[expect(clippy::cast_sign_loss, reason = "a rank within the values")]
+fn learning_curve(episodes: &[Episode], x: fn(&Episode) -> f64, y: fn(&Episode) -> f64) -> Series {
+    let size = episodes.len().div_ceil(CURVE_POINTS).max(10).min(episodes.len().div_ceil(8).max(1));
+    let mut series = Series::default();
+    for chunk in episodes.chunks(size.max(1)) {
+        let n = chunk.len() as f64;
+        let mut values: Vec<f64> = chunk.iter().map(y).collect();
+        values.sort_by(f64::total_cmp);
+        let rank = |q: f64| values[((n - 1.0) * q).round() as usize];
+        let at = chunk.iter().map(x).sum::<f64>() / n;
+        series.points.push((at, values.iter().sum::<f64>() / n));
+        series.band.push((at, rank(0.1), rank(0.9)));
+    }
+    series
+}
+
+fn losses(runs: &[RunData]) -> Vec<Plot> {
+    let one = |id, title, place| gauges(runs, id, title, FRAMES, &[(title, place, 1.0)], noisy);
+    vec![
+        one("policy-loss", "Policy loss per frame", "/learner/policy_loss"),
+        one("baseline-loss", "Baseline (critic) loss per frame", "/learner/baseline_loss"),
+        one("total-loss", "Total loss per frame", "/learner/total_loss"),
+        one("entropy", "Entropy of the policy (nats)", "/learner/entropy"),
+        one("gradient-norm", "Norm of the gradient before clipping", "/learner/grad_norm"),
+        gauges(
+            runs,
+            "importance-ratios",
+            "Importance ratios before truncation",
+            FRAMES,
+            &[
+                ("mean", "/learner/rho_mean", 1.0),
+                ("smallest", "/learner/rho_min", 1.0),
+                ("largest", "/learner/rho_max", 1.0),
+                ("mean after c-bar", "/learner/c_mean", 1.0),
+            ],
+            noisy,
+        ),
+        gauges(
+            runs,
+            "truncated-ratios",
+            "Importance ratios that were truncated (%)",
+            FRAMES,
+            &[
+                ("above rho-bar", "/learner/rho_clipped_fraction", 100.0),
+                ("above c-bar", "/learner/c_clipped_fraction", 100.0),
+            ],
+            |chart| {
+                noisy(chart);
+                chart.from_zero = true;
+            },
+        ),
+    ]
+}
+
+fn time(runs: &[RunData]) -> Vec<Plot> {
+    let mut plots = vec![gauges(
+        runs,
+        "throughput",
+        "Frames per second",
+        SECONDS,
+        &[("learnt", "/frames_per_s", 1.0), ("produced by actors", "/frames_acted_per_s", 1.0)],
+        |chart| chart.from_zero = true,
+    )];
+    for (index, run) in runs.iter().enumerate() {
+        let of =
+            |id: &str| if runs.len() == 1 { id.to_owned() } else { format!("{id}-{}", index + 1) };
+        let titled = |title: &str| {
+            if runs.len() == 1 { title.to_owned() } else { format!("{title}: {}", run.name) }
+        };
+        for (id, chart) in [
+            ("learner-stages", learner_stages(run, titled("Learner: share of wall time"))),
+            ("update-stages", update_stages(run, titled("Learner: milliseconds per update"))),
+            ("actor-stages", actor_stages(run, titled("Actors: share of wall time over the run"))),
+            ("cores", cores(run, titled("Cores in use"))),
+        ] {
+            plots.push(Plot { id: of(id), has_data: chart.has_data(), svg: chart.svg() });
+        }
+    }
+    plots
+}
+
+/// The lines of a run in bins of about equal wall time, at least `least_s` each: start, end, and what was added
+/// in between.
+fn binned(run: &RunData, least_s: f64) -> Vec<(f64, f64, Totals)> {
+    let at = |index: usize| number(&run.lines[index], "/wall_s").unwrap_or(0.0);
+    let last = run.lines.len() - 1;
+    let width = ((at(last) - at(0)) / TIME_BINS as f64).max(least_s);
+    let mut bins = Vec::new();
+    let mut from = 0;
+    for to in 1..=last {
+        if at(to) - at(from) >= width || to == last {
+            let lines = &run.lines[from..=to];
+            bins.push((at(from), at(to), Totals::between(lines, lines.last())));
+            from = to;
+        }
+    }
+    bins
+}
+
+fn names(stages: &[(&'static str, &str)]) -> Vec<&'static str> {
+    stages.iter().map(|(name, _)| *name).chain(["other"]).collect()
+}
+
+fn learner_stages(run: &RunData, title: String) -> StackedBars {
+    let bars = binned(run, 1e-9).into_iter().map(|(from, to, t)| (from, to, t.learner_shares()));
+    StackedBars {
+        title,
+        x_label: SECONDS.1,
+        parts: names(LEARNER_STAGES),
+        bars: bars.collect(),
+        percent: true,
+        names: vec![],
+    }
+}
+
+fn update_stages(run: &RunData, title: String) -> StackedBars {
+    let bars =
+        binned(run, 1e-9).into_iter().filter(|(_, _, t)| t.updates >= 1.0).map(|(from, to, t)| {
+            let mut ms = t.learner_s.map(|s| s * 1e3 / t.updates);
+            // Waiting is no work; its place keeps the colours those of the plot beside this one.
+            ms[0] = 0.0;
+            (from, to, ms.to_vec())
+        });
+    StackedBars {
+        title,
+        x_label: SECONDS.1,
+        parts: LEARNER_STAGES.iter().map(|(name, _)| *name).collect(),
+        bars: bars.collect(),
+        percent: false,
+        names: vec![],
+    }
+}
+
+fn actor_stages(run: &RunData, title: String) -> StackedBars {
+    let last = &run.lines[run.lines.len() - 1];
+    let count = last.pointer("/per_actor/phase").and_then(|p| p.as_array()).map_or(0, Vec::len);
+    let wall = Totals::of(run).wall_s;
+    let added = |index: usize, word: &str| {
+        super::totals::added(&run.lines, &format!("/per_actor/{word}/{index}")) / 1e9
+    };
+    let bars = (0..count.min(32)).map(|index| {
+        let times: Vec<f64> = ACTOR_STAGES.iter().map(|(_, word)| added(index, word)).collect();
+        let whole = wall.max(times.iter().sum()).max(1e-9);
+        let rest = (whole - times.iter().sum::<f64>()).max(0.0);
+        let parts = times.iter().chain([&rest]).map(|time| time / whole).collect();
+        (index as f64, index as f64 + 1.0, parts)
+    });
+    StackedBars {
+        title,
+        x_label: if count > 32 { "the first 32 actors" } else { "actors" },
+        parts: names(ACTOR_STAGES),
+        bars: bars.collect(),
+        percent: true,
+        names: (0..count.min(32)).map(|index| format!("{index}")).collect(),
+    }
+}
+
+fn cores(run: &RunData, title: String) -> StackedBars {
+    // The kernel is asked twice a second: shorter bins would be empty, or too full.
+    let bars = binned(run, 1.0).into_iter().map(|(from, to, t)| {
+        let wall = t.wall_s.max(1e-9);
+        let waits = t.core_wait_s.0 + t.core_wait_s.1;
+        (from, to, vec![t.cpu_s.0 / wall, t.cpu_s.1 / wall, waits / wall])
+    });
+    StackedBars {
+        title,
+        x_label: SECONDS.1,
+        parts: vec!["learner on a core", "actors on cores", "ready, waiting for a core"],
+        bars: bars.collect(),
+        percent: false,
+        names: vec![],
+    }
+}
+
+fn pool(runs: &[RunData]) -> Vec<Plot> {
+    let mut plots = vec![gauges(
+        runs,
+        "policy-lag",
+        "Policy lag in updates",
+        FRAMES,
+        &[
+            ("mean", "/learner/lag_mean", 1.0),
+            ("smallest", "/learner/lag_min", 1.0),
+            ("largest", "/learner/lag_max", 1.0),
+        ],
+        |chart| {
+            noisy(chart);
+            chart.from_zero = true;
+        },
+    )];
+    for (index, run) in runs.iter().enumerate() {
+        let (of, titled) = (
+            |id: &str| if runs.len() == 1 { id.to_owned() } else { format!("{id}-{}", index + 1) },
+            |title: &str| {
+                if runs.len() == 1 { title.to_owned() } else { format!("{title}: {}", run.name) }
+            },
+        );
+        for (id, chart) in [
+            ("lag-histogram", lag_histogram(run, titled("Policy lag of all unrolls (%)"))),
+            ("ring", ring(run, titled("Slots of the ring"))),
+        ] {
+            plots.push(Plot { id: of(id), has_data: chart.has_data(), svg: chart.svg() });
+        }
+    }
+    plots.push(gauges(
+        runs,
+        "memory",
+        "Memory in MiB",
+        SECONDS,
+        &[
+            ("learner", "/memory/learner_bytes", 1.0 / 1_048_576.0),
+            ("actors, together", "/memory/actors_bytes", 1.0 / 1_048_576.0),
+            ("supervisor", "/memory/supervisor_bytes", 1.0 / 1_048_576.0),
+        ],
+        |chart| chart.from_zero = true,
+    ));
+    plots
+}
+
+fn lag_histogram(run: &RunData, title: String) -> StackedBars {
+    let buckets = run.lines[run.lines.len() - 1]["lag_histogram"].as_array();
+    let buckets: Vec<[f64; 3]> = buckets
+        .into_iter()
+        .flatten()
+        .filter_map(|b| Some([b[0].as_f64()?, b[1].as_f64()?, b[2].as_f64()?]))
+        .collect();
+    let sum: f64 = buckets.iter().map(|b| b[2]).sum::<f64>().max(1.0);
+    // Wide buckets are drawn as high as their values on average, so that areas can be compared.
+    let bar = |[low, high, n]: [f64; 3]| {
+        let width = high - low + 1.0;
+        (low - 0.5, high + 0.5, vec![100.0 * n / sum / width])
+    };
+    StackedBars {
+        title,
+        x_label: "updates between acting and learning",
+        parts: vec!["of all unrolls, per update of lag"],
+        bars: buckets.into_iter().map(bar).collect(),
+        percent: false,
+        names: vec![],
+    }
+}
+
+fn ring(run: &RunData, title: String) -> StackedBars {
+    let parts = ["ready", "held", "claimed", "free"];
+    let lines = run.lines.windows(2).filter_map(|pair| {
+        let (from, to) = (number(&pair[0], "/wall_s")?, number(&pair[1], "/wall_s")?);
+        let slots = parts.map(|part| number(&pair[1], &format!("/ring/{part}")).unwrap_or(0.0));
+        Some((from, to, slots.to_vec()))
+    });
+    let all: Vec<_> = lines.collect();
+    // Bars thinner than a pixel say nothing.
+    let every = all.len().div_ceil(250).max(1);
+    let mut bars: Vec<(f64, f64, Vec<f64>)> = all.iter().step_by(every).cloned().collect();
+    for index in 1..bars.len() {
+        bars[index - 1].1 = bars[index].0;
+    }
+    StackedBars {
+        title,
+        x_label: SECONDS.1,
+        parts: vec!["ready for the learner", "held by the learner", "being written", "free"],
+        bars,
+        percent: false,
+        names: vec![],
+    }
+}

@@ -1,0 +1,13 @@
+//! `impala-top`: what the runs of this machine are doing, live.
+//!
+//! `runs` finds and reads the status segments, `figures` turns two readings into rates, `table` writes them
+//! as text, `screen` shows that on a terminal and takes keys, `args` is the command line. It maps segments
+//! read-only and sends nothing to anyone: a run cannot tell whether it is watched.
+
+mod args;
+mod figures;
+mod runs;
+mod screen;
+mod table;
+
+pub use args::main;

@@ -1,0 +1,94 @@
+//! Runs that are killed as a whole, and go on.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use impala::rng::Rng;
+use nix::sys::signal::Signal;
+
+use crate::program::{children_of, is_alive, last_metrics, number, resume, send, start, summary};
+use crate::watch::wait_until;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Kills; `IMPALA_KILLS=20` for the long form.
+fn kills() -> u32 {
+    std::env::var("IMPALA_KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(4)
+}
+
+fn newest_checkpoint(run_dir: &Path) -> f64 {
+    let names = fs::read_dir(run_dir.join("checkpoints")).into_iter().flatten().flatten();
+    let frames = names.filter_map(|entry| entry.file_name().to_str()?.parse::<f64>().ok());
+    frames.fold(0.0, f64::max)
+}
+
+fn frames(run_dir: &Path) -> f64 {
+    last_metrics(run_dir).map_or(0.0, |metrics| number(&metrics, "frames"))
+}
+
+#[test]
+fn a_run_survives_being_killed_as_a_whole() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let run_dir = folder.path().join("run");
+    let often = ["--checkpoint-interval", "0.05", "--log-interval", "0.05", "--report=false"];
+    let first = ["--actors", "2", "--total-frames", "1000000000"];
+    let mut running = start(&run_dir, [&first[..], &often].concat());
+    let mut rng = Rng::new(3, 0);
+    let mut saved = 0.0;
+    for kill in 0..kills() {
+        // Some random number of frames after a checkpoint of this life.
+        wait_until("it saves", PATIENCE, || newest_checkpoint(&run_dir) > saved);
+        let moment = newest_checkpoint(&run_dir) + rng.below(3000) as f64;
+        wait_until("it learns on", PATIENCE, || frames(&run_dir) > moment);
+        saved = newest_checkpoint(&run_dir);
+        let pids: Vec<u32> =
+            children_of(running.pid()).into_iter().chain([running.pid()]).collect();
+        pids.iter().for_each(|&pid| send(pid, Signal::SIGKILL));
+        drop(running);
+        wait_until("all are gone", PATIENCE, || !pids.iter().any(|&pid| is_alive(pid)));
+        let newest = newest_checkpoint(&run_dir);
+        assert!(newest >= saved, "kill {kill}: checkpoint {saved} was lost, {newest} is left");
+        running = resume(&run_dir, &often);
+        wait_until("it continues", PATIENCE, || frames(&run_dir) > newest);
+        saved = newest;
+    }
+    running.signal(Signal::SIGTERM);
+    let finished = running.wait();
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+    assert!(number(&summary(&run_dir), "frames") > saved);
+
+    // The logs are one curve: neither frames nor time go back.
+    let metrics = fs::read_to_string(run_dir.join("metrics.jsonl")).expect("metrics");
+    let points: Vec<(f64, f64)> = metrics
+        .lines()
+        .map(|line| {
+            let line = serde_json::from_str(line).expect("whole lines");
+            (number(&line, "frames"), number(&line, "wall_s"))
+        })
+        .collect();
+    assert!(points.is_sorted_by(|a, b| a.0 <= b.0 && a.1 <= b.1), "{points:?}");
+    let episodes = fs::read_to_string(run_dir.join("episodes.csv")).expect("episodes");
+    let learnt: Vec<f64> = episodes
+        .lines()
+        .skip(1)
+        .map(|line| line.split(',').next().and_then(|n| n.parse().ok()).expect("frames"))
+        .collect();
+    assert!(learnt.is_sorted() && learnt.len() > 10, "{learnt:?}");
+    assert_eq!(episodes.matches("frames,").count(), 1, "one header");
+}
+
+#[test]
+fn a_resumed_run_learns_as_well() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let run_dir = folder.path().join("run");
+    let first =
+        start(&run_dir, ["--total-frames", "25000", "--seed", "3", "--report=false"]).wait();
+    assert_eq!(first.code(), Some(0), "{}", first.stderr);
+    let flags = ["--total-frames", "1000000", "--stop-at-return", "475"];
+    let resumed = resume(&run_dir, &flags).wait();
+    assert_eq!(resumed.code(), Some(0), "{}", resumed.stderr);
+    let summary = summary(&run_dir);
+    assert_eq!(summary["status"], "solved", "{summary}");
+    assert!(number(&summary, "frames_to_target") <= 500_000.0, "{summary}");
+}
