@@ -1,7 +1,7 @@
 //! `impala-report`: what a run folder says, as one HTML page with plots and a paragraph on the bottleneck.
 //!
-//! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `plots`
-//! decides what is drawn, `chart` and `bars` draw it as SVG with the axes of `scale`, `page` puts it
+//! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `plots` and
+//! `stages` decide what is drawn, `chart` and `bars` draw it as SVG with the axes of `scale`, `page` puts it
 //! together. Nothing here knows processes: a folder is all it takes.
 
 mod args;
@@ -12,6 +12,7 @@ mod page;
 mod plots;
 mod run_data;
 mod scale;
+mod stages;
 mod style;
 mod totals;
 

@@ -3,10 +3,8 @@
 use super::bars::StackedBars;
 use super::chart::{LineChart, Series};
 use super::run_data::{Episode, RunData, number};
-use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
+use super::stages::{SECONDS_LABEL, actor_stages, cores, learner_stages, update_stages};
 
-/// Bars over time.
-const TIME_BINS: usize = 40;
 /// Points of a learning curve.
 const CURVE_POINTS: usize = 150;
 
@@ -36,7 +34,7 @@ pub(super) fn groups(runs: &[RunData]) -> Vec<Group> {
 }
 
 const FRAMES: (&str, &str) = ("/frames", "frames learnt");
-const SECONDS: (&str, &str) = ("/wall_s", "seconds");
+const SECONDS: (&str, &str) = ("/wall_s", SECONDS_LABEL);
 
 /// A line of a plot: name, place in a line of metrics, factor.
 type Line = (&'static str, &'static str, f64);
@@ -218,99 +216,6 @@ fn time(runs: &[RunData]) -> Vec<Plot> {
         }
     }
     plots
-}
-
-/// The lines of a run in bins of about equal wall time, at least `least_s` each: start, end, and what was added
-/// in between.
-fn binned(run: &RunData, least_s: f64) -> Vec<(f64, f64, Totals)> {
-    let at = |index: usize| number(&run.lines[index], "/wall_s").unwrap_or(0.0);
-    let last = run.lines.len() - 1;
-    let width = ((at(last) - at(0)) / TIME_BINS as f64).max(least_s);
-    let mut bins = Vec::new();
-    let mut from = 0;
-    for to in 1..=last {
-        if at(to) - at(from) >= width || to == last {
-            let lines = &run.lines[from..=to];
-            bins.push((at(from), at(to), Totals::between(lines, lines.last())));
-            from = to;
-        }
-    }
-    bins
-}
-
-fn names(stages: &[(&'static str, &str)]) -> Vec<&'static str> {
-    stages.iter().map(|(name, _)| *name).chain(["other"]).collect()
-}
-
-fn learner_stages(run: &RunData, title: String) -> StackedBars {
-    let bars = binned(run, 1e-9).into_iter().map(|(from, to, t)| (from, to, t.learner_shares()));
-    StackedBars {
-        title,
-        x_label: SECONDS.1,
-        parts: names(LEARNER_STAGES),
-        bars: bars.collect(),
-        percent: true,
-        names: vec![],
-    }
-}
-
-fn update_stages(run: &RunData, title: String) -> StackedBars {
-    let bars =
-        binned(run, 1e-9).into_iter().filter(|(_, _, t)| t.updates >= 1.0).map(|(from, to, t)| {
-            let mut ms = t.learner_s.map(|s| s * 1e3 / t.updates);
-            // Waiting is no work; its place keeps the colours those of the plot beside this one.
-            ms[0] = 0.0;
-            (from, to, ms.to_vec())
-        });
-    StackedBars {
-        title,
-        x_label: SECONDS.1,
-        parts: LEARNER_STAGES.iter().map(|(name, _)| *name).collect(),
-        bars: bars.collect(),
-        percent: false,
-        names: vec![],
-    }
-}
-
-fn actor_stages(run: &RunData, title: String) -> StackedBars {
-    let last = &run.lines[run.lines.len() - 1];
-    let count = last.pointer("/per_actor/phase").and_then(|p| p.as_array()).map_or(0, Vec::len);
-    let wall = Totals::of(run).wall_s;
-    let added = |index: usize, word: &str| {
-        super::totals::added(&run.lines, &format!("/per_actor/{word}/{index}")) / 1e9
-    };
-    let bars = (0..count.min(32)).map(|index| {
-        let times: Vec<f64> = ACTOR_STAGES.iter().map(|(_, word)| added(index, word)).collect();
-        let whole = wall.max(times.iter().sum()).max(1e-9);
-        let rest = (whole - times.iter().sum::<f64>()).max(0.0);
-        let parts = times.iter().chain([&rest]).map(|time| time / whole).collect();
-        (index as f64, index as f64 + 1.0, parts)
-    });
-    StackedBars {
-        title,
-        x_label: if count > 32 { "the first 32 actors" } else { "actors" },
-        parts: names(ACTOR_STAGES),
-        bars: bars.collect(),
-        percent: true,
-        names: (0..count.min(32)).map(|index| format!("{index}")).collect(),
-    }
-}
-
-fn cores(run: &RunData, title: String) -> StackedBars {
-    // The kernel is asked twice a second: shorter bins would be empty, or too full.
-    let bars = binned(run, 1.0).into_iter().map(|(from, to, t)| {
-        let wall = t.wall_s.max(1e-9);
-        let waits = t.core_wait_s.0 + t.core_wait_s.1;
-        (from, to, vec![t.cpu_s.0 / wall, t.cpu_s.1 / wall, waits / wall])
-    });
-    StackedBars {
-        title,
-        x_label: SECONDS.1,
-        parts: vec!["learner on a core", "actors on cores", "ready, waiting for a core"],
-        bars: bars.collect(),
-        percent: false,
-        names: vec![],
-    }
 }
 
 fn pool(runs: &[RunData]) -> Vec<Plot> {

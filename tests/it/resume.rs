@@ -37,7 +37,7 @@ fn a_run_survives_being_killed_as_a_whole() {
     let mut rng = Rng::new(3, 0);
     let mut saved = 0.0;
     for kill in 0..kills() {
-        // Some random number of frames after a checkpoint of this life.
+        // Some random number of frames after a checkpoint of this life; before it, the log is the last one's.
         wait_until("it saves", PATIENCE, || newest_checkpoint(&run_dir) > saved);
         let moment = newest_checkpoint(&run_dir) + rng.below(3000) as f64;
         wait_until("it learns on", PATIENCE, || frames(&run_dir) > moment);
@@ -50,9 +50,9 @@ fn a_run_survives_being_killed_as_a_whole() {
         let newest = newest_checkpoint(&run_dir);
         assert!(newest >= saved, "kill {kill}: checkpoint {saved} was lost, {newest} is left");
         running = resume(&run_dir, &often);
-        wait_until("it continues", PATIENCE, || frames(&run_dir) > newest);
         saved = newest;
     }
+    wait_until("it saves", PATIENCE, || newest_checkpoint(&run_dir) > saved);
     running.signal(Signal::SIGTERM);
     let finished = running.wait();
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);

@@ -70,12 +70,13 @@ impl Run {
     /// Writes what is due: to the log, the console, and the status segment.
     pub(super) fn record(&mut self, now: &Sample, status: &PoolStatus) {
         let due = |last: Option<Instant>, every| last.is_none_or(|last| now.at - last >= every);
-        if due(self.sampled_at, PROCESSES_EVERY) || status.stopping {
+        let interval = Duration::from_secs_f64(self.inheritance.config.run.log_interval_s);
+        let line_due = now.at - self.last.at >= interval.min((now.at - self.began).mul_f64(EARLY));
+        if line_due || due(self.sampled_at, PROCESSES_EVERY) || status.stopping {
             self.processes.sample(status);
             self.sampled_at = Some(now.at);
         }
-        let interval = Duration::from_secs_f64(self.inheritance.config.run.log_interval_s);
-        if now.at - self.last.at >= interval.min((now.at - self.began).mul_f64(EARLY)) {
+        if line_due {
             let progress = self.progress_since(now, &self.last);
             self.write(&progress);
             self.last = *now;
