@@ -15,7 +15,7 @@ const FRAME_BYTES: usize = 100;
 const FRAME_STACK: usize = 2;
 /// A step makes its frames so often: actors are then slower than the learner, and spend their time with
 /// a slot half written, where a death matters most.
-const EFFORT: usize = 400;
+const EFFORT: usize = if cfg!(debug_assertions) { 16 } else { 400 };
 
 /// Nothing but the pattern. Its contents do not depend on the actions; what they were is in the unroll.
 #[derive(Debug)]

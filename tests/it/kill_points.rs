@@ -45,7 +45,7 @@ impl Crash {
             "supervisor.reclaiming" | "supervisor.requeuing" => 1,
             place if place.starts_with("supervisor.") => 2,
             place if place.starts_with("learner.") => 3,
-            _ => 20,
+            _ => 5,
         }
     }
 
