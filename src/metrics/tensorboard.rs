@@ -47,7 +47,8 @@ impl EventWriter {
         if first_step > 0 {
             let mut log = Message::default();
             log.varint(1, SESSION_START);
-            writer.event(first_step, |event| event.bytes(7, &log.0))?;
+            // What was logged at this very step stays.
+            writer.event(first_step + 1, |event| event.bytes(7, &log.0))?;
         }
         Ok(writer)
     }

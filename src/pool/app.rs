@@ -162,7 +162,7 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
             run_dir.path().display(),
             short(loaded.state.frames as f64)
         ));
-        cut_back(&run_dir, loaded.state.frames)?;
+        cut_back(&run_dir, loaded.state.frames, loaded.state.wall_ms as f64 / 1e3)?;
         checkpoint = Some(loaded);
     }
     let before =

@@ -8,15 +8,17 @@ use super::metrics_log::METRICS_FILE;
 use super::roles::EPISODES_FILE;
 use super::run_dir::{RunDir, RunDirError};
 
-/// Takes out of both logs what was learnt after `frames`, which the run is about to learn again, and a
-/// last line that a kill cut short.
+/// Takes out of both logs what came after `frames` and `wall_s` of the run, where it continues, and a last
+/// line that a kill cut short.
 ///
 /// # Errors
 /// If a log cannot be rewritten; it is then as it was.
-pub(super) fn cut_back(run_dir: &RunDir, frames: u64) -> Result<(), RunDirError> {
+pub(super) fn cut_back(run_dir: &RunDir, frames: u64, wall_s: f64) -> Result<(), RunDirError> {
     let metrics = |line: &str| {
         let line: serde_json::Value = serde_json::from_str(line).ok()?;
-        line.get("frames")?.as_u64()
+        // While a checkpoint is written the frames stand still, and the time does not.
+        let is_later = line.get("wall_s").and_then(serde_json::Value::as_f64)? > wall_s;
+        line.get("frames")?.as_u64().filter(|_| !is_later)
     };
     // An episode is logged with the frames before the block in which it ended.
     let episodes = |line: &str| {
@@ -64,12 +66,17 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         let run_dir = RunDir::create(Some(folder.path()), "X").expect("fresh");
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect(name);
+        let line = |frames, wall_s| format!("{{\"frames\":{frames},\"wall_s\":{wall_s:?}}}\n");
         let read = |name: &str| fs::read_to_string(folder.path().join(name)).expect(name);
-        cut_back(&run_dir, 10).expect("no logs are no error");
-        write(METRICS_FILE, "{\"frames\":5}\n{\"frames\":10}\n{\"frames\":11}\n{\"frames\":1");
+        cut_back(&run_dir, 10, 2.0).expect("no logs are no error");
+        write(
+            METRICS_FILE,
+            &[line(5, 1.0), line(10, 1.9), line(10, 2.1), line(11, 2.2), "{\"frames\":1".into()]
+                .concat(),
+        );
         write(EPISODES_FILE, "frames,seconds,return,length\n0,0.1,9,9\n9,0.2,9,9\n10,0.3,9,9\n9,0");
-        cut_back(&run_dir, 10).expect("rewritten");
-        assert_eq!(read(METRICS_FILE), "{\"frames\":5}\n{\"frames\":10}\n");
+        cut_back(&run_dir, 10, 2.0).expect("rewritten");
+        assert_eq!(read(METRICS_FILE), [line(5, 1.0), line(10, 1.9)].concat());
         let kept = "frames,seconds,return,length\n0,0.1,9,9\n9,0.2,9,9\n";
         assert_eq!(read(EPISODES_FILE), kept);
     }

@@ -104,7 +104,9 @@ fn scalars(line: &Json, last: Option<&Json>, actors: usize) -> Vec<(String, f64)
         for (tag, place) in SHARES {
             let processes = if place.starts_with("/actors") { actors as f64 } else { 1.0 };
             if let Some(ns) = since(place) {
-                scalars.push(((*tag).to_owned(), ns / 1e9 / seconds / processes));
+                // A stage is counted when it is over: in a short interval it may be longer than that.
+                let share = (ns / 1e9 / seconds / processes).min(1.0);
+                scalars.push(((*tag).to_owned(), share));
             }
         }
     }

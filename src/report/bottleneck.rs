@@ -8,6 +8,9 @@ use super::run_data::RunData;
 use super::scale::{si, time};
 use super::totals::{LEARNER_STAGES, Totals};
 
+/// If both sides wait longer than this, neither is the limit.
+const BOTH_WAIT: f64 = 0.25;
+
 /// What limits a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
@@ -21,6 +24,8 @@ pub enum Verdict {
     Weights,
     /// Writing checkpoints.
     Checkpoints,
+    /// Both sides wait for each other: neither works while the other does.
+    Handover,
     /// There was no update, or no time between two lines.
     Unknown,
 }
@@ -35,6 +40,7 @@ impl Verdict {
             Self::Inference => "inference-bound",
             Self::Weights => "weight-bound",
             Self::Checkpoints => "checkpoint-bound",
+            Self::Handover => "bound by the hand-over",
             Self::Unknown => "too short to tell",
         }
     }
@@ -89,7 +95,9 @@ impl Bottleneck {
             };
         }
         let (wait, room) = (totals.learner_shares()[0], totals.actor_shares()[3]);
-        let mut found = if wait > room {
+        let mut found = if wait.min(room) > BOTH_WAIT {
+            both_wait(totals, setting, wait, room)
+        } else if wait > room {
             actors_limit(totals, setting, wait, room)
         } else {
             learner_limits(totals, setting, wait, room)
@@ -114,6 +122,29 @@ fn percent(share: f64) -> String {
 fn largest(parts: &[f64]) -> usize {
     let best = parts.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
     best.map_or(0, |(index, _)| index)
+}
+
+fn both_wait(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottleneck {
+    let because = format!(
+        "The learner waited for data {} of the time and the actors waited {} of theirs for a free slot: each \
+         waited for the other.",
+        percent(wait),
+        percent(room)
+    );
+    let advice = if full_machine(totals).is_some() {
+        format!(
+            "What they waited for was mostly a core for the other side: use fewer actors (--actors is {}), stop other \
+             programs, or use a machine with more cores.",
+            setting.actors
+        )
+    } else {
+        format!(
+            "Give the ring more room (--blocks), or make batches smaller (--batch is {}), so that both sides can \
+             work at once.",
+            setting.batch
+        )
+    };
+    Bottleneck { verdict: Verdict::Handover, because, advice }
 }
 
 fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottleneck {
@@ -332,6 +363,16 @@ mod tests {
         let publishing =
             judge(&totals([0.1, 0.1, 0.5, 0.1, 1.0, 0.1, 8.0, 0.0], [0.5, 1.0, 1.0, 7.0, 0.1]));
         assert_eq!(publishing.verdict, Verdict::Weights);
+    }
+
+    #[test]
+    fn sides_that_wait_for_each_other_are_told_so() {
+        let measured = totals([4.0, 0.1, 2.0, 0.5, 3.0, 0.1, 0.1, 0.0], [1.0, 1.0, 1.0, 6.0, 0.1]);
+        let found = judge(&measured);
+        assert_eq!(found.verdict, Verdict::Handover);
+        assert!(found.advice.contains("--blocks"), "{}", found.advice);
+        let full = judge(&Totals { core_wait_s: (2.0, 10.0), ..measured });
+        assert!(full.advice.contains("fewer actors"), "{}", full.advice);
     }
 
     #[test]

@@ -69,7 +69,9 @@ fn tensorboard_reads_a_run_that_was_continued() {
         "actor_time/slot_wait",
     ] {
         let points = of(tag);
-        assert!(points.len() >= 2, "{tag}: {points:?}");
+        // Shares need two lines of one part of the run, and a part may be over in an instant.
+        let least = if tag.contains("_time/") { 1 } else { 2 };
+        assert!(points.len() >= least, "{tag}: {points:?}");
         assert!(points.iter().all(|(_, value)| value.is_finite()), "{tag}: {points:?}");
         assert!(points.is_sorted_by(|a, b| a.0 <= b.0), "{tag}: steps go back: {points:?}");
     }
@@ -81,8 +83,8 @@ fn tensorboard_reads_a_run_that_was_continued() {
     let expected = number(&last["learner"], "entropy") as f32;
     let (step, value) = points[points.len() - 1];
     assert_eq!((step, value as f32), (frames, expected));
-    let share: f64 = of("learner_time/wait").iter().map(|(_, share)| *share).fold(0.0, f64::max);
-    assert!(share > 0.0 && share <= 1.1, "{share}");
+    let share: f64 = of("learner_time/forward").iter().map(|(_, share)| *share).fold(0.0, f64::max);
+    assert!(share > 0.0 && share <= 1.0, "{share}");
     let histogram = read["histograms"]["lag/histogram"].as_array().and_then(|all| all.last());
     let histogram = histogram.expect("a histogram of lags");
     assert_eq!(histogram[1], histogram[2], "counts add up");
