@@ -27,7 +27,12 @@ fn endless<'a>(more: &[&'a str]) -> Vec<&'a str> {
 #[test]
 fn hang_stopped_actor_that_holds_a_slot_is_replaced() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let run = start(folder.path(), endless(&["--actor-hang-timeout", "2"]));
+    // Steps that take their time: an actor is hardly ever without a slot.
+    let slow = ["--env", "Synthetic-v0", "--env-arg", "shape=4", "--env-arg", "dtype=f32"];
+    let slow = [&slow[..], &["--env-arg", "stack=1", "--env-arg", "step-cost-us=2000"]].concat();
+    let sizes = ["--torso", "mlp", "--envs-per-actor", "4", "--batch", "8"];
+    let flags = [&slow[..], &sizes, &["--actor-hang-timeout", "2"]].concat();
+    let run = start(folder.path(), endless(&flags));
     let frames = wait_for_frames(folder.path(), 0.0);
     // It may be stopped while it waits for a slot, which is no hang: then another is tried.
     let mut tries = 0;

@@ -321,7 +321,11 @@ fn no_file_names_a_place_of_one_machine() {
 fn time_is_monotonic() {
     let banned =
         [["System", "Time"].concat(), ["CLOCK_", "REALTIME"].concat(), ["UNIX_", "EPOCH"].concat()];
-    for (name, text) in rust_files().iter().filter(|(name, _)| name.starts_with("src/")) {
+    // TensorBoard wants the time of day beside each number; nothing is decided by it.
+    let stamps = "src/metrics/tensorboard.rs";
+    let files = rust_files();
+    let ours = files.iter().filter(|(name, _)| name.starts_with("src/") && name != stamps);
+    for (name, text) in ours {
         for (at, line) in code(text) {
             for clock in &banned {
                 assert!(!line.contains(clock), "{name}:{at} names {clock}, which a user may set");
