@@ -48,8 +48,8 @@ pub(super) struct Run {
     chaos: Option<Chaos>,
     hangs: Hangs,
     pub(super) faults: Faults,
-    /// The actor that has panicked, until it is reclaimed; the supervisor reclaims one at a time.
-    panicked: Option<Role>,
+    /// Actors that have panicked, until they are reclaimed.
+    panicked: Vec<Role>,
     /// Why the run cannot go on.
     must_stop: Option<(ExitKind, String)>,
 }
@@ -101,7 +101,7 @@ impl Run {
             chaos,
             hangs,
             faults: Faults::default(),
-            panicked: None,
+            panicked: Vec::new(),
             must_stop: None,
         }
     }
@@ -249,7 +249,9 @@ impl Pool for Run {
             chaos.reaped(role, incarnation, progress);
         }
         let last = self.last_phase(role);
-        if self.panicked.take() == Some(role) && last.is_some_and(Phase::is_env) {
+        let panics = self.panicked.len();
+        self.panicked.retain(|&panicked| panicked != role);
+        if self.panicked.len() < panics && last.is_some_and(Phase::is_env) {
             self.faults.env_panics += 1;
             if self.inheritance.config.faults.on_bad_env == OnBadEnv::Fail {
                 let reason = format!("{role}: an environment panicked");
@@ -287,7 +289,7 @@ impl Pool for Run {
 
     fn panicked(&mut self, role: Role) {
         if matches!(role, Role::Actor(_)) {
-            self.panicked = Some(role);
+            self.panicked.push(role);
         }
     }
 

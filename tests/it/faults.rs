@@ -56,7 +56,7 @@ fn fault_env_panics_and_crashes_cost_one_process() {
     let (finished, summary, metrics) = short_run(&["panic=0.005", "abort=0.002"], &[]);
     assert_in_order(&finished, &summary, &metrics);
     let (panics, restarts) = (number(&summary, "env_panics"), number(&summary, "actor_restarts"));
-    assert!(panics > 0.0 && panics <= restarts + 2.0, "{summary}");
+    assert!(panics > 0.0 && panics <= restarts + 2.0, "{summary} {}", finished.stderr);
     assert!(number(&summary, "unrolls_abandoned") <= restarts + 2.0, "{summary}");
     for part in ["panicked at ", "as asked for", "killed by SIGABRT; in phase step; 1 slots freed"]
     {
