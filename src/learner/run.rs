@@ -151,7 +151,10 @@ impl LearnLoop<'_> {
             self.episodes.recent().map(|e| (e.episode_return, e.length)).collect();
         self.state.return_mean = self.episodes.full_return_mean();
         self.state.optimiser_steps = self.updater.optimiser().steps();
-        surroundings.save(&self.updater, &self.state)
+        let mut lap = Lap::start();
+        let saved = surroundings.save(&self.updater, &self.state);
+        self.counters.add_time(Learner::CheckpointNs, lap.lap());
+        saved
     }
 
     fn learn_one(

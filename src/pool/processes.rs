@@ -88,6 +88,10 @@ impl Processes {
         let statm = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
         let mut pages = statm.split_whitespace().skip(1).map(|word| word.parse::<u64>().ok());
         let (resident, shared) = (pages.next()??, pages.next()??);
+        if resident == 0 {
+            // Dead, and not yet reaped.
+            return None;
+        }
         // A kernel without scheduler statistics has no such file: then nothing is known of cores.
         let schedstat = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap_or_default();
         let mut times = schedstat.split_whitespace().map(|word| word.parse::<u64>().unwrap_or(0));

@@ -93,6 +93,7 @@ fn a_line_has_every_metric_and_nothing_else() {
         "optimiser_ns",
         "publish_ns",
         "batching_ns",
+        "checkpoint_ns",
     ] {
         assert!(number(learner, name) > 0.0, "{name} in {learner}");
     }

@@ -59,6 +59,15 @@ fn resource_disk_full_costs_checkpoints_and_not_the_run() {
             names.max().expect("the old ones are kept")
         };
         let (newest, before) = (saved(&disk), frames());
+        // A save that was under way may have found room; the one after it cannot.
+        let saving = || {
+            let status = status(running.pid());
+            status.map_or(0.0, |s| number(&s["metrics"]["learner"], "checkpoint_ns"))
+        };
+        for attempt in ["one save ends", "another save ends"] {
+            let spent = saving();
+            wait_until(attempt, PATIENCE, || saving() > spent);
+        }
         wait_until("learning goes on", PATIENCE, || frames() > before + 20_000.0);
         wait_until("nothing half done is left", PATIENCE, || {
             checkpoints(&disk).iter().all(|name| !name.ends_with(".tmp"))

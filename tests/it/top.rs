@@ -1,5 +1,6 @@
 //! `impala-top` against a real run.
 
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -61,15 +62,20 @@ fn a_run_is_seen_and_not_touched() {
     // Watched while it ends: the last look is still there, and says how it ended.
     let mut watch = Command::new(env!("CARGO_BIN_EXE_impala-top"));
     watch.args(["-b", "-n", "40", "-d", "0.2", &pid]).stdin(Stdio::null());
-    watch.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let watching = std::thread::spawn(move || finish(watch));
+    watch.stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut watching = watch.spawn().expect("starts");
+    let mut said = BufReader::new(watching.stdout.take().expect("piped"));
+    let mut watched = String::new();
+    while !watched.contains("Learner:") {
+        assert_ne!(said.read_line(&mut watched).expect("UTF-8"), 0, "{watched}");
+    }
     running.signal(Signal::SIGTERM);
     let ended = running.wait();
     assert_eq!(ended.code(), Some(0), "{}", ended.stderr);
-    let watched = watching.join().expect("watched");
-    assert_eq!(watched.code(), Some(0), "{}", watched.stderr);
+    said.read_to_string(&mut watched).expect("UTF-8");
+    assert!(watching.wait().expect("ends by itself").success());
     assert!(segments_of(pid.parse().expect("a pid")).is_empty(), "the segment is gone");
-    assert!(watched.stdout.contains("interrupted"), "{}", watched.stdout);
+    assert!(watched.contains("interrupted"), "{watched}");
     assert!(figures(&pid).is_none(), "a run that is over is not found anew");
 }
 
