@@ -39,7 +39,9 @@ def network(tensors, config, observations):
     is_cnn = config["torso"] == "cnn"
     activation = relu if is_cnn or config["activation"] == "relu" else np.tanh
     strides = [int(conv.split("/")[1]) for conv in config.get("conv", [])]
-    layers = sorted({int(name.split(".")[1]) for name in tensors if name.startswith("torso.")})
+    # Convolutions come first, then dense layers, each in the order of their numbers.
+    layers = {name.removeprefix("torso.").rsplit(".", 1)[0] for name in tensors if name.startswith("torso.")}
+    layers = sorted(layers, key=lambda layer: (tensors[f"torso.{layer}.weight"].ndim != 4, int(layer.split(".")[-1])))
     x = observations
     for layer in layers:
         weight, bias = tensors[f"torso.{layer}.weight"], tensors[f"torso.{layer}.bias"]
