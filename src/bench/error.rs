@@ -46,6 +46,9 @@ pub enum BenchError {
     /// The environment failed.
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// The actors' policy cannot be set up.
+    #[error("{0}")]
+    Policy(String),
     /// Inference failed.
     #[error(transparent)]
     Act(#[from] ActError),

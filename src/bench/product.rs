@@ -5,21 +5,16 @@ use std::ffi::OsString;
 use serde::Serialize;
 
 use super::error::BenchError;
-use crate::config::{
-    Activation, Args, Config, Engine as EngineKind, Optimiser as OptimiserConfig,
-    Reduction as ReductionConfig, RewardClip as RewardClipConfig, Torso, refusal,
-};
+use crate::config::{Args, Config, Engine as EngineKind, refusal};
 use crate::env::{Registry, VectorEnv};
 use crate::learner::engine::Engine;
-use crate::learner::loss::{LossConfig, Reduction, RewardClip};
 use crate::learner::native_engine::NativeEngine;
-use crate::learner::optimiser::{Optimiser, OptimiserKind};
+use crate::learner::optimiser::Optimiser;
 use crate::learner::update::Updater;
-use crate::learner::vtrace::Clips;
 use crate::policy::act::Act;
 use crate::policy::init::initial_parameters;
-use crate::policy::native::NativePolicy;
-use crate::policy::spec::{self, Conv, NetworkSpec, ParamSpec};
+use crate::policy::spec::{NetworkSpec, ParamSpec};
+use crate::pool::{loss_config, network_spec, optimiser_kind, policy_of};
 
 /// A configuration and the network that it describes.
 #[derive(Debug, Clone)]
@@ -68,8 +63,7 @@ impl Product {
     /// If the configuration is wrong.
     pub fn from_args(args: &Args) -> Result<Self, BenchError> {
         let config = Config::resolve(&args.layers()?, &Registry::builtin())?;
-        let network = network_spec(&config);
-        let parameters = ParamSpec::new(&network)?;
+        let (network, parameters) = network_spec(&config)?;
         Ok(Self { config, network, parameters })
     }
 
@@ -112,10 +106,8 @@ impl Product {
     /// # Errors
     /// If the engine cannot be set up.
     pub fn policy(&self) -> Result<Box<dyn Act>, BenchError> {
-        let mut policy: Box<dyn Act> = match self.config.pool.engine {
-            EngineKind::Native => Box::new(NativePolicy::new(&self.network)?),
-            EngineKind::Libtorch => libtorch::policy(self)?,
-        };
+        let mut policy = policy_of(self.config.pool.engine, &self.network, &self.parameters)
+            .map_err(BenchError::Policy)?;
         policy.load(&self.weights());
         Ok(policy)
     }
@@ -154,92 +146,9 @@ use super::torch_engine as libtorch;
 /// A build without libtorch refuses configurations that need it long before this.
 #[cfg(not(feature = "torch"))]
 mod libtorch {
-    use super::{Act, BenchError, Engine, Product};
-
-    fn absent<T>() -> Result<T, BenchError> {
-        Err(BenchError::Flags("this build has no libtorch".into()))
-    }
-
-    pub(super) fn policy(_product: &Product) -> Result<Box<dyn Act>, BenchError> {
-        absent()
-    }
+    use super::{BenchError, Engine, Product};
 
     pub(super) fn engine(_product: &Product) -> Result<Box<dyn Engine>, BenchError> {
-        absent()
-    }
-}
-
-fn network_spec(config: &Config) -> NetworkSpec {
-    let network = &config.network;
-    let torso = match network.torso {
-        Torso::Mlp => spec::Torso::Mlp {
-            hidden: network.hidden.clone(),
-            activation: match network.activation {
-                Activation::Tanh => spec::Activation::Tanh,
-                Activation::Relu => spec::Activation::Relu,
-            },
-        },
-        Torso::Cnn => spec::Torso::Cnn {
-            convs: network
-                .convs
-                .iter()
-                .map(|conv| Conv {
-                    filters: conv.filters,
-                    kernel: conv.kernel,
-                    stride: conv.stride,
-                })
-                .collect(),
-            hidden: network.hidden.clone(),
-        },
-    };
-    NetworkSpec {
-        observation: config.env.spec.observation.clone(),
-        logits: config.env.spec.action.logits_len(),
-        torso,
-    }
-}
-
-fn loss_config(config: &Config) -> LossConfig {
-    let learner = &config.learner;
-    LossConfig {
-        discount: learner.discount as f32,
-        baseline_cost: learner.baseline_cost as f32,
-        entropy_cost: learner.entropy_cost as f32,
-        clips: Clips {
-            rho_bar: learner.rho_bar as f32,
-            c_bar: learner.c_bar as f32,
-            pg_rho_bar: learner.pg_rho_bar as f32,
-            lambda: learner.lambda as f32,
-        },
-        reduction: match learner.reduction {
-            ReductionConfig::Sum => Reduction::Sum,
-            ReductionConfig::Mean => Reduction::Mean,
-        },
-        reward_clip: match learner.reward_clip {
-            RewardClipConfig::None => RewardClip::None,
-            RewardClipConfig::AbsOne => RewardClip::AbsOne,
-            RewardClipConfig::SoftAsymmetric => RewardClip::SoftAsymmetric,
-        },
-        reward_scale: learner.reward_scale as f32,
-    }
-}
-
-const fn optimiser_kind(optimiser: OptimiserConfig) -> OptimiserKind {
-    match optimiser {
-        OptimiserConfig::Adam { beta1, beta2, epsilon } => OptimiserKind::Adam {
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            epsilon: epsilon as f32,
-        },
-        OptimiserConfig::RmspropTf { decay, epsilon, momentum } => OptimiserKind::RmspropTf {
-            decay: decay as f32,
-            momentum: momentum as f32,
-            epsilon: epsilon as f32,
-        },
-        OptimiserConfig::RmspropTorch { decay, epsilon, momentum } => OptimiserKind::RmspropTorch {
-            decay: decay as f32,
-            momentum: momentum as f32,
-            epsilon: epsilon as f32,
-        },
+        Err(BenchError::Flags("this build has no libtorch".into()))
     }
 }

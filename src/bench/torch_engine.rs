@@ -1,16 +1,10 @@
-//! Policy and engine on libtorch for a configuration.
+//! The learner's engine on libtorch for a configuration.
 
 use super::error::BenchError;
 use super::product::Product;
 use crate::config::Device;
 use crate::learner::engine::Engine;
 use crate::learner::torch_engine::{Place, TorchEngine};
-use crate::policy::act::Act;
-use crate::policy::torch::TorchActor;
-
-pub(super) fn policy(product: &Product) -> Result<Box<dyn Act>, BenchError> {
-    Ok(Box::new(TorchActor::new(&product.network, &product.parameters)?))
-}
 
 pub(super) fn engine(product: &Product) -> Result<Box<dyn Engine>, BenchError> {
     let learner = &product.config.learner;

@@ -294,7 +294,8 @@ fn engine(pool: &Inheritance) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     Err(internal("this build has no libtorch"))
 }
 
-fn loss_config(config: &Config) -> LossConfig {
+/// The loss that a configuration asks for.
+pub(crate) fn loss_config(config: &Config) -> LossConfig {
     let learner = &config.learner;
     LossConfig {
         discount: learner.discount as f32,
@@ -319,7 +320,8 @@ fn loss_config(config: &Config) -> LossConfig {
     }
 }
 
-pub(in crate::pool) fn optimiser_kind(optimiser: OptimiserConfig) -> OptimiserKind {
+/// The optimiser that a configuration asks for.
+pub(crate) fn optimiser_kind(optimiser: OptimiserConfig) -> OptimiserKind {
     match optimiser {
         OptimiserConfig::Adam { beta1, beta2, epsilon } => OptimiserKind::Adam {
             beta1: beta1 as f32,

@@ -5,7 +5,8 @@ mod learner;
 
 pub(super) use actor::play_actor;
 pub use actor::policy_of;
-pub(super) use learner::{EPISODES_FILE, optimiser_kind, play_learner};
+pub(super) use learner::{EPISODES_FILE, play_learner};
+pub(crate) use learner::{loss_config, optimiser_kind};
 
 use std::time::Instant;
 
