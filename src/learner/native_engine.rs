@@ -34,6 +34,7 @@ pub struct NativeEngine {
 #[derive(Debug)]
 struct Share {
     mlp: MlpLearner,
+    /// This share's part, to be added to that of the first.
     gradient: Vec<f32>,
     times: StageTimes,
     usable: bool,
@@ -106,8 +107,10 @@ impl Engine for NativeEngine {
         }
         let usable = shares.iter().all(|share| share.usable);
         if usable {
-            gradient.copy_from_slice(&shares[0].gradient);
-            for share in &shares[1..] {
+            shares[0].mlp.write_gradient(gradient);
+            for share in &mut shares[1..] {
+                share.gradient.resize(gradient.len(), 0.0);
+                share.mlp.write_gradient(&mut share.gradient);
                 gradient.iter_mut().zip(&share.gradient).for_each(|(sum, part)| *sum += part);
             }
         }
@@ -181,8 +184,6 @@ impl Share {
             self.mlp.backward(&input, d_logits, d_values);
             self.times.backward += lap.lap();
         }
-        self.gradient.resize(work.parameters.len(), 0.0);
-        self.mlp.write_gradient(&mut self.gradient);
         self.usable = true;
     }
 }
