@@ -2,6 +2,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala::bench::Product;
+use impala::env::ResetOut;
 use impala::policy::act::StackedFrames;
 
 fn logits(c: &mut Criterion) {
@@ -17,8 +18,9 @@ fn logits(c: &mut Criterion) {
             let mut policy = product.policy().expect("a policy");
             let mut env = product.env().expect("environments");
             let mut numbers = vec![0.0_f32; envs * product.network.observation.frame_len()];
-            env.reset(bytemuck::cast_slice_mut(&mut numbers)).expect("a start");
-            let mut out = vec![0.0; envs * product.network.logits];
+            let frames = bytemuck::cast_slice_mut(&mut numbers);
+            env.reset(ResetOut { frames, masks: &mut [] }).expect("a start");
+            let mut out = vec![0.0; envs * product.network.logits()];
             let valid = vec![1; envs];
             group.throughput(Throughput::Elements(envs as u64));
             group.bench_function(BenchmarkId::new(*engine, envs), |b| {
@@ -28,7 +30,7 @@ fn logits(c: &mut Criterion) {
                         rows: &[bytemuck::cast_slice(&numbers)],
                         valid: &valid,
                     };
-                    policy.logits(&frames, &mut out).expect("works");
+                    policy.logits(&frames.into(), &mut out).expect("works");
                     std::hint::black_box(&out);
                 });
             });

@@ -18,6 +18,7 @@ fn once_around(c: &mut Criterion) {
             envs: 8,
             frame_bytes: 16,
             frame_stack: 1,
+            ..UnrollSpec::PLAIN
         })
         .expect("a layout");
         let words: Vec<AtomicU64> =

@@ -40,13 +40,11 @@ impl Treasure {
 
 impl Environment for Treasure {
     type Element = f32;
+    type Action = usize;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec {
-            id: "Treasure-v0".into(),
-            observation: ObservationSpec::new(f32::DTYPE, &[2 * CELLS]),
-            action: ActionSpec::Discrete { n: 2 },
-        }
+        let observation = ObservationSpec::new(f32::DTYPE, &[2 * CELLS]);
+        EnvSpec::new("Treasure-v0", observation, ActionSpec::Discrete { n: 2 })
     }
 
     fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use impala::env::cartpole::CartPole;
-use impala::env::{EnvError, EnvOptions, EnvSpec, Registry, StepOut, VectorEnv};
+use impala::env::{Actions, EnvError, EnvOptions, EnvSpec, Registry, ResetOut, StepOut, VectorEnv};
 use impala::pool::Program;
 use impala::ring::BlockRef;
 use impala::rng::Rng;
@@ -79,14 +79,15 @@ impl VectorEnv for Faulty {
         self.inner.envs()
     }
 
-    fn reset(&mut self, frames: &mut [u8]) -> Result<(), EnvError> {
-        self.inner.reset(frames)
+    fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        self.inner.reset(out)
     }
 
-    fn step(&mut self, actions: &[i32], out: StepOut<'_>) -> Result<(), EnvError> {
+    fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
         let rng = &mut self.rng;
         let hit = self.faults.iter().find(|(_, p)| *p > 0.0 && rng.unit_f64() < *p);
-        let StepOut { frames, rewards, flags } = out;
+        let StepOut { frames, rewards, flags, masks } = out;
+        let Actions::Discrete(actions) = actions else { panic!("carts know choices only") };
         let fault = hit.map(|(fault, _)| *fault);
         let mut wrong = actions.to_vec();
         match fault {
@@ -101,7 +102,8 @@ impl VectorEnv for Faulty {
             Some(Fault::BadAction) => wrong[0] = i32::MAX,
             _ => {}
         }
-        self.inner.step(&wrong, StepOut { frames, rewards, flags })?;
+        let out = StepOut { frames: &mut *frames, rewards: &mut *rewards, flags, masks };
+        self.inner.step(Actions::Discrete(&wrong), out)?;
         match fault {
             Some(Fault::NanReward) => rewards[0] = f32::NAN,
             Some(Fault::InfObservation) => {

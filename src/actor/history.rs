@@ -1,6 +1,19 @@
 //! What an actor carries from one unroll to the next: the last frames, and where the episodes are.
 
-use crate::env::flag;
+use crate::env::{ResetOut, flag};
+
+/// What one environment's part of a [`History`] measures.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Widths {
+    /// Bytes of a frame.
+    pub(super) frame: usize,
+    /// k.
+    pub(super) frame_stack: usize,
+    /// W.
+    pub(super) action_words: usize,
+    /// Bytes of a mask.
+    pub(super) mask: usize,
+}
 
 /// The newest k frames of each environment, and the running episodes.
 #[derive(Debug)]
@@ -9,6 +22,12 @@ pub(super) struct History {
     pub(super) frames: Vec<Vec<u8>>,
     /// Flags of the newest observation.
     pub(super) flags: Vec<u8>,
+    /// `[E][outputs]`: mask of the newest observation.
+    pub(super) masks: Vec<u8>,
+    /// `[E][W]`: words of the action that led to the newest observation.
+    pub(super) actions: Vec<i32>,
+    /// `[E]`: reward that came with it.
+    pub(super) rewards: Vec<f32>,
     /// `[E]`: how many of the newest k frames belong to the episode, 1 to k.
     pub(super) valid: Vec<u8>,
     episode_return: Vec<f32>,
@@ -16,20 +35,26 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Before the first reset; `row_bytes` is E frames.
-    pub(super) fn new(envs: usize, frame_stack: usize, row_bytes: usize) -> Self {
+    /// Before the first reset.
+    pub(super) fn new(envs: usize, widths: Widths) -> Self {
         Self {
-            frames: vec![vec![0; row_bytes]; frame_stack],
+            frames: vec![vec![0; envs * widths.frame]; widths.frame_stack],
             flags: vec![flag::FIRST; envs],
+            masks: vec![1; envs * widths.mask],
+            actions: vec![0; envs * widths.action_words],
+            rewards: vec![0.0; envs],
             valid: vec![1; envs],
             episode_return: vec![0.0; envs],
             episode_length: vec![0; envs],
         }
     }
 
-    /// The newest row of frames, where a reset writes.
-    pub(super) fn newest_mut(&mut self) -> &mut [u8] {
-        self.frames.last_mut().map_or(&mut [], Vec::as_mut_slice)
+    /// The newest row of frames and its masks, where a reset writes.
+    pub(super) fn newest(&mut self) -> ResetOut<'_> {
+        ResetOut {
+            frames: self.frames.last_mut().map_or(&mut [], Vec::as_mut_slice),
+            masks: &mut self.masks,
+        }
     }
 
     /// How many of the k - 1 frames before the newest belong to the episode of each environment.
@@ -41,11 +66,14 @@ impl History {
     /// the number that did.
     pub(super) fn advance(
         &mut self,
+        actions: &[i32],
         rewards: &[f32],
         flags: &[u8],
         returns: &mut [f32],
         lengths: &mut [u32],
     ) -> u64 {
+        self.actions.copy_from_slice(actions);
+        self.rewards.copy_from_slice(rewards);
         // frame_stack is at most 16.
         let k = u8::try_from(self.frames.len()).unwrap_or(u8::MAX);
         let mut ended = 0;
@@ -75,10 +103,11 @@ mod tests {
 
     #[test]
     fn episodes_are_summed_and_reset() {
-        let mut history = History::new(2, 3, 2);
+        let widths = Widths { frame: 1, frame_stack: 3, action_words: 1, mask: 0 };
+        let mut history = History::new(2, widths);
         let (mut returns, mut lengths) = ([0.0; 2], [0; 2]);
         let mut step = |history: &mut History, rewards, flags| {
-            history.advance(rewards, flags, &mut returns, &mut lengths)
+            history.advance(&[7, 8], rewards, flags, &mut returns, &mut lengths)
         };
         assert_eq!(step(&mut history, &[1.0, 2.0], &[0, 0]), 0);
         assert_eq!(step(&mut history, &[1.0, 2.0], &[flag::TERMINATED, 0]), 1);
@@ -86,6 +115,7 @@ mod tests {
         assert_eq!(step(&mut history, &[0.0, 2.0], &[flag::FIRST, flag::TRUNCATED]), 1);
         assert_eq!(history.valid, [1, 3]);
         assert_eq!(history.earlier().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!((&history.actions[..], &history.rewards[..]), (&[7, 8][..], &[0.0, 2.0][..]));
         assert_eq!((returns, lengths), ([2.0, 6.0], [2, 3]));
     }
 }

@@ -3,15 +3,15 @@
 use std::time::{Duration, Instant};
 
 use super::ActorError;
-use super::history::History;
+use super::history::{History, Widths};
 use super::remedy::{EnvRemedy, FAILURES_IN_A_ROW};
-use crate::env::{Dtype, EnvSpec, StepOut, VectorEnv};
+use crate::env::{Actions, Dtype, EnvSpec, StepOut, VectorEnv};
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{ParamReader, Refresh};
-use crate::policy::act::{Act, StackedFrames};
+use crate::policy::act::{Act, ActInputs, StackedFrames};
 use crate::policy::sample::Sampler;
 use crate::ring::{ClaimError, GroupMut, Owner, Producer};
-use crate::unroll::GroupHeader;
+use crate::unroll::{Field, GroupHeader};
 
 /// How long a claim waits before the loop looks round again.
 const CLAIM_TIMEOUT: Duration = Duration::from_millis(100);
@@ -85,9 +85,9 @@ impl<'m> ActorLoop<'m> {
     pub fn new(parts: ActorParts<'m>) -> Result<Self, ActorError> {
         let spec = parts.env.spec().clone();
         let envs = parts.env.envs();
-        let history = History::new(envs, spec.observation.frame_stack, 0);
+        let history = History::new(envs, widths(&spec));
         let (parameters, logits) =
-            (vec![0.0; parts.parameter_count], vec![0.0; envs * spec.action.logits_len()]);
+            (vec![0.0; parts.parameter_count], vec![0.0; envs * spec.action.outputs()]);
         let (version, sequence, failures) = (0, 0, 0);
         let mut actor = Self {
             parts,
@@ -110,14 +110,12 @@ impl<'m> ActorLoop<'m> {
     /// Starts all episodes anew, with nothing of the ones before.
     fn reset(&mut self) -> Result<(), ActorError> {
         let Self { parts, spec, history, .. } = self;
-        let envs = parts.env.envs();
-        let row_bytes = envs * spec.observation.frame_bytes();
-        *history = History::new(envs, spec.observation.frame_stack, row_bytes);
+        *history = History::new(parts.env.envs(), widths(spec));
         parts.counters.set_phase(Phase::Reset);
         parts.counters.add(Actor::Progress, 1);
         kill_point!("actor.before_reset");
-        parts.env.reset(history.newest_mut())?;
-        match bad_number(spec, history.newest_mut()) {
+        parts.env.reset(history.newest())?;
+        match bad_number(spec, history.newest().frames) {
             Some(env) => Err(ActorError::NotFinite { env, what: "a first observation", step: 0 }),
             None => Ok(()),
         }
@@ -213,6 +211,10 @@ impl<'m> ActorLoop<'m> {
             group.frame_mut(row).copy_from_slice(frames);
         }
         group.flags_mut(0).copy_from_slice(&self.history.flags);
+        group.row_mut::<u8>(Field::Mask, 0).copy_from_slice(&self.history.masks);
+        group.row_mut(Field::FirstAction, 0).copy_from_slice(&self.history.actions);
+        group.row_mut(Field::FirstReward, 0).copy_from_slice(&self.history.rewards);
+        group.row_mut(Field::CoreState, 0).copy_from_slice(parts.policy.core_state());
         group
             .history_mut()
             .iter_mut()
@@ -245,6 +247,7 @@ impl<'m> ActorLoop<'m> {
             frames.copy_from_slice(group.frame(parts.unroll + row));
         }
         self.history.flags.copy_from_slice(group.flags(parts.unroll));
+        self.history.masks.copy_from_slice(group.row(Field::Mask, parts.unroll));
 
         kill_point!("actor.before_commit");
         grant.commit()?;
@@ -288,31 +291,57 @@ impl Step<'_, '_> {
         self.counters.set_phase(Phase::Infer);
         self.counters.add(Actor::Progress, 1);
         let started = times.is_some().then(Instant::now);
-        let frames =
-            StackedFrames { spec: &self.spec.observation, rows: &step.rows, valid: &history.valid };
-        self.policy.logits(&frames, logits)?;
+        let rows = &step.rows;
+        let inputs = ActInputs {
+            observations: StackedFrames {
+                spec: &self.spec.observation,
+                rows,
+                valid: &history.valid,
+            },
+            flags: step.flags,
+            last_actions: &history.actions,
+            last_rewards: &history.rewards,
+        };
+        self.policy.logits(&inputs, logits)?;
         if !self.sampler.sample(logits, step.actions, step.log_probs) {
             return Err(ActorError::Logits { version: self.version });
         }
         let acted = times.is_some().then(Instant::now);
         self.counters.set_phase(Phase::Step);
-        self.env.step(
-            step.actions,
-            StepOut { frames: step.next_frame, rewards: step.rewards, flags: step.next_flags },
-        )?;
+        let out = StepOut {
+            frames: step.next_frame,
+            rewards: step.rewards,
+            flags: step.next_flags,
+            masks: step.next_mask,
+        };
+        self.env.step(Actions::Discrete(step.actions), out)?;
         if let Some(env) = step.rewards.iter().position(|r| !r.is_finite()) {
             return Err(ActorError::NotFinite { env, what: "a reward", step: t });
         }
         if let Some(env) = bad_number(self.spec, step.next_frame) {
             return Err(ActorError::NotFinite { env, what: "an observation", step: t });
         }
-        let ended =
-            history.advance(step.rewards, step.next_flags, step.next_returns, step.next_lengths);
+        let ended = history.advance(
+            step.actions,
+            step.rewards,
+            step.next_flags,
+            step.next_returns,
+            step.next_lengths,
+        );
         if let (Some(times), Some(started), Some(acted)) = (times, started, acted) {
             times.infer += acted - started;
             times.env += acted.elapsed();
         }
         Ok(ended)
+    }
+}
+
+fn widths(spec: &EnvSpec) -> Widths {
+    Widths {
+        frame: spec.observation.frame_bytes(),
+        frame_stack: spec.observation.frame_stack,
+        action_words: spec.action.words(),
+        mask: spec.mask_bytes(),
     }
 }
 

@@ -82,12 +82,12 @@ fn flops(network: &NetworkSpec, parameters: &ParamSpec) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::{Dtype, ObservationSpec};
+    use crate::env::{ActionSpec, Dtype, ObservationSpec};
     use crate::policy::spec::{Activation, Conv};
 
     fn count(shape: &[usize], torso: Torso) -> (f64, f64) {
-        let network =
-            NetworkSpec { observation: ObservationSpec::new(Dtype::F32, shape), logits: 2, torso };
+        let observation = ObservationSpec::new(Dtype::F32, shape);
+        let network = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
         let parameters = ParamSpec::new(&network).expect("valid");
         flops(&network, &parameters)
     }

@@ -9,7 +9,7 @@ use super::{
     Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimiser, PoolConfig, RunConfig,
     StopConfig,
 };
-use crate::env::{EnvOptions, EnvSpec, ObservationSpec, Registry};
+use crate::env::{ActionSpec, EnvError, EnvOptions, EnvSpec, ObservationSpec, Registry};
 use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
 
 /// [`Config::resolve`], for a build with or without libtorch.
@@ -87,6 +87,10 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
     }
     let options = EnvOptions::parse(&arguments)?;
     let spec = registry.spec(&id, &options)?;
+    if spec.masks || !matches!(spec.action, ActionSpec::Discrete { .. }) {
+        let reason = "only single choices without masks can be learnt yet".into();
+        return Err(EnvError::Failed { id, reason }.into());
+    }
     Ok(EnvConfig { id, options, spec })
 }
 
@@ -105,6 +109,9 @@ fn pool(
         envs,
         frame_bytes: spec.observation.frame_bytes(),
         frame_stack: spec.observation.frame_stack,
+        action_words: spec.action.words(),
+        mask_bytes: spec.mask_bytes(),
+        state_len: 0,
     })
     .map_err(|source| match source {
         LayoutError::BatchNotMultiple { .. } => {

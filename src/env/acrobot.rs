@@ -75,13 +75,10 @@ impl Acrobot {
 
 impl Environment for Acrobot {
     type Element = f32;
+    type Action = usize;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec {
-            id: ID.into(),
-            observation: ObservationSpec::new(f32::DTYPE, &[6]),
-            action: ActionSpec::Discrete { n: 3 },
-        }
+        EnvSpec::new(ID, ObservationSpec::new(f32::DTYPE, &[6]), ActionSpec::Discrete { n: 3 })
     }
 
     fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {

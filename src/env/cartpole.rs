@@ -7,7 +7,8 @@
 use std::f64::consts::PI;
 
 use super::{
-    ActionSpec, Element as _, EnvError, EnvSpec, ObservationSpec, StepOut, VectorEnv, flag,
+    ActionSpec, Actions, Element as _, EnvError, EnvSpec, ObservationSpec, ResetOut, StepOut,
+    VectorEnv, flag,
 };
 use crate::rng::Rng;
 
@@ -82,11 +83,11 @@ impl CartPole {
         });
         Self {
             groups: groups.collect(),
-            spec: EnvSpec {
-                id: ID.into(),
-                observation: ObservationSpec::new(f32::DTYPE, &[4]),
-                action: ActionSpec::Discrete { n: 2 },
-            },
+            spec: EnvSpec::new(
+                ID,
+                ObservationSpec::new(f32::DTYPE, &[4]),
+                ActionSpec::Discrete { n: 2 },
+            ),
             envs,
         }
     }
@@ -124,8 +125,8 @@ impl VectorEnv for CartPole {
         self.envs
     }
 
-    fn reset(&mut self, frames: &mut [u8]) -> Result<(), EnvError> {
-        let frames: &mut [[f32; 4]] = bytemuck::cast_slice_mut(frames);
+    fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        let frames: &mut [[f32; 4]] = bytemuck::cast_slice_mut(out.frames);
         assert_eq!(frames.len(), self.envs, "one frame for each environment");
         for (group, frames) in self.groups.iter_mut().zip(frames.chunks_mut(LANES)) {
             for (lane, frame) in frames.iter_mut().enumerate() {
@@ -136,13 +137,13 @@ impl VectorEnv for CartPole {
         Ok(())
     }
 
-    fn step(&mut self, actions: &[i32], out: StepOut<'_>) -> Result<(), EnvError> {
+    fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
         let frames: &mut [[f32; 4]] = bytemuck::cast_slice_mut(out.frames);
-        assert_eq!(actions.len(), self.envs, "one action for each environment");
         assert_eq!(frames.len(), self.envs, "one frame for each environment");
         assert_eq!(out.rewards.len(), self.envs, "one reward for each environment");
         assert_eq!(out.flags.len(), self.envs, "one flag for each environment");
-        self.spec.check_actions(actions)?;
+        self.spec.check_actions(actions, self.envs)?;
+        let Actions::Discrete(actions) = actions else { unreachable!("checked above") };
         let rows = actions
             .chunks(LANES)
             .zip(frames.chunks_mut(LANES))
@@ -263,8 +264,9 @@ mod tests {
             frames: bytemuck::cast_slice_mut(&mut frames),
             rewards: &mut rewards,
             flags: &mut flags,
+            masks: &mut [],
         };
-        carts.step(&vec![action; envs], out).expect("valid actions");
+        carts.step(Actions::Discrete(&vec![action; envs]), out).expect("valid actions");
         for env in 0..envs {
             let seen = carts.state(env).map(|value| value as f32);
             assert_eq!(seen, frames[4 * env..][..4], "the frame shows the state");
@@ -292,7 +294,8 @@ mod tests {
         let mut frames = vec![0.0_f32; 4 * carts.envs()];
         let (mut low, mut high) = ([f32::MAX; 4], [f32::MIN; 4]);
         for _ in 0..200 {
-            carts.reset(bytemuck::cast_slice_mut(&mut frames)).expect("resets");
+            let bytes = bytemuck::cast_slice_mut(&mut frames);
+            carts.reset(ResetOut { frames: bytes, masks: &mut [] }).expect("resets");
             for (i, &x) in frames.iter().enumerate() {
                 (low[i % 4], high[i % 4]) = (low[i % 4].min(x), high[i % 4].max(x));
             }

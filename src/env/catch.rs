@@ -34,13 +34,14 @@ impl Catch {
 
 impl Environment for Catch {
     type Element = u8;
+    type Action = usize;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec {
-            id: ID.into(),
-            observation: ObservationSpec::new(u8::DTYPE, &[ROWS, COLUMNS]),
-            action: ActionSpec::Discrete { n: 3 },
-        }
+        EnvSpec::new(
+            ID,
+            ObservationSpec::new(u8::DTYPE, &[ROWS, COLUMNS]),
+            ActionSpec::Discrete { n: 3 },
+        )
     }
 
     fn reset(&mut self, rng: &mut Rng, observation: &mut [u8]) {

@@ -1,6 +1,6 @@
 //! What every registered environment must keep, whatever it is.
 
-use super::{Dtype, EnvError, EnvOptions, Registry, StepOut, VectorEnv, flag};
+use super::{Actions, Dtype, EnvError, EnvOptions, Registry, ResetOut, StepOut, VectorEnv, flag};
 use crate::rng::Rng;
 
 /// Long enough that episodes of all built-in environments end.
@@ -39,7 +39,7 @@ impl Stage {
     fn reset(&mut self, soil: u8) -> Vec<u8> {
         let len = self.soiled(soil);
         let frames = &mut bytemuck::cast_slice_mut(&mut self.frames)[..len];
-        self.env.reset(frames).expect("resets");
+        self.env.reset(ResetOut { frames: &mut *frames, masks: &mut [] }).expect("resets");
         frames.to_vec()
     }
 
@@ -48,13 +48,18 @@ impl Stage {
         let frames = &mut bytemuck::cast_slice_mut(&mut self.frames)[..len];
         let mut rewards = vec![f32::from(soil); actions.len()];
         let mut flags = vec![soil; actions.len()];
-        let out = StepOut { frames, rewards: &mut rewards, flags: &mut flags };
-        self.env.step(actions, out)?;
+        let out = StepOut {
+            frames: &mut *frames,
+            rewards: &mut rewards,
+            flags: &mut flags,
+            masks: &mut [],
+        };
+        self.env.step(Actions::Discrete(actions), out)?;
         Ok(Seen { frames: frames.to_vec(), rewards, flags })
     }
 
     fn actions(&self, rng: &mut Rng) -> Vec<i32> {
-        let n = self.env.spec().action.logits_len();
+        let n = self.env.spec().action.outputs();
         let draw = |_| i32::try_from(rng.below(n)).expect("few actions");
         (0..self.env.envs()).map(draw).collect()
     }
@@ -160,7 +165,7 @@ fn actions_out_of_range_are_refused() {
     for id in ids() {
         let mut stage = Stage::new(&id, 2, 5);
         stage.reset(0);
-        let n = i32::try_from(stage.env.spec().action.logits_len()).expect("few actions");
+        let n = i32::try_from(stage.env.spec().action.outputs()).expect("few actions");
         for action in 0..n {
             stage.step(&[action, n - 1 - action], 0).expect("valid actions");
         }

@@ -45,6 +45,20 @@ pub enum EnvError {
         /// Number of actions there are.
         count: usize,
     },
+    /// A number out of its bounds: whoever chose it and the spec disagree.
+    #[error(
+        "{id}: number {word} of environment {env}'s action is {number}, which is out of its bounds"
+    )]
+    BadNumber {
+        /// The environment.
+        id: String,
+        /// Which of the environments stepped together.
+        env: usize,
+        /// Which of the action's numbers.
+        word: usize,
+        /// The number, in words because it may be none.
+        number: String,
+    },
     /// The environment reported a failure of its own.
     #[error("environment {id} failed: {reason}")]
     Failed {

@@ -1,6 +1,6 @@
 //! Many copies of one [`Environment`] as a [`VectorEnv`].
 
-use super::{EnvError, EnvSpec, Environment, StepOut, VectorEnv, flag};
+use super::{Action, Actions, EnvError, EnvSpec, Environment, ResetOut, StepOut, VectorEnv, flag};
 use crate::rng::Rng;
 
 /// E copies of an [`Environment`], stepped one after the other, each with random numbers of its own.
@@ -52,6 +52,16 @@ impl<T: Environment> Lockstep<T> {
         // Panics where the caller broke the promise of alignment.
         bytemuck::cast_slice_mut(frames).chunks_exact_mut(self.spec.observation.frame_len())
     }
+
+    fn write_masks(&self, masks: &mut [u8]) {
+        let mask_bytes = self.spec.mask_bytes();
+        assert_eq!(masks.len(), self.members.len() * mask_bytes, "one mask for each environment");
+        if mask_bytes > 0 {
+            for (member, mask) in self.members.iter().zip(masks.chunks_exact_mut(mask_bytes)) {
+                member.env.allowed(mask);
+            }
+        }
+    }
 }
 
 impl<T: Environment> VectorEnv for Lockstep<T> {
@@ -63,24 +73,24 @@ impl<T: Environment> VectorEnv for Lockstep<T> {
         self.members.len()
     }
 
-    fn reset(&mut self, frames: &mut [u8]) -> Result<(), EnvError> {
-        let rows = self.rows(frames);
+    fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        let rows = self.rows(out.frames);
         for (member, row) in self.members.iter_mut().zip(rows) {
             member.env.reset(&mut member.rng, row);
             member.over = false;
         }
+        self.write_masks(out.masks);
         Ok(())
     }
 
-    fn step(&mut self, actions: &[i32], out: StepOut<'_>) -> Result<(), EnvError> {
+    fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
         let envs = self.members.len();
-        assert_eq!(actions.len(), envs, "one action for each environment");
         assert_eq!(out.rewards.len(), envs, "one reward for each environment");
         assert_eq!(out.flags.len(), envs, "one flag for each environment");
-        self.spec.check_actions(actions)?;
+        self.spec.check_actions(actions, envs)?;
         let rows = self.rows(out.frames);
-        for ((((member, row), &action), reward), flags) in
-            self.members.iter_mut().zip(rows).zip(actions).zip(out.rewards).zip(out.flags)
+        for (env, (((member, row), reward), flags)) in
+            self.members.iter_mut().zip(rows).zip(out.rewards).zip(out.flags).enumerate()
         {
             if member.over {
                 member.env.reset(&mut member.rng, row);
@@ -88,13 +98,14 @@ impl<T: Environment> VectorEnv for Lockstep<T> {
                 *reward = 0.0;
                 *flags = flag::FIRST;
             } else {
-                let action = usize::try_from(action).expect("checked above");
+                let action = T::Action::of(actions, env);
                 let transition = member.env.step(action, &mut member.rng, row);
                 *reward = transition.reward;
                 *flags = transition.end.flag();
                 member.over = *flags & flag::DONE != 0;
             }
         }
+        self.write_masks(out.masks);
         Ok(())
     }
 }
@@ -113,12 +124,13 @@ mod tests {
 
     impl Environment for Counter {
         type Element = u8;
+        type Action = usize;
 
         fn spec(&self) -> EnvSpec {
+            let observation = ObservationSpec::new(u8::DTYPE, &[3]);
             EnvSpec {
-                id: "Counter".into(),
-                observation: ObservationSpec::new(u8::DTYPE, &[3]),
-                action: ActionSpec::Discrete { n: 2 },
+                masks: true,
+                ..EnvSpec::new("Counter", observation, ActionSpec::Discrete { n: 2 })
             }
         }
 
@@ -138,22 +150,38 @@ mod tests {
             };
             Transition { reward: f32::from(self.step), end }
         }
+
+        fn allowed(&self, mask: &mut [u8]) {
+            mask.copy_from_slice(&[1, self.step % 2]);
+        }
+    }
+
+    fn reset(env: &mut Lockstep<Counter>, frames: &mut [u8]) {
+        let masks = &mut vec![9; 2 * env.envs()];
+        env.reset(ResetOut { frames, masks }).expect("resets");
+        assert_eq!(*masks, [1, 0].repeat(env.envs()));
     }
 
     /// Episode, step, reward and flags of both environments.
     type Seen = [(u8, u8, f32, u8); 2];
 
     fn step(env: &mut Lockstep<Counter>, actions: [i32; 2]) -> Seen {
-        let (mut frames, mut rewards, mut flags) = ([9; 6], [9.0; 2], [9; 2]);
-        let out = StepOut { frames: &mut frames, rewards: &mut rewards, flags: &mut flags };
-        env.step(&actions, out).expect("valid actions");
+        let (mut frames, mut rewards, mut flags, mut masks) = ([9; 6], [9.0; 2], [9; 2], [9; 4]);
+        let out = StepOut {
+            frames: &mut frames,
+            rewards: &mut rewards,
+            flags: &mut flags,
+            masks: &mut masks,
+        };
+        env.step(Actions::Discrete(&actions), out).expect("valid actions");
+        assert_eq!(masks, [1, frames[1] % 2, 1, frames[4] % 2]);
         [0, 1].map(|i| (frames[3 * i], frames[3 * i + 1], rewards[i], flags[i]))
     }
 
     #[test]
     fn the_step_after_an_end_resets_and_ignores_its_action() {
         let mut env = Lockstep::new(2, 1, Counter::default);
-        env.reset(&mut [0; 6]).expect("resets");
+        reset(&mut env, &mut [0; 6]);
         assert_eq!(step(&mut env, [0, 0]), [(1, 1, 1.0, 0), (1, 1, 1.0, 0)]);
         let ended = flag::TERMINATED;
         assert_eq!(step(&mut env, [1, 0]), [(1, 2, 2.0, ended), (1, 2, 2.0, 0)]);
@@ -178,7 +206,7 @@ mod tests {
             let mut env = Lockstep::new(envs, seed, Counter::default);
             let mut drawn = Vec::new();
             for _ in 0..4 {
-                env.reset(&mut frames).expect("resets");
+                reset(&mut env, &mut frames);
                 drawn.push((frames[2], frames[3 * (envs - 1) + 2]));
             }
             drawn
@@ -193,9 +221,14 @@ mod tests {
     #[test]
     fn a_bad_action_steps_nothing() {
         let mut env = Lockstep::new(2, 1, Counter::default);
-        env.reset(&mut [0; 6]).expect("resets");
-        let out = StepOut { frames: &mut [0; 6], rewards: &mut [0.0; 2], flags: &mut [0; 2] };
-        let error = env.step(&[0, 2], out).expect_err("there is no action 2");
+        reset(&mut env, &mut [0; 6]);
+        let out = StepOut {
+            frames: &mut [0; 6],
+            rewards: &mut [0.0; 2],
+            flags: &mut [0; 2],
+            masks: &mut [0; 4],
+        };
+        let error = env.step(Actions::Discrete(&[0, 2]), out).expect_err("there is no action 2");
         assert!(matches!(error, EnvError::BadAction { env: 1, action: 2, .. }), "{error}");
         assert_eq!(step(&mut env, [0, 0]), [(1, 1, 1.0, 0), (1, 1, 1.0, 0)]);
     }

@@ -27,7 +27,7 @@ pub use error::EnvError;
 pub use lockstep::Lockstep;
 pub use options::{EnvOptions, OptionReader};
 pub use registry::Registry;
-pub use spec::{ActionSpec, Dtype, Element, EnvSpec, ObservationSpec};
+pub use spec::{Action, ActionSpec, Actions, Dtype, Element, EnvSpec, ObservationSpec};
 pub use time_limit::TimeLimit;
 
 use crate::rng::Rng;
@@ -77,12 +77,10 @@ pub struct Transition {
 ///
 /// impl Environment for Lamp {
 ///     type Element = f32;
+///     type Action = usize;
 ///     fn spec(&self) -> EnvSpec {
-///         EnvSpec {
-///             id: "Lamp-v0".into(),
-///             observation: ObservationSpec::new(f32::DTYPE, &[2]),
-///             action: ActionSpec::Discrete { n: 2 },
-///         }
+///         let observation = ObservationSpec::new(f32::DTYPE, &[2]);
+///         EnvSpec::new("Lamp-v0", observation, ActionSpec::Discrete { n: 2 })
 ///     }
 ///     fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
 ///         self.lit = rng.below(2);
@@ -100,20 +98,29 @@ pub trait Environment {
     /// Element type of the observation.
     type Element: Element;
 
+    /// `usize` for one choice, `[usize; N]` for several, `[f32; N]` for numbers.
+    type Action: Action;
+
     /// Shapes and counts; must not change over the life of the environment.
     fn spec(&self) -> EnvSpec;
 
     /// Starts an episode and writes its first frame (`frame_len` elements).
     fn reset(&mut self, rng: &mut Rng, observation: &mut [Self::Element]);
 
-    /// Applies `action` (below the number of actions) and writes the frame that follows. At the end of
+    /// Applies `action` (within the ranges of the spec) and writes the frame that follows. At the end of
     /// an episode this is the *final* frame: the caller resets in the step after it.
     fn step(
         &mut self,
-        action: usize,
+        action: Self::Action,
         rng: &mut Rng,
         observation: &mut [Self::Element],
     ) -> Transition;
+
+    /// Says which choices are allowed at the observation written last: 1 for yes, 0 for no, in the order
+    /// of the policy's outputs. Asked only of environments whose spec has masks.
+    fn allowed(&self, mask: &mut [u8]) {
+        mask.fill(1);
+    }
 }
 
 /// Flags of one stored observation, as bits of a byte.
@@ -138,6 +145,18 @@ pub struct StepOut<'a> {
     pub rewards: &'a mut [f32],
     /// E flags of the observations just written, see [`flag`].
     pub flags: &'a mut [u8],
+    /// E masks of the observations just written: `[outputs]` each, 1 for an allowed choice and 0 for one
+    /// that is not. Empty unless the spec has masks.
+    pub masks: &'a mut [u8],
+}
+
+/// Where a reset writes.
+#[derive(Debug)]
+pub struct ResetOut<'a> {
+    /// E frames, one after the other, 4-byte aligned.
+    pub frames: &'a mut [u8],
+    /// E masks, as in [`StepOut`].
+    pub masks: &'a mut [u8],
 }
 
 /// E environments stepped together, with Gymnasium's *next-step* autoreset: the step after an end
@@ -149,24 +168,24 @@ pub trait VectorEnv {
     /// How many environments there are (E).
     fn envs(&self) -> usize;
 
-    /// Starts all episodes anew and writes E first frames, 4-byte aligned. Random numbers go on where
+    /// Starts all episodes anew and writes E first frames and masks. Random numbers go on where
     /// they were: only making the environments anew repeats an episode.
     ///
     /// # Errors
     /// If the environment cannot start; the actor is then replaced.
     ///
     /// # Panics
-    /// If `frames` does not hold E frames or is not aligned: the caller is wrong.
-    fn reset(&mut self, frames: &mut [u8]) -> Result<(), EnvError>;
+    /// If `out` does not hold E frames or they are not aligned: the caller is wrong.
+    fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError>;
 
-    /// Steps all environments; `actions` has E entries, each below the number of actions (also those
-    /// that are ignored). Without a [`VectorEnv::reset`] before it, the first step is one.
+    /// Steps all environments; `actions` has E entries within the ranges of the spec (also those that
+    /// are ignored). Without a [`VectorEnv::reset`] before it, the first step is one.
     ///
     /// # Errors
-    /// If an environment fails, or [`EnvError::BadAction`]; the unroll is dropped and the actor
+    /// If an environment fails, [`EnvError::BadAction`] or [`EnvError::BadNumber`]; the unroll is dropped and the actor
     /// replaced.
     ///
     /// # Panics
     /// If a slice does not have E entries or the frames are not aligned: the caller is wrong.
-    fn step(&mut self, actions: &[i32], out: StepOut<'_>) -> Result<(), EnvError>;
+    fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError>;
 }

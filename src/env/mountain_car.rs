@@ -56,13 +56,10 @@ impl MountainCar {
 
 impl Environment for MountainCar {
     type Element = f32;
+    type Action = usize;
 
     fn spec(&self) -> EnvSpec {
-        EnvSpec {
-            id: ID.into(),
-            observation: ObservationSpec::new(f32::DTYPE, &[2]),
-            action: ActionSpec::Discrete { n: 3 },
-        }
+        EnvSpec::new(ID, ObservationSpec::new(f32::DTYPE, &[2]), ActionSpec::Discrete { n: 3 })
     }
 
     fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {

@@ -75,7 +75,7 @@ impl ObservationSpec {
 }
 
 /// What an agent may do.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum ActionSpec {
     /// One of `n` actions, numbered from 0.
@@ -83,20 +83,116 @@ pub enum ActionSpec {
         /// Number of actions.
         n: usize,
     },
+    /// Several choices at once, each numbered from 0. Switches are choices of 2.
+    MultiDiscrete {
+        /// Number of actions of each choice.
+        sizes: Vec<usize>,
+    },
+    /// Numbers, each within bounds, which may be infinite.
+    Continuous {
+        /// Smallest value of each number.
+        low: Vec<f32>,
+        /// Largest value of each number.
+        high: Vec<f32>,
+    },
 }
 
 impl ActionSpec {
-    /// Length of the vector of logits that a policy gives for one observation.
+    /// Length of the vector that a policy gives for one observation: a logit for each action of each
+    /// choice, or the means of all numbers and then their raw log-deviations.
     #[must_use]
-    pub const fn logits_len(&self) -> usize {
+    pub fn outputs(&self) -> usize {
         match self {
             Self::Discrete { n } => *n,
+            Self::MultiDiscrete { sizes } => sizes.iter().sum(),
+            Self::Continuous { low, .. } => 2 * low.len(),
+        }
+    }
+
+    /// W: 4-byte words of one action as it is stored: choices as i32, numbers as the bits of f32.
+    #[must_use]
+    pub const fn words(&self) -> usize {
+        match self {
+            Self::Discrete { .. } => 1,
+            Self::MultiDiscrete { sizes } => sizes.len(),
+            Self::Continuous { low, .. } => low.len(),
+        }
+    }
+
+    /// Length of the vector that tells a network which action came before: one-hot choices, or numbers.
+    #[must_use]
+    pub fn inputs(&self) -> usize {
+        match self {
+            Self::Discrete { .. } | Self::MultiDiscrete { .. } => self.outputs(),
+            Self::Continuous { low, .. } => low.len(),
+        }
+    }
+
+    fn problem(&self) -> Option<&'static str> {
+        match self {
+            Self::Discrete { n: 0 } => Some("it has no actions"),
+            Self::MultiDiscrete { sizes } if sizes.is_empty() || sizes.contains(&0) => {
+                Some("a choice of it has no actions")
+            }
+            Self::Continuous { low, high }
+                if low.is_empty()
+                    || low.len() != high.len()
+                    || !low.iter().zip(high).all(|(low, high)| low < high) =>
+            {
+                Some("its actions need bounds, the lower ones below the upper ones")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The actions of one vector step, in the order of the environments.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Actions<'a> {
+    /// `[E][W]` choices, each below the number of its actions.
+    Discrete(&'a [i32]),
+    /// `[E][W]` numbers, each within its bounds.
+    Continuous(&'a [f32]),
+}
+
+/// The action of one environment.
+pub trait Action: Sized {
+    /// That of environment `env`, out of those that [`EnvSpec::check_actions`] let pass.
+    ///
+    /// # Panics
+    /// If the actions are of another kind than the spec says.
+    fn of(actions: Actions<'_>, env: usize) -> Self;
+}
+
+impl Action for usize {
+    fn of(actions: Actions<'_>, env: usize) -> Self {
+        let [choice] = <[Self; 1]>::of(actions, env);
+        choice
+    }
+}
+
+impl<const W: usize> Action for [usize; W] {
+    fn of(actions: Actions<'_>, env: usize) -> Self {
+        match actions {
+            Actions::Discrete(choices) => std::array::from_fn(|word| {
+                usize::try_from(choices[env * W + word]).expect("actions were checked")
+            }),
+            Actions::Continuous(_) => panic!("numbers for an environment of choices"),
+        }
+    }
+}
+
+impl<const W: usize> Action for [f32; W] {
+    fn of(actions: Actions<'_>, env: usize) -> Self {
+        match actions {
+            Actions::Continuous(numbers) => std::array::from_fn(|word| numbers[env * W + word]),
+            Actions::Discrete(_) => panic!("choices for an environment of numbers"),
         }
     }
 }
 
 /// What an environment looks like from outside.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct EnvSpec {
     /// The name it is registered under, `CartPole-v1`.
     pub id: String,
@@ -104,28 +200,82 @@ pub struct EnvSpec {
     pub observation: ObservationSpec,
     /// What can be done.
     pub action: ActionSpec,
+    /// Whether each observation says which choices are allowed.
+    pub masks: bool,
 }
 
 impl EnvSpec {
-    /// Checks the actions of one vector step, one per environment. Every [`super::VectorEnv`] does
+    /// A spec without masks.
+    #[must_use]
+    pub fn new(id: &str, observation: ObservationSpec, action: ActionSpec) -> Self {
+        Self { id: id.to_owned(), observation, action, masks: false }
+    }
+
+    /// Bytes of the mask of one observation, `[outputs]` u8; 0 without masks.
+    #[must_use]
+    pub fn mask_bytes(&self) -> usize {
+        if self.masks { self.action.outputs() } else { 0 }
+    }
+
+    /// Checks the actions of one vector step of `envs` environments. Every [`super::VectorEnv`] does
     /// this before it steps anything.
     ///
     /// # Errors
-    /// [`EnvError::BadAction`] for the first one that is negative or not below the number of actions.
-    pub fn check_actions(&self, actions: &[i32]) -> Result<(), EnvError> {
-        let count = u32::try_from(self.action.logits_len()).unwrap_or(u32::MAX);
+    /// [`EnvError::BadAction`] for the first choice that is negative or not below the number of its
+    /// actions, [`EnvError::BadNumber`] for the first number out of its bounds.
+    ///
+    /// # Panics
+    /// If there are not W words for each environment, or they are of the other kind: the caller is wrong.
+    pub fn check_actions(&self, actions: Actions<'_>, envs: usize) -> Result<(), EnvError> {
+        let words = envs * self.action.words();
+        match (&self.action, actions) {
+            (ActionSpec::Discrete { n }, Actions::Discrete(choices)) => {
+                assert_eq!(choices.len(), words, "actions of {envs} environments");
+                self.check_choices(choices, &[*n])
+            }
+            (ActionSpec::MultiDiscrete { sizes }, Actions::Discrete(choices)) => {
+                assert_eq!(choices.len(), words, "actions of {envs} environments");
+                self.check_choices(choices, sizes)
+            }
+            (ActionSpec::Continuous { low, high }, Actions::Continuous(numbers)) => {
+                assert_eq!(numbers.len(), words, "actions of {envs} environments");
+                let bounds = low.iter().zip(high).cycle();
+                let bad = numbers
+                    .iter()
+                    .zip(bounds)
+                    .position(|(x, (low, high))| !(low <= x && x <= high));
+                bad.map_or(Ok(()), |at| {
+                    Err(EnvError::BadNumber {
+                        id: self.id.clone(),
+                        env: at / low.len(),
+                        word: at % low.len(),
+                        number: numbers[at].to_string(),
+                    })
+                })
+            }
+            _ => panic!("{}: actions of the wrong kind", self.id),
+        }
+    }
+
+    fn check_choices(&self, choices: &[i32], sizes: &[usize]) -> Result<(), EnvError> {
         // A negative number is a huge one here. No early exit: the loop is then vectorised.
-        let bad = |action: i32| action.cast_unsigned() >= count;
-        if !actions.iter().fold(false, |any, &action| any | bad(action)) {
+        let bad = |choice: i32, size: usize| {
+            choice.cast_unsigned() >= u32::try_from(size).unwrap_or(u32::MAX)
+        };
+        let any = match sizes {
+            [size] => choices.iter().fold(false, |any, &choice| any | bad(choice, *size)),
+            _ => choices.iter().zip(sizes.iter().cycle()).any(|(&choice, &size)| bad(choice, size)),
+        };
+        if !any {
             return Ok(());
         }
-        let env = actions.iter().position(|&action| bad(action));
-        let env = env.expect("one of them is bad");
+        let mut pairs = choices.iter().zip(sizes.iter().cycle());
+        let at = pairs.position(|(&choice, &size)| bad(choice, size)).expect("one of them is bad");
         Err(EnvError::BadAction {
             id: self.id.clone(),
-            env,
-            action: actions[env],
-            count: self.action.logits_len(),
+            env: at / sizes.len(),
+            action: choices[at],
+            count: sizes[at % sizes.len()],
         })
     }
 
@@ -135,10 +285,10 @@ impl EnvSpec {
             Some("its observation has no elements")
         } else if self.observation.frame_stack == 0 {
             Some("its frame stack is 0; 1 means none")
-        } else if self.action.logits_len() == 0 {
-            Some("it has no actions")
+        } else if self.masks && matches!(self.action, ActionSpec::Continuous { .. }) {
+            Some("only choices can be masked, not numbers")
         } else {
-            None
+            self.action.problem()
         }
     }
 }
@@ -148,11 +298,8 @@ mod tests {
     use super::*;
 
     fn spec(shape: &[usize], n: usize) -> EnvSpec {
-        EnvSpec {
-            id: "Test-v0".into(),
-            observation: ObservationSpec::new(Dtype::F32, shape),
-            action: ActionSpec::Discrete { n },
-        }
+        let observation = ObservationSpec::new(Dtype::F32, shape);
+        EnvSpec::new("Test-v0", observation, ActionSpec::Discrete { n })
     }
 
     #[test]
@@ -164,15 +311,46 @@ mod tests {
         assert_eq!(observation.stacked_len(), 60);
     }
 
+    fn refusal(spec: &EnvSpec, actions: Actions<'_>, envs: usize) -> String {
+        spec.check_actions(actions, envs).expect_err("must be refused").to_string()
+    }
+
     #[test]
     fn the_first_bad_action_is_named() {
         let spec = spec(&[4], 3);
-        assert_eq!(spec.check_actions(&[0, 1, 2]), Ok(()));
+        assert_eq!(spec.check_actions(Actions::Discrete(&[0, 1, 2]), 3), Ok(()));
         for bad in [3, -1, i32::MIN, i32::MAX] {
             let expected =
                 EnvError::BadAction { id: "Test-v0".into(), env: 1, action: bad, count: 3 };
-            assert_eq!(spec.check_actions(&[2, bad, 7]), Err(expected));
+            assert_eq!(spec.check_actions(Actions::Discrete(&[2, bad, 7]), 3), Err(expected));
         }
+    }
+
+    #[test]
+    fn each_choice_and_each_number_has_its_own_range() {
+        let action = ActionSpec::MultiDiscrete { sizes: vec![2, 5] };
+        assert_eq!((action.outputs(), action.words(), action.inputs()), (7, 2, 7));
+        let choices = EnvSpec { action, ..spec(&[4], 1) };
+        assert_eq!(choices.check_actions(Actions::Discrete(&[1, 4, 0, 3]), 2), Ok(()));
+        let named = refusal(&choices, Actions::Discrete(&[1, 4, 2, 0]), 2);
+        assert!(named.contains("action 2 for environment 1"), "{named}");
+
+        let action =
+            ActionSpec::Continuous { low: vec![-1.0, 0.0], high: vec![1.0, f32::INFINITY] };
+        assert_eq!((action.outputs(), action.words(), action.inputs()), (4, 2, 2));
+        let numbers = EnvSpec { action, ..spec(&[4], 1) };
+        assert_eq!(numbers.check_actions(Actions::Continuous(&[-1.0, 1e9]), 1), Ok(()));
+        for bad in [-0.1, f32::NAN] {
+            let named = refusal(&numbers, Actions::Continuous(&[0.0, 0.0, 1.0, bad]), 2);
+            assert!(named.contains("number 1 of environment 1"), "{named}");
+        }
+    }
+
+    #[test]
+    fn an_action_is_read_out_of_its_row() {
+        assert_eq!(usize::of(Actions::Discrete(&[4, 7]), 1), 7);
+        assert_eq!(<[usize; 2]>::of(Actions::Discrete(&[1, 2, 3, 4]), 1), [3, 4]);
+        assert_eq!(<[f32; 2]>::of(Actions::Continuous(&[1.0, 2.0, 3.0, 4.0]), 1), [3.0, 4.0]);
     }
 
     #[test]
@@ -180,6 +358,15 @@ mod tests {
         assert_eq!(spec(&[4], 2).problem(), None);
         assert!(spec(&[4, 0], 2).problem().is_some());
         assert!(spec(&[4], 0).problem().is_some());
+        for action in [
+            ActionSpec::MultiDiscrete { sizes: vec![] },
+            ActionSpec::MultiDiscrete { sizes: vec![2, 0] },
+            ActionSpec::Continuous { low: vec![0.0], high: vec![0.0] },
+            ActionSpec::Continuous { low: vec![0.0], high: vec![f32::NAN] },
+            ActionSpec::Continuous { low: vec![0.0], high: vec![] },
+        ] {
+            assert!(EnvSpec { action, ..spec(&[4], 2) }.problem().is_some());
+        }
         let mut stackless = spec(&[4], 2);
         stackless.observation.frame_stack = 0;
         assert!(stackless.problem().is_some());

@@ -4,8 +4,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use super::{
-    ActionSpec, Dtype, EnvError, EnvOptions, EnvSpec, ObservationSpec, OptionReader, StepOut,
-    VectorEnv, flag,
+    ActionSpec, Actions, Dtype, EnvError, EnvOptions, EnvSpec, ObservationSpec, OptionReader,
+    ResetOut, StepOut, VectorEnv, flag,
 };
 use crate::rng::Rng;
 
@@ -59,7 +59,7 @@ impl Synthetic {
             .take(envs)
             .map(|stream| Member { pattern: Rng::new(seed, stream).next_u64(), steps: None });
         Ok(Self {
-            spec: EnvSpec { id: ID.into(), observation, action: ActionSpec::Discrete { n } },
+            spec: EnvSpec::new(ID, observation, ActionSpec::Discrete { n }),
             episode_steps,
             work_rounds: if step_cost_us > 0.0 {
                 rounds(step_cost_us, calibrate_ns_per_round())
@@ -103,7 +103,8 @@ impl VectorEnv for Synthetic {
         self.members.len()
     }
 
-    fn reset(&mut self, frames: &mut [u8]) -> Result<(), EnvError> {
+    fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        let frames = out.frames;
         let frame_bytes = self.spec.observation.frame_bytes();
         assert_eq!(frames.len(), self.members.len() * frame_bytes, "E frames");
         for (member, frame) in self.members.iter_mut().zip(frames.chunks_exact_mut(frame_bytes)) {
@@ -113,15 +114,15 @@ impl VectorEnv for Synthetic {
         Ok(())
     }
 
-    fn step(&mut self, actions: &[i32], out: StepOut<'_>) -> Result<(), EnvError> {
+    fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
         let envs = self.members.len();
         let frame_bytes = self.spec.observation.frame_bytes();
-        assert_eq!(actions.len(), envs, "one action for each environment");
         assert_eq!(out.frames.len(), envs * frame_bytes, "E frames");
         assert_eq!(out.rewards.len(), envs, "one reward for each environment");
         assert_eq!(out.flags.len(), envs, "one flag for each environment");
-        self.spec.check_actions(actions)?;
-        let count = self.spec.action.logits_len();
+        self.spec.check_actions(actions, envs)?;
+        let Actions::Discrete(actions) = actions else { unreachable!("checked above") };
+        let count = self.spec.action.outputs();
         for ((((member, frame), &action), reward), flags) in self
             .members
             .iter_mut()
@@ -233,8 +234,9 @@ mod tests {
             frames: bytemuck::cast_slice_mut(&mut frames),
             rewards: &mut rewards,
             flags: &mut flags,
+            masks: &mut [],
         };
-        env.step(&vec![action; envs], out).expect("valid actions");
+        env.step(Actions::Discrete(&vec![action; envs]), out).expect("valid actions");
         (bytemuck::cast_slice(&frames).to_vec(), rewards, flags)
     }
 
@@ -244,13 +246,13 @@ mod tests {
         assert_eq!(default.observation.shape, [84, 84]);
         assert_eq!(default.observation.dtype, Dtype::U8);
         assert_eq!(default.observation.frame_stack, 4);
-        assert_eq!(default.action.logits_len(), 6);
+        assert_eq!(default.action.outputs(), 6);
         let options = ["shape=3x5x7", "dtype=f32", "stack=1", "actions=18"];
         let spec = synthetic(&options, 1).expect("valid").spec;
         assert_eq!(spec.observation.shape, [3, 5, 7]);
         assert_eq!(spec.observation.frame_bytes(), 420);
         assert_eq!(spec.observation.frame_stack, 1);
-        assert_eq!(spec.action.logits_len(), 18);
+        assert_eq!(spec.action.outputs(), 18);
     }
 
     #[test]
@@ -281,7 +283,7 @@ mod tests {
     fn episodes_have_their_length_and_pay_for_the_number_of_the_step() {
         let options = ["shape=4", "actions=3", "episode-length=4"];
         let mut env = synthetic(&options, 2).expect("valid");
-        env.reset(&mut [0; 8]).expect("resets");
+        env.reset(ResetOut { frames: &mut [0; 8], masks: &mut [] }).expect("resets");
         for _ in 0..2 {
             let steps: Vec<_> = (0..5).map(|_| step(&mut env, 0)).collect();
             let rewards: Vec<_> = steps.iter().map(|(_, rewards, _)| rewards[1]).collect();

@@ -23,6 +23,16 @@ pub struct Observations<'a> {
     pub history: &'a [u8],
     /// `[T + 1][B]`, bits of [`crate::env::flag`].
     pub flags: &'a [u8],
+    /// `[T][B][W]` words of the actions.
+    pub actions: &'a [i32],
+    /// `[T][B]` rewards as the environment gave them.
+    pub rewards: &'a [f32],
+    /// `[B][W]` words of the actions that led to observation 0.
+    pub first_actions: &'a [i32],
+    /// `[B]` rewards that came with observation 0.
+    pub first_rewards: &'a [f32],
+    /// `[B][S]` state of the recurrent core before observation 0.
+    pub core_state: &'a [f32],
 }
 
 impl Observations<'_> {
@@ -164,6 +174,11 @@ mod tests {
             frames: &[0; 12],
             history: &[1, 2],
             flags: &[0, 0, 0, flag::FIRST, 0, 0, flag::FIRST, 0],
+            actions: &[],
+            rewards: &[],
+            first_actions: &[],
+            first_rewards: &[],
+            core_state: &[],
         };
         assert_eq!(observations.valid_frames(), [2, 3, 3, 1, 3, 2, 1, 3]);
     }

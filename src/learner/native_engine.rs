@@ -196,7 +196,7 @@ fn helper_name(index: usize) -> String {
 mod tests {
     use super::*;
 
-    use crate::env::{Dtype, ObservationSpec};
+    use crate::env::{ActionSpec, Dtype, ObservationSpec};
     use crate::policy::init::initial_parameters;
     use crate::policy::spec::{Activation, ParamSpec, Torso};
     use crate::rng::Rng;
@@ -242,7 +242,7 @@ mod tests {
         let observation =
             ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::U8, &[3]) };
         let torso = Torso::Mlp { hidden: vec![16, 8], activation: Activation::Tanh };
-        let spec = NetworkSpec { observation, logits: 2, torso };
+        let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
         let layout = ParamSpec::new(&spec).expect("valid");
         let parameters = initial_parameters(&layout, 1);
         let mut rng = Rng::new(1, 0);
@@ -258,6 +258,11 @@ mod tests {
             frames: &frames,
             history: &[1; COLUMNS],
             flags: &flags,
+            actions: &[],
+            rewards: &[],
+            first_actions: &[],
+            first_rewards: &[],
+            core_state: &[],
         };
         let gradient = |threads| {
             let mut engine = NativeEngine::new(&spec, threads).expect("an MLP");
@@ -288,6 +293,11 @@ mod tests {
                 frames: &[],
                 history: &[],
                 flags: &[],
+                actions: &[],
+                rewards: &[],
+                first_actions: &[],
+                first_rewards: &[],
+                core_state: &[],
             };
             let strips = Strips::new(&observations);
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();

@@ -289,7 +289,7 @@ impl LearnLoop<'_> {
 /// What comes from other processes is checked before it is used as an index.
 fn check(block: &BlockRef<'_>, env: &EnvSpec) -> Result<(), LearnerError> {
     let actions: &[i32] = block.field(Field::Action);
-    let count = env.action.logits_len();
+    let count = env.action.outputs();
     // One pass without branches; an out of range action becomes a large u32.
     let largest = actions.iter().fold(0_u32, |largest, &a| largest.max(a.cast_unsigned()));
     if usize::try_from(largest).is_ok_and(|largest| largest < count) {

@@ -174,6 +174,11 @@ impl Updater {
             frames: block.field(Field::Frame),
             history: block.field(Field::History),
             flags: block.field(Field::Flags),
+            actions: block.field(Field::Action),
+            rewards: block.field(Field::Reward),
+            first_actions: block.field(Field::FirstAction),
+            first_rewards: block.field(Field::FirstReward),
+            core_state: block.field(Field::CoreState),
         };
         let batch = Batch {
             columns: spec.batch,

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError, file};
-use crate::env::{EnvError, Registry, StepOut, VectorEnv, flag};
+use crate::env::{Actions, EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
-use crate::policy::act::{Act, ActError, StackedFrames};
+use crate::policy::act::{Act, ActError, ActInputs, StackedFrames};
 use crate::policy::sample::{Sampler, greedy};
 use crate::policy::spec::SpecError;
 use crate::pool::{network_spec, policy_of};
@@ -88,6 +88,7 @@ pub struct Agent {
     log_probs: Vec<f32>,
     rewards: Vec<f32>,
     flags: Vec<u8>,
+    masks: Vec<u8>,
     checkpoint: PathBuf,
     trained_frames: u64,
 }
@@ -141,18 +142,20 @@ impl Agent {
             choice,
             frames: vec![vec![0; row_words]; spec.observation.frame_stack],
             valid: vec![1; envs],
-            logits: vec![0.0; envs * spec.action.logits_len()],
-            actions: vec![0; envs],
+            logits: vec![0.0; envs * spec.action.outputs()],
+            actions: vec![0; envs * spec.action.words()],
             log_probs: vec![0.0; envs],
             rewards: vec![0.0; envs],
             flags: vec![flag::FIRST; envs],
+            masks: vec![1; envs * spec.mask_bytes()],
             checkpoint: place,
             trained_frames: checkpoint.state.frames,
             env,
         };
         let bytes = agent.row_bytes();
         if let Some(row) = agent.frames.last_mut() {
-            agent.env.reset(&mut bytemuck::cast_slice_mut(row)[..bytes])?;
+            let frames = &mut bytemuck::cast_slice_mut(row)[..bytes];
+            agent.env.reset(ResetOut { frames, masks: &mut agent.masks })?;
         }
         Ok((agent, problems))
     }
@@ -207,8 +210,13 @@ impl Agent {
         let rows: Vec<&[u8]> =
             self.frames.iter().map(|row| &bytemuck::cast_slice(row)[..bytes]).collect();
         let spec = &self.env.spec().observation;
-        let frames = StackedFrames { spec, rows: &rows, valid: &self.valid };
-        self.policy.logits(&frames, &mut self.logits)?;
+        let inputs = ActInputs {
+            observations: StackedFrames { spec, rows: &rows, valid: &self.valid },
+            flags: &self.flags,
+            last_actions: &self.actions,
+            last_rewards: &self.rewards,
+        };
+        self.policy.logits(&inputs, &mut self.logits)?;
         Ok(&self.logits)
     }
 
@@ -232,8 +240,9 @@ impl Agent {
                 frames: &mut bytemuck::cast_slice_mut(row)[..bytes],
                 rewards: &mut self.rewards,
                 flags: &mut self.flags,
+                masks: &mut self.masks,
             };
-            self.env.step(&self.actions, out)?;
+            self.env.step(Actions::Discrete(&self.actions), out)?;
         }
         let k = u8::try_from(self.frames.len()).unwrap_or(u8::MAX);
         for (valid, flags) in self.valid.iter_mut().zip(&self.flags) {

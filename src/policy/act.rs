@@ -63,6 +63,27 @@ impl<'a> StackedFrames<'a> {
     }
 }
 
+/// All that E observations bring with them.
+#[derive(Debug, Clone, Copy)]
+pub struct ActInputs<'a> {
+    /// The observations.
+    pub observations: StackedFrames<'a>,
+    /// `[E]` their flags. At [`crate::env::flag::FIRST`] a recurrent core starts anew, and the action and
+    /// reward before count as zero.
+    pub flags: &'a [u8],
+    /// `[E][W]` words of the actions that led to them.
+    pub last_actions: &'a [i32],
+    /// `[E]` rewards that came with them, as the environment gave them.
+    pub last_rewards: &'a [f32],
+}
+
+impl<'a> From<StackedFrames<'a>> for ActInputs<'a> {
+    /// For policies that look at nothing else.
+    fn from(observations: StackedFrames<'a>) -> Self {
+        Self { observations, flags: &[], last_actions: &[], last_rewards: &[] }
+    }
+}
+
 /// Why a policy could not act.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ActError {
@@ -76,15 +97,16 @@ pub trait Act {
     /// Takes new weights, in the order of the network's `ParamSpec`.
     fn load(&mut self, parameters: &[f32]);
 
-    /// Writes the logits of E observations, `[E][A]`.
+    /// Writes the logits of E observations, `[E][A]`. A recurrent policy goes on to its next state.
     ///
     /// # Errors
     /// If the library underneath fails.
-    fn logits(
-        &mut self,
-        observations: &StackedFrames<'_>,
-        logits: &mut [f32],
-    ) -> Result<(), ActError>;
+    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError>;
+
+    /// `[E][S]`: state of a recurrent core, before the next observations; empty without one.
+    fn core_state(&self) -> &[f32] {
+        &[]
+    }
 }
 
 /// The policy without a network: all actions alike. Measures the pool alone, and runs where there is
@@ -95,11 +117,7 @@ pub struct UniformPolicy;
 impl Act for UniformPolicy {
     fn load(&mut self, _parameters: &[f32]) {}
 
-    fn logits(
-        &mut self,
-        _observations: &StackedFrames<'_>,
-        logits: &mut [f32],
-    ) -> Result<(), ActError> {
+    fn logits(&mut self, _inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
         logits.fill(0.0);
         Ok(())
     }

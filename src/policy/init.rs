@@ -69,12 +69,13 @@ fn orthogonal(rows: usize, columns: usize, rng: &mut Rng) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::env::{Dtype, ObservationSpec};
+    use crate::env::{ActionSpec, Dtype, ObservationSpec};
     use crate::policy::spec::{Activation, Conv, NetworkSpec, Torso};
 
     fn spec(torso: Torso, shape: &[usize]) -> ParamSpec {
         let observation = ObservationSpec::new(Dtype::F32, shape);
-        ParamSpec::new(&NetworkSpec { observation, logits: 3, torso }).expect("valid")
+        let action = ActionSpec::Discrete { n: 3 };
+        ParamSpec::new(&NetworkSpec::new(observation, action, torso)).expect("valid")
     }
 
     fn mlp(hidden: &[usize]) -> ParamSpec {

@@ -1,6 +1,6 @@
 //! Acting with the engine in Rust.
 
-use super::act::{Act, ActError, StackedFrames};
+use super::act::{Act, ActError, ActInputs};
 use super::mlp::MlpActor;
 use super::spec::{NetworkSpec, SpecError};
 
@@ -27,11 +27,8 @@ impl Act for NativePolicy {
         self.actor.load(parameters);
     }
 
-    fn logits(
-        &mut self,
-        observations: &StackedFrames<'_>,
-        logits: &mut [f32],
-    ) -> Result<(), ActError> {
+    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
+        let observations = &inputs.observations;
         if let Some(input) = observations.as_f32() {
             self.actor.forward(input, logits);
         } else {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::env::ObservationSpec;
+use crate::env::{ActionSpec, ObservationSpec};
 
 /// What follows each layer of an MLP torso.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -48,15 +48,55 @@ pub enum Torso {
     },
 }
 
-/// A network: torso, a policy head with one logit per action, a value head.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What remembers, between the torso and the heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Core {
+    /// Nothing: each observation is judged alone.
+    #[default]
+    None,
+    /// One LSTM cell.
+    Lstm {
+        /// Outputs.
+        hidden: usize,
+    },
+}
+
+/// A network: torso, core, a policy head, a value head.
+#[derive(Debug, Clone, PartialEq)]
 pub struct NetworkSpec {
     /// What it sees.
     pub observation: ObservationSpec,
-    /// A: length of the vector of logits.
-    pub logits: usize,
+    /// What it decides.
+    pub action: ActionSpec,
     /// What lies between.
     pub torso: Torso,
+    /// What remembers.
+    pub core: Core,
+    /// Whether the action before and its reward, clipped to `[-1, 1]`, follow the torso's features.
+    pub action_reward_inputs: bool,
+}
+
+impl NetworkSpec {
+    /// A network that remembers nothing.
+    #[must_use]
+    pub const fn new(observation: ObservationSpec, action: ActionSpec, torso: Torso) -> Self {
+        Self { observation, action, torso, core: Core::None, action_reward_inputs: false }
+    }
+
+    /// A: length of the vector of logits.
+    #[must_use]
+    pub fn logits(&self) -> usize {
+        self.action.outputs()
+    }
+
+    /// S: numbers that the core carries from one observation to the next, of one environment.
+    #[must_use]
+    pub const fn state_len(&self) -> usize {
+        match self.core {
+            Core::None => 0,
+            Core::Lstm { hidden } => 2 * hidden,
+        }
+    }
 }
 
 /// A network that cannot be built.
@@ -147,7 +187,7 @@ impl ParamSpec {
         let observation = &network.observation;
         nonzero("the frame stack", observation.frame_stack)?;
         nonzero("the observation", observation.frame_len())?;
-        nonzero("the number of actions", network.logits)?;
+        nonzero("the number of actions", network.logits())?;
         let features = match &network.torso {
             Torso::Mlp { hidden, .. } => {
                 spec.dense_layers("torso", observation.stacked_len(), hidden)?
@@ -157,7 +197,7 @@ impl ParamSpec {
                 spec.dense_layers("torso.fc", flat, hidden)?
             }
         };
-        spec.layer("policy", &[network.logits, features])?;
+        spec.layer("policy", &[network.logits(), features])?;
         spec.layer("value", &[1, features])?;
         Ok(spec)
     }
@@ -292,7 +332,7 @@ mod tests {
         let observation =
             ObservationSpec { frame_stack, ..ObservationSpec::new(Dtype::F32, shape) };
         let torso = Torso::Mlp { hidden: hidden.to_vec(), activation: Activation::Tanh };
-        NetworkSpec { observation, logits, torso }
+        NetworkSpec::new(observation, ActionSpec::Discrete { n: logits }, torso)
     }
 
     fn cnn(shape: &[usize], frame_stack: usize, convs: &[(usize, usize, usize)]) -> NetworkSpec {

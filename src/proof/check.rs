@@ -43,6 +43,8 @@ struct Draws {
     rng: Rng,
     /// The generator at the beginning of each `MARK_EVERY`th unroll: some are overtaken by many others.
     marks: Vec<Rng>,
+    /// The unroll looked at last, and the actions of its last step.
+    last: Option<(u64, Vec<i32>)>,
 }
 
 /// Knows what blocks must hold.
@@ -67,8 +69,12 @@ impl Checker {
         let odd = header.reserved != [0; 5] || header.policy_version > latest;
         findings.note(size_of::<GroupHeader>(), usize::from(odd), || format!("{header:?}"));
 
-        let unroll = layout.spec().unroll;
-        let (actions, log_probs) = self.acts(life, header.sequence, unroll, layout.spec().envs);
+        let (unroll, envs) = (layout.spec().unroll, layout.spec().envs);
+        let first_actions = self.actions_before(life, header.sequence, unroll, envs);
+        let (actions, log_probs) = self.acts(life, header.sequence, unroll, envs);
+        if let Some(draws) = self.draws.get_mut(&life) {
+            draws.last = Some((header.sequence, actions[actions.len() - envs..].to_vec()));
+        }
         for field in Field::ALL.into_iter().filter(|&field| field != Field::Header) {
             let all = block.field::<u8>(field);
             let start = layout.field_range(field).start;
@@ -77,6 +83,9 @@ impl Checker {
                 let found = &all[range.start - start..range.end - start];
                 let row_of = |bytes: &[u8]| bytes[row * found.len()..][..found.len()].to_vec();
                 match field {
+                    Field::FirstAction => {
+                        self.expected = row_of(bytemuck::cast_slice(&first_actions));
+                    }
                     Field::Action => self.expected = row_of(bytemuck::cast_slice(&actions)),
                     Field::LogProb => self.expected = row_of(bytemuck::cast_slice(&log_probs)),
                     _ => expect(layout, field, row, life, header.sequence, &mut self.expected),
@@ -87,6 +96,26 @@ impl Checker {
             }
         }
         findings
+    }
+
+    /// `[E]` actions that led to observation 0 of an unroll; zeros at a reset.
+    fn actions_before(
+        &mut self,
+        life: Life,
+        sequence: u64,
+        unroll: usize,
+        envs: usize,
+    ) -> Vec<i32> {
+        let Some(before) = sequence.checked_sub(1) else {
+            return vec![0; envs];
+        };
+        match self.draws.get(&life).and_then(|draws| draws.last.as_ref()) {
+            Some((last, actions)) if *last == before => actions.clone(),
+            _ => {
+                let (actions, _) = self.acts(life, before, unroll, envs);
+                actions[actions.len() - envs..].to_vec()
+            }
+        }
     }
 
     /// `[T][E]` actions and log-probabilities of an unroll, drawn as its actor drew them.
@@ -102,6 +131,7 @@ impl Checker {
             next: 0,
             rng: action_rng(seed, life),
             marks: Vec::new(),
+            last: None,
         });
         let rng = draws.of(sequence, unroll * envs);
         let mut sampler = Sampler::new(rng);
@@ -182,6 +212,10 @@ fn expect(
             bytes.resize(spec.envs, u8::try_from(earlier).unwrap_or(u8::MAX));
         }
         Field::Flags => bytes.extend((0..spec.envs).map(|env| life.flags(step, env))),
+        Field::FirstReward => {
+            let reward = |env| if first == 0 { 0.0 } else { life.reward(first, env) };
+            bytes.extend((0..spec.envs).flat_map(|env| reward(env).to_le_bytes()));
+        }
         Field::Reward => {
             bytes.extend((0..spec.envs).flat_map(|env| life.reward(step + 1, env).to_le_bytes()));
         }
@@ -191,7 +225,12 @@ fn expect(
         Field::EpisodeLength => {
             bytes.extend((0..spec.envs).flat_map(|_| (step as u32).to_le_bytes()));
         }
-        Field::Header | Field::Action | Field::LogProb => {}
+        Field::Header
+        | Field::FirstAction
+        | Field::Action
+        | Field::LogProb
+        | Field::Mask
+        | Field::CoreState => {}
     }
 }
 

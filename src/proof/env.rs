@@ -3,9 +3,10 @@
 use super::pattern::{ACTIONS, Life, are_whole};
 use super::record::{Count, Record};
 use crate::env::{
-    ActionSpec, Dtype, EnvError, EnvSpec, ObservationSpec, Registry, StepOut, VectorEnv,
+    ActionSpec, Actions, Dtype, EnvError, EnvSpec, ObservationSpec, Registry, ResetOut, StepOut,
+    VectorEnv,
 };
-use crate::policy::act::{Act, ActError, StackedFrames};
+use crate::policy::act::{Act, ActError, ActInputs};
 
 /// The name that a configuration finds it under.
 pub(super) const ID: &str = "Pattern-v0";
@@ -33,7 +34,7 @@ impl PatternEnv {
             ..ObservationSpec::new(Dtype::U8, &[FRAME_BYTES])
         };
         let action = ActionSpec::Discrete { n: ACTIONS };
-        Self { spec: EnvSpec { id: ID.into(), observation, action }, life, envs, step: 0 }
+        Self { spec: EnvSpec::new(ID, observation, action), life, envs, step: 0 }
     }
 
     /// Makes it known to a configuration.
@@ -60,13 +61,13 @@ impl VectorEnv for PatternEnv {
         self.envs
     }
 
-    fn reset(&mut self, frames: &mut [u8]) -> Result<(), EnvError> {
-        self.show(frames);
+    fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        self.show(out.frames);
         Ok(())
     }
 
-    fn step(&mut self, actions: &[i32], out: StepOut<'_>) -> Result<(), EnvError> {
-        self.spec.check_actions(actions)?;
+    fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
+        self.spec.check_actions(actions, self.envs)?;
         self.step += 1;
         for _ in 0..EFFORT {
             self.show(std::hint::black_box(&mut *out.frames));
@@ -95,11 +96,8 @@ impl Act for PatternPolicy {
         }
     }
 
-    fn logits(
-        &mut self,
-        observations: &StackedFrames<'_>,
-        logits: &mut [f32],
-    ) -> Result<(), ActError> {
+    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
+        let observations = &inputs.observations;
         debug_assert_eq!(logits.len(), observations.envs() * ACTIONS, "logits");
         for (env, row) in logits.chunks_exact_mut(ACTIONS).enumerate() {
             self.life.logits(self.step, env, row);

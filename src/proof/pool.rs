@@ -62,11 +62,9 @@ impl World {
             ..Settings::default()
         };
         let config = Config::resolve(&settings, &registry)?;
-        let network = NetworkSpec {
-            observation: config.env.spec.observation.clone(),
-            logits: config.env.spec.action.logits_len(),
-            torso: Torso::Mlp { hidden: vec![8], activation: Activation::Tanh },
-        };
+        let spec = &config.env.spec;
+        let torso = Torso::Mlp { hidden: vec![8], activation: Activation::Tanh };
+        let network = NetworkSpec::new(spec.observation.clone(), spec.action.clone(), torso);
         let parameters = ParamSpec::new(&network)?;
         let slots = config.pool.slots();
         let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;

@@ -19,7 +19,11 @@ pub struct GroupMut<'a> {
 pub struct StepMut<'a> {
     /// Frames `t .. t + k`: observation `t`. Each `[E][frame]`.
     pub rows: FrameRows<'a>,
-    /// `[E]` actions taken at observation `t`.
+    /// `[E]` flags of observation `t`.
+    pub flags: &'a [u8],
+    /// `[E][outputs]` mask of observation `t`; empty without masks.
+    pub mask: &'a [u8],
+    /// `[E][W]` words of the actions taken at observation `t`.
     pub actions: &'a mut [i32],
     /// `[E]` log-probabilities of these actions under the behaviour policy.
     pub log_probs: &'a mut [f32],
@@ -29,6 +33,8 @@ pub struct StepMut<'a> {
     pub rewards: &'a mut [f32],
     /// `[E]` flags of observation `t + 1`.
     pub next_flags: &'a mut [u8],
+    /// `[E][outputs]` mask of observation `t + 1`; empty without masks.
+    pub next_mask: &'a mut [u8],
     /// `[E]` returns of episodes that end in observation `t + 1`.
     pub next_returns: &'a mut [f32],
     /// `[E]` lengths of episodes that end in observation `t + 1`, in steps.
@@ -116,24 +122,30 @@ impl<'a> GroupMut<'a> {
         let (rows, parts) = self.bytes.frames_and_rows_mut(
             t..t + stack,
             [
+                (Field::Flags, t),
+                (Field::Mask, t),
                 (Field::Action, t),
                 (Field::LogProb, t),
                 (Field::Frame, t + stack),
                 (Field::Reward, t),
                 (Field::Flags, t + 1),
+                (Field::Mask, t + 1),
                 (Field::EpisodeReturn, t + 1),
                 (Field::EpisodeLength, t + 1),
             ],
         );
-        let [actions, log_probs, next_frame, rewards, next_flags, next_returns, next_lengths] =
-            parts;
+        let [flags, mask, actions, log_probs, parts @ ..] = parts;
+        let [next_frame, rewards, next_flags, next_mask, next_returns, next_lengths] = parts;
         StepMut {
             rows,
+            flags,
+            mask,
             actions: typed(actions),
             log_probs: typed(log_probs),
             next_frame,
             rewards: typed(rewards),
             next_flags,
+            next_mask,
             next_returns: typed(next_returns),
             next_lengths: typed(next_lengths),
         }

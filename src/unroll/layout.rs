@@ -21,6 +21,26 @@ pub struct UnrollSpec {
     pub frame_bytes: usize,
     /// k: frames that the network sees at once; frames are stored once.
     pub frame_stack: usize,
+    /// W: 4-byte words of an action.
+    pub action_words: usize,
+    /// Bytes of the mask of one observation, 0 for none.
+    pub mask_bytes: usize,
+    /// S: numbers of the state of a recurrent core, 0 for none.
+    pub state_len: usize,
+}
+
+impl UnrollSpec {
+    /// One choice at each step, no masks, no core; the other sizes are still to be set.
+    pub const PLAIN: Self = Self {
+        unroll: 0,
+        batch: 0,
+        envs: 0,
+        frame_bytes: 0,
+        frame_stack: 0,
+        action_words: 1,
+        mask_bytes: 0,
+        state_len: 0,
+    };
 }
 
 /// What a block stores. `T` transitions, `T + 1` observations, `B` columns; `k` is the frame stack.
@@ -36,7 +56,15 @@ pub enum Field {
     History,
     /// `[T + 1][B]` u8: bits of [`crate::env::flag`], describing observation `t`.
     Flags,
-    /// `[T][B]` i32: action taken at observation `t`.
+    /// `[T + 1][B][outputs]` u8: which choices are allowed at observation `t`; no bytes without masks.
+    Mask,
+    /// `[B][S]` f32: state of the recurrent core before observation 0; no bytes without a core.
+    CoreState,
+    /// `[B][W]` words: action that led to observation 0; nothing of meaning where that is a first one.
+    FirstAction,
+    /// `[B]` f32: reward that came with observation 0, likewise.
+    FirstReward,
+    /// `[T][B][W]` words: action taken at observation `t`, choices as i32, numbers as f32.
     Action,
     /// `[T][B]` f32: reward of transition `t`.
     Reward,
@@ -50,11 +78,15 @@ pub enum Field {
 
 impl Field {
     /// All fields, in the order in which they lie in a block.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::Header,
         Self::Frame,
         Self::History,
         Self::Flags,
+        Self::Mask,
+        Self::CoreState,
+        Self::FirstAction,
+        Self::FirstReward,
         Self::Action,
         Self::Reward,
         Self::LogProb,
@@ -125,6 +157,7 @@ impl BlockLayout {
             ("envs-per-actor", spec.envs),
             ("the bytes of a frame", spec.frame_bytes),
             ("the frame stack", spec.frame_stack),
+            ("the words of an action", spec.action_words),
         ] {
             if size == 0 {
                 return Err(LayoutError::Zero(name));
@@ -177,9 +210,15 @@ impl BlockLayout {
     #[must_use]
     pub const fn rows(&self, field: Field) -> usize {
         match field {
-            Field::Header | Field::History => 1,
+            Field::Header
+            | Field::History
+            | Field::CoreState
+            | Field::FirstAction
+            | Field::FirstReward => 1,
             Field::Frame => self.spec.unroll + self.spec.frame_stack,
-            Field::Flags | Field::EpisodeReturn | Field::EpisodeLength => self.spec.unroll + 1,
+            Field::Flags | Field::Mask | Field::EpisodeReturn | Field::EpisodeLength => {
+                self.spec.unroll + 1
+            }
             Field::Action | Field::Reward | Field::LogProb => self.spec.unroll,
         }
     }
@@ -191,7 +230,14 @@ impl BlockLayout {
             Field::Header => size_of::<GroupHeader>(),
             Field::Frame => self.spec.frame_bytes,
             Field::History | Field::Flags => 1,
-            _ => 4,
+            Field::Mask => self.spec.mask_bytes,
+            Field::CoreState => 4 * self.spec.state_len,
+            Field::FirstAction | Field::Action => 4 * self.spec.action_words,
+            Field::FirstReward
+            | Field::Reward
+            | Field::LogProb
+            | Field::EpisodeReturn
+            | Field::EpisodeLength => 4,
         }
     }
 
@@ -231,11 +277,22 @@ impl BlockLayout {
     /// A number that differs between layouts that differ; children check it before they attach.
     #[must_use]
     pub fn fingerprint(&self) -> u64 {
-        let UnrollSpec { unroll, batch, envs, frame_bytes, frame_stack } = self.spec;
-        let words =
-            [unroll, batch, envs, frame_bytes, frame_stack, self.block_bytes, Field::ALL.len()];
+        let UnrollSpec {
+            unroll,
+            batch,
+            envs,
+            frame_bytes,
+            frame_stack,
+            action_words,
+            mask_bytes,
+            state_len,
+        } = self.spec;
+        let words = [
+            [unroll, batch, envs, frame_bytes, frame_stack],
+            [action_words, mask_bytes, state_len, self.block_bytes, Field::ALL.len()],
+        ];
         // FNV-1a over the words: stable across builds, unlike std's hasher.
-        words.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| {
+        words.as_flattened().iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| {
             (hash ^ word as u64).wrapping_mul(0x0100_0000_01b3)
         })
     }
@@ -246,7 +303,16 @@ mod tests {
     use super::*;
 
     fn spec() -> UnrollSpec {
-        UnrollSpec { unroll: 5, batch: 6, envs: 2, frame_bytes: 12, frame_stack: 3 }
+        UnrollSpec {
+            unroll: 5,
+            batch: 6,
+            envs: 2,
+            frame_bytes: 12,
+            frame_stack: 3,
+            action_words: 2,
+            mask_bytes: 5,
+            state_len: 3,
+        }
     }
 
     #[test]
@@ -275,15 +341,20 @@ mod tests {
         let odd = UnrollSpec { batch: 7, ..spec() };
         let message = BlockLayout::new(odd).expect_err("7 is odd").to_string();
         assert!(message.contains("try batch 8"), "{message}");
-        let huge = UnrollSpec { unroll: usize::MAX / 4, ..spec() };
+        let huge = UnrollSpec { unroll: usize::MAX / 8, ..spec() };
         assert_eq!(BlockLayout::new(huge), Err(LayoutError::TooLarge));
     }
 
     #[test]
     fn fingerprints_tell_layouts_apart() {
-        let base = BlockLayout::new(spec()).expect("valid").fingerprint();
-        let other =
-            BlockLayout::new(UnrollSpec { unroll: 6, ..spec() }).expect("valid").fingerprint();
-        assert_ne!(base, other);
+        let of = |spec| BlockLayout::new(spec).expect("valid").fingerprint();
+        for other in [
+            UnrollSpec { unroll: 6, ..spec() },
+            UnrollSpec { action_words: 3, ..spec() },
+            UnrollSpec { mask_bytes: 0, ..spec() },
+            UnrollSpec { state_len: 4, ..spec() },
+        ] {
+            assert_ne!(of(spec()), of(other));
+        }
     }
 }

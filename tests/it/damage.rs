@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use impala::env::{Dtype, ObservationSpec};
+use impala::env::{ActionSpec, Dtype, ObservationSpec};
 use impala::learner::checkpoint::{Checkpoint, LearnerState};
 use impala::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
 use impala::rng::Rng;
@@ -11,7 +11,8 @@ use impala::rng::Rng;
 fn network() -> ParamSpec {
     let torso = Torso::Mlp { hidden: vec![8, 8], activation: Activation::Tanh };
     let observation = ObservationSpec::new(Dtype::F32, &[4]);
-    ParamSpec::new(&NetworkSpec { observation, logits: 2, torso }).expect("valid")
+    let action = ActionSpec::Discrete { n: 2 };
+    ParamSpec::new(&NetworkSpec::new(observation, action, torso)).expect("valid")
 }
 
 fn checkpoint(frames: u64, parameters: &ParamSpec) -> Checkpoint {

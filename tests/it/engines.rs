@@ -1,6 +1,6 @@
 //! The two engines against each other, and the closed-form loss against libtorch's autograd.
 
-use impala::env::{Dtype, ObservationSpec, flag};
+use impala::env::{ActionSpec, Dtype, ObservationSpec, flag};
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -22,11 +22,9 @@ const COLUMNS: usize = 4;
 const ACTIONS: usize = 3;
 
 fn network(dtype: Dtype, frame_stack: usize, activation: Activation) -> NetworkSpec {
-    NetworkSpec {
-        observation: ObservationSpec { frame_stack, ..ObservationSpec::new(dtype, &[5]) },
-        logits: ACTIONS,
-        torso: Torso::Mlp { hidden: vec![33, 16], activation },
-    }
+    let observation = ObservationSpec { frame_stack, ..ObservationSpec::new(dtype, &[5]) };
+    let torso = Torso::Mlp { hidden: vec![33, 16], activation };
+    NetworkSpec::new(observation, ActionSpec::Discrete { n: ACTIONS }, torso)
 }
 
 fn normal(rng: &mut Rng, count: usize) -> Vec<f32> {
@@ -97,6 +95,11 @@ fn both_give_the_same_outputs_and_gradients() {
             frames: bytemuck::cast_slice(&frames),
             history: &[0, 1, 2, 0].map(|n: u8| n.min(stack as u8 - 1)),
             flags: &flags,
+            actions: &[],
+            rewards: &[],
+            first_actions: &[],
+            first_rewards: &[],
+            core_state: &[],
         };
         let steps = STEPS * COLUMNS;
         let (d_logits, d_values) = (normal(&mut rng, steps * ACTIONS), normal(&mut rng, steps));
@@ -137,7 +140,7 @@ fn both_act_alike() {
     let policies: [&mut dyn Act; 2] = [&mut native, &mut torch];
     for (policy, logits) in policies.into_iter().zip(&mut logits) {
         policy.load(&parameters);
-        policy.logits(&seen, logits).expect("acts");
+        policy.logits(&seen.into(), logits).expect("acts");
     }
     close("logit", &logits[0], &logits[1]);
 }

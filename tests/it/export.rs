@@ -39,10 +39,10 @@ fn same_logits(test: &str, flags: &[&str], is_bytes: bool, shape: &[usize]) {
         .map(|&byte| if is_bytes { f32::from(byte) / 255.0 } else { f32::from(byte) / 40.0 - 3.0 })
         .collect();
     let row: &[u8] = if is_bytes { &bytes } else { bytemuck::cast_slice(&numbers) };
-    let mut logits = vec![0.0; ROWS * network.logits];
+    let mut logits = vec![0.0; ROWS * network.logits()];
     let (rows, valid) = ([row], [1; ROWS]);
     let frames = StackedFrames { spec: &network.observation, rows: &rows, valid: &valid };
-    policy.logits(&frames, &mut logits).expect("runs");
+    policy.logits(&frames.into(), &mut logits).expect("runs");
 
     let observations = folder.path().join("observations.json");
     fs::write(&observations, nested(&numbers, shape).to_string()).expect("written");

@@ -5,7 +5,7 @@
 //! `GOLDEN_DIR` names another folder to read the file from.
 
 use impala::env::{
-    Environment, StepOut, VectorEnv, acrobot::Acrobot, cartpole::CartPole, flag,
+    Actions, Environment, StepOut, VectorEnv, acrobot::Acrobot, cartpole::CartPole, flag,
     mountain_car::MountainCar,
 };
 use impala::rng::Rng;
@@ -61,7 +61,7 @@ struct Single<T> {
     width: usize,
 }
 
-impl<T: Environment<Element = f32>> Port for Single<T> {
+impl<T: Environment<Element = f32, Action = usize>> Port for Single<T> {
     fn first(&mut self) -> Vec<f32> {
         let mut observation = vec![f32::NAN; self.width];
         (self.observe)(&self.env, &mut observation);
@@ -105,8 +105,9 @@ impl Port for Carts {
             frames: bytemuck::cast_slice_mut(&mut frames),
             rewards: &mut rewards,
             flags: &mut flags,
+            masks: &mut [],
         };
-        self.0.step(&[action; CARTS], out).expect("CartPole steps");
+        self.0.step(Actions::Discrete(&[action; CARTS]), out).expect("CartPole steps");
         assert_eq!((rewards, flags), ([rewards[0]; CARTS], [flags[0]; CARTS]));
         Shown {
             state: self.0.state(CARTS - 1).to_vec(),

@@ -187,8 +187,14 @@ impl<'m> Actor<'m> {
 }
 
 fn check(shape: RingShape, actors: u16, events: &[Event]) -> Result<(), TestCaseError> {
-    let spec =
-        UnrollSpec { unroll: 2, batch: shape.groups, envs: 1, frame_bytes: 8, frame_stack: 1 };
+    let spec = UnrollSpec {
+        unroll: 2,
+        batch: shape.groups,
+        envs: 1,
+        frame_bytes: 8,
+        frame_stack: 1,
+        ..UnrollSpec::PLAIN
+    };
     let layout = BlockLayout::new(spec).expect("valid");
     let (words, waits) = (<Ring>::word_count(shape), <Ring>::wait_count());
     let control = Region::heap(words * 8 + waits * 4);

@@ -22,8 +22,14 @@ use pattern::{check, header_of, mix, write};
 
 const ACTORS: u16 = 4;
 const SHAPE: RingShape = RingShape { blocks: 3, groups: 2 };
-const SPEC: UnrollSpec =
-    UnrollSpec { unroll: 3, batch: 4, envs: 2, frame_bytes: 24, frame_stack: 2 };
+const SPEC: UnrollSpec = UnrollSpec {
+    unroll: 3,
+    batch: 4,
+    envs: 2,
+    frame_bytes: 24,
+    frame_stack: 2,
+    ..UnrollSpec::PLAIN
+};
 /// Miri is a thousand times slower, and a debug build ten times.
 const BLOCKS_TO_CONSUME: u64 = if cfg!(miri) {
     8

@@ -7,12 +7,13 @@ use super::stage::{Ends, Stage};
 use crate::bench::error::BenchError;
 use crate::bench::product::Product;
 use crate::bench::stats::median_ns;
-use crate::env::{StepOut, VectorEnv};
+use crate::env::{Actions, ResetOut, StepOut, VectorEnv};
 use crate::params::Refresh;
-use crate::policy::act::{Act, StackedFrames};
+use crate::policy::act::{Act, ActInputs, StackedFrames};
 use crate::policy::sample::Sampler;
 use crate::ring::GroupMut;
 use crate::rng::Rng;
+use crate::unroll::Field;
 
 /// ns per frame.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -36,7 +37,7 @@ pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, B
         policy: product.policy()?,
         sampler: Sampler::new(Rng::new(product.config.run.seed, 1)),
         product,
-        logits: vec![0.0; pool.envs_per_actor * product.network.logits],
+        logits: vec![0.0; pool.envs_per_actor * product.network.logits()],
         valid: vec![valid(product); pool.envs_per_actor],
     };
     let frames_per_unroll = (pool.unroll * pool.envs_per_actor) as f64;
@@ -44,7 +45,9 @@ pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, B
     {
         let mut grant = ends.producer.claim(Duration::ZERO)?;
         let mut group = grant.group();
-        actor.env.reset(group.frame_mut(0))?;
+        let mut masks = vec![1; pool.layout.group_range(Field::Mask, 0, 0).len()];
+        actor.env.reset(ResetOut { frames: group.frame_mut(0), masks: &mut masks })?;
+        group.row_mut(Field::Mask, 0).copy_from_slice(&masks);
         let mut failed = Failed::None;
         // Once through, so that every part finds what it finds in life.
         note(&mut failed, actor.infer(&mut group));
@@ -93,10 +96,13 @@ impl Actor<'_> {
     fn step(&mut self, group: &mut GroupMut<'_>) -> Result<(), BenchError> {
         for t in 0..self.product.config.pool.unroll {
             let step = group.step(t);
-            self.env.step(
-                step.actions,
-                StepOut { frames: step.next_frame, rewards: step.rewards, flags: step.next_flags },
-            )?;
+            let out = StepOut {
+                frames: step.next_frame,
+                rewards: step.rewards,
+                flags: step.next_flags,
+                masks: step.next_mask,
+            };
+            self.env.step(Actions::Discrete(step.actions), out)?;
         }
         Ok(())
     }
@@ -104,12 +110,18 @@ impl Actor<'_> {
     /// One unroll of inference, on the observations that stand in the group.
     fn infer(&mut self, group: &mut GroupMut<'_>) -> Result<(), BenchError> {
         for t in 0..self.product.config.pool.unroll {
-            let frames = StackedFrames {
-                spec: &self.product.network.observation,
-                rows: &group.step(t).rows,
-                valid: &self.valid,
+            let step = group.step(t);
+            let inputs = ActInputs {
+                observations: StackedFrames {
+                    spec: &self.product.network.observation,
+                    rows: &step.rows,
+                    valid: &self.valid,
+                },
+                flags: step.flags,
+                last_actions: step.actions,
+                last_rewards: step.rewards,
             };
-            self.policy.logits(&frames, &mut self.logits)?;
+            self.policy.logits(&inputs, &mut self.logits)?;
             black_box(&self.logits);
         }
         Ok(())

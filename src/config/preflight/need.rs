@@ -155,7 +155,7 @@ impl NetworkSize {
                 width = channels * height * columns;
             }
         }
-        let heads = config.env.spec.action.logits_len() + 1;
+        let heads = config.env.spec.action.outputs() + 1;
         for &units in config.network.hidden.iter().chain([&heads]) {
             layer(width.saturating_mul(units), units, units);
             width = units;

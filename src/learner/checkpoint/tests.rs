@@ -1,16 +1,14 @@
 //! Checkpoints as untrusted input.
 
 use super::*;
-use crate::env::{Dtype as ObservationDtype, ObservationSpec};
+use crate::env::{ActionSpec, Dtype as ObservationDtype, ObservationSpec};
 use crate::policy::spec::{Activation, NetworkSpec, Torso};
 use crate::rng::Rng;
 
 fn parameters() -> ParamSpec {
-    let network = NetworkSpec {
-        observation: ObservationSpec::new(ObservationDtype::F32, &[3]),
-        logits: 2,
-        torso: Torso::Mlp { hidden: vec![4], activation: Activation::Tanh },
-    };
+    let observation = ObservationSpec::new(ObservationDtype::F32, &[3]);
+    let torso = Torso::Mlp { hidden: vec![4], activation: Activation::Tanh };
+    let network = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
     ParamSpec::new(&network).expect("a network")
 }
 

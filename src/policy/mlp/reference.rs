@@ -1,7 +1,7 @@
 //! The network written as its definition, in f64, and the engine held against it.
 
 use super::{FrameStacks, Input, Level, MlpActor, MlpLearner};
-use crate::env::{Dtype, ObservationSpec};
+use crate::env::{ActionSpec, Dtype, ObservationSpec};
 use crate::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, SpecError, Torso};
 use crate::rng::Rng;
 
@@ -13,7 +13,8 @@ fn network(
     logits: usize,
     activation: Activation,
 ) -> NetworkSpec {
-    NetworkSpec { observation, logits, torso: Torso::Mlp { hidden: hidden.to_vec(), activation } }
+    let torso = Torso::Mlp { hidden: hidden.to_vec(), activation };
+    NetworkSpec::new(observation, ActionSpec::Discrete { n: logits }, torso)
 }
 
 fn normals(rng: &mut Rng, count: usize, scale: f64) -> Vec<f32> {
@@ -136,7 +137,7 @@ fn check(network: &NetworkSpec, rows: usize, rng: &mut Rng) {
     let spec = ParamSpec::new(network).expect("valid");
     let flat = parameters(&spec, rng);
     let reference = Reference::new(network, &spec, &flat);
-    let (inputs, actions) = (network.observation.stacked_len(), network.logits);
+    let (inputs, actions) = (network.observation.stacked_len(), network.logits());
     let x = normals(rng, rows * inputs, 1.0);
     let (d_logits, d_values) = (normals(rng, rows * actions, 1.0), normals(rng, rows, 1.0));
     let (mut logits, mut values, mut gradient) = (Vec::new(), Vec::new(), vec![0.0; spec.len()]);
@@ -318,11 +319,8 @@ fn what_is_not_a_number_comes_out_as_such() {
 fn other_networks_are_refused() {
     let observation = ObservationSpec::new(Dtype::F32, &[8, 8]);
     let convs = vec![Conv { filters: 2, kernel: 3, stride: 1 }];
-    let cnn = NetworkSpec {
-        torso: Torso::Cnn { convs, hidden: vec![4] },
-        observation: observation.clone(),
-        logits: 2,
-    };
+    let torso = Torso::Cnn { convs, hidden: vec![4] };
+    let cnn = NetworkSpec::new(observation.clone(), ActionSpec::Discrete { n: 2 }, torso);
     let linear = network(observation, &[], 2, Activation::Tanh);
     for spec in [cnn, linear] {
         assert_eq!(MlpActor::new(&spec).err(), Some(SpecError::NotNative));

@@ -8,7 +8,7 @@ use nix::time::ClockId;
 use super::dispatch::{Level, launch};
 use super::simd::{Kernel, Simd};
 use super::{Input, MlpActor, MlpLearner};
-use crate::env::{Dtype, ObservationSpec};
+use crate::env::{ActionSpec, Dtype, ObservationSpec};
 use crate::policy::init::initial_parameters;
 use crate::policy::math::{exp_in_place, ln_in_place};
 use crate::policy::sample::Sampler;
@@ -61,7 +61,7 @@ fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
 fn network(inputs: usize, hidden: &[usize], logits: usize, activation: Activation) -> NetworkSpec {
     let observation = ObservationSpec::new(Dtype::F32, &[inputs]);
     let torso = Torso::Mlp { hidden: hidden.to_vec(), activation };
-    NetworkSpec { observation, logits, torso }
+    NetworkSpec::new(observation, ActionSpec::Discrete { n: logits }, torso)
 }
 
 /// Multiply-adds per row: forward, and backward (twice that, less the first layer's input gradient).

@@ -4,7 +4,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::{Blob, TorchNetwork, dimensions};
 use crate::env::Dtype;
-use crate::policy::act::{Act, ActError, StackedFrames};
+use crate::policy::act::{Act, ActError, ActInputs, StackedFrames};
 use crate::policy::spec::{NetworkSpec, ParamSpec};
 
 /// A network on the CPU, one thread, no autograd.
@@ -81,11 +81,8 @@ impl Act for TorchActor {
         self.network.load(parameters).expect("parameters have the length of the layout");
     }
 
-    fn logits(
-        &mut self,
-        observations: &StackedFrames<'_>,
-        logits: &mut [f32],
-    ) -> Result<(), ActError> {
+    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
+        let observations = &inputs.observations;
         self.forward(observations, logits).map_err(|e| failed(&e))
     }
 }

@@ -63,11 +63,8 @@ pub fn network_spec(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecErr
             hidden: hidden.clone(),
         },
     };
-    let network = NetworkSpec {
-        observation: config.env.spec.observation.clone(),
-        logits: config.env.spec.action.logits_len(),
-        torso,
-    };
+    let spec = &config.env.spec;
+    let network = NetworkSpec::new(spec.observation.clone(), spec.action.clone(), torso);
     let parameters = ParamSpec::new(&network)?;
     Ok((network, parameters))
 }

@@ -13,8 +13,14 @@ use crate::unroll::{BlockLayout, UnrollSpec};
 
 const NOW: Duration = Duration::ZERO;
 const SHAPE: RingShape = RingShape { blocks: 3, groups: 2 };
-const SPEC: UnrollSpec =
-    UnrollSpec { unroll: 3, batch: 4, envs: 2, frame_bytes: 8, frame_stack: 2 };
+const SPEC: UnrollSpec = UnrollSpec {
+    unroll: 3,
+    batch: 4,
+    envs: 2,
+    frame_bytes: 8,
+    frame_stack: 2,
+    ..UnrollSpec::PLAIN
+};
 
 /// The memory of a ring.
 struct Arena {
