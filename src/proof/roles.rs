@@ -13,7 +13,7 @@ use crate::learner::checkpoint::{Checkpoint, LearnerState, list};
 use crate::metrics::{Actor, Learner, Phase};
 use crate::params::{ParamPublisher, ParamReader};
 use crate::policy::sample::Sampler;
-use crate::pool::all_words;
+use crate::pool::{all_words, give_way};
 use crate::ring::{BlockRef, Consumer, Owner, Producer, Slab, TakeError};
 use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, Level, ToChild};
@@ -34,6 +34,7 @@ pub(super) fn act(
 ) -> Result<(), ProofError> {
     let counters = world.memory.actor(usize::from(index));
     counters.set_phase(Phase::Init);
+    give_way(&world.config);
     counters.set(Actor::Incarnation, u64::from(incarnation));
     let mut payload = world.memory.payload.map(Access::ReadWrite, Inherit::No)?;
     let page = world.memory.parameters.map(Access::ReadOnly, Inherit::No)?;

@@ -167,6 +167,7 @@ impl Supervisor {
         let errno = |what| move |errno: nix::Error| system(what)(errno.into());
         let ignored = events::ignored_at_start().map_err(system("read /proc/self/status"))?;
         SigSet::all().thread_block().map_err(errno("block signals"))?;
+        fork::pack_heap();
         fork::hear_of_children();
         fork::survive_broken_pipes();
         nix::sys::prctl::set_child_subreaper(true).map_err(errno("adopt orphans"))?;

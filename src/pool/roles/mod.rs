@@ -113,7 +113,7 @@ fn pin(config: &Config, place: usize) {
 
 /// Lets the learner go first where it shares a core with this actor: actors that wait for a block cost
 /// nothing, a learner that waits for a core costs frames. A system that refuses is no failure.
-fn give_way(config: &Config) {
+pub(crate) fn give_way(config: &Config) {
     if let Ok(steps) = i32::try_from(config.pool.actor_nice) {
         let _equal_is_fine = rustix::process::nice(steps);
     }
