@@ -2,9 +2,12 @@
 # socket that is standard input, one packet each (its name, a zero byte, its text), an empty name last, and
 # runs the worker. So a Python needs nothing installed but what the environment needs.
 import os, sys, ctypes
-ctypes.CDLL(None).prctl(1, 9)
+kernel = ctypes.CDLL(None)
+# PR_SET_PDEATHSIG, SIGKILL; then it is seen whether the actor was still there. PR_SET_NAME for ps and top.
+kernel.prctl(1, 9)
 if os.getppid() != int(sys.argv[1]):
     os._exit(0)
+kernel.prctl(15, b"impala-worker")
 import importlib.abc, importlib.util, socket
 
 

@@ -45,8 +45,10 @@ def main(argv=None):
 
 
 def run(args):
+    from .making import Maker, gymnasium_or_say
+
+    gymnasium_or_say()
     from .batch import make
-    from .making import Maker
 
     options = [tuple(pair.split("=", 1)) for pair in args.env_arg]
     if bad := next((pair for pair in args.env_arg if "=" not in pair), None):
@@ -157,7 +159,7 @@ def advice(report):
     found = []
     if report.get("episodes") == 0:
         found.append("no episode ended; a longer --steps would show whether any does")
-    low, high = report.get("reward_range", (0, 0))
+    low, high = report.get("reward_range", (0, 1))
     if low == high == 0:
         found.append("every reward was 0")
     if max(abs(low), abs(high)) > 100:

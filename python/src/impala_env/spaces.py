@@ -151,6 +151,8 @@ class Observation:
         self.only = self.parts[0] if len(self.parts) == 1 else None
         box = self.only is not None and isinstance(self.only.space, spaces.Box)
         self.bytes = box and self.only.space.dtype == np.uint8
+        if self.bytes:
+            self.only.kind = "bytes"
         self.dtype = "u8" if self.bytes else "f32"
         self.numpy = np.dtype(np.uint8 if self.bytes else np.float32)
         self.channels_last = False

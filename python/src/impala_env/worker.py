@@ -1,7 +1,7 @@
 """The worker: a process that steps environments for one actor. `docs/environment-abi.md` has the messages.
 
-Its standard input is the socket to the actor. It ends when that socket does, and the kernel kills it when
-the actor dies, even inside a step that hangs.
+It is started by `boot.py`, which has taken the socket to the actor from standard input and made sure that
+the kernel kills this process when the actor dies, even inside a step that hangs.
 """
 
 import json
@@ -29,31 +29,8 @@ _OFFSET = (1 << 56) - 1
 _MAX_VIEWS = 1 << 16
 
 
-def die_with(parent):
-    """From here on the kernel kills this process when its parent dies."""
-    import ctypes
-
-    PR_SET_PDEATHSIG = 1
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        # It died before that.
-        os._exit(0)
-
-
-def take_socket():
-    """The socket that is standard input; environments that read from there find it empty."""
-    channel = socket.socket(fileno=os.dup(0))
-    null = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(null, 0)
-    os.close(null)
-    return channel
-
-
-def main(channel=None):
-    """Serves until the actor hangs up. Without `channel`, it is standard input."""
-    if channel is None:
-        die_with(os.getppid())
-        channel = take_socket()
+def main(channel):
+    """Serves the actor at the other end of `channel` until it hangs up, and leaves the process."""
     # The terminal's; the supervisor says when to end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     code = 0
@@ -176,13 +153,11 @@ class Worker:
 
 
 def _made(request):
+    from .making import Maker, gymnasium_or_say
+
+    gymnasium_or_say()
     from .batch import make
-    from .making import Maker
 
     sys.path[:0] = request["path"]
     maker = Maker(request["env"], request["options"], request["wrapper"])
     return make(maker, request["envs"], request["seed"])
-
-
-if __name__ == "__main__":
-    main()
