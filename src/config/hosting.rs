@@ -40,15 +40,19 @@ fn python(typed: &Path) -> PathBuf {
 }
 
 fn usual_python() -> PathBuf {
-    let of_environment = env::var_os("VIRTUAL_ENV").map(|folder| Path::new(&folder).join("bin/python"));
-    of_environment.filter(|path| path.is_file()).unwrap_or_else(|| on_search_path("python3".as_ref()))
+    let of_environment =
+        env::var_os("VIRTUAL_ENV").map(|folder| Path::new(&folder).join("bin/python"));
+    of_environment
+        .filter(|path| path.is_file())
+        .unwrap_or_else(|| on_search_path("python3".as_ref()))
 }
 
 /// The whole path, so that a run is continued with the same Python in whatever shell. Links are not
 /// followed: a virtual environment is known by the path of its link.
 fn on_search_path(name: &Path) -> PathBuf {
     let folders = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+    let found =
+        env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
     found.map_or_else(|| name.to_owned(), |path| absolute(&path))
 }
 

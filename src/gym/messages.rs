@@ -131,10 +131,17 @@ enum Element {
 #[derive(Debug, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub(super) enum Action {
-    Discrete { n: usize },
-    MultiDiscrete { sizes: Vec<usize> },
+    Discrete {
+        n: usize,
+    },
+    MultiDiscrete {
+        sizes: Vec<usize>,
+    },
     /// Bounds of each dimension; none where there is no bound.
-    Continuous { low: Vec<Option<f32>>, high: Vec<Option<f32>> },
+    Continuous {
+        low: Vec<Option<f32>>,
+        high: Vec<Option<f32>>,
+    },
 }
 
 impl Hello {
@@ -187,9 +194,10 @@ mod tests {
         assert_eq!(packet[8..16], [2, 1, 0, 0, 0, 0, 0, 1]);
         assert_eq!(packet[16..24], [3, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(packet[40..], [6, 0, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(Command::map(Region::Ring, 4096).packet()[..16], [
-            1, 0, 0, 0, 1, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0
-        ]);
+        assert_eq!(
+            Command::map(Region::Ring, 4096).packet()[..16],
+            [1, 0, 0, 0, 1, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0]
+        );
     }
 
     #[test]

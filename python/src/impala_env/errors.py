@@ -4,8 +4,8 @@ import os
 import traceback
 
 _HERE = __name__.rpartition(".")[0]
-_MAX_CHARS = 16_000
-"""Longest traceback: a message has to fit into one packet."""
+_MAX_CHARS = 6_000
+"""Longest traceback: the supervisor shows no more than 8 KiB."""
 
 
 class Unusable(Exception):

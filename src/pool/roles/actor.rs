@@ -126,7 +126,10 @@ fn teller(control: &ChildControl) -> impl FnMut(&ActorError) {
             return;
         }
         let more = if untold == 0 { String::new() } else { format!(" ({untold} more before)") };
-        control.log(Level::Warn, &format!("{error}{more}; the unroll is dropped"));
+        let error = error.to_string();
+        // A traceback follows its headline.
+        let (head, rest) = error.split_at(error.find('\n').unwrap_or(error.len()));
+        control.log(Level::Warn, &format!("{head}{more}; the unroll is dropped{rest}"));
         (next, untold) = (Instant::now() + TELL_EVERY, 0);
     }
 }
