@@ -133,3 +133,13 @@ not_callable = 7
 gym.register("Counting-v0", entry_point=Counting)
 gym.register("Spaces-v0", entry_point=Spaces)
 gym.register("Missing-v0", entry_point="a_package_that_is_not_there:Env")
+
+
+class Broken(Counting):
+    """Cannot even start."""
+
+    def reset(self, *, seed=None, options=None):
+        raise ValueError("out of cheese")
+
+
+gym.register("Broken-v0", entry_point=Broken)

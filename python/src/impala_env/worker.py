@@ -116,6 +116,8 @@ class Worker:
         if operation == MAP:
             self._map(argument, addresses[0])
             return (MAP, ())
+        if operation not in (RESET, STEP):
+            raise EnvFault(f"there is no operation {operation}")
         import numpy as np
 
         batch = self.batch
@@ -133,7 +135,7 @@ class Worker:
         masks = array(masks, np.uint8, envs, action.outputs) if batch.masks else None
         if operation == RESET:
             found = (RESET, (frames, masks))
-        elif operation == STEP:
+        else:
             found = (
                 STEP,
                 (
@@ -144,8 +146,6 @@ class Worker:
                     masks,
                 ),
             )
-        else:
-            raise EnvFault(f"there is no operation {operation}")
         if len(self.views) >= _MAX_VIEWS:
             self.views.clear()
         self.views[command] = found
