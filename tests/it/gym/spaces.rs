@@ -24,7 +24,7 @@ fn observations_lie_in_the_documented_order() {
         ("discrete", Dtype::F32, &[3], vec![0.0, 1.0, 0.0]),
         ("multi", Dtype::F32, &[5], vec![0.0, 1.0, 0.0, 0.0, 1.0]),
         // Gymnasium sorts the keys of a plain dict: inner, where.
-        ("dict", Dtype::F32, &[6], vec![0.0, 1.0, 1.0, 0.2, 0.25, 0.5]),
+        ("dict", Dtype::F32, &[6], vec![0.0, 1.0, 1.0, 0.0, 0.25, 0.5]),
     ];
     for (name, dtype, shape, expected) in cases {
         let options = options(&python, &[&format!("observation={name}")]);
