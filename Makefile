@@ -16,12 +16,17 @@ ifeq ($(LIBTORCH_FLAVOR)$(LIBTORCH)$(LIBTORCH_USE_PYTORCH),cuda)
 TORCH := LIBTORCH="$(CURDIR)/third_party/libtorch-cuda" $(CARGO)
 endif
 
-TEST_PACKAGES := tensorboard==2.21.0 numpy safetensors
+TEST_PACKAGES := tensorboard==2.21.0 numpy safetensors gymnasium==1.4.0 ale-py==0.12.1
+ATARI_PACKAGES := gymnasium==1.4.0 ale-py==0.12.1
+
+# $(call venv,FOLDER,PACKAGES): a virtual environment with these packages, made anew if others are in it.
+venv = [[ "$$(cat "$(1)/packages" 2>/dev/null)" == "$(2)" ]] || { rm -rf "$(1)" "$(1).tmp" && python3 -m venv "$(1).tmp" \
+    && "$(1).tmp/bin/python" -m pip install --quiet $(2) && echo "$(2)" > "$(1).tmp/packages" && mv "$(1).tmp" "$(1)"; }
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train test test-python loom check bench clean distclean
+.PHONY: help libtorch build train atari test test-python loom check bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +41,13 @@ build: libtorch ## build the supervisor
 train: build ## train on CartPole-v1 until solved
 	"$(TARGET)/release/impala-supervisor" --actors 4 --env CartPole-v1 --stop-at-return 475 $(ARGS)
 
+# Packages for Atari games, in a virtual environment of their own; the ROMs come with ale-py.
+GAME ?= Pong
+ATARI_PYTHON := $(abspath $(TARGET))/atari-venv/bin/python
+atari: build ## train on an Atari game: GAME=Pong
+	@$(call venv,$(abspath $(TARGET))/atari-venv,$(ATARI_PACKAGES))
+	"$(TARGET)/release/impala-supervisor" --actors 4 --env "gym:ALE/$(GAME)-v5" --python "$(ATARI_PYTHON)" $(ARGS)
+
 # Optimised, because some tests train an agent. One test at a time, because each of those starts a
 # pool of processes that fills the machine.
 test: libtorch test-python ## run every test: with torch, without, and the loom models
@@ -44,15 +56,14 @@ test: libtorch test-python ## run every test: with torch, without, and the loom 
 	$(NO_TORCH) test --no-default-features --features kill-points --test it kill_points
 	$(MAKE) --no-print-directory loom
 
-# What tests read our files with: TensorBoard's own reader, numpy and safetensors. Without Python or a
-# network those tests say that they are skipped.
+# What tests read our files with (TensorBoard's own reader, numpy, safetensors), and environments that they
+# step. Without Python or a network those tests say that they are skipped.
 TEST_PYTHON := $(abspath $(TARGET))/test-python
 export IMPALA_TEST_PYTHON := $(TEST_PYTHON)/bin/python
-test-python: ## install the Python packages that some tests read files with (once)
-	@[[ -x "$(IMPALA_TEST_PYTHON)" ]] || { python3 -m venv "$(TEST_PYTHON).tmp" \
-	    && "$(TEST_PYTHON).tmp/bin/python" -m pip install --quiet $(TEST_PACKAGES) \
-	    && rm -rf "$(TEST_PYTHON)" && mv "$(TEST_PYTHON).tmp" "$(TEST_PYTHON)"; } \
+test-python: ## install the Python packages that some tests need (once), and test our own
+	@$(call venv,$(TEST_PYTHON),$(TEST_PACKAGES)) \
 	    || echo 'no Python packages for tests: those that need them are skipped' >&2
+	@[[ ! -x "$(IMPALA_TEST_PYTHON)" ]] || (cd python/tests && "$(IMPALA_TEST_PYTHON)" -W ignore -m unittest)
 
 loom: ## check the lock-free parts under all interleavings
 	$(LOOM) test --lib --release --no-default-features loom_

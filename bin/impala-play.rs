@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use impala::env::Registry;
+use impala::gym;
 
 fn main() -> ExitCode {
-    impala::play::main(&Registry::builtin())
+    impala::play::main(&gym::registry())
 }

@@ -24,6 +24,9 @@ pub mod kill_point;
 pub mod env;
 
 #[cfg(not(loom))]
+pub mod gym;
+
+#[cfg(not(loom))]
 pub mod actor;
 
 #[cfg(not(loom))]

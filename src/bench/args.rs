@@ -24,6 +24,8 @@ pub enum BenchCommand {
     Parts(Measured),
     /// What this machine could give if nothing waited
     Limit(Measured),
+    /// Environments alone, without network and learner; beside a bare Python loop for gym:ID
+    Env(Measured),
     /// The ring beside ipc-channel, a Unix socket and a copy within one process
     Transport(TransportArgs),
     /// The whole system with 1, 2, 4, 8 and 16 actors

@@ -11,6 +11,7 @@ use crate::learner::engine::EngineError;
 use crate::params::{PageMismatch, PublishError};
 use crate::policy::act::ActError;
 use crate::policy::spec::SpecError;
+use crate::pool::PageError;
 use crate::ring::{ClaimError, CommitError, RingError, SlabError, TakeError};
 use crate::shm::ShmError;
 use crate::supervisor::SupervisorError;
@@ -40,6 +41,9 @@ pub enum BenchError {
     /// The parameter page is not what it should be.
     #[error(transparent)]
     Page(#[from] PageMismatch),
+    /// The parameter page cannot be laid out.
+    #[error(transparent)]
+    PageLayout(#[from] PageError),
     /// Weights were not published.
     #[error(transparent)]
     Publish(#[from] PublishError),

@@ -4,6 +4,7 @@
 //! knows this module.
 
 mod args;
+mod environments;
 mod error;
 mod limit;
 mod machine;

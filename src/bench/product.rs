@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::error::BenchError;
 use crate::config::{Args, Config, Engine as EngineKind, refusal};
-use crate::env::{Registry, VectorEnv};
+use crate::env::VectorEnv;
+use crate::gym;
 use crate::learner::engine::Engine;
 use crate::learner::native_engine::NativeEngine;
 use crate::learner::optimiser::Optimiser;
@@ -62,7 +63,7 @@ impl Product {
     /// # Errors
     /// If the configuration is wrong.
     pub fn from_args(args: &Args) -> Result<Self, BenchError> {
-        let config = Config::resolve(&args.layers()?, &Registry::builtin())?;
+        let config = Config::resolve(&args.layers()?, &gym::registry())?;
         let (network, parameters) = network_spec(&config)?;
         Ok(Self { config, network, parameters })
     }
@@ -92,7 +93,7 @@ impl Product {
     /// If they cannot be made.
     pub fn env(&self) -> Result<Box<dyn VectorEnv>, BenchError> {
         let Config { env, pool, run, .. } = &self.config;
-        Ok(Registry::builtin().make(&env.id, &env.options, pool.envs_per_actor, run.seed)?)
+        Ok(gym::registry().make(&env.id, &env.options, pool.envs_per_actor, run.seed)?)
     }
 
     /// The weights that a run starts from.

@@ -10,6 +10,7 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 
 use super::args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs};
+use super::environments::{EnvReport, EnvSample};
 use super::error::BenchError;
 use super::limit::{Limit, LimitSample};
 use super::machine::Machine;
@@ -52,6 +53,7 @@ fn run(command: BenchCommand) -> Result<(), BenchError> {
     match command {
         BenchCommand::Parts(measured) => parts(&measured, &machine),
         BenchCommand::Limit(measured) => limit(&measured, &machine),
+        BenchCommand::Env(measured) => environments(&measured, &machine),
         BenchCommand::Pool(measured) => whole_pool(&measured, &machine),
         BenchCommand::Scaling(args) => scaling(&args, &machine),
         BenchCommand::Transport(args) => {
@@ -84,6 +86,16 @@ fn limit(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
         "configuration": product.described(), "us_per_frame": parts, "limit": limit,
     });
     print("limit", args.common, machine, fields, &[&parts, &limit]);
+    Ok(())
+}
+
+fn environments(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
+    let product = Product::from_flags(&args.flags)?;
+    let seconds = args.common.seconds;
+    let samples = repeat(args.common, || EnvSample::measure(&product, seconds))?;
+    let report = EnvReport::of(&samples);
+    let fields = json!({ "configuration": product.described(), "environments": report });
+    print("env", args.common, machine, fields, &[&report]);
     Ok(())
 }
 

@@ -132,6 +132,10 @@ mod tests {
             .or(defaults::find(defaults::OPTIMISERS, "adam").expect("adam"))
             .or(defaults::find(defaults::OPTIMISERS, "rmsprop-tf").expect("rmsprop-tf"))
             .or(Settings {
+                env_wrapper: Some("my:own".into()),
+                frame_stack: Some(4),
+                python: Some("python3".into()),
+                python_path: Some("envs".into()),
                 blocks: Some(4),
                 learner_threads: Some(2),
                 preset: Some("throughput".into()),

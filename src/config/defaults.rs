@@ -29,6 +29,20 @@ pub fn find(table: &[Row], name: &str) -> Option<Settings> {
     table.iter().find(|row| row.name == name).map(|row| (row.settings)())
 }
 
+/// The settings that suit an environment, nothing if no row is for it. A name that ends in `*` is for all
+/// that begin so; a Gymnasium environment without a row of its own has that of the built-in one of the
+/// same name.
+#[must_use]
+pub fn of_environment(id: &str) -> Option<Settings> {
+    let bare = id.strip_prefix("gym:").map(|rest| rest.rsplit(':').next().unwrap_or(rest));
+    let plain = bare.map_or_else(|| id.to_owned(), |bare| format!("gym:{bare}"));
+    let matches = |row: &&Row| match row.name.strip_suffix('*') {
+        Some(start) => plain.starts_with(start),
+        None => row.name == plain || Some(row.name) == bare,
+    };
+    ENVIRONMENTS.iter().find(matches).map(|row| (row.settings)())
+}
+
 /// The lowest layer.
 #[must_use]
 pub fn built_in() -> Settings {
@@ -202,6 +216,27 @@ pub const ENVIRONMENTS: &[Row] = &[
             activation: Some(Activation::Relu),
             conv: Some(vec![conv(16, 8, 4), conv(32, 4, 2)]),
             learning_rate: Some(0.0006),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "gym:ALE/*",
+        purpose: "Atari games, with the preprocessing and the shallow network of the paper",
+        settings: || Settings {
+            frame_stack: Some(4),
+            envs_per_actor: Some(8),
+            unroll: Some(20),
+            batch: Some(32),
+            total_frames: Some(10_000_000),
+            torso: Some(Torso::Cnn),
+            hidden: Some(vec![256]),
+            activation: Some(Activation::Relu),
+            conv: Some(vec![conv(16, 8, 4), conv(32, 4, 2)]),
+            reward_clip: Some(RewardClip::AbsOne),
+            discount: Some(0.99),
+            entropy_cost: Some(0.01),
+            learning_rate: Some(0.0006),
+            max_grad_norm: Some(40.0),
             ..Settings::default()
         },
     },

@@ -9,6 +9,7 @@ mod args;
 mod chaos;
 mod choice;
 mod error;
+mod hosting;
 mod render;
 mod resolve;
 mod settings;

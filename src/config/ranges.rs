@@ -111,6 +111,7 @@ const fn wide(number: Option<usize>) -> Option<u64> {
 
 /// All whole numbers.
 pub const WHOLE: &[Whole] = &[
+    Whole::row("frame-stack", |s| wide(s.frame_stack), 1, 16),
     Whole::row("actors", |s| wide(s.actors), 1, 8191)
         .because("a slot of the ring has 13 bits for it"),
     Whole::row("envs-per-actor", |s| wide(s.envs_per_actor), 1, 65_536),
@@ -214,6 +215,7 @@ mod tests {
             .or(defaults::find(defaults::OPTIMISERS, "adam").expect("adam"))
             .or(defaults::find(defaults::OPTIMISERS, "rmsprop-tf").expect("rmsprop-tf"))
             .or(Settings {
+                frame_stack: Some(4),
                 blocks: Some(4),
                 learner_threads: Some(2),
                 stop_at_return: Some(475.0),
@@ -254,6 +256,6 @@ mod tests {
         assert!(row("rho-bar").contains(f64::INFINITY) && !row("rho-bar").contains(f64::NAN));
         assert!(!row("rho-bar").contains(0.0) && row("c-bar").contains(0.0));
         assert_eq!(row("rho-bar").to_string(), "above 0, at most 1000000, or inf");
-        assert_eq!(WHOLE[1].to_string(), "from 1 to 65536");
+        assert_eq!(WHOLE[2].to_string(), "from 1 to 65536");
     }
 }

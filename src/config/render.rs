@@ -82,6 +82,10 @@ impl Config {
             env_arg: Some(
                 env.options.iter().map(|(key, value)| format!("{key}={value}")).collect(),
             ),
+            env_wrapper: env.options.hosting.wrapper.clone(),
+            frame_stack: env.options.frame_stack,
+            python: env.options.hosting.python.clone(),
+            python_path: env.options.hosting.python_path.clone(),
             actors: Some(pool.actors),
             envs_per_actor: Some(pool.envs_per_actor),
             unroll: Some(pool.unroll),

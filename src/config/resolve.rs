@@ -1,8 +1,11 @@
 //! From layers of settings to a [`Config`]: every check that is made of a configuration.
 
+use std::time::Duration;
+
 use super::choice::{Activation, Device, Engine, EngineChoice, OptimiserName, Torso};
-use super::defaults::{self, ENVIRONMENTS, OPTIMISERS, PRESETS};
+use super::defaults::{self, OPTIMISERS, PRESETS};
 use super::error::ConfigError;
+use super::hosting::hosting;
 use super::ranges;
 use super::settings::Settings;
 use super::{
@@ -70,7 +73,7 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     };
     let base = typed.clone().or(preset);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
-    let above = base.or(defaults::find(ENVIRONMENTS, &env).unwrap_or_default());
+    let above = base.or(defaults::of_environment(&env).unwrap_or_default());
     let optimiser = set(above.optimiser.or(defaults::built_in().optimiser));
     let constants = defaults::find(OPTIMISERS, optimiser.as_str()).unwrap_or_default();
     Ok(above.or(constants).or(defaults::built_in()))
@@ -85,8 +88,14 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
     if let Some(value) = arguments.iter().find(|text| odd(text)) {
         return Err(ConfigError::ControlCharacter { key: "env-arg", value: value.clone() });
     }
-    let options = EnvOptions::parse(&arguments)?;
+    let mut options = EnvOptions::parse(&arguments)?;
+    options.frame_stack = all.frame_stack;
+    options.hosting = hosting(all, &id, registry)?;
+    // A worker that never answers here would keep the user waiting without a word.
+    let limit = all.actor_start_timeout.and_then(|s| Duration::try_from_secs_f64(s).ok());
+    options.hosting.patience = limit;
     let spec = registry.spec(&id, &options)?;
+    options.hosting.patience = None;
     if spec.masks || !matches!(spec.action, ActionSpec::Discrete { .. }) {
         let reason = "only single choices without masks can be learnt yet".into();
         return Err(EnvError::Failed { id, reason }.into());

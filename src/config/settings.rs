@@ -23,6 +23,18 @@ pub struct Settings {
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Environment")]
     #[serde(deserialize_with = "options_in_toml")]
     pub env_arg: Option<Vec<String>>,
+    /// Function that each Gymnasium environment is passed through; a file.py may stand for the module
+    #[arg(long, value_name = "MODULE:FUNCTION", help_heading = "Environment")]
+    pub env_wrapper: Option<String>,
+    /// Frames that the network sees at once; they are stored once [default: the environment's]
+    #[arg(long, value_parser = whole::<usize>, value_name = "K", help_heading = "Environment")]
+    pub frame_stack: Option<usize>,
+    /// Python for Gymnasium environments [default: that of $VIRTUAL_ENV, else python3]
+    #[arg(long, value_name = "PATH", help_heading = "Environment")]
+    pub python: Option<PathBuf>,
+    /// Folder that Python modules are looked for in first [default: the current one]
+    #[arg(long, value_name = "DIR", help_heading = "Environment")]
+    pub python_path: Option<PathBuf>,
 
     /// Actor processes. As many as cores is a good start; more do no harm if environments wait
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
@@ -203,7 +215,7 @@ impl Settings {
             ($($field:ident)*) => { Self { $($field: self.$field.or(below.$field)),* } };
         }
         first! {
-            env env_arg
+            env env_arg env_wrapper frame_stack python python_path
             actors envs_per_actor unroll batch blocks engine pin actor_nice
             preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet

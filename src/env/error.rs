@@ -59,6 +59,14 @@ pub enum EnvError {
         /// The number, in words because it may be none.
         number: String,
     },
+    /// It cannot be made as it was asked for: something is missing or not supported.
+    #[error("environment {id} cannot be made: {problem}")]
+    NotMade {
+        /// The environment.
+        id: String,
+        /// What is wrong, and what would be right; one line.
+        problem: String,
+    },
     /// The environment reported a failure of its own.
     #[error("environment {id} failed: {reason}")]
     Failed {

@@ -8,9 +8,11 @@
 //! [`VectorEnv`] directly.
 
 mod error;
+mod hosting;
 mod lockstep;
 mod options;
 mod registry;
+mod restacked;
 mod spec;
 mod time_limit;
 
@@ -24,6 +26,7 @@ pub mod mountain_car;
 pub mod synthetic;
 
 pub use error::EnvError;
+pub use hosting::{Hosting, SharedMemory};
 pub use lockstep::Lockstep;
 pub use options::{EnvOptions, OptionReader};
 pub use registry::Registry;
@@ -167,6 +170,16 @@ pub trait VectorEnv {
 
     /// How many environments there are (E).
     fn envs(&self) -> usize;
+
+    /// Tells where the slices of most steps will lie, so that environments in another process can write
+    /// there themselves. To be called again when the environments are made anew; slices elsewhere work
+    /// as well.
+    ///
+    /// # Errors
+    /// If the other process is gone, or cannot map it.
+    fn attach(&mut self, _memory: &SharedMemory<'_>) -> Result<(), EnvError> {
+        Ok(())
+    }
 
     /// Starts all episodes anew and writes E first frames and masks. Random numbers go on where
     /// they were: only making the environments anew repeats an episode.

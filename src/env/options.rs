@@ -7,20 +7,24 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::EnvError;
+use super::{EnvError, Hosting};
 
 /// Options of an environment, in the order in which they were given. A key given twice holds its last
 /// value. In a file they are a table; numbers and booleans there are taken as they are written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EnvOptions {
     pairs: Vec<(String, String)>,
+    /// Frames that the network sees at once, whatever the environment says; not one of its options.
+    pub frame_stack: Option<usize>,
+    /// How it is run if it is not built in; not one of its options.
+    pub hosting: Hosting,
 }
 
 impl EnvOptions {
     /// No options.
     #[must_use]
     pub const fn new() -> Self {
-        Self { pairs: Vec::new() }
+        Self { pairs: Vec::new(), frame_stack: None, hosting: Hosting::new() }
     }
 
     /// Takes `KEY=VALUE` strings as they come from a command line.

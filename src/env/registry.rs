@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     EnvError, EnvOptions, EnvSpec, Environment, Lockstep, VectorEnv, acrobot, cartpole, catch,
-    mountain_car, synthetic,
+    mountain_car, restacked::Restacked, synthetic,
 };
 
 /// Names that look less alike than this are no suggestion (Jaro-Winkler: 0 nothing alike, 1 the same).
@@ -13,7 +13,9 @@ const MIN_LIKENESS: f64 = 0.8;
 /// How many names an error suggests.
 const MAX_SUGGESTIONS: usize = 3;
 
-type Make = dyn Fn(&EnvOptions, usize, u64) -> Result<Box<dyn VectorEnv>, EnvError>;
+type Made = Result<Box<dyn VectorEnv>, EnvError>;
+type Make = dyn Fn(&EnvOptions, usize, u64) -> Made;
+type MakeNamed = dyn Fn(&str, &EnvOptions, usize, u64) -> Made;
 
 struct Entry {
     id: String,
@@ -24,6 +26,20 @@ struct Entry {
 impl fmt::Debug for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// All names that begin alike.
+struct Family {
+    prefix: String,
+    shown: String,
+    description: String,
+    make: Box<MakeNamed>,
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }
 
@@ -41,13 +57,14 @@ impl fmt::Debug for Entry {
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: Vec<Entry>,
+    families: Vec<Family>,
 }
 
 impl Registry {
     /// Knows no environment.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { entries: Vec::new() }
+        Self { entries: Vec::new(), families: Vec::new() }
     }
 
     /// Knows the built-in environments.
@@ -115,10 +132,38 @@ impl Registry {
         })
     }
 
+    /// Adds all names that begin with `prefix`; `make` gets the whole name first. `shown` stands for them
+    /// in [`Registry::ids`]. An entry with exactly a name comes before a family.
+    pub fn add_family(
+        &mut self,
+        prefix: impl Into<String>,
+        shown: impl Into<String>,
+        description: impl Into<String>,
+        make: impl Fn(&str, &EnvOptions, usize, u64) -> Result<Box<dyn VectorEnv>, EnvError> + 'static,
+    ) -> &mut Self {
+        let (prefix, shown) = (prefix.into(), shown.into());
+        let (description, make) = (description.into(), Box::new(make));
+        self.families.push(Family { prefix, shown, description, make });
+        self
+    }
+
     /// Names and descriptions, in the order in which they were added.
     pub fn ids(&self) -> impl Iterator<Item = (&str, &str)> {
         let entries = self.entries.iter();
-        entries.map(|entry| (entry.id.as_str(), entry.description.as_str()))
+        let entries = entries.map(|entry| (entry.id.as_str(), entry.description.as_str()));
+        let families = self.families.iter();
+        entries.chain(families.map(|family| (family.shown.as_str(), family.description.as_str())))
+    }
+
+    /// Whether environments of this name are made by a family, and so take note of their
+    /// [`super::Hosting`].
+    #[must_use]
+    pub fn is_of_family(&self, id: &str) -> bool {
+        !self.entries.iter().any(|entry| entry.id == id) && self.family(id).is_some()
+    }
+
+    fn family(&self, id: &str) -> Option<&Family> {
+        self.families.iter().find(|family| id.starts_with(&family.prefix))
     }
 
     /// What an environment looks like. Makes one of it to find out.
@@ -146,9 +191,17 @@ impl Registry {
     ) -> Result<Box<dyn VectorEnv>, EnvError> {
         assert!(envs > 0, "at least one environment");
         let entry = self.entries.iter().find(|entry| entry.id == id);
-        let entry = entry
-            .ok_or_else(|| EnvError::Unknown { id: id.to_owned(), nearest: self.nearest(id) })?;
-        let made = (entry.make)(options, envs, seed)?;
+        let mut made = match (entry, self.family(id)) {
+            (Some(entry), _) => (entry.make)(options, envs, seed)?,
+            (None, Some(family)) => (family.make)(id, options, envs, seed)?,
+            (None, None) => {
+                return Err(EnvError::Unknown { id: id.to_owned(), nearest: self.nearest(id) });
+            }
+        };
+        let own = made.spec().observation.frame_stack;
+        if let Some(frame_stack) = options.frame_stack.filter(|&frame_stack| frame_stack != own) {
+            made = Box::new(Restacked::new(made, frame_stack));
+        }
         // Its author is a user: find the slip here, not as a strange shape in the learner.
         let failed = |reason| EnvError::Failed { id: id.to_owned(), reason };
         if let Some(problem) = made.spec().problem() {

@@ -21,6 +21,7 @@ mod run_dir;
 mod status;
 mod summary;
 mod tensorboard;
+mod tracebacks;
 
 pub use app::{Program, main};
 pub use line::LINE;

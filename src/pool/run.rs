@@ -16,6 +16,7 @@ use super::roles::{Inheritance, play_actor, play_learner};
 use super::status::Status as StatusBoard;
 use super::summary::{Books, InjectedFaults, Status, Summary};
 use super::tensorboard::TensorBoard;
+use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
 use crate::metrics::{Actor, Learner, Phase};
 use crate::ring::{CrashRecord, Owner};
@@ -50,6 +51,7 @@ pub(super) struct Run {
     pub(super) faults: Faults,
     /// Actors that have panicked, until they are reclaimed.
     panicked: Vec<Role>,
+    tracebacks: Tracebacks,
     /// Why the run cannot go on.
     must_stop: Option<(ExitKind, String)>,
 }
@@ -102,6 +104,7 @@ impl Run {
             hangs,
             faults: Faults::default(),
             panicked: Vec::new(),
+            tracebacks: Tracebacks::default(),
             must_stop: None,
         }
     }
@@ -331,7 +334,7 @@ impl Pool for Run {
         match level {
             Level::Debug => {}
             Level::Info => self.console.line(line),
-            Level::Warn | Level::Error => self.console.warn(line),
+            Level::Warn | Level::Error => self.console.warn(&self.tracebacks.once(line)),
         }
     }
 }

@@ -84,6 +84,12 @@ impl RunDir {
         Ok(run_dir)
     }
 
+    /// File for what the environments of an actor print, if they run in a process of their own.
+    #[must_use]
+    pub fn worker_log(&self, actor: u16) -> PathBuf {
+        self.path.join(format!("worker-{actor}.log"))
+    }
+
     /// Takes the folder of an earlier run.
     ///
     /// # Errors

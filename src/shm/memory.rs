@@ -1,6 +1,6 @@
 //! Sealed anonymous memory that several processes can map.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -133,6 +133,19 @@ impl Memory {
     #[must_use]
     pub const fn len_bytes(&self) -> usize {
         self.len_bytes
+    }
+}
+
+/// For another process to map, and for reading and writing without a mapping.
+impl AsFd for Memory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Memory> for OwnedFd {
+    fn from(memory: Memory) -> Self {
+        memory.fd
     }
 }
 

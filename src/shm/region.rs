@@ -147,6 +147,12 @@ impl Region {
         self.access
     }
 
+    /// Address of the first byte, to tell which slices lie in the region and where.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.base.addr().get()
+    }
+
     /// The first byte. Aligned to a page; do not use it after the region (I5).
     pub(crate) const fn base(&self) -> NonNull<u8> {
         self.base

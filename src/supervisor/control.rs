@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 use super::contract::Level;
 
-/// Longest text in a message; longer ones are cut.
-pub const TEXT_BYTES: usize = 1024;
+/// Longest text in a message, room for a traceback; longer ones are cut.
+pub const TEXT_BYTES: usize = 8192;
 
 /// A child looks for messages no more often than this: a look costs a few microseconds.
 const POLL_EVERY: Duration = Duration::from_millis(20);

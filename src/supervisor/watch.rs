@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal, raise};
+use nix::unistd::Pid;
 
 use super::contract::{ChildStatus, Level, Outcome, Pool, PoolStatus, Role, Verdict};
 use super::control::ToChild;
@@ -64,6 +65,8 @@ pub(super) struct Watch<'a> {
     /// Not yet told to the pool.
     gap: Option<Duration>,
     queue: VecDeque<Event>,
+    /// Deaths of children of whose groups somebody is left, by group.
+    mourned: Vec<(Pid, Event)>,
     outcome: Option<Outcome>,
     /// The janitor died, and there is no new one yet.
     uncleaned: bool,
@@ -85,6 +88,7 @@ impl<'a> Watch<'a> {
             last_wake: Duration::ZERO,
             gap: None,
             queue: VecDeque::from([Event::Start]),
+            mourned: Vec::new(),
             outcome: None,
             uncleaned: false,
         }

@@ -11,6 +11,7 @@ mod engines;
 mod export;
 mod faults;
 mod golden;
+mod gym;
 mod hangs;
 #[cfg(feature = "kill-points")]
 mod kill_points;

@@ -126,6 +126,7 @@ fn libtorch_stays_behind_its_feature() {
 fn modules_depend_one_way() {
     // They read files and status segments; a run does not notice them.
     let onlookers: &[&str] = &[
+        "gym",
         "ring",
         "params",
         "shm",
@@ -142,6 +143,7 @@ fn modules_depend_one_way() {
         (
             "src/env/",
             &[
+                "gym",
                 "ring",
                 "params",
                 "shm",
@@ -156,6 +158,7 @@ fn modules_depend_one_way() {
         (
             "src/unroll/",
             &[
+                "gym",
                 "ring",
                 "params",
                 "shm",
@@ -170,6 +173,7 @@ fn modules_depend_one_way() {
         (
             "src/shm/",
             &[
+                "gym",
                 "ring",
                 "params",
                 "env",
@@ -185,6 +189,7 @@ fn modules_depend_one_way() {
         (
             "src/ring/",
             &[
+                "gym",
                 "params",
                 "env",
                 "policy",
@@ -199,6 +204,7 @@ fn modules_depend_one_way() {
         (
             "src/params/",
             &[
+                "gym",
                 "ring",
                 "env",
                 "policy",
@@ -213,6 +219,7 @@ fn modules_depend_one_way() {
         (
             "src/policy/",
             &[
+                "gym",
                 "ring",
                 "params",
                 "shm",
@@ -226,23 +233,38 @@ fn modules_depend_one_way() {
         ),
         (
             "src/metrics/",
-            &["ring", "env", "policy", "actor", "learner", "supervisor", "pool", "config"],
+            &["gym", "ring", "env", "policy", "actor", "learner", "supervisor", "pool", "config"],
         ),
-        ("src/actor/", &["learner", "supervisor", "pool", "config"]),
-        ("src/learner/", &["actor", "supervisor", "pool", "config"]),
+        ("src/actor/", &["gym", "learner", "supervisor", "pool", "config"]),
+        ("src/learner/", &["gym", "actor", "supervisor", "pool", "config"]),
         ("src/report/", onlookers),
         ("src/top/", onlookers),
+        (
+            "src/gym/",
+            &[
+                "ring",
+                "params",
+                "unroll",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+                "metrics",
+            ],
+        ),
         ("src/play/", &["ring", "params", "shm", "actor", "metrics"]),
         (
             "src/supervisor/",
             &[
-                "ring", "params", "env", "unroll", "policy", "actor", "learner", "pool", "config",
-                "metrics",
+                "gym", "ring", "params", "env", "unroll", "policy", "actor", "learner", "pool",
+                "config", "metrics",
             ],
         ),
         (
             "src/config/",
-            &["ring", "params", "shm", "actor", "learner", "supervisor", "pool", "metrics"],
+            &["gym", "ring", "params", "shm", "actor", "learner", "supervisor", "pool", "metrics"],
         ),
     ];
     for (name, text) in rust_files() {

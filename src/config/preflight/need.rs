@@ -21,6 +21,11 @@ const DESCRIPTORS_BASE: u64 = 40;
 /// Descriptors of each child: pidfd and both directions of its control channel.
 const DESCRIPTORS_PER_CHILD: u64 = 4;
 
+/// Private memory of the Python that steps an actor's environments: numpy, gymnasium, a small environment.
+const WORKER_BYTES: u64 = 40 * MIB;
+/// Its threads, with one of a vector implementation.
+const WORKER_TASKS: u64 = 2;
+
 /// Private memory of processes that compute with one engine.
 struct Private {
     actor: u64,
@@ -81,6 +86,7 @@ impl Need {
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
         let threads = config.learner.threads as u64
             + if config.learner.device == Device::Cpu { 0 } else { 16 };
+        let workers = u64::from(config.env.options.hosting.python.is_some());
         Self {
             ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
             parameter_bytes: page(weights),
@@ -88,14 +94,18 @@ impl Need {
             control_bytes: CONTROL_BASE_BYTES
                 + (actors + 1) * CONTROL_PER_CHILD_BYTES
                 + slots * CONTROL_PER_SLOT_BYTES,
-            actor_bytes: private.actor.saturating_add(weights).saturating_add(actor_work),
+            actor_bytes: private
+                .actor
+                .saturating_add(workers * WORKER_BYTES)
+                .saturating_add(weights)
+                .saturating_add(actor_work),
             learner_bytes: private
                 .learner
                 .saturating_add(learner_weights)
                 .saturating_add(learner_work),
             actors,
             descriptors: DESCRIPTORS_BASE + (actors + 1) * DESCRIPTORS_PER_CHILD,
-            tasks: actors + threads,
+            tasks: actors + threads + workers * actors * WORKER_TASKS,
         }
     }
 

@@ -1,10 +1,12 @@
 //! The life of an actor.
 
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use super::{Ending, Inheritance, conclude, give_way, internal, native, pin, resources};
 use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
 use crate::config::{Engine, OnBadEnv};
+use crate::env::{EnvError, SharedMemory};
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
 use crate::policy::act::Act;
@@ -49,16 +51,23 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let stream = u64::from(incarnation) << 16 | u64::from(index);
     let mut seeds = Rng::new(config.run.seed, ENV_STREAM | stream);
     let envs = config.pool.envs_per_actor;
-    let mut make =
-        move || pool.registry.make(&config.env.id, &config.env.options, envs, seeds.next_u64());
+    let mut payload = pool.memory.payload.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
+    let (address, len_bytes) = (payload.address(), payload.len_bytes());
+    let mut options = config.env.options.clone();
+    options.hosting.log = Some(pool.run_dir.worker_log(index));
+    let mut make = move || {
+        let mut env = pool.registry.make(&config.env.id, &options, envs, seeds.next_u64())?;
+        let file = pool.memory.payload.as_fd();
+        env.attach(&SharedMemory { file, address, len_bytes })?;
+        Ok(env)
+    };
     let on_bad_env = config.faults.on_bad_env;
     let bad_env =
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
-    let env = make().map_err(|e| (bad_env, e.to_string()))?;
+    let env = make().map_err(|e: EnvError| (bad_env, e.to_string()))?;
     let policy =
         policy_of(config.pool.engine, &pool.network, &pool.parameters).map_err(internal)?;
 
-    let mut payload = pool.memory.payload.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
     let page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let ring = pool.memory.ring().map_err(internal)?;
     let slab = Slab::new(ring, &mut payload, &config.pool.layout).map_err(internal)?;
@@ -117,7 +126,10 @@ fn teller(control: &ChildControl) -> impl FnMut(&ActorError) {
             return;
         }
         let more = if untold == 0 { String::new() } else { format!(" ({untold} more before)") };
-        control.log(Level::Warn, &format!("{error}{more}; the unroll is dropped"));
+        let error = error.to_string();
+        // A traceback follows its headline.
+        let (head, rest) = error.split_at(error.find('\n').unwrap_or(error.len()));
+        control.log(Level::Warn, &format!("{head}{more}; the unroll is dropped{rest}"));
         (next, untold) = (Instant::now() + TELL_EVERY, 0);
     }
 }

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgid};
 
 use super::messages::LAST_WORDS;
@@ -30,14 +31,24 @@ impl Watch<'_> {
         kill_point!("supervisor.after_reap");
         owned.events.forget(process.pidfd());
         seat.process = None;
-        let cause = reaped.cause;
+        let (cause, reaped_pid) = (reaped.cause, reaped.pid);
         seat.reaped = Some(reaped);
         let before = seat.progress_at_start;
         let role = role_at(index);
         let progressed = self.pool.progress(role) != before;
-        self.queue.push_back(Event::Reaped { role, cause, progressed });
+        self.mourned.push((reaped_pid, Event::Reaped { role, cause, progressed }));
         self.kill_orphans();
         self.reap_orphans();
+    }
+
+    /// Tells of the deaths of children of whose groups nobody is left. A helper may write to what its
+    /// child held: until it is gone as well, nothing is taken back from the child.
+    fn announce_deaths(&mut self) {
+        let (gone, left) =
+            std::mem::take(&mut self.mourned).into_iter().partition(|&(group, _)| is_gone(group));
+        self.mourned = left;
+        let gone: Vec<(Pid, Event)> = gone;
+        self.queue.extend(gone.into_iter().map(|(_, event)| event));
     }
 
     /// Ends a child that cannot be watched. It is not waited for: it may sit in the kernel.
@@ -89,11 +100,12 @@ impl Watch<'_> {
         }
     }
 
-    /// Reaps the adopted processes that are dead.
+    /// Reaps the adopted processes that are dead, and tells of the children that this leaves nobody of.
     pub(super) fn reap_orphans(&mut self) {
         for orphan in self.adopted() {
             let _ = waitpid(orphan, Some(WaitPidFlag::WNOHANG));
         }
+        self.announce_deaths();
     }
 
     /// The run is over: no process of it is left.
@@ -134,5 +146,18 @@ impl Watch<'_> {
             let expected = format!("{run}/{}/{}", role_at(index), seat.incarnation);
             group == Some(process.pid) || mark.as_ref() == Some(&expected)
         })
+    }
+}
+
+/// Whether no member of a dead child's group is left. All of them were killed, and what is killed becomes
+/// a child of this process before its parent can be reaped; so none is left once none is ours. (The
+/// number is not used again before that: it names the group.)
+fn is_gone(group: Pid) -> bool {
+    loop {
+        match waitid(Id::PGid(group), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+            Ok(WaitStatus::StillAlive) => return false,
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(_) => return true,
+        }
     }
 }

@@ -1,0 +1,219 @@
+"""Environments that step together, with Gymnasium's next-step autoreset."""
+
+import numpy as np
+
+from .errors import EnvFault, Unusable, described
+from .spaces import MASK, Action, Observation
+
+TERMINATED, TRUNCATED, FIRST = 1, 2, 4
+"""Flags of an observation: the last of an episode that ended, of one that was cut off, the first of one."""
+
+_U64 = (1 << 64) - 1
+
+
+def seed_of(seed, index):
+    """Seed of environment `index`: SplitMix64 of the actor's, cut to 31 bits."""
+    z = (seed + (index + 1) * 0x9E3779B97F4A7C15) & _U64
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _U64
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _U64
+    return (z ^ (z >> 31)) >> 33
+
+
+def make(maker, envs, seed):
+    """Makes and resets `envs` environments."""
+    if maker.vector:
+        batch = OwnVector.attempt(maker, envs, seed)
+        if batch is not None:
+            return batch
+    return ByHand(maker, envs, seed)
+
+
+class Batch:
+    """What both kinds have in common.
+
+    Outputs are arrays: frames `[E][*shape]`, rewards `[E]` f32, flags `[E]` u8, masks `[E][outputs]` u8 or
+    None, and `words` `[E][W]` of i32 or f32.
+    """
+
+    def __init__(self, observation_space, action_space, envs):
+        self.envs = envs
+        self.observation = Observation(observation_space)
+        self.action = Action(action_space)
+        self.steps = 0
+        self.over = np.zeros(envs, bool)
+
+    def describe(self):
+        return {
+            "observation": self.observation.describe(),
+            "action": self.action.describe(),
+            "masks": self.masks,
+        }
+
+    def find_masks(self, info):
+        self.masks = self.observation.masks or MASK in info
+        if self.masks and self.action.kind == "continuous":
+            raise Unusable("it gives an action_mask, but its actions are continuous")
+
+    def fault(self, what, error, index=None):
+        """A failure, in words: which environment, when, with which seed, and the traceback."""
+        who = "the vector environment" if index is None else f"environment {index}"
+        head = f"{who} failed in {what} at step {self.steps} (seed {self.seeds[index or 0]})"
+        if isinstance(error, EnvFault):
+            return EnvFault(f"{head}: {error}")
+        return EnvFault(f"{head}\n{described(error)}")
+
+    def checked_mask(self, mask, shape):
+        if mask is None:
+            raise EnvFault(f"{MASK} is missing")
+        if isinstance(mask, tuple):
+            mask = np.concatenate([np.asarray(part).reshape(*shape[:-1], -1) for part in mask], axis=-1)
+        mask = np.asarray(mask)
+        if mask.size != np.prod(shape):
+            raise EnvFault(f"{MASK} has shape {list(mask.shape)}, but there are {shape[-1]} actions")
+        return mask.reshape(shape) != 0
+
+
+class ByHand(Batch):
+    """E environments, stepped one after the other."""
+
+    def __init__(self, maker, envs, seed):
+        self.seeds = [seed_of(seed, index) for index in range(envs)]
+        self.members = [maker.one() for _ in range(envs)]
+        first = self.members[0]
+        super().__init__(first.observation_space, first.action_space, envs)
+        # The first reset comes early: its info says whether there are masks.
+        self.started = [self._reset(index, seed) for index, seed in enumerate(self.seeds)]
+        self.find_masks(self.started[0][1])
+
+    def _reset(self, index, seed=None):
+        try:
+            found = self.members[index].reset(seed=seed)
+            if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
+                raise EnvFault(f"reset gave {found!r:.200} and not (observation, info)")
+            return found
+        except Exception as error:
+            raise self.fault("reset", error, index) from None
+
+    def reset(self, frames, masks):
+        for index in range(self.envs):
+            found = self.started[index] if self.started else self._reset(index)
+            self._write("reset", index, found[0], found[1], frames, masks)
+        self.started = None
+        self.over[:] = False
+
+    def _write(self, what, index, observation, info, frames, masks):
+        try:
+            self.observation.write_one(observation, frames[index])
+            if self.masks:
+                mask = observation.get(MASK) if self.observation.masks else info.get(MASK)
+                masks[index] = self.checked_mask(mask, (self.action.outputs,))
+        except Exception as error:
+            raise self.fault(what, error, index) from None
+
+    def step(self, words, frames, rewards, flags, masks):
+        if self.started:
+            # A step before any reset is one.
+            self.over[:] = True
+        self.steps += 1
+        actions = self.action.read(words)
+        over = self.over
+        for index, env in enumerate(self.members):
+            if over[index]:
+                if self.started:
+                    observation, info = self.started[index]
+                else:
+                    observation, info = self._reset(index)
+                rewards[index], flags[index], over[index] = 0, FIRST, False
+                self._write("reset", index, observation, info, frames, masks)
+                continue
+            try:
+                result = env.step(actions[index])
+                if not (isinstance(result, tuple) and len(result) == 5):
+                    raise EnvFault(
+                        f"step gave {result!r:.200} and not (observation, reward, terminated, truncated, info)"
+                    )
+                observation, reward, terminated, truncated, info = result
+                rewards[index] = reward
+                if terminated:
+                    flags[index], over[index] = TERMINATED, True
+                elif truncated:
+                    flags[index], over[index] = TRUNCATED, True
+                else:
+                    flags[index] = 0
+            except Exception as error:
+                raise self.fault("step", error, index) from None
+            self._write("step", index, observation, info, frames, masks)
+        self.started = None
+
+    def close(self):
+        for env in self.members:
+            env.close()
+
+
+class OwnVector(Batch):
+    """E environments of an implementation of their own."""
+
+    def __init__(self, vector, envs, seed):
+        self.vector = vector
+        self.seeds = [seed_of(seed, 0)]
+        super().__init__(vector.single_observation_space, vector.single_action_space, envs)
+        self.started = self._reset(self.seeds[0])
+        self.find_masks(self.started[1])
+
+    @classmethod
+    def attempt(cls, maker, envs, seed):
+        """None if the implementation has another autoreset than ours, and there is a way without it."""
+        from gymnasium.vector import AutoresetMode
+
+        vector = maker.many(envs)
+        mode = vector.metadata.get("autoreset_mode")
+        if mode in (AutoresetMode.NEXT_STEP, AutoresetMode.NEXT_STEP.value):
+            return cls(vector, envs, seed)
+        vector.close()
+        if maker.gymnasium.envs.registration._find_spec(maker.id).entry_point is None:
+            raise Unusable(f"the vector environment of {maker.id} has autoreset {mode}, it must be NEXT_STEP")
+        return None
+
+    def _reset(self, seed=None):
+        try:
+            return self.vector.reset(seed=seed)
+        except Exception as error:
+            raise self.fault("reset", error) from None
+
+    def reset(self, frames, masks):
+        observations, info = self.started or self._reset()
+        self.started = None
+        self.over[:] = False
+        self._write("reset", observations, info, frames, masks)
+
+    def _write(self, what, observations, info, frames, masks):
+        try:
+            self.observation.write(observations, frames)
+            if self.masks:
+                mask = observations.get(MASK) if self.observation.masks else info.get(MASK)
+                masks[...] = self.checked_mask(mask, masks.shape)
+        except Exception as error:
+            raise self.fault(what, error) from None
+
+    def step(self, words, frames, rewards, flags, masks):
+        if self.started:
+            self.reset(frames, masks)
+            rewards[:], flags[:] = 0, FIRST
+            return
+        self.steps += 1
+        try:
+            observations, reward, terminated, truncated, info = self.vector.step(self.action.read(words))
+            rewards[:] = reward
+            flags[:] = truncated
+            flags *= TRUNCATED
+            flags[terminated] = TERMINATED
+            over = self.over
+            if over.any():
+                rewards[over], flags[over] = 0, FIRST
+            self.over = flags & (TERMINATED | TRUNCATED) != 0
+        except Exception as error:
+            raise self.fault("step", error) from None
+        self._write("step", observations, info, frames, masks)
+
+    def close(self):
+        self.vector.close()

@@ -1,0 +1,195 @@
+"""Tries an environment as a worker would: `python -m impala_env.check ID`.
+
+Prints its spaces, how they lie in memory, how fast it steps, and what is wrong with it. The exit code is 0
+if it can be used, 1 if it failed at work, 2 if it cannot be used.
+"""
+
+import argparse
+import json
+import sys
+import time
+import warnings
+
+from .errors import EnvFault, Unusable, described
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser("python -m impala_env.check", description=__doc__.splitlines()[0])
+    parser.add_argument("env", metavar="ID", help="CartPole-v1, or module:ID for a package that registers on import")
+    parser.add_argument("--env-arg", metavar="KEY=VALUE", action="append", default=[], help="option of the environment")
+    parser.add_argument("--wrapper", metavar="MODULE:FUNCTION", help="applied to each environment")
+    parser.add_argument("--envs", metavar="E", type=int, default=4, help="environments that step together [%(default)s]")
+    parser.add_argument("--steps", metavar="N", type=int, default=1000, help="vector steps [%(default)s]")
+    parser.add_argument("--seed", metavar="S", type=int, default=1, help="[%(default)s]")
+    parser.add_argument("--bare", action="store_true", help="measure the environment alone, without what the worker adds")
+    parser.add_argument("--json", action="store_true", help="print one object")
+    args = parser.parse_args(argv)
+    sys.path.insert(0, "")
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            report = run(args)
+    except Unusable as refusal:
+        print(f"{args.env}: {refusal}", file=sys.stderr)
+        return 2
+    except EnvFault as fault:
+        print(f"{args.env}: {fault}", file=sys.stderr)
+        return 1
+    except Exception as error:
+        print(f"{args.env}: it cannot be made\n{described(error)}", file=sys.stderr)
+        return 1
+    lines = dict.fromkeys(str(warning.message).replace("\x1b[33m", "").replace("\x1b[0m", "") for warning in caught)
+    report["warnings"] = [*report["warnings"], *lines]
+    print(json.dumps(report) if args.json else text(report))
+    return 0
+
+
+def run(args):
+    from .making import Maker, gymnasium_or_say
+
+    gymnasium_or_say()
+    from .batch import make
+
+    options = [tuple(pair.split("=", 1)) for pair in args.env_arg]
+    if bad := next((pair for pair in args.env_arg if "=" not in pair), None):
+        raise Unusable(f"--env-arg {bad}: write it as KEY=VALUE")
+    if args.envs < 1 or args.steps < 1:
+        raise Unusable("--envs and --steps are at least 1")
+    maker = Maker(args.env, options, args.wrapper, check=True)
+    started = time.perf_counter()
+    batch = make(maker, args.envs, args.seed)
+    starting = time.perf_counter() - started
+    measured = bare(batch, args.steps) if args.bare else stepped(batch, args.steps, args.seed)
+    observation, action = batch.observation, batch.action
+    report = {
+        "env": maker.id,
+        "vector": maker.vector and type(batch).__name__ == "OwnVector",
+        "envs": args.envs,
+        "observation_space": str(observation.space),
+        "action_space": str(action.space),
+        **batch.describe(),
+        "layout": [
+            {"path": "observation" + part.path, "from": part.start, "length": part.length, "as": part.kind}
+            for part in observation.parts
+        ],
+        "starting_s": starting,
+        **measured,
+        "warnings": [],
+    }
+    report["warnings"] = advice(report)
+    batch.close()
+    return report
+
+
+def random_words(batch, rows):
+    import numpy as np
+
+    rng, action = np.random.default_rng(0), batch.action
+    shape = (rows, batch.envs, action.words)
+    if action.kind == "continuous":
+        low, high = np.maximum(action.low, -1e3), np.minimum(action.high, 1e3)
+        return rng.uniform(low, high, shape).astype(np.float32)
+    return rng.integers(0, action.sizes, shape).astype(np.int32)
+
+
+def stepped(batch, steps, seed):
+    """Steps with random actions and looks at what comes."""
+    import numpy as np
+
+    envs = batch.envs
+    frames = np.zeros((envs, *batch.observation.shape), batch.observation.numpy)
+    rewards, flags = np.zeros(envs, np.float32), np.zeros(envs, np.uint8)
+    masks = np.ones((envs, batch.action.outputs), np.uint8) if batch.masks else None
+    words = random_words(batch, 256)
+    batch.reset(frames, masks)
+    episodes, low, high = 0, np.inf, -np.inf
+    spent = 0.0
+    for step in range(steps):
+        chosen = words[step % len(words)]
+        if masks is not None:
+            chosen = allowed(batch.action, chosen, masks)
+        started = time.perf_counter()
+        batch.step(chosen, frames, rewards, flags, masks)
+        spent += time.perf_counter() - started
+        for what, numbers in (("reward", rewards), ("observation", frames)):
+            if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
+                index = int(np.argwhere(~np.isfinite(numbers))[0][0])
+                raise EnvFault(f"environment {index} gave a {what} that is not finite at step {step + 1}")
+        episodes += int(((flags & 3) != 0).sum())
+        low, high = min(low, rewards.min()), max(high, rewards.max())
+    return {
+        "steps_per_s": steps * envs / spent,
+        "us_per_vector_step": spent / steps * 1e6,
+        "episodes": episodes,
+        "reward_range": [float(low), float(high)],
+    }
+
+
+def allowed(action, words, masks):
+    """The same actions, where they are allowed, else the first that is."""
+    import numpy as np
+
+    words, offset = words.copy(), 0
+    for column, size in enumerate(action.sizes):
+        part = masks[:, offset : offset + size]
+        rows = np.arange(len(words))
+        words[:, column] = np.where(part[rows, words[:, column]], words[:, column], part.argmax(axis=1))
+        offset += size
+    return words
+
+
+def bare(batch, steps):
+    """The loop that a program without a worker would have."""
+    words = random_words(batch, 256)
+    actions = [batch.action.read(row) for row in words]
+    env = getattr(batch, "vector", None)
+    if env is None:
+        from gymnasium.vector import SyncVectorEnv
+
+        env = SyncVectorEnv([lambda member=member: member for member in batch.members])
+    env.reset(seed=1)
+    started = time.perf_counter()
+    for step in range(steps):
+        env.step(actions[step & 255])
+    spent = time.perf_counter() - started
+    return {"steps_per_s": steps * batch.envs / spent, "us_per_vector_step": spent / steps * 1e6}
+
+
+def advice(report):
+    found = []
+    if report.get("episodes") == 0:
+        found.append("no episode ended; a longer --steps would show whether any does")
+    low, high = report.get("reward_range", (0, 1))
+    if low == high == 0:
+        found.append("every reward was 0")
+    if max(abs(low), abs(high)) > 100:
+        found.append("large rewards: bring returns to about 1 to 100 with --reward-scale")
+    if report["action"]["kind"] == "continuous" and None in report["action"]["low"] + report["action"]["high"]:
+        found.append("actions without bounds")
+    return found
+
+
+def text(report):
+    kind = "of its own vector implementation" if report["vector"] else "one after the other"
+    lines = [
+        f"{report['env']}: {report['envs']} environments, {kind}",
+        f"  observation space  {report['observation_space']}",
+        f"  action space       {report['action_space']}",
+        f"  frame              {report['observation']['dtype']} {report['observation']['shape']}",
+    ]
+    for part in report["layout"]:
+        lines.append(f"    {part['from']:>6} .. {part['from'] + part['length']:<6} {part['path']}, {part['as']}")
+    lines += [
+        f"  action             {report['action']}" + (", with masks" if report["masks"] else ""),
+        f"  start              {report['starting_s']:.2f} s",
+        f"  speed              {report['steps_per_s']:,.0f} steps/s, {report['us_per_vector_step']:.0f} us a vector step",
+    ]
+    if "episodes" in report:
+        low, high = report["reward_range"]
+        lines.append(f"  seen               {report['episodes']} ends of episodes, rewards {low:g} to {high:g}")
+    lines += [f"  warning            {line}" for line in report["warnings"]]
+    return "\n".join(lines + ["usable"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

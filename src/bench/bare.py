@@ -1,0 +1,27 @@
+# The loop that a program of its own would have: the environment's vector implementation, random actions,
+# nothing else. Arguments: name, environments, seconds, options as JSON.
+import json, sys, time
+import gymnasium as gym
+import numpy as np
+name, envs, seconds, options = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), json.loads(sys.argv[4])
+module, _, name = name.rpartition(":")
+if module:
+    __import__(module)
+if name.startswith("ALE/"):
+    import ale_py
+    gym.register_envs(ale_py)
+    # As the worker has it.
+    options = dict(stack_num=1, num_threads=1, reward_clipping=False, repeat_action_probability=0.0) | options
+env = gym.make_vec(name, num_envs=envs, **options)
+actions = [env.action_space.sample() for _ in range(256)]
+env.reset(seed=1)
+for step in range(50):
+    env.step(actions[step])
+print("ready", flush=True)
+sys.stdin.readline()
+steps, started = 0, time.perf_counter()
+while time.perf_counter() - started < seconds:
+    for _ in range(16):
+        env.step(actions[steps & 255])
+        steps += 1
+print(steps * envs / (time.perf_counter() - started), flush=True)

@@ -1,0 +1,115 @@
+//! What environments outside this program are run with, in a form that another folder and another shell
+//! can use again.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use super::error::ConfigError;
+use super::settings::Settings;
+use crate::env::{EnvError, Hosting, Registry};
+
+/// The settings for environment `id`; nothing for one that is built in.
+pub(super) fn hosting(
+    all: &Settings,
+    id: &str,
+    registry: &Registry,
+) -> Result<Hosting, ConfigError> {
+    let odd = |text: &str| text.contains(char::is_control);
+    if let Some(value) = all.env_wrapper.clone().filter(|wrapper| odd(wrapper)) {
+        return Err(ConfigError::ControlCharacter { key: "env-wrapper", value });
+    }
+    if !registry.is_of_family(id) {
+        if all.env_wrapper.is_some() {
+            let problem = "it is built in, --env-wrapper is for those of Gymnasium (gym:ID)".into();
+            return Err(EnvError::NotMade { id: id.to_owned(), problem }.into());
+        }
+        return Ok(Hosting::new());
+    }
+    let python_path = all.python_path.as_deref().unwrap_or(Path::new("."));
+    Ok(Hosting {
+        python: Some(all.python.as_deref().map_or_else(usual_python, python)),
+        python_path: Some(absolute(python_path)),
+        wrapper: all.env_wrapper.as_deref().map(wrapper),
+        ..Hosting::new()
+    })
+}
+
+/// A path with a folder in it is one; anything else is a name on the search path.
+fn python(typed: &Path) -> PathBuf {
+    if typed.components().count() > 1 { absolute(typed) } else { on_search_path(typed) }
+}
+
+fn usual_python() -> PathBuf {
+    let of_environment =
+        env::var_os("VIRTUAL_ENV").map(|folder| Path::new(&folder).join("bin/python"));
+    of_environment
+        .filter(|path| path.is_file())
+        .unwrap_or_else(|| on_search_path("python3".as_ref()))
+}
+
+/// The whole path, so that a run is continued with the same Python in whatever shell. Links are not
+/// followed: a virtual environment is known by the path of its link.
+fn on_search_path(name: &Path) -> PathBuf {
+    let folders = env::var_os("PATH").unwrap_or_default();
+    let found =
+        env::split_paths(&folders).map(|folder| folder.join(name)).find(|path| path.is_file());
+    found.map_or_else(|| name.to_owned(), |path| absolute(&path))
+}
+
+/// `folder/file.py:function` with the whole path; `module:function` as it is.
+fn wrapper(typed: &str) -> String {
+    match typed.rsplit_once(':') {
+        Some((file, function)) if file.ends_with(".py") => {
+            format!("{}:{function}", absolute(Path::new(file)).display())
+        }
+        _ => typed.to_owned(),
+    }
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry() -> Registry {
+        let mut registry = Registry::builtin();
+        registry.add_family("gym:", "gym:ID", "any", |id, _, _, _| {
+            Err(EnvError::NotMade { id: id.to_owned(), problem: "a test".into() })
+        });
+        registry
+    }
+
+    #[test]
+    fn what_is_relative_becomes_whole() {
+        let here = env::current_dir().expect("a current folder");
+        let typed = Settings {
+            python: Some("venv/bin/python".into()),
+            env_wrapper: Some("wraps/mine.py:wrap".into()),
+            ..Settings::default()
+        };
+        let found = hosting(&typed, "gym:X-v0", &registry()).expect("valid");
+        assert_eq!(found.python, Some(here.join("venv/bin/python")));
+        assert_eq!(found.python_path, Some(here.clone()));
+        assert_eq!(found.wrapper, Some(format!("{}:wrap", here.join("wraps/mine.py").display())));
+        let module = Settings { env_wrapper: Some("a.b:c.d".into()), ..Settings::default() };
+        let found = hosting(&module, "gym:X-v0", &registry()).expect("valid");
+        assert_eq!(found.wrapper.as_deref(), Some("a.b:c.d"));
+        let shell = Settings { python: Some("sh".into()), ..Settings::default() };
+        let found = hosting(&shell, "gym:X-v0", &registry()).expect("valid").python;
+        assert!(found.as_ref().is_some_and(|path| path.is_absolute()), "{found:?}");
+    }
+
+    #[test]
+    fn built_in_environments_take_none_of_it() {
+        let python = Settings { python: Some("python3".into()), ..Settings::default() };
+        assert_eq!(hosting(&python, "CartPole-v1", &registry()), Ok(Hosting::new()));
+        let wrapped = Settings { env_wrapper: Some("a:b".into()), ..Settings::default() };
+        let refused = hosting(&wrapped, "CartPole-v1", &registry()).expect_err("built in");
+        assert!(refused.to_string().contains("gym:ID"), "{refused}");
+        let odd = Settings { env_wrapper: Some("a:\nb".into()), ..Settings::default() };
+        assert!(hosting(&odd, "gym:X-v0", &registry()).is_err());
+    }
+}

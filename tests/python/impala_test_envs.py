@@ -1,0 +1,145 @@
+"""Environments for tests: well-behaved ones of every space, and ones that fail when they are told to."""
+
+import os
+import signal
+import time
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+
+
+class Counting(gym.Env):
+    """Counts its steps: `[step, episode, seed drawn at reset, 0]`. Reward is the step; the episode ends at
+    `length`, by time if `cut`. At step `at` over all episodes, `fault` happens."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (4,), np.float32)
+    action_space = spaces.Discrete(2)
+
+    def __init__(self, length=5, cut=False, fault=None, at=1000):
+        self.length, self.cut, self.fault, self.at = length, cut, fault, at
+        self.total = self.episode = 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.step_in_episode = 0
+        self.episode += 1
+        self.drawn = self.np_random.integers(1000)
+        if self.fault == "first-reset-hangs" or self.fault == "reset-hangs" and self.total >= self.at:
+            time.sleep(1e6)
+        return self.seen(), {}
+
+    def seen(self):
+        return np.array([self.step_in_episode, self.episode, self.drawn, 0], np.float32)
+
+    def step(self, action):
+        self.total += 1
+        self.step_in_episode += 1
+        reward, observation = float(self.step_in_episode), self.seen()
+        if self.total == self.at:
+            if self.fault == "raise":
+                raise ValueError("out of cheese")
+            if self.fault == "step-hangs":
+                time.sleep(1e6)
+            if self.fault == "nan":
+                observation[3] = np.nan
+            if self.fault == "nan-reward":
+                reward = np.nan
+            if self.fault == "shape":
+                observation = observation[:3]
+            if self.fault == "dtype":
+                observation = np.array(["a", "b", "c", "d"])
+            if self.fault == "none":
+                observation = None
+            if self.fault == "crash":
+                print("these are my last words", flush=True)
+                os.kill(os.getpid(), signal.SIGSEGV)
+            if self.fault == "exit":
+                raise SystemExit(3)
+        over = self.step_in_episode >= self.length
+        return observation, reward, over and not self.cut, over and self.cut, {}
+
+
+class Spaces(gym.Env):
+    """Shows `observation` in every step, ends each episode after 3, and gives a reward that tells the action."""
+
+    def __init__(self, observation="box", action="discrete"):
+        self.observation_space, self.value = OBSERVATIONS[observation]
+        self.action_space = ACTIONS[action]
+        self.mask = np.array([1, 0, 1], np.int8) if action == "masked" else None
+
+    def info(self):
+        return {} if self.mask is None else {"action_mask": self.mask}
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 3
+        return self.value, self.info()
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        self.left -= 1
+        weights = 10.0 ** np.arange(np.size(action))
+        reward = float((np.asarray(action, np.float64).reshape(-1) * weights).sum())
+        return self.value, reward, self.left == 0, False, self.info()
+
+
+IMAGE = np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3)
+OBSERVATIONS = {
+    "box": (spaces.Box(-1, 1, (2,), np.float64), np.array([0.5, -0.5])),
+    "ints": (spaces.Box(0, 9, (2, 2), np.int32), np.array([[1, 2], [3, 4]], np.int32)),
+    "scalar": (spaces.Box(0, 9, (), np.float32), np.float32(7)),
+    "image": (spaces.Box(0, 255, (2, 5, 3), np.uint8), IMAGE),
+    "grey": (spaces.Box(0, 255, (2, 5, 1), np.uint8), IMAGE[:, :, :1]),
+    "discrete": (spaces.Discrete(3, start=5), 6),
+    "binary": (spaces.MultiBinary(3), np.array([1, 0, 1], np.int8)),
+    "multi": (spaces.MultiDiscrete([2, 3]), np.array([1, 2])),
+    "dict": (
+        spaces.Dict(
+            {
+                "where": spaces.Box(-1, 1, (2,), np.float32),
+                "inner": spaces.Tuple((spaces.Discrete(2), spaces.Box(0, 255, (2,), np.uint8))),
+            }
+        ),
+        {"where": np.array([0.25, 0.5], np.float32), "inner": (1, np.array([255, 0], np.uint8))},
+    ),
+    "one-key": (spaces.Dict({"image": spaces.Box(0, 255, (2, 5, 1), np.uint8)}), {"image": IMAGE[:, :, :1]}),
+    "masked": (
+        spaces.Dict({"action_mask": spaces.MultiBinary(3), "x": spaces.Box(0, 1, (1,), np.float32)}),
+        {"action_mask": np.array([0, 1, 1], np.int8), "x": np.array([1], np.float32)},
+    ),
+    "text": (spaces.Text(5), "hello"),
+    "sequence": (spaces.Dict({"list": spaces.Sequence(spaces.Discrete(2))}), {"list": (1,)}),
+}
+ACTIONS = {
+    "discrete": spaces.Discrete(3),
+    "start": spaces.Discrete(3, start=-1),
+    "masked": spaces.Discrete(3),
+    "binary": spaces.MultiBinary(3),
+    "multi": spaces.MultiDiscrete([2, 3]),
+    "box": spaces.Box(-2, 2, (2,), np.float32),
+    "ints": spaces.Box(0, 3, (2,), np.int32),
+    "tuple": spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2))),
+}
+
+
+def doubled(env):
+    """A wrapper: twice the reward."""
+    return gym.wrappers.TransformReward(env, lambda reward: 2 * reward)
+
+
+not_callable = 7
+
+gym.register("Counting-v0", entry_point=Counting)
+gym.register("Spaces-v0", entry_point=Spaces)
+gym.register("Missing-v0", entry_point="a_package_that_is_not_there:Env")
+
+
+class Broken(Counting):
+    """Cannot even start."""
+
+    def reset(self, *, seed=None, options=None):
+        raise ValueError("out of cheese")
+
+
+gym.register("Broken-v0", entry_point=Broken)
