@@ -8,8 +8,6 @@ use crate::policy::mlp::simd::{Kernel, Simd};
 
 /// Rows of a block: 12 vectors of sums, 2 of weights and one of input fill the registers of AVX2.
 const ROWS: usize = 6;
-/// Columns of a block of weights, for sums over positions: divides kernels' rows of 4 and 8.
-const COLUMNS: usize = 4;
 /// K of a product is taken in pieces of about this: a panel of weights stays in the first-level cache.
 const PIECE: usize = 288;
 /// The best length of the runs of a dense layer.
@@ -199,57 +197,82 @@ impl Kernel for WeightSums<'_> {
         let pieces = x.origins.chunks(NEAR).zip(panels(d).chunks(NEAR * stride));
         for (origins, d) in pieces {
             for (panel, sums) in panels_mut(sums).chunks_exact_mut(patch).enumerate() {
-                let runs = sums[first..first + count].chunks_mut(x.run);
-                for (sums, &offset) in runs.zip(x.offsets) {
-                    let (blocks, rest) = sums.as_chunks_mut::<COLUMNS>();
-                    let data = &x.data[offset..];
-                    let done = blocks.len() * COLUMNS;
-                    let d = Column { d: &d[panel..], stride };
-                    for (index, sums) in blocks.iter_mut().enumerate() {
-                        sum_block(s, &data[index * COLUMNS..], origins, d, sums);
-                    }
-                    let data = &data[done..];
-                    if let Ok(sums) = <&mut [Panel; 3]>::try_from(&mut *rest) {
-                        sum_block(s, data, origins, d, sums);
-                    } else if let Ok(sums) = <&mut [Panel; 2]>::try_from(&mut *rest) {
-                        sum_block(s, data, origins, d, sums);
-                    } else if let Ok(sums) = <&mut [Panel; 1]>::try_from(&mut *rest) {
-                        sum_block(s, data, origins, d, sums);
-                    }
+                let column = Column { data: x.data, origins, d: &d[panel..], stride };
+                let mut places = Places { x, run: 0, at: 0 };
+                let (blocks, rest) = sums[first..first + count].as_chunks_mut::<ROWS>();
+                for sums in blocks {
+                    column.add(s, &mut places, sums);
+                }
+                if let Ok(sums) = <&mut [Panel; 5]>::try_from(&mut *rest) {
+                    column.add(s, &mut places, sums);
+                } else if let Ok(sums) = <&mut [Panel; 4]>::try_from(&mut *rest) {
+                    column.add(s, &mut places, sums);
+                } else if let Ok(sums) = <&mut [Panel; 3]>::try_from(&mut *rest) {
+                    column.add(s, &mut places, sums);
+                } else if let Ok(sums) = <&mut [Panel; 2]>::try_from(&mut *rest) {
+                    column.add(s, &mut places, sums);
+                } else if let Ok(sums) = <&mut [Panel; 1]>::try_from(&mut *rest) {
+                    column.add(s, &mut places, sums);
                 }
             }
         }
     }
 }
 
-/// One panel of columns of all rows.
-#[derive(Clone, Copy)]
+/// Where the numbers of a patch are, one after the other.
+struct Places<'a> {
+    x: Patches<'a>,
+    run: usize,
+    at: usize,
+}
+
+impl Places<'_> {
+    #[inline(always)]
+    fn next(&mut self) -> usize {
+        let place = self.x.offsets[self.run] + self.at;
+        self.at += 1;
+        if self.at == self.x.run {
+            (self.run, self.at) = (self.run + 1, 0);
+        }
+        place
+    }
+}
+
+/// Some rows of the left side, and one panel of columns of d.
 struct Column<'a> {
+    data: &'a [f32],
+    origins: &'a [usize],
     d: &'a [Panel],
     stride: usize,
 }
 
-#[inline(always)]
-fn sum_block<S: Simd, const M: usize>(
-    s: S,
-    data: &[f32],
-    origins: &[usize],
-    d: Column<'_>,
-    to: &mut [Panel; M],
-) {
-    let mut sums = [[s.splat(0.0); 2]; M];
-    for m in 0..M {
-        sums[m] = load(s, &to[m]);
-    }
-    for (&origin, d) in origins.iter().zip(d.d.iter().step_by(d.stride)) {
-        let x = &data[origin..origin + M];
-        let d = load(s, d);
-        for m in 0..M {
-            accumulate(s, s.splat(x[m]), d, &mut sums[m]);
+impl Column<'_> {
+    #[inline(always)]
+    fn add<S: Simd, const M: usize>(&self, s: S, places: &mut Places<'_>, to: &mut [Panel; M]) {
+        let (mut starts, mut last) = ([0; M], 0);
+        for start in &mut starts {
+            *start = places.next();
+            last = last.max(*start);
         }
-    }
-    for m in 0..M {
-        store(s, sums[m], &mut to[m]);
+        // All of one length: one check of an origin is enough for all.
+        let span = self.data.len() - last;
+        let mut x = [&self.data[..0]; M];
+        for m in 0..M {
+            x[m] = &self.data[starts[m]..][..span];
+        }
+        let mut sums = [[s.splat(0.0); 2]; M];
+        for m in 0..M {
+            sums[m] = load(s, &to[m]);
+        }
+        for (&origin, d) in self.origins.iter().zip(self.d.iter().step_by(self.stride)) {
+            let d = load(s, d);
+            for m in 0..M {
+                accumulate(s, s.splat(x[m][origin]), d, &mut sums[m]);
+            }
+        }
+        for m in 0..M {
+            store(s, sums[m], &mut to[m]);
+        }
     }
 }
 

@@ -1,10 +1,10 @@
 //! The network written as its definition, in f64, and the engine held against it.
 
 use super::{CnnActor, CnnLearner, Images};
-use crate::env::{Dtype, ObservationSpec};
+use crate::env::{ActionSpec, Dtype, ObservationSpec};
 use crate::policy::act::StackedFrames;
 use crate::policy::mlp::{FrameStacks, Level};
-use crate::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, SpecError, Torso};
+use crate::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 use crate::rng::Rng;
 
 const LEVELS: [fn() -> Level; 2] = [|| Level::BASELINE, Level::detect];
@@ -17,7 +17,7 @@ fn network(
 ) -> NetworkSpec {
     let convs = convs.iter().map(|&(filters, kernel, stride)| Conv { filters, kernel, stride });
     let torso = Torso::Cnn { convs: convs.collect(), hidden: hidden.to_vec() };
-    NetworkSpec { observation, logits, torso }
+    NetworkSpec::new(observation, ActionSpec::Discrete { n: logits }, torso)
 }
 
 fn normals(rng: &mut Rng, count: usize, scale: f64) -> Vec<f32> {
@@ -236,7 +236,7 @@ fn check(network: &NetworkSpec, block: &Block, rng: &mut Rng) {
     let spec = ParamSpec::new(network).expect("valid");
     let flat = parameters(&spec, rng);
     let reference = Reference::new(network, &spec, &flat);
-    let (observation, actions) = (&network.observation, network.logits);
+    let (observation, actions) = (&network.observation, network.logits());
     let inputs = observation.stacked_len();
     let (rows, width) = (block.seen.len() / inputs, block.strip.len());
     let learnt = block.unroll * width;
@@ -405,8 +405,11 @@ fn other_networks_are_refused() {
     let observation = ObservationSpec::new(Dtype::F32, &[8, 8]);
     let torso = Torso::Mlp { hidden: vec![4], activation: Activation::Relu };
     let mlp = NetworkSpec { torso, ..network(observation.clone(), &[], &[], 2) };
-    let no_convolution = network(observation, &[], &[4], 2);
-    for spec in [mlp, no_convolution] {
+    let no_convolution = network(observation.clone(), &[], &[4], 2);
+    let cnn = network(observation, &[(2, 3, 1)], &[4], 2);
+    let recurrent = NetworkSpec { core: Core::Lstm { hidden: 4 }, ..cnn.clone() };
+    let informed = NetworkSpec { action_reward_inputs: true, ..cnn };
+    for spec in [mlp, no_convolution, recurrent, informed] {
         assert_eq!(CnnActor::new(&spec).err(), Some(SpecError::NotNative));
         assert_eq!(CnnLearner::new(&spec).err(), Some(SpecError::NotNative));
     }

@@ -18,7 +18,7 @@ use std::ops::Range;
 use super::products::{RUN, WIDE};
 use crate::policy::mlp::kernels::PANEL;
 use crate::policy::mlp::pack::{padded, stride};
-use crate::policy::spec::{Conv, NetworkSpec, ParamEntry, ParamSpec, SpecError, Torso};
+use crate::policy::spec::{Conv, Core, NetworkSpec, ParamEntry, ParamSpec, SpecError, Torso};
 
 /// One layer.
 #[derive(Debug, Clone)]
@@ -151,7 +151,8 @@ impl Shape {
     /// [`SpecError`] if this is no network, or none with a convolution.
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         let parameters = ParamSpec::new(spec)?;
-        let Torso::Cnn { convs, .. } = &spec.torso else {
+        let plain = spec.core == Core::None && !spec.action_reward_inputs;
+        let (true, Torso::Cnn { convs, .. }) = (plain, &spec.torso) else {
             return Err(SpecError::NotNative);
         };
         let [.., mut height, mut width] = spec.observation.shape[..] else {

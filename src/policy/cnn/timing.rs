@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use super::{CnnActor, CnnLearner, Images};
-use crate::env::{Dtype, ObservationSpec};
+use crate::env::{ActionSpec, Dtype, ObservationSpec};
 use crate::policy::act::StackedFrames;
 use crate::policy::init::initial_parameters;
 use crate::policy::mlp::FrameStacks;
@@ -24,7 +24,7 @@ fn timing() {
             ObservationSpec { frame_stack: 4, ..ObservationSpec::new(Dtype::U8, &[84, 84]) };
         let torso =
             Torso::Cnn { convs: convs.iter().copied().map(conv).collect(), hidden: vec![hidden] };
-        let spec = NetworkSpec { observation, logits: 6, torso };
+        let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 6 }, torso);
         let layout = ParamSpec::new(&spec).expect("valid");
         let flat = initial_parameters(&layout, 1);
         let work = CnnLearner::work(&spec).expect("a CNN") as f64;

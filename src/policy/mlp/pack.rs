@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use super::kernels::PANEL;
-use crate::policy::spec::{Activation, NetworkSpec, ParamSpec, SpecError, Torso};
+use crate::policy::spec::{Activation, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 
 /// One dense layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,8 @@ impl Shape {
     /// [`SpecError`] if this is no network, or no MLP with a hidden layer.
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         let parameters = ParamSpec::new(spec)?;
-        let Torso::Mlp { activation, .. } = spec.torso else {
+        let plain = spec.core == Core::None && !spec.action_reward_inputs;
+        let (true, &Torso::Mlp { activation, .. }) = (plain, &spec.torso) else {
             return Err(SpecError::NotNative);
         };
         let layer = |pair: &[_]| match pair {
