@@ -134,11 +134,14 @@ impl Backward {
             x: Patches { data: d, origins: &origins, offsets: &[0], run: layer.outputs },
             patch: layer.outputs,
             weights: &self.turned[index],
-            ends: Ends::Mask(x),
+            ends: Ends::Plain,
             out: &mut below_d[..rows * x_stride],
             stride: x_stride,
         };
         launch(level, product);
+        if index > shape.convs {
+            launch(level, Mask { a: x, d: &mut below_d[..x.len()] });
+        }
     }
 
     /// One image through all convolutions.
@@ -153,20 +156,20 @@ impl Backward {
         for index in (0..shape.convs).rev() {
             let layer = &shape.layers[index];
             let (below, above) = self.image.split_at_mut(index);
-            let d = match above.first() {
-                Some(d) => &d[..],
-                None => &self.dense[0][row * layer.row_stride()..][..layer.output_len()],
+            let d = match above.first_mut() {
+                Some(d) => &mut d[..],
+                None => &mut self.dense[0][row * layer.row_stride()..][..layer.output_len()],
             };
+            let a = &activations[index][starts[index][row]..][..layer.output_len()];
+            launch(level, Mask { a, d: &mut *d });
+            let d = &*d;
             let (sums, stride) = (&mut self.sums[index], padded(layer.outputs));
             launch(level, BiasSums { d, stride, width: layer.outputs, sums: &mut sums.bias });
-            let below = below.last_mut().map(|below_d| {
-                let start = starts[index - 1][row];
-                (below_d, &activations[index - 1][start..][..shape.layers[index - 1].output_len()])
-            });
-            let x = match &below {
+            let x = match index.checked_sub(1) {
                 None => network.planes.patches(images, at, layer),
-                Some((_, x)) => Patches {
-                    data: x,
+                Some(lower) => Patches {
+                    data: &activations[lower][starts[lower][row]..]
+                        [..shape.layers[lower].output_len()],
                     origins: &layer.origins,
                     offsets: &layer.offsets,
                     run: layer.run,
@@ -174,7 +177,7 @@ impl Backward {
             };
             let (sums, patch) = (&mut sums.weight, layer.patch);
             launch(level, WeightSums { x, d, stride, sums, patch, first: 0, count: patch });
-            let Some((below_d, x)) = below else { return };
+            let Some(below_d) = below.last_mut() else { return };
             below_d.fill(0.0);
             let scatter = Scatter {
                 d,
@@ -187,7 +190,6 @@ impl Backward {
                 out: below_d,
             };
             launch(level, scatter);
-            launch(level, Mask { a: x, d: below_d });
         }
     }
 

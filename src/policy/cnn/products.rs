@@ -4,7 +4,7 @@
 //! row here is a position of an image, or an image of a dense layer: `origins` says where each starts.
 
 use crate::policy::mlp::kernels::{PANEL, Panel, accumulate, add, load, panels, panels_mut, store};
-use crate::policy::mlp::simd::{Kernel, Simd};
+use crate::policy::mlp::simd::{Kernel, LANES, Simd};
 
 /// Rows of a block: 12 vectors of sums, 2 of weights and one of input fill the registers of AVX2.
 const ROWS: usize = 6;
@@ -34,8 +34,8 @@ pub(super) enum Ends<'a> {
     Linear(&'a [f32]),
     /// `max(x W + bias, 0)`.
     Relu(&'a [f32]),
-    /// `x W` where this is positive, else 0; laid out as the result.
-    Mask(&'a [f32]),
+    /// `x W`.
+    Plain,
 }
 
 /// `out = x W`, with a beginning and an end. `weights` is `[panel][K][16]`, `out` `[rows][stride]`.
@@ -106,7 +106,7 @@ impl Product<'_> {
         origins.copy_from_slice(&self.x.origins[row..row + M]);
         let start = match self.ends {
             Ends::Linear(bias) | Ends::Relu(bias) => load(s, &panels(bias)[panel]),
-            Ends::Mask(_) => [s.splat(0.0); 2],
+            Ends::Plain => [s.splat(0.0); 2],
         };
         let mut sums = [start; M];
         let out = &mut panels_mut(self.out)[row * stride + panel..][..(M - 1) * stride + 1];
@@ -130,24 +130,10 @@ impl Product<'_> {
                 }
             }
         }
-        if block.last {
+        if let (true, Ends::Relu(_)) = (block.last, self.ends) {
             let zero = s.splat(0.0);
-            match self.ends {
-                Ends::Linear(_) => {}
-                Ends::Relu(_) => {
-                    for sum in sums.as_flattened_mut() {
-                        *sum = s.max(zero, *sum);
-                    }
-                }
-                Ends::Mask(mask) => {
-                    let mask = &panels(mask)[row * stride + panel..][..(M - 1) * stride + 1];
-                    for m in 0..M {
-                        let mask = load(s, &mask[m * stride]);
-                        for n in 0..2 {
-                            sums[m][n] = s.where_positive(mask[n], sums[m][n], zero);
-                        }
-                    }
-                }
+            for sum in sums.as_flattened_mut() {
+                *sum = s.max(zero, *sum);
             }
         }
         for m in 0..M {
@@ -195,9 +181,14 @@ impl Kernel for WeightSums<'_> {
         const NEAR: usize = 200;
         let stride = stride / PANEL;
         let pieces = x.origins.chunks(NEAR).zip(panels(d).chunks(NEAR * stride));
+        let mut near = [[[0.0; LANES]; 2]; NEAR];
         for (origins, d) in pieces {
             for (panel, sums) in panels_mut(sums).chunks_exact_mut(patch).enumerate() {
-                let column = Column { data: x.data, origins, d: &d[panel..], stride };
+                // Side by side: rows at even distances would compete for few places in the cache.
+                for (near, d) in near.iter_mut().zip(d[panel..].iter().step_by(stride)) {
+                    *near = *d;
+                }
+                let column = Column { data: x.data, origins, d: &near[..origins.len()] };
                 let mut places = Places { x, run: 0, at: 0 };
                 let (blocks, rest) = sums[first..first + count].as_chunks_mut::<ROWS>();
                 for sums in blocks {
@@ -243,7 +234,6 @@ struct Column<'a> {
     data: &'a [f32],
     origins: &'a [usize],
     d: &'a [Panel],
-    stride: usize,
 }
 
 impl Column<'_> {
@@ -264,7 +254,7 @@ impl Column<'_> {
         for m in 0..M {
             sums[m] = load(s, &to[m]);
         }
-        for (&origin, d) in self.origins.iter().zip(self.d.iter().step_by(self.stride)) {
+        for (&origin, d) in self.origins.iter().zip(self.d) {
             let d = load(s, d);
             for m in 0..M {
                 accumulate(s, s.splat(x[m][origin]), d, &mut sums[m]);
