@@ -45,7 +45,7 @@ impl LimitSample {
             parts: Sample::measure(product, effort)?,
             cores: machine.cores,
             actors: product.config.pool.actors,
-            learner_threads: learner_threads(product),
+            learner_threads: learner_threads(product)?,
             work: FrameWork::of(product),
             peak_flops: peak_flops(effort),
             peak_flops_together: peak_flops_together(machine.cores, effort),
@@ -87,15 +87,15 @@ impl LimitSample {
 }
 
 /// Cores that the learner can use at once. The parts of libtorch are measured with the threads it has.
-fn learner_threads(product: &Product) -> usize {
+fn learner_threads(product: &Product) -> Result<usize, BenchError> {
     let config = &product.config;
-    match config.pool.engine {
+    Ok(match config.pool.engine {
         Engine::Native => {
             let rows = (config.pool.unroll + 1) * config.pool.batch;
-            NativeEngine::threads_for(rows, config.learner.threads)
+            NativeEngine::threads_for(&product.network, rows, config.learner.threads)?
         }
         Engine::Libtorch => 1,
-    }
+    })
 }
 
 /// The limits of a configuration on this machine.

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineChoice {
-    /// Native wherever it can do the job, libtorch for a cnn torso or a GPU
+    /// Native wherever it can do the job, libtorch for a GPU
     Auto,
-    /// Hand-written Rust for the mlp torso: fastest on a CPU for small networks
+    /// Hand-written Rust for the mlp and cnn torsos: fastest on a CPU
     Native,
     /// libtorch: any torso, any device
     Libtorch,
@@ -21,7 +21,7 @@ pub enum EngineChoice {
 /// What computes the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
-    /// Hand-written Rust, multi-layer perceptrons on the CPU.
+    /// Hand-written Rust, on the CPU.
     Native,
     /// libtorch, through `tch`.
     Libtorch,
@@ -80,7 +80,7 @@ impl From<Device> for String {
 pub enum Torso {
     /// Fully connected layers: vectors, and small images flattened
     Mlp,
-    /// Convolutions, then fully connected layers: images (needs libtorch)
+    /// Convolutions, then fully connected layers: images
     Cnn,
 }
 

@@ -129,8 +129,7 @@ pub const OPTIMISERS: &[Row] = &[
 
 /// What suits an environment.
 ///
-/// A `cnn` here holds where it can run: with libtorch in the build, no native engine asked for, and
-/// an observation that the convolutions fit on. Elsewhere the default is `mlp`.
+/// A `cnn` here holds for observations that its convolutions fit on. Elsewhere the default is `mlp`.
 pub const ENVIRONMENTS: &[Row] = &[
     Row {
         name: "CartPole-v1",

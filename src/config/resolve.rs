@@ -174,7 +174,7 @@ fn network(
     };
     let fits = check_convs(&network, spec);
     let may_bend = typed.torso.is_none() && typed.conv.is_none();
-    if may_bend && (!libtorch || choice == EngineChoice::Native || fits.is_err()) {
+    if may_bend && fits.is_err() {
         network.torso = Torso::Mlp;
     }
     let cnn = network.torso == Torso::Cnn;
@@ -187,7 +187,6 @@ fn network(
     }
     let gpu = matches!(device, Device::Cuda(_));
     let remedies = [
-        (cnn, "--torso cnn".to_owned(), "use --torso mlp"),
         (gpu, format!("--device {device}"), "use --device cpu"),
         (choice == EngineChoice::Libtorch, "--engine libtorch".to_owned(), "use --engine native"),
     ];
@@ -202,7 +201,7 @@ fn network(
     let engine = match choice {
         EngineChoice::Native => Engine::Native,
         EngineChoice::Libtorch => Engine::Libtorch,
-        EngineChoice::Auto if cnn || gpu => Engine::Libtorch,
+        EngineChoice::Auto if gpu => Engine::Libtorch,
         EngineChoice::Auto => Engine::Native,
     };
     Ok((network, engine))

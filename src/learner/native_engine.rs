@@ -1,7 +1,7 @@
-//! The engine in Rust, for MLPs: forward and backward over slices, no tensors.
+//! The engine in Rust: forward and backward over slices, no tensors.
 //!
 //! A block is worked through strip by strip: some columns over all time steps go through network, loss and
-//! back before the next do, so that their activations stay in the second-level cache. Threads take
+//! back before the next do, so that the activations of an MLP stay in the second-level cache. Threads take
 //! strips from one queue until it is empty; each has a gradient of its own, and these are added up. A block
 //! is shared only if it is large enough.
 
@@ -12,18 +12,23 @@ use std::sync::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::engine::{Engine, EngineError, Evaluator, Lap, Objective, Observations, StageTimes};
-use crate::policy::mlp::{FrameStacks, Input, MlpLearner};
-use crate::policy::spec::{NetworkSpec, SpecError};
+use crate::policy::cnn::CnnLearner;
+use crate::policy::mlp::FrameStacks;
+use crate::policy::native::NativeLearner;
+use crate::policy::spec::{NetworkSpec, SpecError, Torso};
 
 /// A strip has about as many rows, and a whole number of vectors of columns.
 const STRIP_ROWS: usize = 320;
 const STRIP_COLUMNS: usize = 8;
-/// A thread is not worth waking for fewer rows than this.
+/// A thread is not worth waking for fewer rows of an MLP than this, or fewer multiply-adds of
+/// convolutions: about as many.
 const MIN_ROWS: usize = 1024;
+const MIN_WORK: usize = 5_000_000;
 
-/// An MLP that learns in Rust.
+/// A network that learns in Rust.
 #[derive(Debug)]
 pub struct NativeEngine {
+    sharing: Sharing,
     /// One for each thread.
     shares: Vec<Share>,
     /// The threads beside that of the learner.
@@ -33,7 +38,7 @@ pub struct NativeEngine {
 /// What one thread works with.
 #[derive(Debug)]
 struct Share {
-    mlp: MlpLearner,
+    network: NativeLearner,
     /// This share's part, to be added to that of the first.
     gradient: Vec<f32>,
     times: StageTimes,
@@ -44,11 +49,11 @@ impl NativeEngine {
     /// Prepares the network's buffers, for up to `threads` threads (at least 1).
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no MLP.
+    /// [`SpecError`] if `spec` is no network, or none that this engine computes.
     pub fn new(spec: &NetworkSpec, threads: usize) -> Result<Self, SpecError> {
         let share = || {
-            let mlp = MlpLearner::new(spec)?;
-            Ok(Share { mlp, gradient: Vec::new(), times: StageTimes::default(), usable: false })
+            let network = NativeLearner::new(spec)?;
+            Ok(Share { network, gradient: Vec::new(), times: StageTimes::default(), usable: false })
         };
         let helpers = threads.saturating_sub(1);
         // A system that gives no threads is no reason not to learn.
@@ -56,13 +61,20 @@ impl NativeEngine {
             .then(|| ThreadPoolBuilder::new().num_threads(helpers).thread_name(helper_name).build())
             .and_then(Result::ok);
         let threads = helpers.as_ref().map_or(1, |pool| pool.current_num_threads() + 1);
-        Ok(Self { shares: (0..threads).map(|_| share()).collect::<Result<_, _>>()?, helpers })
+        let shares = (0..threads).map(|_| share()).collect::<Result<_, _>>()?;
+        Ok(Self { sharing: Sharing::of(spec)?, shares, helpers })
     }
 
     /// How many of `threads` threads work on a block of `rows` rows ((T + 1) * B).
-    #[must_use]
-    pub fn threads_for(rows: usize, threads: usize) -> usize {
-        (rows / MIN_ROWS).clamp(1, threads.max(1))
+    ///
+    /// # Errors
+    /// As [`NativeEngine::new`].
+    pub fn threads_for(
+        spec: &NetworkSpec,
+        rows: usize,
+        threads: usize,
+    ) -> Result<usize, SpecError> {
+        Sharing::of(spec).map(|sharing| sharing.threads(rows, threads))
     }
 }
 
@@ -76,6 +88,7 @@ impl Engine for NativeEngine {
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut lap = Lap::start();
+        let threads = self.sharing.threads(observations.rows(), self.shares.len());
         let work = Work {
             parameters,
             observations,
@@ -85,9 +98,8 @@ impl Engine for NativeEngine {
                 Vec::new()
             },
             objective,
-            strips: Strips::new(observations),
+            strips: Strips::new(observations, self.sharing.width(observations, threads)),
         };
-        let threads = Self::threads_for(observations.rows(), self.shares.len());
         let shares = &mut self.shares[..threads];
         times.batching += lap.lap();
         match (&self.helpers, &mut *shares) {
@@ -107,10 +119,10 @@ impl Engine for NativeEngine {
         }
         let usable = shares.iter().all(|share| share.usable);
         if usable {
-            shares[0].mlp.write_gradient(gradient);
+            shares[0].network.write_gradient(gradient);
             for share in &mut shares[1..] {
                 share.gradient.resize(gradient.len(), 0.0);
-                share.mlp.write_gradient(&mut share.gradient);
+                share.network.write_gradient(&mut share.gradient);
                 gradient.iter_mut().zip(&share.gradient).for_each(|(sum, part)| *sum += part);
             }
         }
@@ -137,9 +149,50 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn input(&self, strip: Range<usize>) -> Input<'_> {
+    fn input(&self, strip: Range<usize>) -> FrameStacks<'_> {
         let Observations { spec, columns, frames, .. } = *self.observations;
-        Input::from_frames(FrameStacks { spec, columns, strip, frames, valid: &self.valid })
+        FrameStacks { spec, columns, strip, frames, valid: &self.valid }
+    }
+}
+
+/// How a network's blocks are cut.
+#[derive(Debug, Clone, Copy)]
+enum Sharing {
+    /// Into strips that fit the cache.
+    Mlp,
+    /// Into strips of one size, a whole number for each thread: they are few, and each takes long.
+    Cnn { min_rows: usize },
+}
+
+impl Sharing {
+    fn of(spec: &NetworkSpec) -> Result<Self, SpecError> {
+        Ok(match spec.torso {
+            Torso::Cnn { .. } => {
+                Self::Cnn { min_rows: (MIN_WORK / CnnLearner::work(spec)?).clamp(1, MIN_ROWS) }
+            }
+            _ => Self::Mlp,
+        })
+    }
+
+    /// How many of `threads` threads are worth waking.
+    fn threads(self, rows: usize, threads: usize) -> usize {
+        let min_rows = match self {
+            Self::Mlp => MIN_ROWS,
+            Self::Cnn { min_rows } => min_rows,
+        };
+        (rows / min_rows).clamp(1, threads.max(1))
+    }
+
+    /// Columns of a strip.
+    fn width(self, observations: &Observations<'_>, threads: usize) -> usize {
+        let wanted = STRIP_ROWS / (observations.unroll + 1);
+        match self {
+            Self::Mlp => (wanted / STRIP_COLUMNS).max(1) * STRIP_COLUMNS,
+            Self::Cnn { .. } => {
+                let rounds = observations.columns.div_ceil(threads * wanted.max(1));
+                observations.columns.div_ceil(threads * rounds)
+            }
+        }
     }
 }
 
@@ -152,10 +205,8 @@ struct Strips {
 }
 
 impl Strips {
-    fn new(observations: &Observations<'_>) -> Self {
+    fn new(observations: &Observations<'_>, width: usize) -> Self {
         let columns = observations.columns;
-        let wanted = STRIP_ROWS / (observations.unroll + 1);
-        let width = (wanted / STRIP_COLUMNS).max(1) * STRIP_COLUMNS;
         Self { width, columns, starts: Mutex::new((0..columns).step_by(width)) }
     }
 
@@ -171,17 +222,17 @@ impl Share {
         self.usable = false;
         self.times = StageTimes::default();
         let mut lap = Lap::start();
-        self.mlp.load(work.parameters);
+        self.network.load(work.parameters);
         let mut evaluator: Box<dyn Evaluator> = work.objective.evaluator();
         while let Some(strip) = work.strips.next() {
             let input = work.input(strip.clone());
             self.times.batching += lap.lap();
-            let (logits, values) = self.mlp.forward(&input);
+            let (logits, values) = self.network.forward(input.clone());
             self.times.forward += lap.lap();
             let gradients = evaluator.gradients(strip, logits, values);
             self.times.loss += lap.lap();
             let Some((d_logits, d_values)) = gradients else { return };
-            self.mlp.backward(&input, d_logits, d_values);
+            self.network.backward(input, d_logits, d_values);
             self.times.backward += lap.lap();
         }
         self.usable = true;
@@ -198,7 +249,7 @@ mod tests {
 
     use crate::env::{ActionSpec, Dtype, ObservationSpec};
     use crate::policy::init::initial_parameters;
-    use crate::policy::spec::{Activation, ParamSpec, Torso};
+    use crate::policy::spec::{Activation, Conv, ParamSpec};
     use crate::rng::Rng;
 
     /// Some gradient of the outputs, different in each row and column.
@@ -237,17 +288,23 @@ mod tests {
 
     #[test]
     fn threads_do_not_change_the_gradient() {
+        let mlp = Torso::Mlp { hidden: vec![16, 8], activation: Activation::Tanh };
+        threads_agree(&[3], mlp);
+        let convs = vec![Conv { filters: 5, kernel: 2, stride: 1 }];
+        threads_agree(&[4, 3], Torso::Cnn { convs, hidden: vec![8] });
+    }
+
+    fn threads_agree(shape: &[usize], torso: Torso) {
         const UNROLL: usize = 30;
         const COLUMNS: usize = 128;
         let observation =
-            ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::U8, &[3]) };
-        let torso = Torso::Mlp { hidden: vec![16, 8], activation: Activation::Tanh };
+            ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::U8, shape) };
+        let numbers = (UNROLL + 2) * COLUMNS * observation.frame_len();
         let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
         let layout = ParamSpec::new(&spec).expect("valid");
         let parameters = initial_parameters(&layout, 1);
         let mut rng = Rng::new(1, 0);
-        let frames: Vec<u8> =
-            (0..(UNROLL + 2) * COLUMNS * 3).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
+        let frames: Vec<u8> = (0..numbers).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
         let flags: Vec<u8> = (0..(UNROLL + 1) * COLUMNS)
             .map(|_| if rng.below(9) == 0 { crate::env::flag::FIRST } else { 0 })
             .collect();
@@ -265,7 +322,7 @@ mod tests {
             core_state: &[],
         };
         let gradient = |threads| {
-            let mut engine = NativeEngine::new(&spec, threads).expect("an MLP");
+            let mut engine = NativeEngine::new(&spec, threads).expect("native");
             let mut gradient = vec![f32::NAN; layout.len()];
             let mut times = StageTimes::default();
             // Twice: nothing may be left of the first time.
@@ -285,7 +342,17 @@ mod tests {
     #[test]
     fn strips_cover_all_columns_once() {
         let spec = ObservationSpec::new(Dtype::F32, &[1]);
-        for (unroll, columns, width) in [(32, 256, 8), (20, 32, 8), (4, 100, 64), (400, 3, 8)] {
+        let cnn = Sharing::Cnn { min_rows: 1 };
+        for (sharing, threads, unroll, columns, width) in [
+            (Sharing::Mlp, 2, 32, 256, 8),
+            (Sharing::Mlp, 1, 20, 32, 8),
+            (Sharing::Mlp, 3, 4, 100, 64),
+            (Sharing::Mlp, 1, 400, 3, 8),
+            (cnn, 2, 20, 64, 11),
+            (cnn, 1, 20, 64, 13),
+            (cnn, 2, 20, 8, 4),
+            (cnn, 3, 400, 2, 1),
+        ] {
             let observations = Observations {
                 spec: &spec,
                 unroll,
@@ -299,7 +366,7 @@ mod tests {
                 first_rewards: &[],
                 core_state: &[],
             };
-            let strips = Strips::new(&observations);
+            let strips = Strips::new(&observations, sharing.width(&observations, threads));
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();
             assert_eq!(ranges[0], 0..width.min(columns));
             assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), columns);

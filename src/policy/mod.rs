@@ -4,6 +4,7 @@
 //! [`spec::ParamSpec`]. Nothing here knows processes, shared memory or, outside `torch`, tensors.
 
 pub mod act;
+pub mod cnn;
 pub mod init;
 pub mod math;
 pub mod mlp;

@@ -135,9 +135,10 @@ pub enum SpecError {
     /// More parameters than an address space holds.
     #[error("the network has more parameters than fit the address space; use smaller layers")]
     TooLarge,
-    /// The Rust engine computes MLPs only.
+    /// A network that the Rust engine does not compute.
     #[error(
-        "the native engine computes mlp torsos with at least one hidden layer; use `--engine libtorch` for others"
+        "the native engine computes mlp torsos with at least one hidden layer and cnn torsos with at least \
+         one convolution, without a recurrent core; use `--engine libtorch` for others"
     )]
     NotNative,
 }

@@ -12,7 +12,7 @@ use impala::learner::vtrace::{Clips, Inputs, vtrace};
 use impala::policy::act::{Act, StackedFrames};
 use impala::policy::init::initial_parameters;
 use impala::policy::native::NativePolicy;
-use impala::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
+use impala::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, Torso};
 use impala::policy::torch::TorchActor;
 use impala::rng::Rng;
 use tch::{Kind, Tensor};
@@ -21,10 +21,18 @@ const STEPS: usize = 6;
 const COLUMNS: usize = 4;
 const ACTIONS: usize = 3;
 
-fn network(dtype: Dtype, frame_stack: usize, activation: Activation) -> NetworkSpec {
-    let observation = ObservationSpec { frame_stack, ..ObservationSpec::new(dtype, &[5]) };
-    let torso = Torso::Mlp { hidden: vec![33, 16], activation };
+fn network(dtype: Dtype, frame_stack: usize, shape: &[usize], torso: Torso) -> NetworkSpec {
+    let observation = ObservationSpec { frame_stack, ..ObservationSpec::new(dtype, shape) };
     NetworkSpec::new(observation, ActionSpec::Discrete { n: ACTIONS }, torso)
+}
+
+fn mlp(activation: Activation) -> Torso {
+    Torso::Mlp { hidden: vec![33, 16], activation }
+}
+
+fn cnn(convs: &[(usize, usize, usize)], hidden: &[usize]) -> Torso {
+    let convs = convs.iter().map(|&(filters, kernel, stride)| Conv { filters, kernel, stride });
+    Torso::Cnn { convs: convs.collect(), hidden: hidden.to_vec() }
 }
 
 fn normal(rng: &mut Rng, count: usize) -> Vec<f32> {
@@ -76,13 +84,16 @@ fn close(what: &str, left: &[f32], right: &[f32]) {
 
 #[test]
 fn both_give_the_same_outputs_and_gradients() {
-    for (dtype, stack, activation) in [
-        (Dtype::F32, 1, Activation::Tanh),
-        (Dtype::F32, 3, Activation::Relu),
-        (Dtype::U8, 4, Activation::Tanh),
+    for (dtype, stack, shape, torso) in [
+        (Dtype::F32, 1, &[5][..], mlp(Activation::Tanh)),
+        (Dtype::F32, 3, &[5], mlp(Activation::Relu)),
+        (Dtype::U8, 4, &[5], mlp(Activation::Tanh)),
+        (Dtype::U8, 4, &[36, 36], cnn(&[(16, 8, 4), (32, 4, 2)], &[64])),
+        (Dtype::F32, 1, &[10, 5], cnn(&[(16, 3, 1), (16, 3, 1)], &[])),
+        (Dtype::U8, 2, &[3, 13, 11], cnn(&[(7, 4, 2), (33, 2, 1), (5, 3, 1)], &[19, 24])),
     ] {
         let mut rng = Rng::new(stack as u64, 0);
-        let spec = network(dtype, stack, activation);
+        let spec = network(dtype, stack, shape, torso);
         let layout = ParamSpec::new(&spec).expect("valid");
         let parameters = initial_parameters(&layout, 3);
         let frames = frames(&mut rng, &spec.observation);
@@ -116,7 +127,7 @@ fn both_give_the_same_outputs_and_gradients() {
             assert!(done.expect("runs"));
             (objective.outputs.into_inner().expect("one thread"), gradient)
         };
-        let native = run(&mut NativeEngine::new(&spec, 1).expect("an MLP"));
+        let native = run(&mut NativeEngine::new(&spec, 1).expect("native"));
         let place = Place::Cpu { threads: 1 };
         let torch = run(&mut TorchEngine::new(&spec, &layout, place).expect("libtorch"));
         close("output", &native.0, &torch.0);
@@ -126,15 +137,21 @@ fn both_give_the_same_outputs_and_gradients() {
 
 #[test]
 fn both_act_alike() {
+    both_act_alike_on(&[5], mlp(Activation::Relu));
+    both_act_alike_on(&[9, 8], cnn(&[(20, 3, 2), (6, 2, 1)], &[12]));
+}
+
+fn both_act_alike_on(shape: &[usize], torso: Torso) {
     let mut rng = Rng::new(8, 0);
-    let spec = network(Dtype::U8, 2, Activation::Relu);
+    let spec = network(Dtype::U8, 2, shape, torso);
     let layout = ParamSpec::new(&spec).expect("valid");
     let parameters = initial_parameters(&layout, 5);
-    let row = |rng: &mut Rng| -> Vec<u8> { (0..5 * 3).map(|_| rng.below(256) as u8).collect() };
+    let bytes = spec.observation.frame_bytes() * 3;
+    let row = |rng: &mut Rng| -> Vec<u8> { (0..bytes).map(|_| rng.below(256) as u8).collect() };
     let (older, newer) = (row(&mut rng), row(&mut rng));
     let rows: [&[u8]; 2] = [&older, &newer];
     let seen = StackedFrames { spec: &spec.observation, rows: &rows, valid: &[2, 1, 2] };
-    let mut native = NativePolicy::new(&spec).expect("an MLP");
+    let mut native = NativePolicy::new(&spec).expect("native");
     let mut torch = TorchActor::new(&spec, &layout).expect("libtorch");
     let mut logits = [[0.0; 3 * ACTIONS]; 2];
     let policies: [&mut dyn Act; 2] = [&mut native, &mut torch];

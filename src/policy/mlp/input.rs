@@ -85,7 +85,8 @@ impl<'a> Input<'a> {
 }
 
 impl FrameStacks<'_> {
-    fn rows(&self, inputs: usize) -> usize {
+    /// N, for a network with `inputs` inputs.
+    pub(in crate::policy) fn rows(&self, inputs: usize) -> usize {
         let k = self.spec.frame_stack;
         assert_eq!(inputs, self.spec.stacked_len(), "inputs of the network");
         assert!(!self.strip.is_empty() && self.strip.end <= self.columns, "{:?}", self.strip);

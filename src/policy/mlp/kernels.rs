@@ -7,40 +7,42 @@
 use super::simd::{LANES, Simd};
 
 /// Columns of a panel: two vectors.
-pub(super) const PANEL: usize = VECTORS * LANES;
+pub(in crate::policy) const PANEL: usize = VECTORS * LANES;
 const VECTORS: usize = 2;
 /// Rows of a block.
 const ROWS: usize = 4;
 
 /// One row of a panel in memory.
-pub(super) type Panel = [[f32; LANES]; VECTORS];
+pub(in crate::policy) type Panel = [[f32; LANES]; VECTORS];
 
 /// Numbers in memory as panels; what is left over is left out.
 #[inline(always)]
-pub(super) const fn panels(data: &[f32]) -> &[Panel] {
+pub(in crate::policy) const fn panels(data: &[f32]) -> &[Panel] {
     data.as_chunks().0.as_chunks().0
 }
 
 /// [`panels`] to write to.
 #[inline(always)]
-pub(super) const fn panels_mut(data: &mut [f32]) -> &mut [Panel] {
+pub(in crate::policy) const fn panels_mut(data: &mut [f32]) -> &mut [Panel] {
     data.as_chunks_mut().0.as_chunks_mut().0
 }
 
+/// A row of a panel, in registers.
 #[inline(always)]
-fn load<S: Simd>(s: S, panel: &Panel) -> [S::V; VECTORS] {
+pub(in crate::policy) fn load<S: Simd>(s: S, panel: &Panel) -> [S::V; VECTORS] {
     [s.load(&panel[0]), s.load(&panel[1])]
 }
 
+/// The inverse of [`load`].
 #[inline(always)]
-pub(super) fn store<S: Simd>(s: S, x: [S::V; VECTORS], panel: &mut Panel) {
+pub(in crate::policy) fn store<S: Simd>(s: S, x: [S::V; VECTORS], panel: &mut Panel) {
     s.store(x[0], &mut panel[0]);
     s.store(x[1], &mut panel[1]);
 }
 
 /// Rows of a matrix: `stride` numbers from one row to the next, of which the first `width` count.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rows<'a> {
+pub(in crate::policy) struct Rows<'a> {
     /// Row-major.
     pub data: &'a [f32],
     /// Numbers in a row.
@@ -127,8 +129,14 @@ fn block<S: Simd, const M: usize>(
     }
 }
 
+/// `sums += a b`.
 #[inline(always)]
-fn accumulate<S: Simd>(s: S, a: S::V, b: [S::V; VECTORS], sums: &mut [S::V; VECTORS]) {
+pub(in crate::policy) fn accumulate<S: Simd>(
+    s: S,
+    a: S::V,
+    b: [S::V; VECTORS],
+    sums: &mut [S::V; VECTORS],
+) {
     for n in 0..VECTORS {
         sums[n] = s.mul_add(a, b[n], sums[n]);
     }
@@ -182,7 +190,7 @@ fn outer_block<S: Simd, const M: usize>(
 
 /// Adds the sum over the rows of `d` to `sums`, column by column; strides are multiples of [`PANEL`].
 #[inline(always)]
-pub(super) fn column_sums<S: Simd>(s: S, d: Rows<'_>, sums: &mut [f32]) {
+pub(in crate::policy) fn column_sums<S: Simd>(s: S, d: Rows<'_>, sums: &mut [f32]) {
     let stride = d.stride / PANEL;
     for (panel, to) in panels_mut(sums).iter_mut().enumerate() {
         // Several sums in turns: additions do not wait for each other.
@@ -204,8 +212,9 @@ pub(super) fn column_sums<S: Simd>(s: S, d: Rows<'_>, sums: &mut [f32]) {
     }
 }
 
+/// `sums += x`.
 #[inline(always)]
-fn add<S: Simd>(s: S, x: [S::V; VECTORS], sums: &mut [S::V; VECTORS]) {
+pub(in crate::policy) fn add<S: Simd>(s: S, x: [S::V; VECTORS], sums: &mut [S::V; VECTORS]) {
     for n in 0..VECTORS {
         sums[n] = s.add(sums[n], x[n]);
     }

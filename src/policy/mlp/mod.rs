@@ -10,14 +10,14 @@ mod backward;
 pub(crate) mod dispatch;
 mod forward;
 mod input;
-mod kernels;
+pub(in crate::policy) mod kernels;
 mod learner;
-mod pack;
+pub(in crate::policy) mod pack;
 #[cfg(test)]
 mod reference;
 pub(crate) mod simd;
 #[cfg(test)]
-mod timing;
+pub(in crate::policy) mod timing;
 
 pub use actor::MlpActor;
 pub use dispatch::Level;

@@ -12,7 +12,7 @@
 use std::ops::Range;
 
 use super::kernels::PANEL;
-use crate::policy::spec::{Activation, NetworkSpec, ParamSpec, SpecError, Torso};
+use crate::policy::spec::{Activation, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 
 /// One dense layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,8 @@ impl Shape {
     /// [`SpecError`] if this is no network, or no MLP with a hidden layer.
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         let parameters = ParamSpec::new(spec)?;
-        let Torso::Mlp { activation, .. } = spec.torso else {
+        let plain = spec.core == Core::None && !spec.action_reward_inputs;
+        let (true, &Torso::Mlp { activation, .. }) = (plain, &spec.torso) else {
             return Err(SpecError::NotNative);
         };
         let layer = |pair: &[_]| match pair {
@@ -114,14 +115,14 @@ fn layer(
 }
 
 /// `width` rounded up to whole panels.
-pub(super) const fn padded(width: usize) -> usize {
+pub(in crate::policy) const fn padded(width: usize) -> usize {
     width.next_multiple_of(PANEL)
 }
 
 /// Numbers from one row of an activation of `width` to the next. Wide rows get a spare panel if they
 /// would be an even number of cache lines apart: at powers of two, the same columns of all rows of a
 /// tile would compete for a few places of the first-level cache.
-pub(super) const fn stride(width: usize) -> usize {
+pub(in crate::policy) const fn stride(width: usize) -> usize {
     let panels = padded(width) / PANEL;
     if panels >= 8 && panels.is_multiple_of(2) { (panels + 1) * PANEL } else { panels * PANEL }
 }
@@ -186,7 +187,7 @@ pub(super) fn unpack_backward(
 
 /// Numbers that start on a cache line: vectors that straddle two lines are read at half the speed.
 #[derive(Debug)]
-pub(super) struct Aligned {
+pub(in crate::policy) struct Aligned {
     storage: Vec<f32>,
     start: usize,
     len: usize,
@@ -194,7 +195,7 @@ pub(super) struct Aligned {
 
 impl Aligned {
     /// `len` zeros.
-    pub(super) fn zeros(len: usize) -> Self {
+    pub(in crate::policy) fn zeros(len: usize) -> Self {
         const LINE_BYTES: usize = 64;
         let spare = LINE_BYTES / size_of::<f32>();
         let storage = vec![0.0; len + spare];

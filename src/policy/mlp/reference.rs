@@ -2,7 +2,7 @@
 
 use super::{FrameStacks, Input, Level, MlpActor, MlpLearner};
 use crate::env::{ActionSpec, Dtype, ObservationSpec};
-use crate::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, SpecError, Torso};
+use crate::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 use crate::rng::Rng;
 
 const LEVELS: [fn() -> Level; 2] = [|| Level::BASELINE, Level::detect];
@@ -321,8 +321,11 @@ fn other_networks_are_refused() {
     let convs = vec![Conv { filters: 2, kernel: 3, stride: 1 }];
     let torso = Torso::Cnn { convs, hidden: vec![4] };
     let cnn = NetworkSpec::new(observation.clone(), ActionSpec::Discrete { n: 2 }, torso);
-    let linear = network(observation, &[], 2, Activation::Tanh);
-    for spec in [cnn, linear] {
+    let linear = network(observation.clone(), &[], 2, Activation::Tanh);
+    let mlp = network(observation, &[4], 2, Activation::Tanh);
+    let recurrent = NetworkSpec { core: Core::Lstm { hidden: 4 }, ..mlp.clone() };
+    let informed = NetworkSpec { action_reward_inputs: true, ..mlp };
+    for spec in [cnn, linear, recurrent, informed] {
         assert_eq!(MlpActor::new(&spec).err(), Some(SpecError::NotNative));
         assert_eq!(MlpLearner::new(&spec).err(), Some(SpecError::NotNative));
     }

@@ -38,7 +38,7 @@ impl Kernel for Peak<'_> {
 }
 
 /// Shortest of many times, in ns of this thread: the machine is shared.
-fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
+pub(in crate::policy) fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
     let now = || {
         let time = ClockId::CLOCK_THREAD_CPUTIME_ID.now().expect("Linux has it");
         time.tv_sec() * 1_000_000_000 + time.tv_nsec()
@@ -58,6 +58,15 @@ fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
     best as f64 / inner as f64
 }
 
+/// What this core does at most.
+pub(in crate::policy) fn multiply_adds_per_ns() -> f64 {
+    let rounds = 100_000;
+    let ns = shortest_ns(30, || {
+        black_box(launch(Level::detect(), Peak { rounds, factor: black_box(&[0.5; 8]) }));
+    });
+    rounds as f64 * 96.0 / ns
+}
+
 fn network(inputs: usize, hidden: &[usize], logits: usize, activation: Activation) -> NetworkSpec {
     let observation = ObservationSpec::new(Dtype::F32, &[inputs]);
     let torso = Torso::Mlp { hidden: hidden.to_vec(), activation };
@@ -75,14 +84,7 @@ fn work(inputs: usize, hidden: &[usize], outputs: usize) -> (f64, f64) {
 #[ignore = "a measurement"]
 fn timing() {
     let level = Level::detect();
-    let rounds = 100_000;
-    let peak = || {
-        let ns = shortest_ns(30, || {
-            black_box(launch(level, Peak { rounds, factor: black_box(&[0.5; 8]) }));
-        });
-        rounds as f64 * 96.0 / ns
-    };
-    println!("{}: {:.1} multiply-adds per ns", level.name(), peak());
+    println!("{}: {:.1} multiply-adds per ns", level.name(), multiply_adds_per_ns());
     let mut sampler = Sampler::new(Rng::new(1, 0));
     for (rows, count) in [(16, 2), (64, 2), (64, 6), (64, 18)] {
         let logits = vec![0.5; rows * count];
@@ -107,7 +109,7 @@ fn timing() {
         let parameters = ParamSpec::new(&spec).expect("valid");
         let flat = initial_parameters(&parameters, 1);
         let (forward, backward) = work(inputs, hidden, actions + 1);
-        let peak = peak();
+        let peak = multiply_adds_per_ns();
         let report = |what: &str, rows: usize, ns: f64, work: f64| {
             let per_row = ns / rows as f64;
             println!(
