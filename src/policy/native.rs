@@ -12,7 +12,7 @@ pub struct NativePolicy(Actor);
 #[derive(Debug)]
 enum Actor {
     Mlp {
-        actor: MlpActor,
+        actor: Box<MlpActor>,
         /// Stacked and converted observations; unused where the ring's memory is the input.
         input: Vec<f32>,
     },
@@ -27,7 +27,7 @@ impl NativePolicy {
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Ok(Self(match spec.torso {
             Torso::Cnn { .. } => Actor::Cnn(Box::new(CnnActor::new(spec)?)),
-            _ => Actor::Mlp { actor: MlpActor::new(spec)?, input: Vec::new() },
+            _ => Actor::Mlp { actor: Box::new(MlpActor::new(spec)?), input: Vec::new() },
         }))
     }
 }

@@ -120,9 +120,10 @@ impl Product<'_> {
             for m in 0..M {
                 x[m] = &self.x.data[origins[m] + offset..][..weights.len()];
             }
-            if let (8, Ok(weights)) = (weights.len(), <&[Panel; 8]>::try_from(weights)) {
-                for k in 0..8 {
-                    step(s, &x, k, &weights[k], &mut sums);
+            // The usual kernel over frames, unrolled.
+            if let Ok(weights) = <&[Panel; 8]>::try_from(weights) {
+                for (k, weights) in weights.iter().enumerate() {
+                    step(s, &x, k, weights, &mut sums);
                 }
             } else {
                 for (k, weights) in weights.iter().enumerate() {
@@ -313,8 +314,8 @@ impl Scatter<'_> {
     #[inline(always)]
     fn block<S: Simd, const M: usize>(&mut self, s: S, row: usize, weights: &[Panel], at: usize) {
         let mut d = [&self.d[..0]; M];
-        for m in 0..M {
-            d[m] = &self.d[(row + m) * self.stride..][..weights.len()];
+        for (m, d) in d.iter_mut().enumerate() {
+            *d = &self.d[(row + m) * self.stride..][..weights.len()];
         }
         let mut sums = [[s.splat(0.0); 2]; M];
         for (k, weights) in weights.iter().enumerate() {
