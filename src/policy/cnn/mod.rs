@@ -7,6 +7,8 @@
 
 mod actor;
 mod backward;
+#[cfg(test)]
+mod definition;
 mod forward;
 mod frames;
 mod learner;
