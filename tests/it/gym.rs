@@ -105,9 +105,9 @@ fn cartpole_moves_as_the_built_in_one_does() {
             let mut carts = CartPole::from_states(&states, 1);
             let mut expected = Arrays::of(&carts);
             expected.step(&mut carts, Actions::Discrete(&actions)).expect("stepped");
-            for cart in 0..3 {
+            for (cart, over) in over.iter_mut().enumerate() {
                 let row = &seen.numbers()[4 * cart..4 * cart + 4];
-                if over[cart] {
+                if *over {
                     assert_eq!((seen.flags[cart], seen.rewards[cart]), (flag::FIRST, 0.0));
                     assert!(row.iter().all(|x| x.abs() <= 0.05), "{mode}: a start: {row:?}");
                 } else {
@@ -117,8 +117,8 @@ fn cartpole_moves_as_the_built_in_one_does() {
                     assert_eq!(seen.flags[cart], expected.flags[cart], "{mode}: {row:?}");
                     assert_eq!(seen.rewards[cart], 1.0);
                 }
-                over[cart] = seen.flags[cart] & flag::DONE != 0;
-                ends += u32::from(over[cart]);
+                *over = seen.flags[cart] & flag::DONE != 0;
+                ends += u32::from(*over);
             }
         }
         assert!(ends > 10, "{mode}: {ends} episodes");

@@ -245,7 +245,8 @@ class Action:
     def read(self, words):
         """A batch of actions as a vector environment takes them, of `words` `[envs][W]`."""
         if self.kind == "discrete":
-            return words.reshape(-1).astype(np.int64) + self.start
+            choices = words.reshape(-1).astype(np.int64)
+            return choices + self.start if self.start else choices
         shape = (len(words), *self.space.shape)
         if self.kind == "continuous":
             return words.reshape(shape).astype(self.space.dtype)

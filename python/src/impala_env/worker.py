@@ -65,7 +65,7 @@ class Worker:
             return
         channel, views = self.channel, self.views
         batch = self.batch
-        while command := channel.recv(PACKET_BYTES):
+        while command := channel.recv(COMMAND.size):
             try:
                 # The command itself is the key: a step that writes where one before it wrote finds its
                 # arrays made.

@@ -4,11 +4,22 @@ use std::path::Path;
 
 use super::*;
 use crate::config::choice::{Conv, RewardClip};
+use crate::config::defaults::ENVIRONMENTS;
 use crate::config::{defaults, file};
+
+/// With a family of images that needs no other process.
+fn registry() -> Registry {
+    let mut registry = Registry::builtin();
+    registry.add_family("gym:", "gym:ID", "images", |_, _, envs, seed| {
+        let images = EnvOptions::parse(["shape=84x84"])?;
+        Registry::builtin().make("Synthetic-v0", &images, envs, seed)
+    });
+    registry
+}
 
 fn with(libtorch: bool, text: &str) -> Result<Config, ConfigError> {
     let typed = file::parse(text, Path::new("test.toml"))?;
-    resolve(&typed, &Registry::builtin(), libtorch)
+    resolve(&typed, &registry(), libtorch)
 }
 
 fn refusal(libtorch: bool, text: &str) -> String {
@@ -25,7 +36,9 @@ fn the_tables_of_defaults_resolve() {
                 for optimiser in OPTIMISERS {
                     let text = format!(
                         "env = '{}'\npreset = '{}'\noptimiser = '{}'",
-                        env.name, preset.name, optimiser.name
+                        env.name.replace('*', "Any-v5"),
+                        preset.name,
+                        optimiser.name
                     );
                     let config = with(libtorch, &text).expect(&text);
                     assert_eq!(config.advice(&Settings::default()), [""; 0], "{text}");
@@ -39,7 +52,8 @@ fn the_tables_of_defaults_resolve() {
 fn every_builtin_environment_has_a_row_and_every_row_an_environment() {
     let registry = Registry::builtin();
     let mut ids: Vec<_> = registry.ids().map(|(id, _)| id).collect();
-    let mut rows: Vec<_> = ENVIRONMENTS.iter().map(|row| row.name).collect();
+    let rows = ENVIRONMENTS.iter().map(|row| row.name);
+    let mut rows: Vec<_> = rows.filter(|name| !name.ends_with('*')).collect();
     ids.sort_unstable();
     rows.sort_unstable();
     assert_eq!(ids, rows);
@@ -56,6 +70,7 @@ fn what_is_rendered_resolves_to_the_same() {
         "optimiser = 'rmsprop-torch'\nrho-bar = inf\nc-bar = inf\npg-rho-bar = inf\nmax-grad-norm = inf",
         "checkpoint-interval = inf\ntime-limit = inf\nstop-at-return = inf\ntotal-frames = 1e9",
         "learning-rate = 0.1\ndiscount = 0.3333333333333333\noptimiser-epsilon = 1e-12\npin = true",
+        "env = 'gym:ALE/Pong-v5'\nenv-wrapper = 'a.py:b'\npython = 'bin/python'\nframe-stack = 2",
         "envs-per-actor = 12\nseed = 9223372036854775807\nquiet = true\nreduction = 'mean'",
     ];
     for text in texts {
@@ -93,6 +108,19 @@ fn layers_win_in_order() {
     assert_eq!(Some(config.learner.learning_rate), row.learning_rate);
     let config = with(false, "preset = 'throughput'\nbatch = 128").expect("valid");
     assert_eq!(config.pool.batch, 128);
+}
+
+#[test]
+fn a_family_has_the_row_of_its_pattern_or_of_the_built_in_one() {
+    let config = with(true, "env = 'gym:ale_py:ALE/Pong-v5'").expect("valid");
+    assert_eq!(config.env.spec.observation.frame_stack, 4);
+    assert_eq!(config.learner.reward_clip, RewardClip::AbsOne);
+    let row = defaults::of_environment("CartPole-v1").expect("a row");
+    assert_eq!(defaults::of_environment("gym:CartPole-v1"), Some(row));
+    assert_eq!(defaults::of_environment("gym:ALE"), None);
+    assert_eq!(defaults::of_environment("ALE/Pong-v5"), None);
+    let stacked = with(true, "env = 'Catch-v0'\nframe-stack = 3").expect("valid");
+    assert_eq!(stacked.env.spec.observation.frame_stack, 3);
 }
 
 #[test]
