@@ -4,12 +4,16 @@
 //! [`spec::ParamSpec`]. Nothing here knows processes, shared memory or, outside `torch`, tensors.
 
 pub mod act;
+pub mod bounds;
 pub mod cnn;
+pub mod gaussian;
 pub mod init;
+pub mod mask;
 pub mod math;
 pub mod mlp;
 pub mod native;
 pub mod sample;
+pub mod sampler;
 pub mod spec;
 #[cfg(feature = "torch")]
 pub mod torch;

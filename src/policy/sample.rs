@@ -158,6 +158,8 @@ fn draw<S: Simd>(
 ) {
     /// 1.5 * 2^23: a whole number added to it is in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
+    /// The smallest step of the uniform numbers.
+    const MIN_UNIFORM: f32 = 1.0 / 16_777_216.0;
     let minus = |x: S::V| s.mul(x, s.splat(-1.0));
     let mut max = s.splat(f32::NEG_INFINITY);
     for column in &*columns {
@@ -174,8 +176,10 @@ fn draw<S: Simd>(
         s.store(total, &mut column.cumulative);
     }
     // The action is the first whose sum is beyond `u * total`. As u is at most 1 - 2^-24, the product is
-    // below the total after rounding too, so there is one, and never one whose weight was rounded away.
-    let minus_threshold = minus(s.mul(s.load(uniform), total));
+    // below the total after rounding too, so there is one, and never one whose weight was rounded away;
+    // as u is not 0, nor one before them whose weight is next to nothing.
+    let uniform = s.max(s.splat(MIN_UNIFORM), s.load(uniform));
+    let minus_threshold = minus(s.mul(uniform, total));
     // The last one is taken unless an earlier one is found: NaN finds none.
     let [earlier @ .., last] = columns else {
         return;
@@ -293,6 +297,29 @@ mod tests {
         assert!(sampler(Level::detect(), 1).sample(&logits, &mut actions, &mut log_probs));
         assert!(actions.iter().all(|a| [1, 3].contains(a)));
         assert!(log_probs.iter().all(|p| (p + std::f32::consts::LN_2).abs() < 1e-6));
+    }
+
+    #[test]
+    fn a_uniform_number_of_zero_takes_nothing_impossible() {
+        struct Zero<'a>(&'a mut [Column], &'a mut [i32; LANES]);
+
+        impl Kernel for Zero<'_> {
+            type Output = ();
+
+            #[inline(always)]
+            fn run<S: Simd>(self, s: S) {
+                let mut flaw = s.splat(0.0);
+                draw(s, self.0, &[0.0; LANES], &mut flaw, self.1, &mut [0.0; LANES]);
+            }
+        }
+
+        for level in LEVELS {
+            let column = |z: f32| Column { shifted: [z; LANES], ..Column::default() };
+            let mut actions = [-1; LANES];
+            let mut columns = [column(-1e30), column(-1e30), column(2.0), column(0.0)];
+            launch(level(), Zero(&mut columns, &mut actions));
+            assert_eq!(actions, [2; LANES]);
+        }
     }
 
     #[test]

@@ -1,0 +1,60 @@
+//! Masks: which choices an observation allows.
+
+use crate::env::ActionSpec;
+
+/// Logit of a forbidden choice: its probability is 0 in single precision beside that of any other.
+pub const FORBIDDEN: f32 = -1e30;
+
+/// Appends `logits` with [`FORBIDDEN`] where `mask` (as many bytes) is 0. Returns false if a logit is not
+/// finite, of a forbidden choice too.
+pub fn extend_masked(masked: &mut Vec<f32>, logits: &[f32], mask: &[u8]) -> bool {
+    debug_assert_eq!(logits.len(), mask.len());
+    masked.extend(logits.iter().zip(mask).map(|(&z, &m)| if m == 0 { FORBIDDEN } else { z }));
+    logits.iter().fold(true, |finite, z| finite & z.is_finite())
+}
+
+/// The first row of `masks` (`[rows][outputs]`) in which some choice has nothing that is allowed; `None`
+/// also for actions that are numbers.
+#[must_use]
+pub fn first_without_choice(action: &ActionSpec, masks: &[u8]) -> Option<usize> {
+    let one;
+    let sizes = match action {
+        ActionSpec::Discrete { n } => {
+            one = [*n];
+            &one[..]
+        }
+        ActionSpec::MultiDiscrete { sizes } => sizes,
+        ActionSpec::Continuous { .. } => return None,
+    };
+    masks.chunks_exact(action.outputs()).position(|mut row| {
+        sizes.iter().any(|&size| {
+            let (choice, rest) = row.split_at(size);
+            row = rest;
+            choice.iter().all(|&allowed| allowed == 0)
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forbidden_choices_get_their_logit_and_hide_nothing() {
+        let mut masked = vec![9.0];
+        assert!(extend_masked(&mut masked, &[1.0, 2.0, 3.0], &[1, 0, 7]));
+        assert_eq!(masked, [9.0, 1.0, FORBIDDEN, 3.0]);
+        assert!(!extend_masked(&mut masked, &[1.0, f32::NAN], &[1, 0]));
+    }
+
+    #[test]
+    fn every_choice_needs_something_allowed() {
+        let single = ActionSpec::Discrete { n: 3 };
+        assert_eq!(first_without_choice(&single, &[0, 0, 1, 1, 0, 0]), None);
+        assert_eq!(first_without_choice(&single, &[0, 0, 1, 0, 0, 0]), Some(1));
+        let several = ActionSpec::MultiDiscrete { sizes: vec![2, 1] };
+        assert_eq!(first_without_choice(&several, &[0, 1, 1, 1, 1, 0]), Some(1));
+        assert_eq!(first_without_choice(&several, &[0, 0, 1]), Some(0));
+        assert_eq!(first_without_choice(&several, &[]), None);
+    }
+}
