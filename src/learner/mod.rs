@@ -4,6 +4,8 @@
 //! `run` is the loop, `update` one step of it, `vtrace`, `loss` and `optimiser` its mathematics over
 //! plain slices, `engine` the network behind a trait with two implementations, `checkpoint` the files.
 
+mod check;
+
 pub mod checkpoint;
 pub mod engine;
 pub mod episodes;
@@ -40,5 +42,11 @@ pub enum LearnerError {
         largest: i32,
         /// Number of actions.
         count: usize,
+    },
+    /// An actor wrote a number that is none.
+    #[error("a block holds {number} as a number of an action")]
+    BadNumber {
+        /// What it holds.
+        number: f32,
     },
 }

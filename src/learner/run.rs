@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::LearnerError;
+use super::check;
 use super::checkpoint::LearnerState;
 use super::engine::Lap;
 use super::episodes::{Episode, EpisodeWindow};
@@ -170,7 +171,7 @@ impl LearnLoop<'_> {
         let held = block?;
         kill_point!("learner.after_take");
         let block = held.view();
-        check(&block, &self.env)?;
+        check::actions(&self.env.action, block.field(Field::Action))?;
         surroundings.batch(&block);
         let mut times = UpdateTimes::default();
         let outcome = self.updater.gradient(&block, &self.env, &mut times)?;
@@ -283,19 +284,6 @@ impl LearnLoop<'_> {
         if let Some(best) = self.episodes.best_return_mean() {
             self.counters.set_f64(Learner::ReturnBest, best);
         }
-    }
-}
-
-/// What comes from other processes is checked before it is used as an index.
-fn check(block: &BlockRef<'_>, env: &EnvSpec) -> Result<(), LearnerError> {
-    let actions: &[i32] = block.field(Field::Action);
-    let count = env.action.outputs();
-    // One pass without branches; an out of range action becomes a large u32.
-    let largest = actions.iter().fold(0_u32, |largest, &a| largest.max(a.cast_unsigned()));
-    if usize::try_from(largest).is_ok_and(|largest| largest < count) {
-        Ok(())
-    } else {
-        Err(LearnerError::BadAction { largest: largest.cast_signed(), count })
     }
 }
 

@@ -182,7 +182,9 @@ impl Updater {
         };
         let batch = Batch {
             columns: spec.batch,
+            action: &env.action,
             actions: block.field(Field::Action),
+            masks: block.field(Field::Mask),
             rewards: block.field(Field::Reward),
             behaviour_log_probs: block.field(Field::LogProb),
             flags: block.field(Field::Flags),

@@ -184,7 +184,9 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
     let flags = vec![0; rows];
     let batch = Batch {
         columns: COLUMNS,
+        action: &ActionSpec::Discrete { n: ACTIONS },
         actions: &actions,
+        masks: &[],
         rewards: &rewards,
         behaviour_log_probs: &behaviour,
         flags: &flags,

@@ -1,6 +1,7 @@
 //! The closed-form gradients against finite differences, and ends of episodes worked out by hand.
 
 use super::*;
+use crate::learner::vtrace::Clips;
 use crate::rng::Rng;
 
 const CONFIG: LossConfig = LossConfig {
@@ -48,7 +49,9 @@ impl Sample {
     fn batch(&self) -> Batch<'_> {
         Batch {
             columns: COLUMNS,
+            action: &ActionSpec::Discrete { n: ACTIONS },
             actions: &self.actions,
+            masks: &[],
             rewards: &self.rewards,
             behaviour_log_probs: &self.log_probs,
             flags: &self.flags,
@@ -75,8 +78,10 @@ fn total(sample: &Sample, loss: &Loss, logits: &[f64], values: &[f64], config: &
         let log_sum = row.iter().map(|z| z.exp()).sum::<f64>().ln();
         let action = usize::try_from(sample.actions[t]).expect("valid");
         let entropy: f64 = row.iter().map(|z| -(z - log_sum).exp() * (z - log_sum)).sum();
-        sum -= f64::from(loss.advantages[t]) * (row[action] - log_sum);
-        sum += f64::from(config.baseline_cost) * 0.5 * (f64::from(loss.vs[t]) - values[t]).powi(2);
+        sum -= f64::from(loss.steps.advantages[t]) * (row[action] - log_sum);
+        sum += f64::from(config.baseline_cost)
+            * 0.5
+            * (f64::from(loss.steps.vs[t]) - values[t]).powi(2);
         sum -= f64::from(config.entropy_cost) * entropy;
     }
     sum
@@ -121,13 +126,13 @@ fn ends_and_resets_are_treated_as_they_should() {
     compute(&mut loss, &sample, &CONFIG);
     let at = |t: usize, b: usize| t * COLUMNS + b;
     // Termination: nothing follows. Truncation: the value of the final observation follows.
-    let rho = |i: usize| loss.ratios[i].min(1.0);
+    let rho = |i: usize| loss.steps.ratios[i].min(1.0);
     let terminated = sample.values[at(1, 0)]
         + rho(at(1, 0)) * (sample.rewards[at(1, 0)] - sample.values[at(1, 0)]);
-    assert!((loss.vs[at(1, 0)] - terminated).abs() < 1e-5);
+    assert!((loss.steps.vs[at(1, 0)] - terminated).abs() < 1e-5);
     let target = sample.rewards[at(2, 1)] + 0.9 * sample.values[at(3, 1)];
     let truncated = sample.values[at(2, 1)] + rho(at(2, 1)) * (target - sample.values[at(2, 1)]);
-    assert!((loss.vs[at(2, 1)] - truncated).abs() < 1e-5);
+    assert!((loss.steps.vs[at(2, 1)] - truncated).abs() < 1e-5);
     // The transitions that cross the resets teach nothing.
     for masked in [at(2, 0), at(3, 1)] {
         assert_eq!(loss.d_values()[masked], 0.0);

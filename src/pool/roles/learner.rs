@@ -104,7 +104,9 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     house.control.ready();
     let ended = learning.run(&mut house).map_err(|error| {
         let exit = match &error {
-            LearnerError::Take(_) | LearnerError::BadAction { .. } => ExitKind::Corrupt,
+            LearnerError::Take(_)
+            | LearnerError::BadAction { .. }
+            | LearnerError::BadNumber { .. } => ExitKind::Corrupt,
             LearnerError::Engine(_) => ExitKind::Resources,
             LearnerError::Publish(_) => ExitKind::Internal,
         };

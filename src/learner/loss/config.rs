@@ -1,0 +1,66 @@
+//! Constants of the loss.
+
+use crate::learner::vtrace::Clips;
+
+/// Whether losses are summed over a batch (the paper) or averaged over its transitions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reduction {
+    /// Sum over time and batch.
+    Sum,
+    /// Mean over the transitions that are not masked.
+    Mean,
+}
+
+/// What happens to rewards before they are learnt from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RewardClip {
+    /// Nothing.
+    None,
+    /// To `[-1, 1]`.
+    AbsOne,
+    /// The paper's optimistic asymmetric clip: `0.3 min(tanh r, 0) + 5 max(tanh r, 0)`.
+    SoftAsymmetric,
+}
+
+impl RewardClip {
+    pub(super) fn apply(self, reward: f32) -> f32 {
+        match self {
+            Self::None => reward,
+            Self::AbsOne => reward.clamp(-1.0, 1.0),
+            Self::SoftAsymmetric => {
+                let squashed = reward.tanh();
+                0.3 * squashed.min(0.0) + 5.0 * squashed.max(0.0)
+            }
+        }
+    }
+}
+
+/// Constants of the loss.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossConfig {
+    /// Gamma.
+    pub discount: f32,
+    /// Weight of the baseline loss.
+    pub baseline_cost: f32,
+    /// Weight of the entropy loss.
+    pub entropy_cost: f32,
+    /// V-trace's truncation levels.
+    pub clips: Clips<f32>,
+    /// Sum or mean.
+    pub reduction: Reduction,
+    /// Applied after scaling.
+    pub reward_clip: RewardClip,
+    /// Factor on rewards.
+    pub reward_scale: f32,
+}
+
+impl LossConfig {
+    /// What each transition's loss is multiplied by, if `transitions` count in the whole block.
+    #[must_use]
+    pub fn weight(&self, transitions: usize) -> f32 {
+        match self.reduction {
+            Reduction::Sum => 1.0,
+            Reduction::Mean => 1.0 / transitions.max(1) as f32,
+        }
+    }
+}

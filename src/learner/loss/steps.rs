@@ -1,0 +1,125 @@
+//! What the loss knows of each transition, whatever the kind of its action.
+
+use std::ops::Range;
+
+use super::{Batch, LossConfig, LossSums};
+use crate::env::flag;
+use crate::policy::math::exp_in_place;
+
+/// The transitions of a strip, `[T][strip]`.
+#[derive(Debug, Default)]
+pub(super) struct Steps {
+    /// log pi of the action that was taken.
+    pub(super) taken: Vec<f32>,
+    /// 1, or 0 for a transition that crosses a reset.
+    pub(super) keep: Vec<f32>,
+    pub(super) ratios: Vec<f32>,
+    pub(super) discounts: Vec<f32>,
+    pub(super) rewards: Vec<f32>,
+    pub(super) vs: Vec<f32>,
+    pub(super) advantages: Vec<f32>,
+}
+
+/// What is at stake in each transition, with all its factors; 0 where it crosses a reset.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stakes<'a> {
+    keep: &'a [f32],
+    advantages: &'a [f32],
+    entropy_cost: f32,
+    weight: f32,
+}
+
+/// One transition's.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stake {
+    /// 1 or 0.
+    pub(super) keep: f32,
+    /// Factor of - log pi(a).
+    pub(super) advantage: f32,
+    /// Factor of - H.
+    pub(super) entropy_cost: f32,
+}
+
+impl Stakes<'_> {
+    #[inline(always)]
+    pub(super) fn each(self) -> impl Iterator<Item = Stake> {
+        self.keep.iter().zip(self.advantages).map(move |(&keep, advantage)| {
+            // A factor of 0 rather than a branch.
+            let weight = keep * self.weight;
+            let entropy_cost = self.entropy_cost * weight;
+            Stake { keep, advantage: advantage * weight, entropy_cost }
+        })
+    }
+}
+
+impl Steps {
+    /// Takes what the strip needs of the block's fields. Leaves log pi - log mu in `ratios`.
+    pub(super) fn gather(&mut self, batch: &Batch<'_>, strip: &Range<usize>, config: &LossConfig) {
+        for buffer in [&mut self.keep, &mut self.discounts, &mut self.rewards, &mut self.ratios] {
+            buffer.clear();
+        }
+        for next in batch.rows(&batch.flags[batch.columns..], 1, strip) {
+            let cut = |mask: u8, kept: f32| {
+                next.iter().map(move |flags| if flags & mask == 0 { kept } else { 0.0 })
+            };
+            self.keep.extend(cut(flag::FIRST, 1.0));
+            self.discounts.extend(cut(flag::TERMINATED | flag::FIRST, config.discount));
+        }
+        for rewards in batch.rows(batch.rewards, 1, strip) {
+            let scaled = rewards.iter().map(|r| config.reward_clip.apply(r * config.reward_scale));
+            self.rewards.extend(scaled);
+        }
+        let mut taken = self.taken.iter();
+        for row in batch.rows(batch.behaviour_log_probs, 1, strip) {
+            self.ratios.extend(row.iter().zip(&mut taken).map(|(mu, pi)| pi - mu));
+        }
+    }
+
+    /// Turns `ratios` into pi/mu, 0 where the transition crosses a reset.
+    pub(super) fn importance_ratios(&mut self, config: &LossConfig) -> LossSums {
+        let mut sums = LossSums::default();
+        exp_in_place(&mut self.ratios);
+        let (mut rho, mut c) = (0.0_f32, 0.0_f32);
+        for (ratio, &keep) in self.ratios.iter_mut().zip(&self.keep) {
+            if keep == 0.0 {
+                *ratio = 0.0;
+                continue;
+            }
+            sums.transitions += 1;
+            rho += *ratio;
+            c += ratio.min(config.clips.c_bar);
+            sums.rho_min = sums.rho_min.min(*ratio);
+            sums.rho_max = sums.rho_max.max(*ratio);
+            sums.rho_clipped += usize::from(*ratio > config.clips.rho_bar);
+            sums.c_clipped += usize::from(*ratio > config.clips.c_bar);
+        }
+        (sums.rho, sums.c) = (f64::from(rho), f64::from(c));
+        sums
+    }
+
+    /// dL/dV, and the sums of baseline and policy loss.
+    pub(super) fn value_gradients(
+        &self,
+        values: &[f32],
+        config: &LossConfig,
+        weight: f32,
+        d_values: &mut [f32],
+        sums: &mut LossSums,
+    ) {
+        let (mut policy, mut baseline) = (0.0_f32, 0.0_f32);
+        let steps = (d_values.iter_mut().zip(values).zip(&self.vs))
+            .zip(self.keep.iter().zip(&self.advantages).zip(&self.taken));
+        for (((d_value, value), target), ((keep, advantage), taken)) in steps {
+            let error = value - target;
+            *d_value = config.baseline_cost * (keep * weight) * error;
+            policy -= keep * advantage * taken;
+            baseline += keep * 0.5 * error * error;
+        }
+        (sums.policy, sums.baseline) = (f64::from(policy), f64::from(baseline));
+    }
+
+    /// What the gradient of the policy's outputs is made of.
+    pub(super) fn stakes(&self, entropy_cost: f32, weight: f32) -> Stakes<'_> {
+        Stakes { keep: &self.keep, advantages: &self.advantages, entropy_cost, weight }
+    }
+}
