@@ -3,8 +3,11 @@
 
     python examples/load_checkpoint.py runs/CartPole-v1-001
 
-Tensors have PyTorch's names and shapes (`torso.0.weight [out, in]`, `policy.bias [actions]`, ...), so that
-`torch.nn.Module.load_state_dict` takes them as well. With --observations FILE, a JSON list of observations
+Tensors have PyTorch's names and shapes (`torso.0.weight [out, in]`, `policy.bias [outputs]`, ...), so that
+`torch.nn.Module.load_state_dict` takes them as well. Outputs are logits, of one choice after the other; for
+actions that are numbers, their means and then their raw log-deviations (docs/algorithm.md, "Policies").
+
+With --observations FILE, a JSON list of observations
 (each `[frame stack * frame]` numbers, bytes already divided by 255), prints their logits and values as JSON.
 """
 
@@ -34,7 +37,7 @@ def convolve(x, weight, bias, stride):
 
 
 def network(tensors, config, observations):
-    """Logits [N, actions] and values [N] of observations [N, ...]."""
+    """Outputs [N, outputs] and values [N] of observations [N, ...]."""
     relu = lambda x: np.maximum(x, 0)
     is_cnn = config["torso"] == "cnn"
     activation = relu if is_cnn or config["activation"] == "relu" else np.tanh

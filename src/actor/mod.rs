@@ -4,6 +4,7 @@
 //! observations into logits. Never waits for the learner to finish an update; it waits only when no
 //! slot of the ring is free.
 
+mod checks;
 mod history;
 mod remedy;
 mod unroll;
@@ -35,6 +36,16 @@ pub enum ActorError {
         /// Step of the unroll.
         step: usize,
     },
+    /// The environment forbids everything.
+    #[error(
+        "environment {env} allows no action at step {step} of the unroll; a mask needs a 1 for each choice"
+    )]
+    NothingAllowed {
+        /// Which environment of the actor.
+        env: usize,
+        /// Step of the unroll.
+        step: usize,
+    },
     /// The logits of a policy are not finite.
     #[error("the policy's logits are not finite at version {version}")]
     Logits {
@@ -53,6 +64,6 @@ impl ActorError {
     /// Whether an environment is to blame, so that it may be mended in place.
     #[must_use]
     pub const fn is_of_environment(&self) -> bool {
-        matches!(self, Self::Env(_) | Self::NotFinite { .. })
+        matches!(self, Self::Env(_) | Self::NotFinite { .. } | Self::NothingAllowed { .. })
     }
 }

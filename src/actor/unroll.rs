@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::ActorError;
+use super::checks;
 use super::history::{History, Widths};
 use super::remedy::{EnvRemedy, FAILURES_IN_A_ROW};
-use crate::env::{Actions, Dtype, EnvSpec, StepOut, VectorEnv};
+use crate::env::{EnvSpec, StepOut, VectorEnv};
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{ParamReader, Refresh};
 use crate::policy::act::{Act, ActInputs, StackedFrames};
-use crate::policy::sample::Sampler;
+use crate::policy::sampler::ActionSampler;
 use crate::ring::{ClaimError, GroupMut, Owner, Producer};
 use crate::unroll::{Field, GroupHeader};
 
@@ -36,8 +37,8 @@ pub struct ActorParts<'m> {
     pub on_failure: Box<dyn FnMut(&ActorError) + 'm>,
     /// Its policy.
     pub policy: Box<dyn Act>,
-    /// Draws its actions.
-    pub sampler: Sampler,
+    /// Chooses its actions.
+    pub sampler: ActionSampler,
     /// Who it is.
     pub owner: Owner,
     /// T.
@@ -115,10 +116,8 @@ impl<'m> ActorLoop<'m> {
         parts.counters.add(Actor::Progress, 1);
         kill_point!("actor.before_reset");
         parts.env.reset(history.newest())?;
-        match bad_number(spec, history.newest().frames) {
-            Some(env) => Err(ActorError::NotFinite { env, what: "a first observation", step: 0 }),
-            None => Ok(()),
-        }
+        let first = history.newest();
+        checks::observations(spec, first.frames, first.masks, "a first observation", 0)
     }
 
     /// An environment has failed: the unroll is lost, its slot stays claimed and is overwritten.
@@ -271,7 +270,7 @@ impl<'m> ActorLoop<'m> {
 struct Step<'a, 'm> {
     env: &'a mut dyn VectorEnv,
     policy: &'a mut dyn Act,
-    sampler: &'a mut Sampler,
+    sampler: &'a mut ActionSampler,
     counters: &'a ActorCounters<'m>,
     spec: &'a EnvSpec,
     version: u64,
@@ -303,7 +302,7 @@ impl Step<'_, '_> {
             last_rewards: &history.rewards,
         };
         self.policy.logits(&inputs, logits)?;
-        if !self.sampler.sample(logits, step.actions, step.log_probs) {
+        if !self.sampler.sample(logits, step.mask, step.actions, step.log_probs) {
             return Err(ActorError::Logits { version: self.version });
         }
         let acted = times.is_some().then(Instant::now);
@@ -314,13 +313,11 @@ impl Step<'_, '_> {
             flags: step.next_flags,
             masks: step.next_mask,
         };
-        self.env.step(Actions::Discrete(step.actions), out)?;
+        self.env.step(self.sampler.applied(step.actions), out)?;
         if let Some(env) = step.rewards.iter().position(|r| !r.is_finite()) {
             return Err(ActorError::NotFinite { env, what: "a reward", step: t });
         }
-        if let Some(env) = bad_number(self.spec, step.next_frame) {
-            return Err(ActorError::NotFinite { env, what: "an observation", step: t });
-        }
+        checks::observations(self.spec, step.next_frame, step.next_mask, "an observation", t)?;
         let ended = history.advance(
             step.actions,
             step.rewards,
@@ -343,19 +340,4 @@ fn widths(spec: &EnvSpec) -> Widths {
         action_words: spec.action.words(),
         mask: spec.mask_bytes(),
     }
-}
-
-/// The first environment whose frame holds a number that is not finite.
-fn bad_number(spec: &EnvSpec, frames: &[u8]) -> Option<usize> {
-    if spec.observation.dtype != Dtype::F32 {
-        return None;
-    }
-    let numbers: &[f32] = bytemuck::cast_slice(frames);
-    first_not_finite(numbers).map(|at| at / spec.observation.frame_len())
-}
-
-/// Index of the first number that is not finite; a sum first, because it vectorises.
-fn first_not_finite(numbers: &[f32]) -> Option<usize> {
-    let sum: f32 = numbers.iter().map(|x| x * 0.0).sum();
-    if sum == 0.0 { None } else { numbers.iter().position(|x| !x.is_finite()) }
 }

@@ -18,8 +18,7 @@ use crate::gym;
 use crate::metrics::Actor;
 use crate::params::{ParamPublisher, ParamReader};
 use crate::policy::act::UniformPolicy;
-use crate::policy::sample::Sampler;
-use crate::pool::{MemoryPlan, PoolMemory, all_words};
+use crate::pool::{MemoryPlan, PoolMemory, action_sampler, all_words};
 use crate::ring::{Consumer, Owner, Producer, Slab, TakeError};
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit};
@@ -156,7 +155,7 @@ fn act(product: &Product, memory: &PoolMemory, index: usize) -> Result<(), Bench
         remedy: EnvRemedy::Fail,
         on_failure: Box::new(|_| {}),
         policy: Box::new(UniformPolicy),
-        sampler: Sampler::new(Rng::new(config.run.seed, index as u64)),
+        sampler: action_sampler(config, Rng::new(config.run.seed, index as u64)),
         owner,
         unroll: config.pool.unroll,
         parameter_count: len,

@@ -14,8 +14,10 @@ use crate::learner::optimiser::Optimiser;
 use crate::learner::update::Updater;
 use crate::policy::act::Act;
 use crate::policy::init::initial_parameters;
+use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::{NetworkSpec, ParamSpec};
-use crate::pool::{loss_config, network_spec, optimiser_kind, policy_of};
+use crate::pool::{action_sampler, loss_config, network_spec, optimiser_kind, policy_of};
+use crate::rng::Rng;
 
 /// A configuration and the network that it describes.
 #[derive(Debug, Clone)]
@@ -111,6 +113,12 @@ impl Product {
             .map_err(BenchError::Policy)?;
         policy.load(&self.weights());
         Ok(policy)
+    }
+
+    /// An actor's choice of actions.
+    #[must_use]
+    pub fn sampler(&self) -> ActionSampler {
+        action_sampler(&self.config, Rng::new(self.config.run.seed, 1))
     }
 
     /// A learner's network, loss and optimiser, with those weights.

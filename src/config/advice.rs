@@ -3,6 +3,7 @@
 use super::choice::{Activation, OptimiserName, Torso};
 use super::settings::Settings;
 use super::{Config, Optimiser};
+use crate::env::ActionSpec;
 
 impl Config {
     /// Settings in `typed` that have no effect, and sizes that will make processes wait; one line each.
@@ -10,6 +11,7 @@ impl Config {
     pub fn advice(&self, typed: &Settings) -> Vec<String> {
         let adam = matches!(self.learner.optimiser, Optimiser::Adam { .. });
         let cnn = self.network.torso == Torso::Cnn;
+        let numbers = matches!(self.env.spec.action, ActionSpec::Continuous { .. });
         let optimiser = self.learner.optimiser.name().as_str();
         let pointless = [
             (typed.adam_beta1.is_some() && !adam, "adam-beta1", optimiser),
@@ -21,6 +23,11 @@ impl Config {
                 OptimiserName::Adam.as_str(),
             ),
             (typed.conv.is_some() && !cnn, "conv", "an mlp torso"),
+            (
+                typed.action_bounds.is_some() && !numbers,
+                "action-bounds",
+                "an environment of choices",
+            ),
             (
                 typed.activation == Some(Activation::Tanh) && cnn,
                 "activation",

@@ -94,6 +94,16 @@ pub enum Activation {
     Relu,
 }
 
+/// How numbers that a policy draws come within their bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ActionBounds {
+    /// Cut off at the bounds
+    Clip,
+    /// By tanh, which never quite reaches them; for finite bounds
+    Squash,
+}
+
 /// One convolution, written `filters x kernel / stride`: `16x8/4`. Square, without padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

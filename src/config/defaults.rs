@@ -7,8 +7,8 @@
 //! `learner-threads` from engine and machine.
 
 use super::choice::{
-    Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, Reduction,
-    RewardClip, Torso,
+    ActionBounds, Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName,
+    Reduction, RewardClip, Torso,
 };
 use super::settings::Settings;
 
@@ -83,6 +83,7 @@ pub fn built_in() -> Settings {
         reduction: Some(Reduction::Mean),
         reward_clip: Some(RewardClip::None),
         reward_scale: Some(1.0),
+        action_bounds: Some(ActionBounds::Clip),
         optimiser: Some(OptimiserName::Adam),
         learning_rate: Some(0.002),
         learning_rate_decay: Some(Decay::None),
@@ -181,6 +182,43 @@ pub const ENVIRONMENTS: &[Row] = &[
             reward_scale: Some(0.05),
             discount: Some(0.995),
             entropy_cost: Some(0.05),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "MountainCarContinuous-v0",
+        purpose: "the same with a throttle; solved at 90, and hard to explore",
+        settings: || Settings {
+            envs_per_actor: Some(16),
+            unroll: Some(64),
+            batch: Some(32),
+            total_frames: Some(20_000_000),
+            learning_rate: Some(0.0005),
+            reward_scale: Some(0.05),
+            discount: Some(0.995),
+            entropy_cost: Some(0.01),
+            ..Settings::default()
+        },
+    },
+    Row {
+        name: "Pendulum-v1",
+        purpose: "swing up a pendulum and hold it; good at -200",
+        settings: || Settings {
+            envs_per_actor: Some(16),
+            unroll: Some(8),
+            batch: Some(32),
+            total_frames: Some(3_000_000),
+            learning_rate: Some(0.0005),
+            learning_rate_decay: Some(Decay::Linear),
+            adam_beta1: Some(0.0),
+            adam_beta2: Some(0.99),
+            max_grad_norm: Some(0.1),
+            reward_scale: Some(0.03),
+            action_bounds: Some(ActionBounds::Squash),
+            discount: Some(0.95),
+            lambda: Some(0.8),
+            baseline_cost: Some(1.0),
+            entropy_cost: Some(0.001),
             ..Settings::default()
         },
     },

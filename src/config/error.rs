@@ -96,6 +96,20 @@ pub enum ConfigError {
     /// The environment does not exist, or does not take these options.
     #[error(transparent)]
     Env(#[from] EnvError),
+    /// Bounds that cannot be squashed to.
+    #[error(
+        "--action-bounds squash needs finite bounds, but number {number} of an action of {env} goes from {low} to {high}; use --action-bounds clip"
+    )]
+    Endless {
+        /// The environment.
+        env: String,
+        /// Which of the action's numbers, from 0.
+        number: usize,
+        /// Its lower bound.
+        low: f32,
+        /// Its upper bound.
+        high: f32,
+    },
     /// B is no multiple of E.
     #[error("{source}, or envs-per-actor {divisor}")]
     Group {

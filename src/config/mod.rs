@@ -22,8 +22,8 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, Reduction,
-    RewardClip, Torso,
+    ActionBounds, Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName,
+    Reduction, RewardClip, Torso,
 };
 pub use error::ConfigError;
 pub use render::values;
@@ -73,6 +73,8 @@ pub struct EnvConfig {
     pub options: EnvOptions,
     /// What it looks like with these options.
     pub spec: EnvSpec,
+    /// How actions that are numbers come within their bounds.
+    pub action_bounds: ActionBounds,
 }
 
 /// Processes and ring.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::choice::EngineChoice;
 use super::settings::Settings;
 use super::{Config, Engine, Optimiser};
+use crate::env::ActionSpec;
 
 /// Names and values of what is set, in order, each value as it would be typed.
 #[must_use]
@@ -61,6 +62,7 @@ impl Config {
     #[must_use]
     pub fn to_settings(&self) -> Settings {
         let Self { env, pool, network, learner, faults, stop, run } = self;
+        let numbers = matches!(env.spec.action, ActionSpec::Continuous { .. });
         let or_inf = |limit: Option<f64>| Some(limit.unwrap_or(f64::INFINITY));
         let constants = match learner.optimiser {
             Optimiser::Adam { beta1, beta2, epsilon } => Settings {
@@ -128,6 +130,7 @@ impl Config {
             reduction: Some(learner.reduction),
             reward_clip: Some(learner.reward_clip),
             reward_scale: Some(learner.reward_scale),
+            action_bounds: Some(env.action_bounds).filter(|_| numbers),
             optimiser: Some(learner.optimiser.name()),
             learning_rate: Some(learner.learning_rate),
             learning_rate_decay: Some(learner.learning_rate_decay),

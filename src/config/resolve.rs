@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::choice::{Activation, Device, Engine, EngineChoice, OptimiserName, Torso};
+use super::choice::{ActionBounds, Activation, Device, Engine, EngineChoice, OptimiserName, Torso};
 use super::defaults::{self, OPTIMISERS, PRESETS};
 use super::error::ConfigError;
 use super::hosting::hosting;
@@ -12,7 +12,8 @@ use super::{
     Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimiser, PoolConfig, RunConfig,
     StopConfig,
 };
-use crate::env::{ActionSpec, EnvError, EnvOptions, EnvSpec, ObservationSpec, Registry};
+use crate::env::{ActionSpec, EnvOptions, EnvSpec, ObservationSpec, Registry};
+use crate::policy::bounds::is_bounded;
 use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
 
 /// [`Config::resolve`], for a build with or without libtorch.
@@ -96,11 +97,19 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
     options.hosting.patience = limit;
     let spec = registry.spec(&id, &options)?;
     options.hosting.patience = None;
-    if spec.masks || !matches!(spec.action, ActionSpec::Discrete { .. }) {
-        let reason = "only single choices without masks can be learnt yet".into();
-        return Err(EnvError::Failed { id, reason }.into());
+    let ActionSpec::Continuous { low, high } = &spec.action else {
+        // Choices have no bounds.
+        return Ok(EnvConfig { id, options, spec, action_bounds: ActionBounds::Clip });
+    };
+    let action_bounds = set(all.action_bounds);
+    if action_bounds == ActionBounds::Squash {
+        let endless = low.iter().zip(high).position(|(&low, &high)| !is_bounded(low, high));
+        if let Some(number) = endless {
+            let (low, high) = (low[number], high[number]);
+            return Err(ConfigError::Endless { env: id, number, low, high });
+        }
     }
-    Ok(EnvConfig { id, options, spec })
+    Ok(EnvConfig { id, options, spec, action_bounds })
 }
 
 fn pool(

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::choice::{
-    Activation, Conv, Decay, Device, EngineChoice, OnBadEnv, OptimiserName, Reduction, RewardClip,
-    Torso,
+    ActionBounds, Activation, Conv, Decay, Device, EngineChoice, OnBadEnv, OptimiserName,
+    Reduction, RewardClip, Torso,
 };
 use crate::env::EnvOptions;
 
@@ -166,6 +166,9 @@ pub struct Settings {
     /// Factor on rewards, before the clip. Bring returns to about 1 to 100
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
     pub reward_scale: Option<f64>,
+    /// How numbers that a policy draws come within the bounds of the environment's actions
+    #[arg(long, value_name = "BOUNDS", help_heading = "Algorithm")]
+    pub action_bounds: Option<ActionBounds>,
 
     /// Rule that turns gradients into steps
     #[arg(long, help_heading = "Optimiser")]
@@ -223,7 +226,7 @@ impl Settings {
             total_frames stop_at_return stop_window time_limit
             torso hidden activation conv
             discount entropy_cost baseline_cost rho_bar c_bar pg_rho_bar lambda reduction
-            reward_clip reward_scale
+            reward_clip reward_scale action_bounds
             optimiser learning_rate learning_rate_decay adam_beta1 adam_beta2 optimiser_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm
             device learner_threads publish_every

@@ -1,6 +1,8 @@
 //! What every registered environment must keep, whatever it is.
 
-use super::{Actions, Dtype, EnvError, EnvOptions, Registry, ResetOut, StepOut, VectorEnv, flag};
+use super::{
+    ActionSpec, Actions, Dtype, EnvError, EnvOptions, Registry, ResetOut, StepOut, VectorEnv, flag,
+};
 use crate::rng::Rng;
 
 /// Long enough that episodes of all built-in environments end.
@@ -43,25 +45,53 @@ impl Stage {
         frames.to_vec()
     }
 
-    fn step(&mut self, actions: &[i32], soil: u8) -> Result<Seen, EnvError> {
+    fn step(&mut self, actions: &Chosen, soil: u8) -> Result<Seen, EnvError> {
         let len = self.soiled(soil);
+        let envs = self.env.envs();
         let frames = &mut bytemuck::cast_slice_mut(&mut self.frames)[..len];
-        let mut rewards = vec![f32::from(soil); actions.len()];
-        let mut flags = vec![soil; actions.len()];
+        let mut rewards = vec![f32::from(soil); envs];
+        let mut flags = vec![soil; envs];
         let out = StepOut {
             frames: &mut *frames,
             rewards: &mut rewards,
             flags: &mut flags,
             masks: &mut [],
         };
-        self.env.step(Actions::Discrete(actions), out)?;
+        self.env.step(actions.first(envs * self.env.spec().action.words()), out)?;
         Ok(Seen { frames: frames.to_vec(), rewards, flags })
     }
 
-    fn actions(&self, rng: &mut Rng) -> Vec<i32> {
-        let n = self.env.spec().action.outputs();
-        let draw = |_| i32::try_from(rng.below(n)).expect("few actions");
-        (0..self.env.envs()).map(draw).collect()
+    /// Something for each environment, within its ranges.
+    fn actions(&self, rng: &mut Rng) -> Chosen {
+        let rows = 0..self.env.envs();
+        let choice = |rng: &mut Rng, n| i32::try_from(rng.below(n)).expect("few actions");
+        match &self.env.spec().action {
+            ActionSpec::Discrete { n } => Chosen::Choices(rows.map(|_| choice(rng, *n)).collect()),
+            ActionSpec::MultiDiscrete { sizes } => {
+                Chosen::Choices(rows.flat_map(|_| sizes).map(|&size| choice(rng, size)).collect())
+            }
+            ActionSpec::Continuous { low, high } => Chosen::Numbers(
+                rows.flat_map(|_| low.iter().zip(high))
+                    .map(|(low, high)| low + (high - low) * rng.unit_f32())
+                    .collect(),
+            ),
+        }
+    }
+}
+
+/// Actions of one vector step.
+enum Chosen {
+    Choices(Vec<i32>),
+    Numbers(Vec<f32>),
+}
+
+impl Chosen {
+    /// As many words.
+    fn first(&self, words: usize) -> Actions<'_> {
+        match self {
+            Self::Choices(choices) => Actions::Discrete(&choices[..words]),
+            Self::Numbers(numbers) => Actions::Continuous(&numbers[..words]),
+        }
     }
 }
 
@@ -146,7 +176,7 @@ fn environments_do_not_disturb_each_other() {
         let (mut rng, mut differs) = (Rng::new(9, 0), false);
         for step in 0..STEPS {
             let actions = many.actions(&mut rng);
-            let first = one.step(&actions[..1], 0).expect("valid actions");
+            let first = one.step(&actions, 0).expect("valid actions");
             let all = many.step(&actions, 0).expect("valid actions");
             assert!(first.frames == all.frames[..bytes], "{id} step {step}");
             assert_eq!(
@@ -165,17 +195,37 @@ fn actions_out_of_range_are_refused() {
     for id in ids() {
         let mut stage = Stage::new(&id, 2, 5);
         stage.reset(0);
-        let n = i32::try_from(stage.env.spec().action.outputs()).expect("few actions");
-        for action in 0..n {
-            stage.step(&[action, n - 1 - action], 0).expect("valid actions");
-        }
-        for wrong in [n, -1, i32::MIN] {
-            let error = stage.step(&[0, wrong], 0).expect_err("no such action");
-            let named = matches!(
-                error,
-                EnvError::BadAction { env: 1, action, .. } if action == wrong
-            );
-            assert!(named, "{id}: {error}");
+        match stage.env.spec().action.clone() {
+            ActionSpec::Discrete { n } => {
+                let n = i32::try_from(n).expect("few actions");
+                for action in 0..n {
+                    let both = Chosen::Choices(vec![action, n - 1 - action]);
+                    stage.step(&both, 0).expect("valid actions");
+                }
+                for wrong in [n, -1, i32::MIN] {
+                    let error = stage.step(&Chosen::Choices(vec![0, wrong]), 0);
+                    let error = error.expect_err("no such action");
+                    let named = matches!(
+                        error,
+                        EnvError::BadAction { env: 1, action, .. } if action == wrong
+                    );
+                    assert!(named, "{id}: {error}");
+                }
+            }
+            ActionSpec::Continuous { low, high } => {
+                for bound in [&low, &high] {
+                    stage.step(&Chosen::Numbers(bound.repeat(2)), 0).expect("bounds are allowed");
+                }
+                for wrong in [high[0] + 0.1, low[0] - 0.1, f32::NAN] {
+                    let mut numbers = low.repeat(2);
+                    numbers[low.len()] = wrong;
+                    let error =
+                        stage.step(&Chosen::Numbers(numbers), 0).expect_err("out of bounds");
+                    let named = matches!(error, EnvError::BadNumber { env: 1, word: 0, .. });
+                    assert!(named, "{id}: {error}");
+                }
+            }
+            ActionSpec::MultiDiscrete { .. } => panic!("{id}: say here what is out of range"),
         }
     }
 }

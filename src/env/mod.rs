@@ -23,6 +23,8 @@ pub mod acrobot;
 pub mod cartpole;
 pub mod catch;
 pub mod mountain_car;
+pub mod mountain_car_continuous;
+pub mod pendulum;
 pub mod synthetic;
 
 pub use error::EnvError;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     EnvError, EnvOptions, EnvSpec, Environment, Lockstep, VectorEnv, acrobot, cartpole, catch,
-    mountain_car, restacked::Restacked, synthetic,
+    mountain_car, mountain_car_continuous, pendulum, restacked::Restacked, synthetic,
 };
 
 /// Names that look less alike than this are no suggestion (Jaro-Winkler: 0 nothing alike, 1 the same).
@@ -89,6 +89,16 @@ impl Registry {
                 mountain_car::ID,
                 "rock a car out of a valley; observation [2] f32, 3 actions, 200 steps",
                 mountain_car::MountainCar::default,
+            )
+            .add_environment(
+                mountain_car_continuous::ID,
+                "the same with a throttle; observation [2] f32, 1 number from -1 to 1, 999 steps",
+                mountain_car_continuous::MountainCarContinuous::default,
+            )
+            .add_environment(
+                pendulum::ID,
+                "swing up a pendulum; observation [3] f32, 1 number from -2 to 2, 200 steps",
+                pendulum::Pendulum::default,
             )
             .add_environment(
                 catch::ID,

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, ConfigError, file};
-use crate::env::{Actions, EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
+use crate::env::{EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::policy::act::{Act, ActError, ActInputs, StackedFrames};
-use crate::policy::sample::{Sampler, greedy};
+use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::SpecError;
-use crate::pool::{network_spec, policy_of};
+use crate::pool::{action_sampler, network_spec, policy_of};
 use crate::rng::Rng;
 
 /// Streams of the seed; others than those of training, so that no episode is one that was learnt from.
@@ -78,7 +78,7 @@ pub(super) struct Stepped<'a> {
 pub struct Agent {
     env: Box<dyn VectorEnv>,
     policy: Box<dyn Act>,
-    sampler: Sampler,
+    sampler: ActionSampler,
     choice: Choice,
     /// k rows of E frames, oldest first, in words so that they are aligned.
     frames: Vec<Vec<u32>>,
@@ -138,7 +138,7 @@ impl Agent {
         let row_words = envs * spec.observation.frame_bytes().div_ceil(size_of::<u32>());
         let mut agent = Self {
             policy,
-            sampler: Sampler::new(Rng::new(seed, ACTION_STREAM)),
+            sampler: action_sampler(&config, Rng::new(seed, ACTION_STREAM)),
             choice,
             frames: vec![vec![0; row_words]; spec.observation.frame_stack],
             valid: vec![1; envs],
@@ -224,10 +224,13 @@ impl Agent {
     pub(super) fn step(&mut self) -> Result<Stepped<'_>, PlayError> {
         self.logits()?;
         let usable = match self.choice {
-            Choice::Sampled => {
-                self.sampler.sample(&self.logits, &mut self.actions, &mut self.log_probs)
-            }
-            Choice::Greedy => greedy(&self.logits, &mut self.actions),
+            Choice::Sampled => self.sampler.sample(
+                &self.logits,
+                &self.masks,
+                &mut self.actions,
+                &mut self.log_probs,
+            ),
+            Choice::Greedy => self.sampler.greedy(&self.logits, &self.masks, &mut self.actions),
         };
         if !usable {
             return Err(PlayError::NotFinite);
@@ -242,7 +245,7 @@ impl Agent {
                 flags: &mut self.flags,
                 masks: &mut self.masks,
             };
-            self.env.step(Actions::Discrete(&self.actions), out)?;
+            self.env.step(self.sampler.applied(&self.actions), out)?;
         }
         let k = u8::try_from(self.frames.len()).unwrap_or(u8::MAX);
         for (valid, flags) in self.valid.iter_mut().zip(&self.flags) {

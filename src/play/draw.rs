@@ -1,7 +1,9 @@
 //! Environments as pictures, from what they observe: no environment needs to know how to draw itself.
 
 use super::canvas::{BLUE, Canvas, GREEN, GREY, ORANGE, RED, WHITE, shade};
-use crate::env::{Dtype, EnvSpec, acrobot, cartpole, mountain_car};
+use crate::env::{
+    Dtype, EnvSpec, acrobot, cartpole, mountain_car, mountain_car_continuous, pendulum,
+};
 
 /// Pictures of built-in environments are this large.
 const WIDTH: usize = 160;
@@ -26,7 +28,9 @@ pub(super) fn draw(spec: &EnvSpec, frame: &[u8]) -> Canvas {
         (acrobot::ID, &[cos1, sin1, cos2, sin2, ..]) => {
             two_links(sin1.atan2(cos1), sin2.atan2(cos2))
         }
-        (mountain_car::ID, &[position, _]) => valley(position),
+        (mountain_car::ID, &[position, _]) => valley(position, 0.5),
+        (mountain_car_continuous::ID, &[position, _]) => valley(position, 0.45),
+        (pendulum::ID, &[cos, sin, _]) => rod(cos, sin),
         (_, values) => match spec.observation.shape[..] {
             [.., height, width] if height > 1 && width > 1 => image(height, width, values),
             _ => bars(values),
@@ -68,8 +72,19 @@ fn two_links(first: f64, second: f64) -> Canvas {
     canvas
 }
 
-/// A car at a position from -1.2 to 0.6 on a hill of height sin(3x); the flag is at 0.5.
-fn valley(position: f64) -> Canvas {
+/// A rod of length 1 that stands upright at angle 0; angles grow to the left.
+fn rod(cos: f64, sin: f64) -> Canvas {
+    let mut canvas = Canvas::new(WIDTH, HEIGHT);
+    let (centre, scale) = ((WIDTH as f64 / 2.0, HEIGHT as f64 / 2.0), HEIGHT as f64 / 2.4);
+    canvas.rect(centre.0 - 8.0, centre.1 - scale, 17.0, 1.0, GREEN);
+    let tip = (centre.0 - scale * sin, centre.1 - scale * cos);
+    canvas.line(centre, tip, 6.0, ORANGE);
+    canvas.disc(centre, 3.0, WHITE);
+    canvas
+}
+
+/// A car at a position from -1.2 to 0.6 on a hill of height sin(3x), and a flag.
+fn valley(position: f64, flag: f64) -> Canvas {
     let mut canvas = Canvas::new(WIDTH, HEIGHT);
     let column = |x: f64| (x + 1.2) / 1.8 * (WIDTH as f64 - 1.0);
     let row = |x: f64| HEIGHT as f64 - 14.0 - ((3.0 * x).sin() * 0.45 + 0.55) * 66.0;
@@ -77,7 +92,7 @@ fn valley(position: f64) -> Canvas {
         let x = pixel as f64 / (WIDTH as f64 - 1.0) * 1.8 - 1.2;
         canvas.rect(pixel as f64, row(x), 1.0, 2.0, GREY);
     }
-    let flag = (column(0.5), row(0.5));
+    let flag = (column(flag), row(flag));
     canvas.rect(flag.0, flag.1 - 16.0, 1.0, 16.0, WHITE);
     canvas.rect(flag.0 + 1.0, flag.1 - 16.0, 8.0, 5.0, GREEN);
     canvas.disc((column(position), row(position) - 5.0), 5.0, ORANGE);
@@ -139,6 +154,10 @@ mod tests {
         assert!(column(&cart(0.0, 0.2), ORANGE) > column(&cart(0.0, -0.2), ORANGE) + 5.0);
         let car = |x| floats("MountainCar-v0", &[x, 0.0]);
         assert!(column(&car(0.4), ORANGE) > column(&car(-1.0), ORANGE) + 80.0);
+        let driven = |x| floats("MountainCarContinuous-v0", &[x, 0.0]);
+        assert!(column(&driven(0.4), ORANGE) > column(&driven(-1.0), ORANGE) + 80.0);
+        let rod = |angle: f32| floats("Pendulum-v1", &[angle.cos(), angle.sin(), 0.0]);
+        assert!(column(&rod(-1.0), ORANGE) > column(&rod(1.0), ORANGE) + 20.0);
         let right =
             |angle: f32| floats("Acrobot-v1", &[angle.cos(), angle.sin(), 1.0, 0.0, 0.0, 0.0]);
         assert!(column(&right(1.0), ORANGE) > column(&right(-1.0), ORANGE) + 20.0);

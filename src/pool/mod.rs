@@ -27,7 +27,7 @@ pub use app::{Program, main};
 pub use line::LINE;
 pub(crate) use memory::all_words;
 pub use memory::{MemoryPlan, PageError, PoolMemory};
+pub use roles::{action_sampler, network_spec, policy_of};
 pub(crate) use roles::{give_way, loss_config, optimiser_kind};
-pub use roles::{network_spec, policy_of};
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};

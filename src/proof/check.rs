@@ -9,7 +9,10 @@ mod tests;
 use std::collections::HashMap;
 
 use super::pattern::{ACTIONS, Life};
+use crate::env::ActionSpec;
+use crate::policy::bounds::ActionBounds;
 use crate::policy::sample::Sampler;
+use crate::policy::sampler::ActionSampler;
 use crate::ring::BlockRef;
 use crate::rng::Rng;
 use crate::unroll::{BlockLayout, Field, GroupHeader};
@@ -25,6 +28,12 @@ const REACH: u64 = 1 << 26;
 /// The random numbers of one life.
 pub(super) fn action_rng(seed: u64, life: Life) -> Rng {
     Rng::new(seed, ACTION_STREAM | life.number())
+}
+
+/// What chooses the actions of one life.
+pub(super) fn action_sampler(seed: u64, life: Life) -> ActionSampler {
+    let spec = ActionSpec::Discrete { n: ACTIONS };
+    ActionSampler::new(&spec, ActionBounds::default(), action_rng(seed, life))
 }
 
 /// What was found in one group of a block.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::check::{Checker, action_rng};
+use super::check::{Checker, action_sampler};
 use super::env::{PatternEnv, PatternPolicy};
 use super::error::ProofError;
 use super::pattern::{self, Life};
@@ -12,7 +12,6 @@ use crate::actor::{ActorLoop, ActorParts, EnvRemedy};
 use crate::learner::checkpoint::{Checkpoint, LearnerState, list};
 use crate::metrics::{Actor, Learner, Phase};
 use crate::params::{ParamPublisher, ParamReader};
-use crate::policy::sample::Sampler;
 use crate::pool::{all_words, give_way};
 use crate::ring::{BlockRef, Consumer, Owner, Producer, Slab, TakeError};
 use crate::shm::{Access, Inherit};
@@ -54,7 +53,7 @@ pub(super) fn act(
         remedy: EnvRemedy::Fail,
         on_failure: Box::new(|_| {}),
         policy: Box::new(PatternPolicy { life, record: world.record.clone(), step: 0 }),
-        sampler: Sampler::new(action_rng(world.seed, life)),
+        sampler: action_sampler(world.seed, life),
         owner,
         unroll: world.config.pool.unroll,
         parameter_count,

@@ -173,6 +173,8 @@ const EDGES: &[&str] = &[
     "\"cuda:9\"",
     "\"Catch-v0\"",
     "\"Synthetic-v0\"",
+    "\"Pendulum-v1\"",
+    "\"squash\"",
     "\"throughput\"",
     "\"rmsprop-tf\"",
     "[]",

@@ -85,6 +85,12 @@ fn an_mlp_computes_the_same_in_python() {
 }
 
 #[test]
+fn means_and_deviations_are_the_same_in_python() {
+    let flags = ["--env", "Pendulum-v1", "--actors", "2", "--total-frames", "200000"];
+    same_logits("means_and_deviations_are_the_same_in_python", &flags, false, &[3]);
+}
+
+#[test]
 fn a_cnn_computes_the_same_in_python() {
     let flags = ["--env", "Catch-v0", "--actors", "2", "--total-frames", "20000"];
     same_logits("a_cnn_computes_the_same_in_python", &flags, true, &[1, 10, 5]);

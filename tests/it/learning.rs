@@ -33,6 +33,15 @@ fn catch_is_learnt_from_pixels() {
 }
 
 #[test]
+fn pendulum_is_swung_up() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let flags = ["--env", "Pendulum-v1", "--stop-at-return", "-300", "--seed", "1"];
+    let summary = complete(folder.path(), &flags);
+    assert_eq!(summary["status"], "solved", "{summary}");
+    assert!(number(&summary, "frames_to_target") <= 3_000_000.0, "{summary}");
+}
+
+#[test]
 fn a_learning_rate_of_zero_learns_nothing() {
     // The twin that must fail: a target that luck can reach would prove nothing above.
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one module a subject.
 
+mod actions;
 mod bench;
 mod chaos;
 mod cli;

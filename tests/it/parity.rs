@@ -6,7 +6,7 @@
 
 use impala::env::{
     Actions, Environment, StepOut, VectorEnv, acrobot::Acrobot, cartpole::CartPole, flag,
-    mountain_car::MountainCar,
+    mountain_car::MountainCar, mountain_car_continuous::MountainCarContinuous, pendulum::Pendulum,
 };
 use impala::rng::Rng;
 use serde::Deserialize;
@@ -50,7 +50,7 @@ struct Shown {
 trait Port {
     /// The first observation.
     fn first(&mut self) -> Vec<f32>;
-    fn step(&mut self, action: i32) -> Shown;
+    fn step(&mut self, action: &serde_json::Value) -> Shown;
 }
 
 /// An [`Environment`] with its accessors.
@@ -61,16 +61,35 @@ struct Single<T> {
     width: usize,
 }
 
-impl<T: Environment<Element = f32, Action = usize>> Port for Single<T> {
+/// What a trace holds of an action.
+trait Recorded: Sized {
+    fn read(action: &serde_json::Value) -> Option<Self>;
+}
+
+impl Recorded for usize {
+    fn read(action: &serde_json::Value) -> Option<Self> {
+        action.as_u64().and_then(|number| Self::try_from(number).ok())
+    }
+}
+
+impl Recorded for [f32; 1] {
+    fn read(action: &serde_json::Value) -> Option<Self> {
+        let numbers = action.as_array().filter(|numbers| numbers.len() == 1)?;
+        numbers[0].as_f64().map(|number| [number as f32])
+    }
+}
+
+impl<T: Environment<Element = f32, Action: Recorded>> Port for Single<T> {
     fn first(&mut self) -> Vec<f32> {
         let mut observation = vec![f32::NAN; self.width];
         (self.observe)(&self.env, &mut observation);
         observation
     }
 
-    fn step(&mut self, action: i32) -> Shown {
+    fn step(&mut self, action: &serde_json::Value) -> Shown {
         let mut observation = vec![f32::NAN; self.width];
-        let action = usize::try_from(action).expect("an action is not negative");
+        let action = T::Action::read(action)
+            .unwrap_or_else(|| panic!("{action} is of another kind of action"));
         let transition = self.env.step(action, &mut Rng::new(0, 0), &mut observation);
         Shown {
             state: (self.state)(&self.env),
@@ -98,7 +117,9 @@ impl Port for Carts {
         self.0.state(CARTS - 1).map(|value| value as f32).to_vec()
     }
 
-    fn step(&mut self, action: i32) -> Shown {
+    fn step(&mut self, action: &serde_json::Value) -> Shown {
+        let action = action.as_i64().and_then(|number| i32::try_from(number).ok());
+        let action = action.expect("one choice");
         let mut frames = [f32::NAN; 4 * CARTS];
         let (mut rewards, mut flags) = ([f32::NAN; CARTS], [u8::MAX; CARTS]);
         let out = StepOut {
@@ -138,17 +159,12 @@ fn replay(name: &str, start: impl Fn(&[f64]) -> Box<dyn Port>) {
         close(&place, "first observation", &port.first(), &trace.first_obs);
         for (number, row) in trace.steps.iter().enumerate() {
             let place = format!("{place}, step {number}");
-            check(&place, &port.step(action(&place, row)), row);
+            check(&place, &port.step(&row.action), row);
             rows += 1;
         }
         traces += 1;
     }
     assert!(traces > 0 && rows > 0, "{} has no trace of {name}", "gym_traces.json");
-}
-
-fn action(place: &str, row: &Row) -> i32 {
-    let number = row.action.as_i64().and_then(|number| i32::try_from(number).ok());
-    number.unwrap_or_else(|| panic!("{place}: {} is no discrete action", row.action))
 }
 
 fn check(place: &str, shown: &Shown, row: &Row) {
@@ -158,7 +174,8 @@ fn check(place: &str, shown: &Shown, row: &Row) {
         assert!(off <= STATE_TOLERANCE, "{place}: state[{i}] is {ours}, not {theirs}: {off:e} off");
     }
     close(place, "observation", &shown.observation, &row.obs);
-    assert_eq!(f64::from(shown.reward), row.reward, "{place}: reward");
+    // Where Gymnasium rewards in f64, the nearest f32 is right.
+    assert_eq!(shown.reward, row.reward as f32, "{place}: reward");
     let terminated = shown.flags & flag::TERMINATED != 0;
     let truncated = shown.flags & flag::TRUNCATED != 0;
     assert_eq!(terminated, row.terminated, "{place}: terminated");
@@ -202,6 +219,30 @@ fn mountain_car_does_as_gymnasium() {
             state: |env| env.state().to_vec(),
             observe: MountainCar::observe,
             width: 2,
+        })
+    });
+}
+
+#[test]
+fn mountain_car_continuous_does_as_gymnasium() {
+    replay("MountainCarContinuous-v0", |initial| {
+        Box::new(Single {
+            env: MountainCarContinuous::from_state(state(initial)),
+            state: |env| env.state().to_vec(),
+            observe: MountainCarContinuous::observe,
+            width: 2,
+        })
+    });
+}
+
+#[test]
+fn pendulum_does_as_gymnasium() {
+    replay("Pendulum-v1", |initial| {
+        Box::new(Single {
+            env: Pendulum::from_state(state(initial)),
+            state: |env| env.state().to_vec(),
+            observe: Pendulum::observe,
+            width: 3,
         })
     });
 }

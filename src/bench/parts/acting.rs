@@ -7,12 +7,11 @@ use super::stage::{Ends, Stage};
 use crate::bench::error::BenchError;
 use crate::bench::product::Product;
 use crate::bench::stats::median_ns;
-use crate::env::{Actions, ResetOut, StepOut, VectorEnv};
+use crate::env::{ResetOut, StepOut, VectorEnv};
 use crate::params::Refresh;
 use crate::policy::act::{Act, ActInputs, StackedFrames};
-use crate::policy::sample::Sampler;
+use crate::policy::sampler::ActionSampler;
 use crate::ring::GroupMut;
-use crate::rng::Rng;
 use crate::unroll::Field;
 
 /// ns per frame.
@@ -35,7 +34,7 @@ pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, B
     let mut actor = Actor {
         env: product.env()?,
         policy: product.policy()?,
-        sampler: Sampler::new(Rng::new(product.config.run.seed, 1)),
+        sampler: product.sampler(),
         product,
         logits: vec![0.0; pool.envs_per_actor * product.network.logits()],
         valid: vec![valid(product); pool.envs_per_actor],
@@ -85,7 +84,7 @@ fn valid(product: &Product) -> u8 {
 struct Actor<'p> {
     env: Box<dyn VectorEnv>,
     policy: Box<dyn Act>,
-    sampler: Sampler,
+    sampler: ActionSampler,
     product: &'p Product,
     logits: Vec<f32>,
     valid: Vec<u8>,
@@ -102,7 +101,7 @@ impl Actor<'_> {
                 flags: step.next_flags,
                 masks: step.next_mask,
             };
-            self.env.step(Actions::Discrete(step.actions), out)?;
+            self.env.step(self.sampler.applied(step.actions), out)?;
         }
         Ok(())
     }
@@ -131,7 +130,12 @@ impl Actor<'_> {
     fn sample(&mut self, group: &mut GroupMut<'_>) {
         for t in 0..self.product.config.pool.unroll {
             let step = group.step(t);
-            let drawn = self.sampler.sample(black_box(&self.logits), step.actions, step.log_probs);
+            let drawn = self.sampler.sample(
+                black_box(&self.logits),
+                step.mask,
+                step.actions,
+                step.log_probs,
+            );
             black_box(drawn);
         }
     }

@@ -13,10 +13,8 @@ use crate::learner::run::Surroundings;
 use crate::learner::update::Updater;
 use crate::metrics::Actor;
 use crate::params::ParamReader;
-use crate::policy::sample::Sampler;
 use crate::pool::PoolMemory;
 use crate::ring::{Producer, Slab, TakeError};
-use crate::rng::Rng;
 use crate::shm::{Access, Inherit};
 
 /// How long the consumer sleeps before it looks at the clock.
@@ -56,7 +54,7 @@ pub(super) fn act(product: &Product, memory: &PoolMemory) -> Result<Duration, Be
         remedy: EnvRemedy::Fail,
         on_failure: Box::new(|_| {}),
         policy: product.policy()?,
-        sampler: Sampler::new(Rng::new(config.run.seed, 1)),
+        sampler: product.sampler(),
         owner: owner()?,
         unroll: config.pool.unroll,
         parameter_count,

@@ -6,6 +6,8 @@ use super::*;
 use crate::config::choice::{Conv, RewardClip};
 use crate::config::defaults::ENVIRONMENTS;
 use crate::config::{defaults, file};
+use crate::env::{Dtype, Environment, Transition};
+use crate::rng::Rng;
 
 /// With a family of images that needs no other process.
 fn registry() -> Registry {
@@ -68,6 +70,7 @@ fn what_is_rendered_resolves_to_the_same() {
         "env = 'Synthetic-v0'\nenv-arg = ['shape=32x32', 'stack=2']\npreset = 'throughput'",
         "optimiser = 'rmsprop-tf'\nrmsprop-momentum = 0.5\nreward-clip = 'soft-asymmetric'",
         "optimiser = 'rmsprop-torch'\nrho-bar = inf\nc-bar = inf\npg-rho-bar = inf\nmax-grad-norm = inf",
+        "env = 'Pendulum-v1'\naction-bounds = 'clip'",
         "checkpoint-interval = inf\ntime-limit = inf\nstop-at-return = inf\ntotal-frames = 1e9",
         "learning-rate = 0.1\ndiscount = 0.3333333333333333\noptimiser-epsilon = 1e-12\npin = true",
         "env = 'gym:ALE/Pong-v5'\nenv-wrapper = 'a.py:b'\npython = 'bin/python'\nframe-stack = 2",
@@ -220,6 +223,10 @@ fn advice_names_what_has_no_effect() {
         ("conv = ['4x3']", "--conv has no effect with an mlp torso"),
         ("env = 'Catch-v0'\nactivation = 'tanh'", "--activation has no effect with a cnn torso"),
         ("actors = 4\nbatch = 8\nenvs-per-actor = 8\nblocks = 4", "use --blocks 5 or more"),
+        (
+            "action-bounds = 'squash'",
+            "--action-bounds has no effect with an environment of choices",
+        ),
         ("c-bar = 2", "--c-bar 2 is above --rho-bar 1"),
     ] {
         let lines = advice(text);
@@ -228,4 +235,44 @@ fn advice_names_what_has_no_effect() {
     assert_eq!(advice("adam-beta1 = 0.8\nreward-clip = 'abs-one'"), [""; 0]);
     let clipped = with(false, "reward-clip = 'abs-one'").expect("valid");
     assert_eq!(clipped.learner.reward_clip, RewardClip::AbsOne);
+}
+
+/// Two numbers, the second of which has no upper bound.
+struct Endless;
+
+impl Environment for Endless {
+    type Element = f32;
+    type Action = [f32; 2];
+
+    fn spec(&self) -> EnvSpec {
+        let action = ActionSpec::Continuous { low: vec![-1.0; 2], high: vec![1.0, f32::INFINITY] };
+        EnvSpec::new("Endless-v0", ObservationSpec::new(Dtype::F32, &[1]), action)
+    }
+
+    fn reset(&mut self, _: &mut Rng, observation: &mut [f32]) {
+        observation.fill(0.0);
+    }
+
+    fn step(&mut self, _: [f32; 2], rng: &mut Rng, observation: &mut [f32]) -> Transition {
+        self.reset(rng, observation);
+        Transition::default()
+    }
+}
+
+#[test]
+fn only_finite_bounds_can_be_squashed_to() {
+    let mut registry = Registry::builtin();
+    registry.add_environment("Endless-v0", "no upper bound", || Endless);
+    let bounds = |env: &str, bounds: &str| {
+        let text = format!("env = '{env}'\naction-bounds = '{bounds}'");
+        let typed = file::parse(&text, Path::new("test.toml")).expect("valid");
+        resolve(&typed, &registry, false).map(|config| config.env.action_bounds)
+    };
+    assert_eq!(bounds("Endless-v0", "clip"), Ok(ActionBounds::Clip));
+    assert_eq!(bounds("Pendulum-v1", "squash"), Ok(ActionBounds::Squash));
+    assert_eq!(bounds("CartPole-v1", "squash"), Ok(ActionBounds::Clip), "it has no effect there");
+    let refused = bounds("Endless-v0", "squash").expect_err("endless").to_string();
+    for part in ["number 1 of an action of Endless-v0", "from -1 to inf", "--action-bounds clip"] {
+        assert!(refused.contains(part), "{refused}");
+    }
 }

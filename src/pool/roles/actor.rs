@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use super::{Ending, Inheritance, conclude, give_way, internal, native, pin, resources};
 use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
-use crate::config::{Engine, OnBadEnv};
+use crate::config::{Config, Engine, OnBadEnv};
 use crate::env::{EnvError, SharedMemory};
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
 use crate::policy::act::Act;
+use crate::policy::bounds::ActionBounds;
 use crate::policy::native::NativePolicy;
-use crate::policy::sample::Sampler;
+use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::{NetworkSpec, ParamSpec};
 use crate::pool::memory::all_words;
 use crate::ring::{ClaimError, Owner, Producer, Ring, Slab};
@@ -95,7 +96,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
         },
         on_failure: Box::new(teller(control)),
         policy,
-        sampler: Sampler::new(Rng::new(config.run.seed, ACTION_STREAM | stream)),
+        sampler: action_sampler(config, Rng::new(config.run.seed, ACTION_STREAM | stream)),
         owner,
         unroll: config.pool.unroll,
         parameter_count: pool.parameters.len(),
@@ -156,6 +157,16 @@ fn first_weights<'m>(
         }
     }
     Ok(None)
+}
+
+/// What chooses actions of a configuration's environment.
+#[must_use]
+pub fn action_sampler(config: &Config, rng: Rng) -> ActionSampler {
+    let bounds = match config.env.action_bounds {
+        crate::config::ActionBounds::Clip => ActionBounds::Clip,
+        crate::config::ActionBounds::Squash => ActionBounds::Squash,
+    };
+    ActionSampler::new(&config.env.spec.action, bounds, rng)
 }
 
 /// The policy that an engine makes of a network, with weights still to be loaded.

@@ -4,7 +4,7 @@ mod actor;
 mod learner;
 
 pub(super) use actor::play_actor;
-pub use actor::policy_of;
+pub use actor::{action_sampler, policy_of};
 pub(super) use learner::{EPISODES_FILE, play_learner};
 pub(crate) use learner::{loss_config, optimiser_kind};
 

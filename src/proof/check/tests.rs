@@ -78,7 +78,7 @@ fn the_products_actor_writes_the_pattern() {
             remedy: crate::actor::EnvRemedy::Fail,
             on_failure: Box::new(|_| {}),
             policy: Box::new(PatternPolicy { life, record: record.clone(), step: 0 }),
-            sampler: Sampler::new(action_rng(SEED, life)),
+            sampler: action_sampler(SEED, life),
             owner,
             unroll: UNROLL,
             parameter_count: PARAMETERS,
