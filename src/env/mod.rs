@@ -23,6 +23,7 @@ pub mod acrobot;
 pub mod cartpole;
 pub mod catch;
 pub mod mountain_car;
+pub mod recall;
 pub mod synthetic;
 
 pub use error::EnvError;
