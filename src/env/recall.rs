@@ -62,12 +62,14 @@ pub(super) fn make(
 
 impl Environment for Recall {
     type Element = f32;
+    type Action = usize;
 
     fn spec(&self) -> EnvSpec {
         EnvSpec {
             id: ID.into(),
             observation: ObservationSpec::new(f32::DTYPE, &[self.cues + 2]),
             action: ActionSpec::Discrete { n: self.cues },
+            masks: false,
         }
     }
 

@@ -6,6 +6,7 @@
 pub mod act;
 pub mod cnn;
 pub mod init;
+pub mod inputs;
 pub mod math;
 pub mod mlp;
 pub mod native;
