@@ -280,7 +280,7 @@ fn the_gradient_is_that_of_finite_differences() {
                 range.for_each(|(x, d)| *x += step * d / norm);
                 objective(&moved)
             };
-            let step = 2e-3;
+            let step = 5e-4;
             let expected = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
             let slopes = gradient[entry.range()].iter().zip(&direction);
             let slope = slopes.map(|(g, d)| f64::from(g * d / norm)).sum::<f64>();
