@@ -109,8 +109,13 @@ impl Product {
     /// # Errors
     /// If the engine cannot be set up.
     pub fn policy(&self) -> Result<Box<dyn Act>, BenchError> {
-        let mut policy = policy_of(self.config.pool.engine, &self.network, &self.parameters)
-            .map_err(BenchError::Policy)?;
+        let mut policy = policy_of(
+            self.config.pool.engine,
+            &self.network,
+            &self.parameters,
+            self.config.pool.envs_per_actor,
+        )
+        .map_err(BenchError::Policy)?;
         policy.load(&self.weights());
         Ok(policy)
     }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::product::Product;
-use crate::policy::spec::{NetworkSpec, ParamSpec, Torso};
+use crate::policy::spec::ParamSpec;
 use crate::unroll::Field;
 
 /// Work of one frame, from sizes alone.
@@ -29,7 +29,7 @@ impl FrameWork {
         let pool = &product.config.pool;
         let layout = &pool.layout;
         let frames = pool.frames_per_batch() as f64;
-        let (forward, backward) = flops(&product.network, &product.parameters);
+        let (forward, backward) = flops(&product.parameters);
         let (steps, stack) = (pool.unroll as f64, layout.spec().frame_stack as f64);
         let fields = Field::ALL.map(|field| layout.field_range(field).len());
         Self {
@@ -50,31 +50,10 @@ impl FrameWork {
 
 /// Operations of the products of one observation: forward, and backward (gradients of weights and of
 /// inputs; the first layer needs no gradient of its input).
-fn flops(network: &NetworkSpec, parameters: &ParamSpec) -> (f64, f64) {
-    let mut positions = match &network.torso {
-        Torso::Mlp { .. } => Vec::new(),
-        Torso::Cnn { convs, .. } => {
-            let sides = network.observation.shape.iter().rev();
-            let mut sides: Vec<usize> = sides.take(2).copied().collect();
-            let after = |conv: &crate::policy::spec::Conv| {
-                for side in &mut sides {
-                    *side = side.saturating_sub(conv.kernel) / conv.stride + 1;
-                }
-                sides.iter().product::<usize>()
-            };
-            convs.iter().map(after).collect()
-        }
-    }
-    .into_iter();
-    let products: Vec<f64> = parameters
-        .entries()
-        .iter()
-        .filter(|entry| entry.shape.len() > 1)
-        .map(|entry| {
-            let uses = if entry.shape.len() > 2 { positions.next() } else { None };
-            (entry.numel() * uses.unwrap_or(1)) as f64 * 2.0
-        })
-        .collect();
+fn flops(parameters: &ParamSpec) -> (f64, f64) {
+    let matrices = parameters.entries().iter().filter(|entry| entry.shape.len() > 1);
+    let products: Vec<f64> =
+        matrices.map(|entry| (entry.numel() * entry.uses) as f64 * 2.0).collect();
     let forward: f64 = products.iter().sum();
     (forward, 2.0 * forward - products.first().unwrap_or(&0.0))
 }
@@ -83,13 +62,13 @@ fn flops(network: &NetworkSpec, parameters: &ParamSpec) -> (f64, f64) {
 mod tests {
     use super::*;
     use crate::env::{ActionSpec, Dtype, ObservationSpec};
-    use crate::policy::spec::{Activation, Conv};
+    use crate::policy::spec::{Activation, Conv, NetworkSpec, Torso};
 
     fn count(shape: &[usize], torso: Torso) -> (f64, f64) {
         let observation = ObservationSpec::new(Dtype::F32, shape);
         let network = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
         let parameters = ParamSpec::new(&network).expect("valid");
-        flops(&network, &parameters)
+        flops(&parameters)
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is valid but hardly meant: said once at the start, never an error.
 
-use super::choice::{Activation, OptimiserName, Torso};
+use super::choice::{Activation, Core, OptimiserName, Torso};
 use super::settings::Settings;
 use super::{Config, Optimiser};
 use crate::env::ActionSpec;
@@ -10,8 +10,16 @@ impl Config {
     #[must_use]
     pub fn advice(&self, typed: &Settings) -> Vec<String> {
         let adam = matches!(self.learner.optimiser, Optimiser::Adam { .. });
-        let cnn = self.network.torso == Torso::Cnn;
         let numbers = matches!(self.env.spec.action, ActionSpec::Continuous { .. });
+        let torso = self.network.torso;
+        let cnn = torso == Torso::Cnn;
+        let with_torso = match torso {
+            Torso::Mlp => "an mlp torso",
+            Torso::Cnn => "a cnn torso, which uses relu",
+            Torso::AtariShallow | Torso::Nature | Torso::ImpalaDeep => {
+                "a torso that has layers of its own"
+            }
+        };
         let optimiser = self.learner.optimiser.name().as_str();
         let pointless = [
             (typed.adam_beta1.is_some() && !adam, "adam-beta1", optimiser),
@@ -22,16 +30,21 @@ impl Config {
                 "rmsprop-momentum",
                 OptimiserName::Adam.as_str(),
             ),
-            (typed.conv.is_some() && !cnn, "conv", "an mlp torso"),
+            (typed.conv.is_some() && !cnn, "conv", with_torso),
             (
                 typed.action_bounds.is_some() && !numbers,
                 "action-bounds",
                 "an environment of choices",
             ),
             (
-                typed.activation == Some(Activation::Tanh) && cnn,
+                typed.activation == Some(Activation::Tanh) && torso != Torso::Mlp,
                 "activation",
-                "a cnn torso, which uses relu",
+                with_torso,
+            ),
+            (
+                typed.core_size.is_some() && self.network.core == Core::None,
+                "core-size",
+                "--core none",
             ),
         ];
         let mut lines: Vec<_> = pointless

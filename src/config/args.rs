@@ -138,6 +138,7 @@ mod tests {
                 python_path: Some("envs".into()),
                 blocks: Some(4),
                 learner_threads: Some(2),
+                action_reward_inputs: Some(true),
                 preset: Some("throughput".into()),
                 run_dir: Some("runs/1".into()),
                 stop_at_return: Some(475.0),

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineChoice {
-    /// Native wherever it can do the job, libtorch for a GPU
+    /// Native wherever it can do the job, libtorch for other networks or a GPU
     Auto,
     /// Hand-written Rust for the mlp and cnn torsos: fastest on a CPU
     Native,
@@ -82,6 +82,36 @@ pub enum Torso {
     Mlp,
     /// Convolutions, then fully connected layers: images
     Cnn,
+    /// The paper's shallow network: 16x8/4, 32x4/2, then 256 units
+    AtariShallow,
+    /// That of DQN and MonoBeast: 32x8/4, 64x4/2, 64x3/1, then 512 units
+    Nature,
+    /// The paper's deep residual network: 15 convolutions, then 256 units (needs libtorch)
+    ImpalaDeep,
+}
+
+impl Torso {
+    /// The name, as it is typed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Mlp => "mlp",
+            Self::Cnn => "cnn",
+            Self::AtariShallow => "atari-shallow",
+            Self::Nature => "nature",
+            Self::ImpalaDeep => "impala-deep",
+        }
+    }
+}
+
+/// What remembers, between the torso and the two heads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Core {
+    /// Nothing: each observation is judged alone
+    None,
+    /// One LSTM cell (needs libtorch)
+    Lstm,
 }
 
 /// What follows each layer of the torso.

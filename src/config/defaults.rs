@@ -7,8 +7,8 @@
 //! `learner-threads` from engine and machine.
 
 use super::choice::{
-    ActionBounds, Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName,
-    Reduction, RewardClip, Torso,
+    ActionBounds, Activation, Conv, Core, Decay, Device, Engine, EngineChoice, OnBadEnv,
+    OptimiserName, Reduction, RewardClip, Torso,
 };
 use super::settings::Settings;
 
@@ -73,6 +73,8 @@ pub fn built_in() -> Settings {
         hidden: Some(vec![64, 64]),
         activation: Some(Activation::Tanh),
         conv: Some(vec![conv(16, 3, 1), conv(32, 3, 1)]),
+        core: Some(Core::None),
+        core_size: Some(256),
         discount: Some(0.99),
         entropy_cost: Some(0.01),
         baseline_cost: Some(0.5),
@@ -241,6 +243,28 @@ pub const ENVIRONMENTS: &[Row] = &[
         },
     },
     Row {
+        name: "Recall-v0",
+        purpose: "remember a cue; 1 with memory, 1 / cues without",
+        settings: || Settings {
+            envs_per_actor: Some(16),
+            unroll: Some(32),
+            batch: Some(32),
+            total_frames: Some(1_000_000),
+            hidden: Some(vec![32]),
+            core: Some(Core::Lstm),
+            core_size: Some(32),
+            // The task is for the core: who sees the last action can repeat it, and needs no memory.
+            action_reward_inputs: Some(false),
+            learning_rate: Some(0.003),
+            learning_rate_decay: Some(Decay::Linear),
+            max_grad_norm: Some(0.5),
+            // Only the last action counts: what is far off is noise for those before it.
+            discount: Some(0.9),
+            entropy_cost: Some(0.003),
+            ..Settings::default()
+        },
+    },
+    Row {
         name: "Synthetic-v0",
         purpose: "nothing to learn: any size of observation, to measure throughput",
         settings: || Settings {
@@ -324,13 +348,13 @@ pub(super) fn largest_divisor(batch: usize, limit: usize) -> usize {
     (1..=limit.min(batch)).rev().find(|&envs| batch.is_multiple_of(envs)).unwrap_or(1)
 }
 
-/// Threads of the learner. The Rust engine starts only those that a block is large enough for; threads of
-/// libtorch cost more than they bring for small networks.
+/// Threads of the learner, which wake only those that a block is large enough for. Threads within
+/// libtorch, which it uses where there are no convolutions, cost more than they bring for small networks.
 #[must_use]
-pub fn learner_threads_for(engine: Engine) -> usize {
+pub fn learner_threads_for(engine: Engine, convolutions: bool) -> usize {
     match engine {
-        Engine::Native => std::thread::available_parallelism().map_or(1, usize::from).min(8),
-        Engine::Libtorch => 1,
+        Engine::Libtorch if !convolutions => 1,
+        _ => std::thread::available_parallelism().map_or(1, usize::from).min(8),
     }
 }
 

@@ -158,21 +158,23 @@ pub enum ConfigError {
         /// What to choose to stay native.
         remedy: &'static str,
     },
-    /// A cnn on something that is no image.
-    #[error("--torso cnn needs images, but {env} shows {shape:?}; use --torso mlp")]
+    /// Convolutions on something that is no image.
+    #[error("--torso {torso} needs images, but {env} shows {shape:?}; use --torso mlp")]
     NotAnImage {
+        /// The torso.
+        torso: &'static str,
         /// The environment.
         env: String,
         /// Shape of a frame.
         shape: Vec<usize>,
     },
     /// A convolution whose kernel is larger than what comes in.
-    #[error(
-        "--conv {conv} does not fit on the {height}x{width} pixels that reach it, use a smaller kernel or stride"
-    )]
+    #[error("{conv} does not fit on the {height}x{width} pixels that reach it, {remedy}")]
     ConvTooLarge {
-        /// The convolution.
+        /// The convolution, and what it comes from.
         conv: String,
+        /// What to change.
+        remedy: &'static str,
         /// Rows that it gets.
         height: usize,
         /// Columns that it gets.

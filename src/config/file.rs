@@ -142,7 +142,10 @@ mod tests {
             ("actors = -1", ["line 1", "actors", "expected usize"]),
             ("actors = 1.5", ["line 1", "actors", "expected usize"]),
             ("learning-rate = \"fast\"", ["line 1", "learning-rate", "expected f64"]),
-            ("torso = \"lstm\"", ["torso", "lstm", "`mlp` or `cnn`"]),
+            (
+                "torso = \"lstm\"",
+                ["torso", "lstm", "`mlp`, `cnn`, `atari-shallow`, `nature`, `impala-deep`"],
+            ),
             ("hidden = 64", ["hidden", "integer `64`", "expected a sequence"]),
             ("conv = [\"16\"]", ["conv", "16", "FILTERSxKERNEL/STRIDE"]),
             ("total-frames = 1.5", ["total-frames", "expected", "whole number"]),

@@ -10,6 +10,7 @@ mod chaos;
 mod choice;
 mod error;
 mod hosting;
+mod network;
 mod render;
 mod resolve;
 mod settings;
@@ -22,8 +23,8 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    ActionBounds, Activation, Conv, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName,
-    Reduction, RewardClip, Torso,
+    ActionBounds, Activation, Conv, Core, Decay, Device, Engine, EngineChoice, OnBadEnv,
+    OptimiserName, Reduction, RewardClip, Torso,
 };
 pub use error::ConfigError;
 pub use render::values;
@@ -133,10 +134,16 @@ pub struct NetworkConfig {
     pub torso: Torso,
     /// Widths of the fully connected layers, at least one.
     pub hidden: Vec<usize>,
-    /// What follows each layer; always relu in a cnn.
+    /// What follows each layer; always relu after convolutions.
     pub activation: Activation,
-    /// Convolutions without padding, in order; empty in an mlp.
+    /// Convolutions without padding, in order; empty in an mlp and in the residual network.
     pub convs: Vec<Conv>,
+    /// What remembers.
+    pub core: Core,
+    /// Width of the core; 0 if there is none.
+    pub core_size: usize,
+    /// Whether the network sees its last action and reward.
+    pub action_reward_inputs: bool,
 }
 
 /// Loss and optimiser. Letters are those of Espeholt et al. 2018, section 4.

@@ -124,6 +124,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("keep-checkpoints", |s| wide(s.keep_checkpoints), 1, 1_000_000),
     Whole::row("total-frames", |s| s.total_frames, 1, TOML_MAX),
     Whole::row("stop-window", |s| wide(s.stop_window), 1, 1_000_000),
+    Whole::row("core-size", |s| wide(s.core_size), 1, 65_536),
     Whole::row("learner-threads", |s| wide(s.learner_threads), 1, 1024),
     Whole::row("publish-every", |s| s.publish_every, 1, 1_000_000),
 ];

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::choice::EngineChoice;
+use super::choice::{Core, EngineChoice, Torso};
 use super::settings::Settings;
 use super::{Config, Engine, Optimiser};
 use crate::env::ActionSpec;
@@ -119,7 +119,11 @@ impl Config {
             torso: Some(network.torso),
             hidden: Some(network.hidden.clone()),
             activation: Some(network.activation),
-            conv: Some(network.convs.clone()).filter(|convs| !convs.is_empty()),
+            // Those of a named torso follow from its name.
+            conv: (network.torso == Torso::Cnn).then(|| network.convs.clone()),
+            core: Some(network.core),
+            core_size: (network.core != Core::None).then_some(network.core_size),
+            action_reward_inputs: Some(network.action_reward_inputs),
             discount: Some(learner.discount),
             entropy_cost: Some(learner.entropy_cost),
             baseline_cost: Some(learner.baseline_cost),

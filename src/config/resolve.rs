@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::choice::{ActionBounds, Activation, Device, Engine, EngineChoice, OptimiserName, Torso};
+use super::choice::{ActionBounds, Core, Device, Engine, EngineChoice, OptimiserName, Torso};
 use super::defaults::{self, OPTIMISERS, PRESETS};
 use super::error::ConfigError;
 use super::hosting::hosting;
+use super::network::with_own_widths;
 use super::ranges;
 use super::settings::Settings;
 use super::{
@@ -25,12 +26,12 @@ pub(super) fn resolve(
     let all = layered(typed)?;
     ranges::check(&all)?;
     let env = environment(&all, registry)?;
-    let (network, engine) = network(typed, &all, &env.spec, libtorch)?;
+    let (network, engine) = network(typed, &all, &env, libtorch)?;
     Ok(Config {
-        pool: pool(typed, &all, &env.spec, engine)?,
+        pool: pool(typed, &all, &env, &network, engine)?,
         env,
+        learner: learner(&all, network.torso, engine),
         network,
-        learner: learner(&all, engine),
         faults: FaultConfig {
             actor_hang_timeout_s: all.actor_hang_timeout.filter(|limit| limit.is_finite()),
             actor_start_timeout_s: all.actor_start_timeout.filter(|limit| limit.is_finite()),
@@ -74,7 +75,8 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     };
     let base = typed.clone().or(preset);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
-    let above = base.or(defaults::of_environment(&env).unwrap_or_default());
+    let row = defaults::of_environment(&env).unwrap_or_default();
+    let above = with_own_widths(base).or(with_own_widths(row));
     let optimiser = set(above.optimiser.or(defaults::built_in().optimiser));
     let constants = defaults::find(OPTIMISERS, optimiser.as_str()).unwrap_or_default();
     Ok(above.or(constants).or(defaults::built_in()))
@@ -115,9 +117,11 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
 fn pool(
     typed: &Settings,
     all: &Settings,
-    spec: &EnvSpec,
+    env: &EnvConfig,
+    network: &NetworkConfig,
     engine: Engine,
 ) -> Result<PoolConfig, ConfigError> {
+    let spec = &env.spec;
     let actors = set(all.actors);
     let (batch, envs) = defaults::fit_group(typed, set(all.batch), set(all.envs_per_actor));
     let unroll = set(all.unroll);
@@ -129,7 +133,7 @@ fn pool(
         frame_stack: spec.observation.frame_stack,
         action_words: spec.action.words(),
         mask_bytes: spec.mask_bytes(),
-        state_len: 0,
+        state_len: network.spec(env).state_len(),
     })
     .map_err(|source| match source {
         LayoutError::BatchNotMultiple { .. } => {
@@ -171,31 +175,42 @@ fn pool(
 fn network(
     typed: &Settings,
     all: &Settings,
-    spec: &EnvSpec,
+    env: &EnvConfig,
     libtorch: bool,
 ) -> Result<(NetworkConfig, Engine), ConfigError> {
+    let spec = &env.spec;
     let (choice, device) = (set(all.engine), set(all.device));
+    let core = set(all.core);
     let mut network = NetworkConfig {
         torso: set(all.torso),
         hidden: set(all.hidden.clone()),
         activation: set(all.activation),
         convs: set(all.conv.clone()),
+        core,
+        core_size: if core == Core::None { 0 } else { set(all.core_size) },
+        action_reward_inputs: all.action_reward_inputs.unwrap_or(core == Core::Lstm),
     };
+    network.settle();
     let fits = check_convs(&network, spec);
     let may_bend = typed.torso.is_none() && typed.conv.is_none();
     if may_bend && fits.is_err() {
         network.torso = Torso::Mlp;
+        network.settle();
     }
-    let cnn = network.torso == Torso::Cnn;
-    if cnn {
+    if network.torso.is_convolutional() {
         fits?;
-        // The paper's networks for images; there is no other in the code.
-        network.activation = Activation::Relu;
-    } else {
-        network.convs.clear();
     }
+    let residual = network.torso == Torso::ImpalaDeep;
+    let remembers = network.core != Core::None;
     let gpu = matches!(device, Device::Cuda(_));
     let remedies = [
+        (residual, format!("--torso {}", network.torso.as_str()), "use --torso nature"),
+        (remembers, "--core lstm".to_owned(), "use --core none"),
+        (
+            network.action_reward_inputs,
+            "--action-reward-inputs".to_owned(),
+            "use --action-reward-inputs=false",
+        ),
         (gpu, format!("--device {device}"), "use --device cpu"),
         (choice == EngineChoice::Libtorch, "--engine libtorch".to_owned(), "use --engine native"),
     ];
@@ -210,7 +225,9 @@ fn network(
     let engine = match choice {
         EngineChoice::Native => Engine::Native,
         EngineChoice::Libtorch => Engine::Libtorch,
-        EngineChoice::Auto if gpu => Engine::Libtorch,
+        EngineChoice::Auto if residual || remembers || network.action_reward_inputs || gpu => {
+            Engine::Libtorch
+        }
         EngineChoice::Auto => Engine::Native,
     };
     Ok((network, engine))
@@ -220,18 +237,30 @@ fn network(
 fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigError> {
     let ObservationSpec { shape, .. } = &spec.observation;
     let [.., mut height, mut width] = shape[..] else {
-        return Err(ConfigError::NotAnImage { env: spec.id.clone(), shape: shape.clone() });
+        // Bent to an mlp it would say so of nothing that was asked for.
+        let torso = if network.torso.is_convolutional() { network.torso } else { Torso::Cnn };
+        let (torso, env, shape) = (torso.as_str(), spec.id.clone(), shape.clone());
+        return Err(ConfigError::NotAnImage { torso, env, shape });
     };
     for conv in &network.convs {
         let Some(sides) = conv.output_side(height).zip(conv.output_side(width)) else {
-            return Err(ConfigError::ConvTooLarge { conv: conv.to_string(), height, width });
+            let (conv, remedy) = match network.torso {
+                Torso::Mlp | Torso::Cnn => {
+                    (format!("--conv {conv}"), "use a smaller kernel or stride")
+                }
+                named => (
+                    format!("{conv} of --torso {}", named.as_str()),
+                    "use larger images, or --torso cnn with a smaller --conv",
+                ),
+            };
+            return Err(ConfigError::ConvTooLarge { conv, remedy, height, width });
         };
         (height, width) = sides;
     }
     Ok(())
 }
 
-fn learner(all: &Settings, engine: Engine) -> LearnerConfig {
+fn learner(all: &Settings, torso: Torso, engine: Engine) -> LearnerConfig {
     let epsilon = set(all.optimiser_epsilon);
     let rmsprop = || (set(all.rmsprop_decay), set(all.rmsprop_momentum));
     LearnerConfig {
@@ -261,7 +290,9 @@ fn learner(all: &Settings, engine: Engine) -> LearnerConfig {
         learning_rate: set(all.learning_rate),
         learning_rate_decay: set(all.learning_rate_decay),
         max_grad_norm: set(all.max_grad_norm),
-        threads: all.learner_threads.unwrap_or_else(|| defaults::learner_threads_for(engine)),
+        threads: all
+            .learner_threads
+            .unwrap_or_else(|| defaults::learner_threads_for(engine, torso.is_convolutional())),
         device: set(all.device),
         publish_every: set(all.publish_every),
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::choice::{
-    ActionBounds, Activation, Conv, Decay, Device, EngineChoice, OnBadEnv, OptimiserName,
+    ActionBounds, Activation, Conv, Core, Decay, Device, EngineChoice, OnBadEnv, OptimiserName,
     Reduction, RewardClip, Torso,
 };
 use crate::env::EnvOptions;
@@ -121,7 +121,7 @@ pub struct Settings {
     /// Kind of network
     #[arg(long, help_heading = "Network")]
     pub torso: Option<Torso>,
-    /// Widths of the fully connected layers
+    /// Widths of the fully connected layers [default of a named torso: its own]
     #[arg(
         long, value_parser = whole::<usize>,
         value_name = "N,N",
@@ -135,6 +135,15 @@ pub struct Settings {
     /// Convolutions of the cnn torso, as filters x kernel / stride: 16x8/4,32x4/2
     #[arg(long, value_name = "FxK/S,...", value_delimiter = ',', help_heading = "Network")]
     pub conv: Option<Vec<Conv>>,
+    /// Memory between the torso and the heads
+    #[arg(long, help_heading = "Network")]
+    pub core: Option<Core>,
+    /// Width of the core
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Network")]
+    pub core_size: Option<usize>,
+    /// Show the network its last action and reward [default: with a core]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Network")]
+    pub action_reward_inputs: Option<bool>,
 
     /// Discount (gamma). 1 - 1/horizon, for the horizon in steps that matters
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
@@ -224,7 +233,7 @@ impl Settings {
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env
             total_frames stop_at_return stop_window time_limit
-            torso hidden activation conv
+            torso hidden activation conv core core_size action_reward_inputs
             discount entropy_cost baseline_cost rho_bar c_bar pg_rho_bar lambda reduction
             reward_clip reward_scale action_bounds
             optimiser learning_rate learning_rate_decay adam_beta1 adam_beta2 optimiser_epsilon

@@ -25,6 +25,7 @@ pub mod catch;
 pub mod mountain_car;
 pub mod mountain_car_continuous;
 pub mod pendulum;
+pub mod recall;
 pub mod synthetic;
 
 pub use error::EnvError;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     EnvError, EnvOptions, EnvSpec, Environment, Lockstep, VectorEnv, acrobot, cartpole, catch,
-    mountain_car, mountain_car_continuous, pendulum, restacked::Restacked, synthetic,
+    mountain_car, mountain_car_continuous, pendulum, recall, restacked::Restacked, synthetic,
 };
 
 /// Names that look less alike than this are no suggestion (Jaro-Winkler: 0 nothing alike, 1 the same).
@@ -105,6 +105,7 @@ impl Registry {
                 "catch a falling ball; observation [10, 5] u8, 3 actions, 9 steps",
                 catch::Catch::default,
             )
+            .add(recall::ID, recall::DESCRIPTION, recall::make)
             .add(synthetic::ID, synthetic::DESCRIPTION, synthetic::make);
         registry
     }

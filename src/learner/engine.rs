@@ -94,6 +94,22 @@ pub struct StageTimes {
     pub backward: Duration,
 }
 
+impl StageTimes {
+    /// All stages.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        self.batching + self.forward + self.loss + self.backward
+    }
+
+    /// Adds those of another.
+    pub fn add(&mut self, other: &Self) {
+        self.batching += other.batching;
+        self.forward += other.forward;
+        self.loss += other.loss;
+        self.backward += other.backward;
+    }
+}
+
 /// Times one stage after another with one clock reading each.
 #[derive(Debug)]
 pub struct Lap(Instant);

@@ -1,12 +1,29 @@
 //! The engine on libtorch: any network, any device. Autograd runs from the outputs backwards only;
 //! loss, clipping and optimiser are shared with the other engine.
+//!
+//! Convolutions on the CPU are worked through strip by strip, as in the other engine: some columns over
+//! all time steps go through network, loss and back before the next do. Their activations then stay in
+//! the caches and in memory that was used just before, and threads take strips from one queue.
 
-use tch::{Device, Kind, TchError, Tensor};
+mod share;
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use tch::{Device, TchError};
 
 use super::engine::{Engine, EngineError, Lap, Objective, Observations, StageTimes};
-use crate::env::Dtype;
 use crate::policy::spec::{NetworkSpec, ParamSpec};
-use crate::policy::torch::{Blob, TorchNetwork, dimensions, valid_mask};
+use crate::policy::torch::TorchNetwork;
+use share::Share;
+
+/// Numbers that a strip computes on its way forwards, about: 24 MiB. Measured for the Nature network on
+/// 84x84 pixels, where half as many or half as many again are as good, and a block of 1344 rows at once
+/// takes half as long again.
+const STRIP_ACTIVATIONS: usize = 6 << 20;
+/// A thread is not worth waking for fewer.
+const MIN_ACTIVATIONS: usize = 1 << 20;
 
 /// Where a network learns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,10 +43,12 @@ pub enum Place {
 /// A network in libtorch that learns.
 #[derive(Debug)]
 pub struct TorchEngine {
-    network: TorchNetwork,
-    input_shape: Vec<i64>,
-    logits: Vec<f32>,
-    values: Vec<f32>,
+    /// One for each thread that takes strips.
+    shares: Vec<Share>,
+    /// The threads beside that of the learner.
+    helpers: Option<ThreadPool>,
+    /// Numbers computed for one observation, if a block is worked through in strips.
+    activations: Option<usize>,
 }
 
 impl TorchEngine {
@@ -42,62 +61,35 @@ impl TorchEngine {
         parameters: &ParamSpec,
         place: Place,
     ) -> Result<Self, EngineError> {
-        let device = match place {
-            Place::Cpu { threads } => {
-                tch::set_num_threads(i32::try_from(threads).unwrap_or(i32::MAX).max(1));
-                Device::Cpu
-            }
+        let (device, threads) = match place {
+            Place::Cpu { threads } => (Device::Cpu, threads.max(1)),
             Place::Cuda { index } => {
                 if !tch::Cuda::is_available() {
                     return Err(EngineError::NoDevice { index });
                 }
-                Device::Cuda(index)
+                (Device::Cuda(index), 1)
             }
         };
+        let strips = device == Device::Cpu && spec.torso.is_convolutional();
+        // Threads of our own instead of libtorch's: they wait for nothing but the end of the block.
+        let (ours, of_libtorch) = if strips { (threads, 1) } else { (1, threads) };
+        tch::set_num_threads(i32::try_from(of_libtorch).unwrap_or(i32::MAX));
         let network =
             TorchNetwork::new(spec, parameters, device, true).map_err(|e| failed("set-up", &e))?;
-        Ok(Self {
-            input_shape: network.input_shape(),
-            network,
-            logits: Vec::new(),
-            values: Vec::new(),
-        })
-    }
-
-    /// The network's input, `[N] + input_shape` f32 on the device. For f32 frames without a stack on the
-    /// CPU it is the block's memory itself.
-    fn input<'a>(&self, observations: &Observations<'a>) -> Result<Blob<'a>, TchError> {
-        let (spec, k) = (observations.spec, observations.spec.frame_stack);
-        let (steps, columns, frame) =
-            (observations.unroll + 1, observations.columns, spec.frame_len());
-        // Observation t is frames t .. t + k: overlapping strides stack them without a copy.
-        let shape = dimensions(&[steps, columns, k, frame]);
-        let row = columns * frame;
-        let strides = dimensions(&[row, frame, row, 1]);
-        let stacked = match spec.dtype {
-            Dtype::F32 => Blob::strided(
-                bytemuck::cast_slice::<u8, f32>(observations.frames),
-                &shape,
-                &strides,
-            )?,
-            Dtype::U8 => Blob::strided(observations.frames, &shape, &strides)?,
-        };
-        let device = self.network.device();
-        stacked.map(|frames| {
-            let mut input = frames.f_to_device(device)?;
-            if spec.dtype == Dtype::U8 {
-                input = input.f_to_kind(Kind::Float)?.f_mul_scalar_(1.0 / 255.0)?;
-            }
-            let valid = if k > 1 { observations.valid_frames() } else { Vec::new() };
-            if valid.iter().any(|&n| usize::from(n) < k) {
-                let mask = valid_mask(&valid, k);
-                let mask = Blob::new(&mask, &dimensions(&[steps, columns, k, 1]))?;
-                input = input.f_mul(&mask.tensor().f_to_device(device)?)?;
-            }
-            let mut shape = dimensions(&[steps * columns]);
-            shape.extend(&self.input_shape);
-            input.f_reshape(&shape)
-        })
+        // A system that gives no threads is no reason not to learn.
+        let helpers = (ours > 1)
+            .then(|| {
+                ThreadPoolBuilder::new()
+                    .num_threads(ours - 1)
+                    .thread_name(|index| format!("learner-{}", index + 1))
+                    .start_handler(|_| tch::set_num_threads(1))
+                    .build()
+            })
+            .and_then(Result::ok);
+        let count = helpers.as_ref().map_or(1, |pool| pool.current_num_threads() + 1);
+        let mut shares: Vec<_> = (1..count).map(|_| Share::new(network.share())).collect();
+        shares.insert(0, Share::new(network));
+        Ok(Self { shares, helpers, activations: strips.then_some(parameters.activations()) })
     }
 }
 
@@ -111,26 +103,50 @@ impl Engine for TorchEngine {
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut lap = Lap::start();
-        self.network.load(parameters).map_err(|e| failed("loading weights", &e))?;
-        let input = self.input(observations).map_err(|e| failed("batching", &e))?;
-        times.batching += lap.lap();
-        let (logits, values) =
-            self.network.forward(input.tensor()).map_err(|e| failed("forward", &e))?;
-        copy_out(&logits, &mut self.logits)
-            .and_then(|()| copy_out(&values, &mut self.values))
-            .map_err(|e| failed("forward", &e))?;
-        times.forward += lap.lap();
-        let mut evaluator = objective.evaluator();
-        let columns = 0..observations.columns;
-        let gradients = evaluator.gradients(columns, &self.logits, &self.values);
-        times.loss += lap.lap();
-        let Some((d_logits, d_values)) = gradients else {
-            return Ok(false);
+        self.shares[0].network.load(parameters).map_err(|e| failed("loading weights", &e))?;
+        let k = observations.spec.frame_stack;
+        let valid = if k > 1 { observations.valid_frames() } else { Vec::new() };
+        let columns = observations.columns;
+        let steps = observations.unroll + 1;
+        let width = self.activations.map_or(columns, |activations| {
+            strip_width(columns, steps.saturating_mul(activations), self.shares.len())
+        });
+        let work = Work {
+            observations,
+            valid,
+            objective,
+            width,
+            starts: Mutex::new((0..columns).step_by(width)),
         };
-        backward(&self.network, [&logits, &values], [d_logits, d_values], gradient)
-            .map_err(|e| failed("backward", &e))?;
+        times.batching += lap.lap();
+        let [first, others @ ..] = &mut self.shares[..] else {
+            unreachable!("there is a share at least");
+        };
+        match &self.helpers {
+            Some(helpers) => helpers.in_place_scope(|scope| {
+                for share in &mut *others {
+                    scope.spawn(|_| share.run(&work));
+                }
+                first.run(&work);
+            }),
+            None => first.run(&work),
+        }
+        let mut usable = true;
+        for share in &mut self.shares {
+            usable &= share.take_outcome()?;
+        }
+        // Its own waiting included, so that stages add up to the time of the update.
+        let mut spent = self.shares[0].times;
+        spent.backward += lap.lap().saturating_sub(spent.sum());
+        times.add(&spent);
+        if usable {
+            gradient.fill(0.0);
+            for share in &mut self.shares {
+                share.add_gradient(gradient).map_err(|e| failed("backward", &e))?;
+            }
+        }
         times.backward += lap.lap();
-        Ok(true)
+        Ok(usable)
     }
 
     fn name(&self) -> &'static str {
@@ -138,47 +154,57 @@ impl Engine for TorchEngine {
     }
 }
 
-/// Writes the gradient of `sum(outputs * weights)` (over as many rows as there are weights, the rest has
-/// none), which is the chain rule from the outputs down. The
-/// graph of that sum is dropped here, before the weights' memory is lent to anyone else.
-fn backward(
-    network: &TorchNetwork,
-    outputs: [&Tensor; 2],
-    weights: [&[f32]; 2],
-    gradient: &mut [f32],
-) -> Result<(), TchError> {
-    let mut terms = Vec::with_capacity(2);
-    for (output, weight) in outputs.into_iter().zip(weights) {
-        let mut shape = output.size();
-        shape[0] *= i64::try_from(weight.len()).unwrap_or(i64::MAX);
-        shape[0] /= i64::try_from(output.numel()).unwrap_or(i64::MAX);
-        let output = output.f_narrow(0, 0, shape[0])?;
-        let weight = Blob::new(weight, &shape)?;
-        terms.push(
-            output.f_mul(&weight.tensor().f_to_device(network.device())?)?.f_sum(Kind::Float)?,
-        );
-    }
-    let total = terms[0].f_add(&terms[1])?;
-    let gradients = Tensor::f_run_backward(&[total], network.leaves(), false, false)?;
-    let mut rest = gradient;
-    for tensor in gradients {
-        let (target, tail) = rest.split_at_mut(tensor.numel());
-        let count = target.len();
-        tensor.f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data(target, count)?;
-        rest = tail;
-    }
-    Ok(())
+/// One block, and what is left to do of it.
+struct Work<'a> {
+    observations: &'a Observations<'a>,
+    /// `[T + 1][B]`, for stacks of frames: how many of them belong to the episode.
+    valid: Vec<u8>,
+    objective: &'a dyn Objective,
+    width: usize,
+    starts: Mutex<std::iter::StepBy<Range<usize>>>,
 }
 
-fn copy_out(tensor: &Tensor, target: &mut Vec<f32>) -> Result<(), TchError> {
-    target.resize(tensor.numel(), 0.0);
-    let count = target.len();
-    tensor.detach().f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data(target, count)
+impl Work<'_> {
+    /// The next strip of columns.
+    fn next(&self) -> Option<Range<usize>> {
+        let start = self.starts.lock().expect("no panic while it is held").next()?;
+        Some(start..(start + self.width).min(self.observations.columns))
+    }
+}
+
+/// Columns of a strip, out of `columns` of `activations` numbers each: as many as suit the caches, and
+/// no more than leave a strip for each of `threads` that is worth it.
+fn strip_width(columns: usize, activations: usize, threads: usize) -> usize {
+    let wanted = (STRIP_ACTIVATIONS / activations.max(1)).clamp(1, columns);
+    let worth = columns.saturating_mul(activations) / MIN_ACTIVATIONS;
+    let strips = columns.div_ceil(wanted).next_multiple_of(worth.clamp(1, threads));
+    columns.div_ceil(strips)
 }
 
 fn failed(stage: &'static str, error: &TchError) -> EngineError {
     EngineError::Libtorch {
         stage,
         message: error.to_string().lines().next().unwrap_or_default().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::strip_width;
+
+    #[test]
+    fn strips_suit_the_caches_and_are_shared_evenly() {
+        // 21 steps of the Nature network: 125 rows are 5 columns.
+        let nature = 21 * 50_000;
+        assert_eq!(strip_width(64, nature, 1), 5);
+        assert_eq!(strip_width(64, nature, 2), 5);
+        assert_eq!(strip_width(8, nature, 2), 4);
+        assert_eq!(strip_width(8, nature, 16), 1);
+        // A small network, whose block one thread takes at once.
+        assert_eq!(strip_width(32, 10 * 1_000, 8), 32);
+        assert_eq!(strip_width(320, 10 * 1_000, 2), 160);
+        // A column that is too large by itself.
+        assert_eq!(strip_width(3, 100 << 20, 2), 1);
+        assert_eq!(strip_width(1, 1, 1), 1);
     }
 }

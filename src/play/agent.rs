@@ -129,8 +129,8 @@ impl Agent {
             let place = folder.join(format!("{:012}", checkpoint.state.frames));
             (checkpoint, place, problems)
         };
-        let mut policy =
-            policy_of(config.pool.engine, &network, &parameters).map_err(PlayError::Engine)?;
+        let mut policy = policy_of(config.pool.engine, &network, &parameters, envs)
+            .map_err(PlayError::Engine)?;
         policy.load(&checkpoint.parameters);
         let env_seed = Rng::new(seed, ENV_STREAM).next_u64();
         let env = registry.make(&config.env.id, &config.env.options, envs, env_seed)?;

@@ -12,8 +12,18 @@ const POLICY_GAIN: f64 = 0.01;
 /// Gain of the value head.
 const VALUE_GAIN: f64 = 1.0;
 
-/// Initial values of all parameters: weights orthogonal with gain sqrt(2) in the torso, 0.01 in the
-/// policy head and 1 in the value head; biases 0. The same for the same `seed`.
+/// Gain within the residual network. A block adds to its input what comes out of two convolutions behind
+/// relus: with gain 1 that is a quarter of the variance, with sqrt(2) it would double it with each block.
+const RESIDUAL_GAIN: f64 = 1.0;
+/// Gain of the core: its gates saturate with larger ones.
+const CORE_GAIN: f64 = 1.0;
+/// Bias of the forget gate: the core remembers until it learns otherwise (Jozefowicz et al. 2015; it is the
+/// default of TensorFlow's cell, which the paper used).
+const FORGET_BIAS: f32 = 1.0;
+
+/// Initial values of all parameters: weights orthogonal with gain sqrt(2) in the torso, 1 in a residual
+/// torso's convolutions and in the core, 0.01 in the policy head and 1 in the value head; biases 0, but
+/// 1 for the core's forget gate. The same for the same `seed`.
 #[must_use]
 pub fn initial_parameters(parameters: &ParamSpec, seed: u64) -> Vec<f32> {
     let mut flat = vec![0.0; parameters.len()];
@@ -26,6 +36,10 @@ pub fn initial_parameters(parameters: &ParamSpec, seed: u64) -> Vec<f32> {
             for (weight, x) in flat[entry.range()].iter_mut().zip(matrix) {
                 *weight = (gain * x) as f32;
             }
+        } else if entry.name == "core.bias_ih" {
+            // Gates in the order input, forget, cell, output.
+            let hidden = entry.numel() / 4;
+            flat[entry.range()][hidden..2 * hidden].fill(FORGET_BIAS);
         }
     }
     flat
@@ -35,6 +49,8 @@ fn gain(entry: &ParamEntry) -> f64 {
     match entry.name.as_str() {
         "policy.weight" => POLICY_GAIN,
         "value.weight" => VALUE_GAIN,
+        name if name.starts_with("core.") => CORE_GAIN,
+        name if name.starts_with("torso.section.") => RESIDUAL_GAIN,
         _ => TORSO_GAIN,
     }
 }
@@ -49,7 +65,7 @@ fn orthogonal(rows: usize, columns: usize, rng: &mut Rng) -> Vec<f64> {
         // Gram-Schmidt, twice: once loses digits when a draw is nearly in the span of the others.
         for _ in 0..2 {
             for earlier in basis.chunks_exact(dimensions) {
-                let overlap: f64 = earlier.iter().zip(&vector).map(|(a, b)| a * b).sum();
+                let overlap = dot(earlier, &vector);
                 vector.iter_mut().zip(earlier).for_each(|(x, e)| *x -= overlap * e);
             }
         }
@@ -66,11 +82,21 @@ fn orthogonal(rows: usize, columns: usize, rng: &mut Rng) -> Vec<f64> {
     (0..rows * columns).map(transposed).collect()
 }
 
+/// In eight sums, so that it vectorises: layers of images have millions of weights.
+fn dot(left: &[f64], right: &[f64]) -> f64 {
+    let mut sums = [0.0; 8];
+    let (left, right) = (left.chunks(8), right.chunks(8));
+    for (a, b) in left.zip(right) {
+        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
+    }
+    sums.iter().sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::env::{ActionSpec, Dtype, ObservationSpec};
-    use crate::policy::spec::{Activation, Conv, NetworkSpec, Torso};
+    use crate::policy::spec::{Activation, Conv, Core, NetworkSpec, Torso};
 
     fn spec(torso: Torso, shape: &[usize]) -> ParamSpec {
         let observation = ObservationSpec::new(Dtype::F32, shape);
@@ -131,6 +157,32 @@ mod tests {
         let first = spec.get("torso.0.weight").expect("there");
         let squares: f32 = flat[first.range()].iter().map(|w| w * w).sum();
         assert!((squares - 2.0 * 6.0).abs() < 1e-4, "{squares}");
+    }
+
+    #[test]
+    fn the_core_remembers_at_first() {
+        let observation = ObservationSpec::new(Dtype::F32, &[3, 8, 8]);
+        let torso = Torso::ImpalaDeep { channels: vec![4], hidden: vec![6] };
+        let base = NetworkSpec::new(observation, ActionSpec::Discrete { n: 3 }, torso);
+        let spec = ParamSpec::new(&NetworkSpec { core: Core::Lstm { hidden: 5 }, ..base });
+        let spec = spec.expect("valid");
+        let flat = initial_parameters(&spec, 2);
+        for entry in spec.entries() {
+            let values = &flat[entry.range()];
+            if let [rows, _, ..] = entry.shape[..] {
+                let off = deviation(values, rows, entry.fan_in, gain(entry));
+                assert!(off < 1e-6, "{} is {off} off", entry.name);
+            } else if entry.name == "core.bias_ih" {
+                assert_eq!(values[5..10], [1.0; 5]);
+                assert_eq!(values.iter().sum::<f32>(), 5.0);
+            } else {
+                assert!(values.iter().all(|&b| b == 0.0), "{}", entry.name);
+            }
+        }
+        let gain_of = |name: &str| gain(spec.get(name).expect("there"));
+        assert_eq!(gain_of("torso.section.0.block.1.conv.0.weight"), 1.0);
+        assert_eq!(gain_of("torso.fc.0.weight"), TORSO_GAIN);
+        assert_eq!(gain_of("core.weight_hh"), 1.0);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod bounds;
 pub mod cnn;
 pub mod gaussian;
 pub mod init;
+pub mod inputs;
 pub mod mask;
 pub mod math;
 pub mod mlp;

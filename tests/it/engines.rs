@@ -152,7 +152,7 @@ fn both_act_alike_on(shape: &[usize], torso: Torso) {
     let rows: [&[u8]; 2] = [&older, &newer];
     let seen = StackedFrames { spec: &spec.observation, rows: &rows, valid: &[2, 1, 2] };
     let mut native = NativePolicy::new(&spec).expect("native");
-    let mut torch = TorchActor::new(&spec, &layout).expect("libtorch");
+    let mut torch = TorchActor::new(&spec, &layout, 3).expect("libtorch");
     let mut logits = [[0.0; 3 * ACTIONS]; 2];
     let policies: [&mut dyn Act; 2] = [&mut native, &mut torch];
     for (policy, logits) in policies.into_iter().zip(&mut logits) {

@@ -28,7 +28,7 @@ fn same_logits(test: &str, flags: &[&str], is_bytes: bool, shape: &[usize]) {
     let (network, parameters) = network_spec(&config).expect("a network");
     let newest = list(&folder.path().join("checkpoints")).expect("listed").pop().expect("one");
     let checkpoint = Checkpoint::load(&newest, &parameters).expect("whole");
-    let mut policy = policy_of(config.pool.engine, &network, &parameters).expect("an engine");
+    let mut policy = policy_of(config.pool.engine, &network, &parameters, ROWS).expect("an engine");
     policy.load(&checkpoint.parameters);
 
     let mut rng = Rng::new(5, 0);

@@ -53,6 +53,24 @@ fn a_learning_rate_of_zero_learns_nothing() {
 
 #[test]
 #[cfg(feature = "torch")]
+fn a_core_remembers_and_a_network_without_one_guesses() {
+    // A short task, which is quick: the delays of the defaults are measured in docs/learning.md.
+    let task = ["--env", "Recall-v0", "--env-arg", "cues=3", "--env-arg", "delay=2"];
+    let goal = ["--stop-at-return", "0.95", "--stop-window", "300", "--total-frames", "400000"];
+    let ends = |core: &str| {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        complete(folder.path(), &[&task[..], &goal[..], &["--core", core]].concat())
+    };
+    let summary = ends("lstm");
+    assert_eq!(summary["status"], "solved", "{summary}");
+    // The twin that must fail; chance is a third.
+    let summary = ends("none");
+    assert_eq!(summary["status"], "finished", "{summary}");
+    assert!(number(&summary, "return_mean_100") < 0.6, "{summary}");
+}
+
+#[test]
+#[cfg(feature = "torch")]
 fn libtorch_learns_as_well() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let flags = [

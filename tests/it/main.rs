@@ -5,6 +5,8 @@ mod bench;
 mod chaos;
 mod cli;
 mod config;
+#[cfg(feature = "torch")]
+mod cores;
 mod crash;
 mod damage;
 #[cfg(feature = "torch")]

@@ -109,7 +109,9 @@ fn every_release_names_its_acquire() {
 #[test]
 fn libtorch_stays_behind_its_feature() {
     for (name, text) in rust_files().iter().filter(|(name, _)| name.starts_with("src/")) {
-        let torch_file = name.starts_with("src/policy/torch/") || name.ends_with("torch_engine.rs");
+        let torch_file = name.starts_with("src/policy/torch/")
+            || name.starts_with("src/learner/torch_engine/")
+            || name.ends_with("torch_engine.rs");
         for (at, line) in code(text) {
             assert!(
                 torch_file

@@ -1,7 +1,8 @@
 //! What a run needs of a machine.
 
 use super::MIB;
-use crate::config::{Config, Device, Engine};
+use crate::config::{Config, Device, Engine, Torso};
+use crate::policy::spec::ParamSpec;
 
 /// Buffers of the parameter page, and of the page with the optimiser's state.
 const PAGE_BUFFERS: u64 = 4;
@@ -12,6 +13,8 @@ const CONTROL_PER_CHILD_BYTES: u64 = 4096;
 const CONTROL_BASE_BYTES: u64 = 64 * 1024;
 /// A word of a slot, with its share of whatever belongs to it.
 const CONTROL_PER_SLOT_BYTES: u64 = 64;
+/// What a strip of convolutions takes, forwards and backwards, unless a column of it is larger.
+const STRIP_BYTES: u64 = 48 * MIB;
 /// The supervisor itself: heap, stack, page tables.
 const SUPERVISOR_BYTES: u64 = 8 * MIB;
 
@@ -78,14 +81,22 @@ impl Need {
         let private = Private::of(pool.engine, config.learner.device);
         // Forwards and backwards, for every observation of a batch.
         let rows = (pool.unroll as u64 + 1) * pool.batch as u64;
-        let learner_work = rows.saturating_mul(size.activations.saturating_mul(2 * 4));
+        let work = rows.saturating_mul(size.activations.saturating_mul(2 * 4));
+        let threads = config.learner.threads as u64;
+        // Convolutions on a CPU go strip by strip, of one column at least.
+        let column =
+            (pool.unroll as u64 + 1).saturating_mul(size.activations.saturating_mul(2 * 4));
+        let in_strips = pool.engine == Engine::Libtorch
+            && config.learner.device == Device::Cpu
+            && config.network.torso != Torso::Mlp;
+        let strips = threads.saturating_mul(column.max(STRIP_BYTES));
+        let learner_work = if in_strips { work.min(strips) } else { work };
         // Weights, gradient, two moments, and what is copied on the way out.
         let weights = size.parameters.saturating_mul(4);
         let learner_weights = weights.saturating_mul(6);
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
-        let threads = config.learner.threads as u64
-            + if config.learner.device == Device::Cpu { 0 } else { 16 };
+        let threads = threads + if config.learner.device == Device::Cpu { 0 } else { 16 };
         let workers = u64::from(config.env.options.hosting.python.is_some());
         Self {
             ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
@@ -144,33 +155,12 @@ struct NetworkSize {
 
 impl NetworkSize {
     fn of(config: &Config) -> Self {
-        let observation = &config.env.spec.observation;
-        let mut width = observation.stacked_len();
-        let (mut parameters, mut activations) = (0_u64, width as u64);
-        let mut layer = |weights: usize, biases: usize, outputs: usize| {
-            parameters = parameters.saturating_add(weights as u64).saturating_add(biases as u64);
-            activations = activations.saturating_add(outputs as u64);
-        };
-        if let [.., mut height, mut columns] = observation.shape[..] {
-            let mut channels = width / (height * columns).max(1);
-            for conv in &config.network.convs {
-                height = conv.output_side(height).unwrap_or(1);
-                columns = conv.output_side(columns).unwrap_or(1);
-                layer(
-                    conv.filters * channels * conv.kernel * conv.kernel,
-                    conv.filters,
-                    conv.filters * height * columns,
-                );
-                channels = conv.filters;
-                width = channels * height * columns;
-            }
-        }
-        let heads = config.env.spec.action.outputs() + 1;
-        for &units in config.network.hidden.iter().chain([&heads]) {
-            layer(width.saturating_mul(units), units, units);
-            width = units;
-        }
-        Self { parameters, activations }
+        // One that cannot be laid out is refused with its reason when it is built.
+        let spec = ParamSpec::new(&config.network.spec(&config.env));
+        spec.map_or(Self { parameters: 0, activations: 0 }, |spec| Self {
+            parameters: spec.len() as u64,
+            activations: spec.activations() as u64,
+        })
     }
 }
 

@@ -42,6 +42,10 @@ fn the_tables_of_defaults_resolve() {
                         preset.name,
                         optimiser.name
                     );
+                    if !libtorch && (env.settings)().core == Some(Core::Lstm) {
+                        assert!(refusal(libtorch, &text).contains("--core none"), "{text}");
+                        continue;
+                    }
                     let config = with(libtorch, &text).expect(&text);
                     assert_eq!(config.advice(&Settings::default()), [""; 0], "{text}");
                 }
@@ -165,6 +169,7 @@ fn defaults_bend_and_typed_values_do_not() {
 
 #[test]
 fn networks_go_where_they_can_run() {
+    use crate::config::Activation;
     let network = |libtorch, text| {
         let config = with(libtorch, text).expect(text);
         (config.network.torso, config.pool.engine)
@@ -188,6 +193,44 @@ fn networks_go_where_they_can_run() {
 }
 
 #[test]
+fn named_torsos_bring_their_layers() {
+    let network = |text: &str| {
+        let text = format!("env = 'Synthetic-v0'\n{text}");
+        with(true, &text).expect("valid").network
+    };
+    let sizes = |convs: &[Conv]| convs.iter().map(Conv::to_string).collect::<Vec<_>>();
+    let nature = network("torso = 'nature'");
+    // The environment's row says 256, for another torso.
+    assert_eq!(nature.hidden, [512]);
+    assert_eq!(sizes(&nature.convs), ["32x8/4", "64x4/2", "64x3/1"]);
+    let shallow = network("torso = 'atari-shallow'\nhidden = [128, 64]");
+    assert_eq!(shallow.hidden, [128, 64]);
+    assert_eq!(sizes(&shallow.convs), ["16x8/4", "32x4/2"]);
+    let deep = network("torso = 'impala-deep'");
+    assert_eq!((deep.hidden, deep.convs.len()), (vec![256], 0));
+    // Written down and read again.
+    for name in ["atari-shallow", "nature", "impala-deep"] {
+        let text = format!("env = 'Synthetic-v0'\ntorso = '{name}'\nhidden = [300]\ncore = 'lstm'");
+        let config = with(true, &text).expect("valid");
+        assert_eq!(with(true, &config.to_toml()).expect("valid"), config);
+    }
+}
+
+#[test]
+fn a_core_sees_the_last_action_and_has_its_state_in_the_ring() {
+    let config = |text| with(true, text).expect("valid");
+    let state = |text| config(text).pool.layout.spec().state_len;
+    assert_eq!((state(""), state("core = 'lstm'\ncore-size = 24")), (0, 48));
+    let inputs = |text| config(text).network.action_reward_inputs;
+    assert!(!inputs(""));
+    assert!(inputs("core = 'lstm'"));
+    assert!(!inputs("core = 'lstm'\naction-reward-inputs = false"));
+    let alone = config("action-reward-inputs = true");
+    assert_eq!((alone.network.core, alone.pool.engine), (Core::None, Engine::Libtorch));
+    assert_eq!(config("core = 'lstm'").pool.engine, Engine::Libtorch);
+}
+
+#[test]
 fn networks_that_cannot_run_are_refused() {
     for (libtorch, text, parts) in [
         (false, "device = 'cuda:1'", ["--device cuda:1 needs libtorch", "--device cpu"]),
@@ -198,6 +241,21 @@ fn networks_that_cannot_run_are_refused() {
             ["cannot run --device cuda:0", "--device cpu"],
         ),
         (true, "torso = 'cnn'", ["CartPole-v1 shows [4]", "--torso mlp"]),
+        (true, "env = 'Catch-v0'\ntorso = 'nature'", ["32x8/4 of --torso nature", "10x5 pixels"]),
+        (true, "torso = 'impala-deep'", ["--torso impala-deep needs images", "--torso mlp"]),
+        (false, "core = 'lstm'", ["--core lstm needs libtorch", "--core none"]),
+        (false, "env = 'Recall-v0'", ["--core lstm needs libtorch", "--core none"]),
+        (true, "core = 'lstm'\nengine = 'native'", ["cannot run --core lstm", "--core none"]),
+        (
+            true,
+            "action-reward-inputs = true\nengine = 'native'",
+            ["cannot run --action-reward-inputs", "--action-reward-inputs=false"],
+        ),
+        (
+            false,
+            "env = 'Synthetic-v0'\ntorso = 'impala-deep'",
+            ["--torso impala-deep needs libtorch", "--torso nature"],
+        ),
         (true, "env = 'Catch-v0'\nconv = ['4x6']", ["--conv 4x6/1", "10x5 pixels"]),
         (true, "env = 'Catch-v0'\nconv = ['4x3', '4x4']", ["--conv 4x4/1", "8x3 pixels"]),
     ] {
@@ -221,6 +279,11 @@ fn advice_names_what_has_no_effect() {
         ),
         ("rmsprop-decay = 0.8", "--rmsprop-decay has no effect with adam"),
         ("conv = ['4x3']", "--conv has no effect with an mlp torso"),
+        (
+            "env = 'Synthetic-v0'\ntorso = 'nature'\nconv = ['4x3']",
+            "--conv has no effect with a torso that has layers of its own",
+        ),
+        ("core-size = 9", "--core-size has no effect with --core none"),
         ("env = 'Catch-v0'\nactivation = 'tanh'", "--activation has no effect with a cnn torso"),
         ("actors = 4\nbatch = 8\nenvs-per-actor = 8\nblocks = 4", "use --blocks 5 or more"),
         (

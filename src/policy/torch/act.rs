@@ -2,9 +2,10 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::{Blob, TorchNetwork, dimensions};
+use super::{Blob, NetworkInputs, TorchNetwork, dimensions};
 use crate::env::Dtype;
 use crate::policy::act::{Act, ActError, ActInputs, StackedFrames};
+use crate::policy::inputs::encode;
 use crate::policy::spec::{NetworkSpec, ParamSpec};
 
 /// A network on the CPU, one thread, no autograd.
@@ -12,32 +13,65 @@ use crate::policy::spec::{NetworkSpec, ParamSpec};
 pub struct TorchActor {
     network: TorchNetwork,
     input_shape: Vec<i64>,
+    /// `[E][S]`: state of the core before the next observations; empty without one.
+    state: Vec<f32>,
+    /// `[E][extra_inputs]`.
+    extra: Vec<f32>,
 }
 
 impl TorchActor {
-    /// A policy with zero weights; sets libtorch to one thread in this process.
+    /// A policy for `envs` environments, with zero weights and a zero state; sets libtorch to one thread
+    /// in this process.
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn new(spec: &NetworkSpec, parameters: &ParamSpec) -> Result<Self, ActError> {
+    pub fn new(spec: &NetworkSpec, parameters: &ParamSpec, envs: usize) -> Result<Self, ActError> {
         tch::set_num_threads(1);
         let network =
             TorchNetwork::new(spec, parameters, Device::Cpu, false).map_err(|e| failed(&e))?;
-        Ok(Self { input_shape: network.input_shape(), network })
+        Ok(Self {
+            input_shape: network.input_shape(),
+            state: vec![0.0; envs * spec.state_len()],
+            extra: vec![0.0; envs * spec.extra_inputs()],
+            network,
+        })
     }
 
-    fn forward(
-        &self,
-        observations: &StackedFrames<'_>,
-        logits: &mut [f32],
-    ) -> Result<(), TchError> {
+    fn forward(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), TchError> {
         let _guard = tch::no_grad_guard();
-        let input = stack(observations)?;
-        let mut shape = dimensions(&[observations.envs()]);
+        let spec = self.network.spec();
+        let envs = inputs.observations.envs();
+        let observations = stack(&inputs.observations)?;
+        let mut shape = dimensions(&[envs]);
         shape.extend(&self.input_shape);
-        let (output, _values) = self.network.forward(&input.f_reshape(&shape)?)?;
+        let (width, words) = (spec.extra_inputs(), spec.action.words());
+        let extra = if width > 0 {
+            for (env, out) in self.extra.chunks_exact_mut(width).enumerate() {
+                let action = &inputs.last_actions[env * words..(env + 1) * words];
+                encode(&spec.action, action, inputs.last_rewards[env], inputs.flags[env], out);
+            }
+            Some(Blob::new(&self.extra, &dimensions(&[envs, width]))?)
+        } else {
+            None
+        };
+        let state = if self.state.is_empty() {
+            None
+        } else {
+            Some(Blob::new(&self.state, &dimensions(&[envs, spec.state_len()]))?)
+        };
+        let outputs = self.network.forward(&NetworkInputs {
+            observations: &observations.f_reshape(&shape)?,
+            extra: extra.as_ref().map(Blob::tensor),
+            state: state.as_ref().map(Blob::tensor),
+            flags: inputs.flags,
+        })?;
+        drop(state);
+        if let Some(state) = outputs.state {
+            let count = self.state.len();
+            state.f_contiguous()?.f_copy_data(&mut self.state, count)?;
+        }
         let count = logits.len();
-        output.f_contiguous()?.f_copy_data(logits, count)
+        outputs.logits.f_contiguous()?.f_copy_data(logits, count)
     }
 }
 
@@ -82,8 +116,11 @@ impl Act for TorchActor {
     }
 
     fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
-        let observations = &inputs.observations;
-        self.forward(observations, logits).map_err(|e| failed(&e))
+        self.forward(inputs, logits).map_err(|e| failed(&e))
+    }
+
+    fn core_state(&self) -> &[f32] {
+        &self.state
     }
 }
 

@@ -2,6 +2,10 @@
 
 mod act;
 mod blob;
+mod lstm;
+#[cfg(test)]
+mod tests;
+mod torso;
 
 pub use act::TorchActor;
 pub(crate) use act::valid_mask;
@@ -9,7 +13,8 @@ pub use blob::{Blob, TensorElement};
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::spec::{Activation, NetworkSpec, ParamSpec, Torso};
+use super::spec::{Core, NetworkSpec, ParamSpec};
+use lstm::Lstm;
 
 /// Leaf tensors for the parameters of a [`NetworkSpec`], and the network over them.
 #[derive(Debug)]
@@ -69,65 +74,98 @@ impl TorchNetwork {
         Ok(())
     }
 
-    /// Logits `[N][A]` and values `[N]` of `input`: `[N][k * frame]` for an MLP, `[N][channels][H][W]`
-    /// for a CNN, f32.
+    /// The same network over the same leaves, for another thread; only one of them may load weights.
+    #[must_use]
+    pub fn share(&self) -> Self {
+        Self {
+            spec: self.spec.clone(),
+            parameters: self.parameters.clone(),
+            leaves: self.leaves.iter().map(Tensor::shallow_clone).collect(),
+            device: self.device,
+        }
+    }
+
+    /// What the network is made of.
+    #[must_use]
+    pub const fn spec(&self) -> &NetworkSpec {
+        &self.spec
+    }
+
+    /// Runs the network over all observations: the torso over all of them at once, then the core step
+    /// by step, then the heads over all of them at once.
     ///
     /// # Errors
     /// If libtorch fails.
-    pub fn forward(&self, input: &Tensor) -> Result<(Tensor, Tensor), TchError> {
-        let mut pairs = self.leaves.chunks_exact(2);
-        let mut next = || {
-            pairs
-                .next()
-                .map(|pair| (&pair[0], &pair[1]))
-                .expect("the parameter spec follows the torso")
-        };
-        let mut x = input.shallow_clone();
-        match &self.spec.torso {
-            Torso::Mlp { hidden, activation } => {
-                for _ in hidden {
-                    let (weight, bias) = next();
-                    x = x.f_linear(weight, Some(bias))?;
-                    x = match activation {
-                        Activation::Tanh => x.f_tanh()?,
-                        Activation::Relu => x.f_relu()?,
-                    };
-                }
-            }
-            Torso::Cnn { convs, hidden } => {
-                for conv in convs {
-                    let (weight, bias) = next();
-                    let stride = dimensions(&[conv.stride, conv.stride]);
-                    x = x.f_conv2d(weight, Some(bias), stride, [0, 0], [1, 1], 1)?.f_relu()?;
-                }
-                x = x.f_flatten(1, -1)?;
-                for _ in hidden {
-                    let (weight, bias) = next();
-                    x = x.f_linear(weight, Some(bias))?.f_relu()?;
-                }
-            }
+    ///
+    /// # Panics
+    /// If the inputs do not fit the network.
+    pub fn forward(&self, inputs: &NetworkInputs<'_>) -> Result<NetworkOutputs, TchError> {
+        let mut layers = Layers(&self.leaves);
+        let mut x = torso::features(&self.spec.torso, &mut layers, inputs.observations)?;
+        if self.spec.action_reward_inputs {
+            let extra = inputs.extra.expect("a network with such inputs gets them");
+            x = Tensor::f_cat(&[&x, extra], 1)?;
         }
-        let (policy_weight, policy_bias) = next();
-        let (value_weight, value_bias) = next();
+        let mut state = None;
+        if let Core::Lstm { .. } = self.spec.core {
+            let [weight_ih, weight_hh] = layers.next();
+            let [bias_ih, bias_hh] = layers.next();
+            let before = inputs.state.expect("a network with a core gets a state");
+            let core = Lstm { weight_ih, weight_hh, bias_ih, bias_hh };
+            let (outputs, after) = core.run(&x, before, inputs.flags)?;
+            (x, state) = (outputs, Some(after));
+        }
+        let ([policy_weight, policy_bias], [value_weight, value_bias]) =
+            (layers.next(), layers.next());
         let logits = x.f_linear(policy_weight, Some(policy_bias))?;
         let values = x.f_linear(value_weight, Some(value_bias))?.f_squeeze_dim(-1)?;
-        Ok((logits, values))
+        Ok(NetworkOutputs { logits, values, state })
     }
 
     /// The shape of one input, without the batch axis.
     #[must_use]
     pub fn input_shape(&self) -> Vec<i64> {
-        let observation = &self.spec.observation;
-        match &self.spec.torso {
-            Torso::Mlp { .. } => dimensions(&[observation.stacked_len()]),
-            Torso::Cnn { .. } => {
-                let (height, width) = observation
-                    .shape
-                    .split_last()
-                    .map_or((1, 1), |(w, rest)| (rest.last().copied().unwrap_or(1), *w));
-                dimensions(&[observation.stacked_len() / (height * width), height, width])
-            }
+        match (self.spec.torso.is_convolutional(), self.spec.image()) {
+            (true, Some(image)) => dimensions(&image),
+            _ => dimensions(&[self.spec.observation.stacked_len()]),
         }
+    }
+}
+
+/// What a network sees of N = steps * columns observations, time-major.
+#[derive(Debug, Clone, Copy)]
+pub struct NetworkInputs<'a> {
+    /// `[N]` and [`TorchNetwork::input_shape`], f32.
+    pub observations: &'a Tensor,
+    /// `[N][extra_inputs]`: actions and rewards before, if the network takes them.
+    pub extra: Option<&'a Tensor>,
+    /// `[columns][S]`: state of the core before the first step, if there is one.
+    pub state: Option<&'a Tensor>,
+    /// `[steps][columns]`, bits of [`crate::env::flag`]: where the state is zero.
+    pub flags: &'a [u8],
+}
+
+/// What a network says of them.
+#[derive(Debug)]
+pub struct NetworkOutputs {
+    /// `[N][A]`.
+    pub logits: Tensor,
+    /// `[N]`.
+    pub values: Tensor,
+    /// `[columns][S]`: state of the core after the last step.
+    pub state: Option<Tensor>,
+}
+
+/// The parameters that are not used yet, in the order of the flat vector.
+struct Layers<'a>(&'a [Tensor]);
+
+impl<'a> Layers<'a> {
+    /// The next two: weight and bias of a layer.
+    fn next(&mut self) -> [&'a Tensor; 2] {
+        let ([first, second], rest) =
+            self.0.split_first_chunk().expect("the parameter spec follows the network");
+        self.0 = rest;
+        [first, second]
     }
 }
 

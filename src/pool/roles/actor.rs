@@ -67,7 +67,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
     let env = make().map_err(|e: EnvError| (bad_env, e.to_string()))?;
     let policy =
-        policy_of(config.pool.engine, &pool.network, &pool.parameters).map_err(internal)?;
+        policy_of(config.pool.engine, &pool.network, &pool.parameters, envs).map_err(internal)?;
 
     let page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let ring = pool.memory.ring().map_err(internal)?;
@@ -169,7 +169,7 @@ pub fn action_sampler(config: &Config, rng: Rng) -> ActionSampler {
     ActionSampler::new(&config.env.spec.action, bounds, rng)
 }
 
-/// The policy that an engine makes of a network, with weights still to be loaded.
+/// The policy that an engine makes of a network for `envs` environments, with weights still to be loaded.
 ///
 /// # Errors
 /// If this build lacks the engine, or the engine refuses the network; in words.
@@ -177,17 +177,19 @@ pub fn policy_of(
     engine: Engine,
     network: &NetworkSpec,
     parameters: &ParamSpec,
+    envs: usize,
 ) -> Result<Box<dyn Act>, String> {
     if native(engine) {
         return Ok(Box::new(NativePolicy::new(network).map_err(|e| e.to_string())?));
     }
     #[cfg(feature = "torch")]
     return Ok(Box::new(
-        crate::policy::torch::TorchActor::new(network, parameters).map_err(|e| e.to_string())?,
+        crate::policy::torch::TorchActor::new(network, parameters, envs)
+            .map_err(|e| e.to_string())?,
     ));
     #[cfg(not(feature = "torch"))]
     {
-        let _only_libtorch_asks = parameters;
+        let _only_libtorch_asks = (parameters, envs);
         Err("this build has no libtorch".to_owned())
     }
 }

@@ -10,12 +10,10 @@ pub(crate) use learner::{loss_config, optimiser_kind};
 
 use std::time::Instant;
 
-use crate::config::{Config, Engine, NetworkConfig, Torso};
+use crate::config::{Config, Engine};
 use crate::env::Registry;
 use crate::learner::checkpoint::Checkpoint;
-use crate::policy::spec::{
-    Activation, Conv, NetworkSpec, ParamSpec, SpecError, Torso as TorsoSpec,
-};
+use crate::policy::spec::{NetworkSpec, ParamSpec, SpecError};
 use crate::ring::BlockRef;
 use crate::supervisor::{ChildControl, ExitKind, Level};
 
@@ -46,25 +44,7 @@ pub(super) struct Inheritance {
 /// # Errors
 /// If it cannot be built.
 pub fn network_spec(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
-    let NetworkConfig { torso, hidden, activation, convs } = &config.network;
-    let torso = match torso {
-        Torso::Mlp => TorsoSpec::Mlp {
-            hidden: hidden.clone(),
-            activation: match activation {
-                crate::config::Activation::Tanh => Activation::Tanh,
-                crate::config::Activation::Relu => Activation::Relu,
-            },
-        },
-        Torso::Cnn => TorsoSpec::Cnn {
-            convs: convs
-                .iter()
-                .map(|c| Conv { filters: c.filters, kernel: c.kernel, stride: c.stride })
-                .collect(),
-            hidden: hidden.clone(),
-        },
-    };
-    let spec = &config.env.spec;
-    let network = NetworkSpec::new(spec.observation.clone(), spec.action.clone(), torso);
+    let network = config.network.spec(&config.env);
     let parameters = ParamSpec::new(&network)?;
     Ok((network, parameters))
 }

@@ -1,0 +1,314 @@
+//! Networks of libtorch that act and learn: an actor that steps through an unroll, and the learner that
+//! sees it at once, must compute the same; and the gradient must be that of finite differences.
+
+use std::ops::Range;
+use std::sync::Mutex;
+
+use impala::env::{ActionSpec, Dtype, ObservationSpec, flag};
+use impala::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
+use impala::learner::torch_engine::{Place, TorchEngine};
+use impala::policy::act::{Act, ActInputs, StackedFrames};
+use impala::policy::init::initial_parameters;
+use impala::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, Torso};
+use impala::policy::torch::TorchActor;
+use impala::rng::Rng;
+
+/// A block of one group, as an actor fills it.
+struct Block {
+    unroll: usize,
+    columns: usize,
+    /// Bytes or floats, by the spec; words, so that they are aligned.
+    frames: Vec<u32>,
+    history: Vec<u8>,
+    flags: Vec<u8>,
+    actions: Vec<i32>,
+    rewards: Vec<f32>,
+    first_actions: Vec<i32>,
+    first_rewards: Vec<f32>,
+    core_state: Vec<f32>,
+}
+
+impl Block {
+    fn random(spec: &NetworkSpec, unroll: usize, columns: usize, rng: &mut Rng) -> Self {
+        let observation = &spec.observation;
+        let k = observation.frame_stack;
+        let bytes = (unroll + k) * columns * observation.frame_bytes();
+        let frames = (0..bytes.div_ceil(4)).map(|_| match observation.dtype {
+            Dtype::U8 => rng.next_u64() as u32,
+            Dtype::F32 => (rng.normal_f64() as f32).to_bits(),
+        });
+        let frames = frames.collect();
+        let word = |rng: &mut Rng| match &spec.action {
+            ActionSpec::Continuous { .. } => (rng.normal_f64() as f32).to_bits().cast_signed(),
+            _ => rng.below(2) as i32,
+        };
+        let words = spec.action.words();
+        let flag = |rng: &mut Rng| if rng.below(4) == 0 { flag::FIRST } else { 0 };
+        Self {
+            unroll,
+            columns,
+            frames,
+            history: (0..columns).map(|_| rng.below(k) as u8).collect(),
+            flags: (0..(unroll + 1) * columns).map(|_| flag(rng)).collect(),
+            actions: (0..unroll * columns * words).map(|_| word(rng)).collect(),
+            rewards: (0..unroll * columns).map(|_| 2.0 * rng.normal_f64() as f32).collect(),
+            first_actions: (0..columns * words).map(|_| word(rng)).collect(),
+            first_rewards: (0..columns).map(|_| rng.normal_f64() as f32).collect(),
+            core_state: (0..columns * spec.state_len()).map(|_| rng.normal_f64() as f32).collect(),
+        }
+    }
+
+    fn observations<'a>(&'a self, spec: &'a NetworkSpec) -> Observations<'a> {
+        let Self { unroll, columns, .. } = *self;
+        let observation = &spec.observation;
+        let bytes = (unroll + observation.frame_stack) * columns * observation.frame_bytes();
+        Observations {
+            spec: observation,
+            unroll,
+            columns,
+            frames: &bytemuck::cast_slice(&self.frames)[..bytes],
+            history: &self.history,
+            flags: &self.flags,
+            actions: &self.actions,
+            rewards: &self.rewards,
+            first_actions: &self.first_actions,
+            first_rewards: &self.first_rewards,
+            core_state: &self.core_state,
+        }
+    }
+
+    /// Logits of the first T observations, one step at a time, as an actor sees them; and the state of
+    /// its core after each.
+    fn acted(&self, spec: &NetworkSpec, actor: &mut TorchActor) -> (Vec<f32>, Vec<Vec<f32>>) {
+        let observations = self.observations(spec);
+        let (k, width) = (spec.observation.frame_stack, spec.logits());
+        let (row, words) = (self.columns * spec.observation.frame_bytes(), spec.action.words());
+        let valid = observations.valid_frames();
+        let (mut all, mut states) = (Vec::new(), Vec::new());
+        for t in 0..self.unroll {
+            let rows: Vec<&[u8]> =
+                (t..t + k).map(|t| &observations.frames[t * row..(t + 1) * row]).collect();
+            let columns = t * self.columns..(t + 1) * self.columns;
+            let before = t.checked_sub(1).map(|t| t * self.columns..(t + 1) * self.columns);
+            let inputs = ActInputs {
+                observations: StackedFrames {
+                    spec: &spec.observation,
+                    rows: &rows,
+                    valid: &valid[columns.clone()],
+                },
+                flags: &self.flags[columns],
+                last_actions: match &before {
+                    None => &self.first_actions,
+                    Some(before) => &self.actions[before.start * words..before.end * words],
+                },
+                last_rewards: before.map_or(&self.first_rewards, |before| &self.rewards[before]),
+            };
+            let mut logits = vec![f32::NAN; self.columns * width];
+            actor.logits(&inputs, &mut logits).expect("acts");
+            all.extend(logits);
+            states.push(actor.core_state().to_vec());
+        }
+        (all, states)
+    }
+}
+
+/// Weights of the outputs: the objective is their sum with them. Keeps the outputs, by column.
+struct Weights {
+    columns: usize,
+    logits: Vec<f32>,
+    values: Vec<f32>,
+    seen: Mutex<Vec<(Range<usize>, Vec<f32>, Vec<f32>)>>,
+}
+
+/// The columns `strip` of rows of `columns` items of `width` numbers.
+fn cut(numbers: &[f32], columns: usize, width: usize, strip: &Range<usize>) -> Vec<f32> {
+    let rows = numbers.chunks_exact(columns * width);
+    rows.flat_map(|row| &row[strip.start * width..strip.end * width]).copied().collect()
+}
+
+impl Objective for Weights {
+    fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+        Box::new(Share { weights: self, logits: Vec::new(), values: Vec::new() })
+    }
+}
+
+struct Share<'a> {
+    weights: &'a Weights,
+    logits: Vec<f32>,
+    values: Vec<f32>,
+}
+
+impl Evaluator for Share<'_> {
+    fn gradients(
+        &mut self,
+        strip: Range<usize>,
+        logits: &[f32],
+        values: &[f32],
+    ) -> Option<(&[f32], &[f32])> {
+        let Weights { columns, seen, .. } = self.weights;
+        let width = logits.len() / values.len();
+        let outputs = (strip.clone(), logits.to_vec(), values.to_vec());
+        seen.lock().expect("no panic").push(outputs);
+        self.logits = cut(&self.weights.logits, *columns, width, &strip);
+        self.values = cut(&self.weights.values, *columns, 1, &strip);
+        Some((&self.logits, &self.values))
+    }
+}
+
+/// Outputs of the strips, and the gradient, for weights of the outputs that follow from `seed`.
+fn learnt(
+    spec: &NetworkSpec,
+    flat: &[f32],
+    block: &Block,
+    threads: usize,
+    seed: u64,
+) -> (Weights, Vec<f32>) {
+    let layout = ParamSpec::new(spec).expect("valid");
+    let mut engine = TorchEngine::new(spec, &layout, Place::Cpu { threads }).expect("libtorch");
+    let mut rng = Rng::new(seed, 3);
+    let steps = block.unroll * block.columns;
+    let objective = Weights {
+        columns: block.columns,
+        logits: (0..steps * spec.logits()).map(|_| rng.normal_f64() as f32).collect(),
+        values: (0..steps).map(|_| rng.normal_f64() as f32).collect(),
+        seen: Mutex::default(),
+    };
+    let mut gradient = vec![f32::NAN; flat.len()];
+    let (observations, mut times) = (block.observations(spec), StageTimes::default());
+    let done = engine.gradient(flat, &observations, &objective, &mut gradient, &mut times);
+    assert!(done.expect("runs"));
+    (objective, gradient)
+}
+
+fn networks() -> Vec<NetworkSpec> {
+    let vector = ObservationSpec::new(Dtype::F32, &[5]);
+    let image = ObservationSpec { frame_stack: 3, ..ObservationSpec::new(Dtype::U8, &[12, 9]) };
+    let mlp = Torso::Mlp { hidden: vec![7], activation: Activation::Tanh };
+    let convs = vec![Conv { filters: 4, kernel: 3, stride: 2 }];
+    let cnn = Torso::Cnn { convs, hidden: vec![9] };
+    let deep = Torso::ImpalaDeep { channels: vec![2, 3], hidden: vec![8] };
+    let choice = ActionSpec::Discrete { n: 2 };
+    let choices = ActionSpec::MultiDiscrete { sizes: vec![2, 3] };
+    let numbers = ActionSpec::Continuous { low: vec![-1.0; 2], high: vec![1.0; 2] };
+    let lstm = Core::Lstm { hidden: 6 };
+    let with = |observation: &ObservationSpec, action, torso, core, action_reward_inputs| {
+        let base = NetworkSpec::new(observation.clone(), action, torso);
+        NetworkSpec { core, action_reward_inputs, ..base }
+    };
+    vec![
+        with(&vector, choice.clone(), mlp.clone(), lstm, false),
+        with(&vector, choices, mlp.clone(), lstm, true),
+        with(&vector, numbers, mlp, Core::None, true),
+        with(&image, choice.clone(), cnn, lstm, true),
+        with(&image, choice, deep, lstm, true),
+    ]
+}
+
+#[test]
+fn acting_step_by_step_equals_learning_at_once() {
+    for (index, spec) in (0..).zip(networks()) {
+        let layout = ParamSpec::new(&spec).expect("valid");
+        let mut flat = initial_parameters(&layout, index);
+        let mut rng = Rng::new(index, 1);
+        flat.iter_mut().for_each(|x| *x += 0.1 * rng.normal_f64() as f32);
+        let mut actor = TorchActor::new(&spec, &layout, 4).expect("libtorch");
+        actor.load(&flat);
+        // The first unroll begins with a zero state, the second with what the first left behind.
+        for _unroll in 0..2 {
+            let mut block = Block::random(&spec, 7, 4, &mut rng);
+            block.core_state = actor.core_state().to_vec();
+            let (acted, states) = block.acted(&spec, &mut actor);
+            let (seen, _) = learnt(&spec, &flat, &block, 1, 0);
+            let seen = seen.seen.into_inner().expect("no panic");
+            let [(strip, logits, _)] = &seen[..] else { panic!("small enough for one strip") };
+            assert_eq!(*strip, 0..4);
+            for (at, (a, b)) in acted.iter().zip(logits).enumerate() {
+                assert!((a - b).abs() <= 1e-5, "network {index}, logit {at}: {a} and {b}");
+            }
+            assert!(states.iter().all(|state| state.len() == 4 * spec.state_len()));
+        }
+    }
+}
+
+#[test]
+fn memory_of_the_episode_before_is_gone_at_its_first_observation() {
+    let spec = &networks()[1];
+    let layout = ParamSpec::new(spec).expect("valid");
+    let flat = initial_parameters(&layout, 3);
+    let mut rng = Rng::new(9, 0);
+    let mut block = Block::random(spec, 1, 3, &mut rng);
+    block.flags[..3].copy_from_slice(&[flag::FIRST, 0, flag::FIRST]);
+    let logits = |block: &Block| {
+        let (seen, _) = learnt(spec, &flat, block, 1, 0);
+        seen.seen.into_inner().expect("no panic").remove(0).1
+    };
+    let before = logits(&block);
+    block.core_state.iter_mut().for_each(|x| *x += 1.0);
+    block.first_rewards = vec![0.9; 3];
+    let after = logits(&block);
+    let width = spec.logits();
+    assert_eq!(before[..width], after[..width]);
+    assert_eq!(before[2 * width..3 * width], after[2 * width..3 * width]);
+    assert_ne!(before[width..2 * width], after[width..2 * width], "others do remember");
+}
+
+#[test]
+fn the_gradient_is_that_of_finite_differences() {
+    for (index, spec) in (0..).zip(networks()) {
+        let layout = ParamSpec::new(&spec).expect("valid");
+        let mut flat = initial_parameters(&layout, index);
+        let mut rng = Rng::new(index, 2);
+        flat.iter_mut().for_each(|x| *x += 0.1 * rng.normal_f64() as f32);
+        let block = Block::random(&spec, 5, 3, &mut rng);
+        let objective = |flat: &[f32]| {
+            let (seen, _) = learnt(&spec, flat, &block, 1, 7);
+            let outputs = seen.seen.into_inner().expect("no panic").remove(0);
+            let dot = |weights: &[f32], outputs: &[f32]| {
+                let pairs = weights.iter().zip(outputs);
+                pairs.map(|(w, x)| f64::from(*w) * f64::from(*x)).sum::<f64>()
+            };
+            dot(&seen.logits, &outputs.1) + dot(&seen.values, &outputs.2)
+        };
+        let (_, gradient) = learnt(&spec, &flat, &block, 1, 7);
+        // The slope along some directions over each parameter as a whole: relus make single ones jumpy.
+        for entry in layout.entries() {
+            let direction: Vec<f32> = (0..entry.numel()).map(|_| rng.normal_f64() as f32).collect();
+            let norm = direction.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let moved = |step: f32| {
+                let mut moved = flat.clone();
+                let range = moved[entry.range()].iter_mut().zip(&direction);
+                range.for_each(|(x, d)| *x += step * d / norm);
+                objective(&moved)
+            };
+            let step = 5e-4;
+            let expected = (moved(step) - moved(-step)) / (2.0 * f64::from(step));
+            let slopes = gradient[entry.range()].iter().zip(&direction);
+            let slope = slopes.map(|(g, d)| f64::from(g * d / norm)).sum::<f64>();
+            let tolerance = 0.02 * expected.abs().max(0.5);
+            let name = &entry.name;
+            assert!((slope - expected).abs() < tolerance, "{index} {name}: {slope}, {expected}");
+        }
+    }
+}
+
+#[test]
+fn strips_and_threads_do_not_change_the_gradient() {
+    let observation =
+        ObservationSpec { frame_stack: 4, ..ObservationSpec::new(Dtype::U8, &[84, 84]) };
+    let base = NetworkSpec::new(observation, ActionSpec::Discrete { n: 6 }, Torso::nature());
+    let core = Core::Lstm { hidden: 16 };
+    let spec = NetworkSpec { core, action_reward_inputs: true, ..base };
+    let layout = ParamSpec::new(&spec).expect("valid");
+    let mut rng = Rng::new(5, 0);
+    let flat: Vec<f32> = (0..layout.len()).map(|_| 0.02 * rng.normal_f64() as f32).collect();
+    let block = Block::random(&spec, 9, 16, &mut rng);
+    let (one, alone) = learnt(&spec, &flat, &block, 1, 1);
+    let (many, shared) = learnt(&spec, &flat, &block, 3, 1);
+    let strips = |weights: &Weights| weights.seen.lock().expect("no panic").len();
+    assert!(strips(&one) > 1 && strips(&many) > strips(&one), "{} strips", strips(&many));
+    // Roundings move some relus across zero; a strip that is lost or taken twice is seen all the same.
+    let largest = alone.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    for (a, b) in alone.iter().zip(&shared) {
+        assert!((a - b).abs() <= 2e-3 * largest, "{a} and {b}, of {largest}");
+    }
+}
