@@ -36,12 +36,25 @@ def convolve(x, weight, bias, stride):
     return np.einsum("nchwij,fcij->nfhw", windows, weight) + bias[:, None, None]
 
 
+def refuse_others(config):
+    """This example knows networks that see one observation and have plain layers."""
+    for what, there in [
+        ("a residual torso", config["torso"] == "impala-deep"),
+        ("a core", config.get("core", "none") != "none"),
+        ("last action and reward as inputs", config.get("action-reward-inputs", False)),
+    ]:
+        if there:
+            raise SystemExit(f"this example does not run networks with {what}; without --observations it lists their tensors")
+
+
 def network(tensors, config, observations):
     """Outputs [N, outputs] and values [N] of observations [N, ...]."""
+    refuse_others(config)
     relu = lambda x: np.maximum(x, 0)
-    is_cnn = config["torso"] == "cnn"
-    activation = relu if is_cnn or config["activation"] == "relu" else np.tanh
-    strides = [int(conv.split("/")[1]) for conv in config.get("conv", [])]
+    activation = relu if config["torso"] != "mlp" or config["activation"] == "relu" else np.tanh
+    named = {"atari-shallow": [4, 2], "nature": [4, 2, 1]}
+    strides = named.get(config["torso"]) or [int(conv.split("/")[1]) for conv in config.get("conv", [])]
+    strides = list(strides)
     # Convolutions come first, then dense layers, each in the order of their numbers.
     layers = {name.removeprefix("torso.").rsplit(".", 1)[0] for name in tensors if name.startswith("torso.")}
     layers = sorted(layers, key=lambda layer: (tensors[f"torso.{layer}.weight"].ndim != 4, int(layer.split(".")[-1])))
