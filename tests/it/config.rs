@@ -129,7 +129,8 @@ fn flags_win_over_the_file_that_they_name() {
 
 #[test]
 fn a_resolved_configuration_repeats_itself() {
-    for env in ENVIRONMENTS {
+    // Rows of families need what is not built in.
+    for env in ENVIRONMENTS.iter().filter(|row| !row.name.ends_with('*')) {
         for preset in PRESETS {
             let settings = Settings {
                 env: Some(env.name.into()),

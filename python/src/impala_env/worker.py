@@ -41,7 +41,7 @@ def main(channel):
     except BaseException as error:
         # A fault of this program, or an environment that wants to leave.
         code = 1
-        _send(channel, FAILED + described(error).encode())
+        _send(channel, FAILED + f"its worker failed\n{described(error)}".encode())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -96,7 +96,7 @@ class Worker:
         except EnvFault as fault:
             answer = {"abi": ABI, "failed": str(fault)}
         except Exception as error:
-            answer = {"abi": ABI, "failed": described(error)}
+            answer = {"abi": ABI, "failed": f"it cannot be made\n{described(error)}"}
         _send(self.channel, json.dumps(answer).encode())
         return "unusable" not in answer and "failed" not in answer
 
