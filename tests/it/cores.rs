@@ -300,15 +300,19 @@ fn strips_and_threads_do_not_change_the_gradient() {
     let spec = NetworkSpec { core, action_reward_inputs: true, ..base };
     let layout = ParamSpec::new(&spec).expect("valid");
     let mut rng = Rng::new(5, 0);
-    let flat: Vec<f32> = (0..layout.len()).map(|_| 0.02 * rng.normal_f64() as f32).collect();
+    let mut flat: Vec<f32> = (0..layout.len()).map(|_| 0.02 * rng.normal_f64() as f32).collect();
+    // Far from where relu bends, or rounding would switch some of three million and with them all they feed.
+    for entry in layout.entries().iter().filter(|entry| entry.name.starts_with("torso")) {
+        let (scale, shift) = if entry.shape.len() == 1 { (1.0, 4.0) } else { (0.1, 0.0) };
+        flat[entry.range()].iter_mut().for_each(|x| *x = *x * scale + shift);
+    }
     let block = Block::random(&spec, 9, 16, &mut rng);
     let (one, alone) = learnt(&spec, &flat, &block, 1, 1);
     let (many, shared) = learnt(&spec, &flat, &block, 3, 1);
     let strips = |weights: &Weights| weights.seen.lock().expect("no panic").len();
     assert!(strips(&one) > 1 && strips(&many) > strips(&one), "{} strips", strips(&many));
-    // Roundings move some relus across zero; a strip that is lost or taken twice is seen all the same.
     let largest = alone.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
     for (a, b) in alone.iter().zip(&shared) {
-        assert!((a - b).abs() <= 2e-3 * largest, "{a} and {b}, of {largest}");
+        assert!((a - b).abs() <= 1e-5 * largest, "{a} and {b}, of {largest}");
     }
 }

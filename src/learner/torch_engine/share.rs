@@ -101,7 +101,9 @@ impl Share {
             self.gradients = parts;
         } else {
             for (sum, part) in self.gradients.iter_mut().zip(&parts) {
-                let _sum = sum.f_add_(part).map_err(|e| failed("backward", &e))?;
+                // Not in place: autograd gives parameters that are only ever added, as the biases of a
+                // core are, one tensor between them.
+                *sum = sum.f_add(part).map_err(|e| failed("backward", &e))?;
             }
         }
         self.times.backward += lap.lap();
