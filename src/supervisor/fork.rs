@@ -14,6 +14,8 @@
 //!   nothing that held one is used or dropped again.
 //! - I5: the environment and the allocator's settings are written only in a process with one thread (I1,
 //!   right after the fork).
+//! - I6: `MADV_COLLAPSE` changes which pages hold a mapping's bytes and none of the bytes; on a range that
+//!   is not mapped, or no longer, it fails.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -136,7 +138,7 @@ impl Bare {
 pub(super) fn pack_heap() {
     #[cfg(target_env = "gnu")]
     for (first, last) in fs::read_to_string("/proc/self/maps").iter().flat_map(|m| heap_ranges(m)) {
-        // SAFETY: the range is mapped, says the kernel, and its contents stay what they are.
+        // SAFETY: I6: no byte changes, whatever the range is by now.
         unsafe {
             libc::madvise(ptr::without_provenance_mut(first), last - first, libc::MADV_COLLAPSE)
         };

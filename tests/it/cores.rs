@@ -40,7 +40,7 @@ impl Block {
         let frames = frames.collect();
         let word = |rng: &mut Rng| match &spec.action {
             ActionSpec::Continuous { .. } => (rng.normal_f64() as f32).to_bits().cast_signed(),
-            _ => rng.below(2) as i32,
+            _ => i32::from(rng.below(2) == 1),
         };
         let words = spec.action.words();
         let flag = |rng: &mut Rng| if rng.below(4) == 0 { flag::FIRST } else { 0 };
@@ -112,12 +112,15 @@ impl Block {
     }
 }
 
+/// A strip, its logits and its values.
+type Seen = (Range<usize>, Vec<f32>, Vec<f32>);
+
 /// Weights of the outputs: the objective is their sum with them. Keeps the outputs, by column.
 struct Weights {
     columns: usize,
     logits: Vec<f32>,
     values: Vec<f32>,
-    seen: Mutex<Vec<(Range<usize>, Vec<f32>, Vec<f32>)>>,
+    seen: Mutex<Vec<Seen>>,
 }
 
 /// The columns `strip` of rows of `columns` items of `width` numbers.

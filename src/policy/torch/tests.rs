@@ -72,15 +72,17 @@ fn the_core_is_the_cell_of_pytorch_with_resets() {
         }
     }
 
-    let (gates, inputs, hidden) = (4 * HIDDEN as i64, INPUTS as i64, HIDDEN as i64);
+    let [gates, inputs, hidden, columns, rows] =
+        [4 * HIDDEN, INPUTS, HIDDEN, COLUMNS, STEPS * COLUMNS]
+            .map(|size| i64::try_from(size).expect("small"));
     let lstm = Lstm {
         weight_ih: &tensor(&weight_ih, &[gates, inputs]),
         weight_hh: &tensor(&weight_hh, &[gates, hidden]),
         bias_ih: &tensor(&bias_ih, &[gates]),
         bias_hh: &tensor(&bias_hh, &[gates]),
     };
-    let features = tensor(&features, &[(STEPS * COLUMNS) as i64, inputs]);
-    let before = tensor(&before, &[COLUMNS as i64, 2 * hidden]);
+    let features = tensor(&features, &[rows, inputs]);
+    let before = tensor(&before, &[columns, 2 * hidden]);
     let (outputs, after) = lstm.run(&features, &before, &flags).expect("runs");
     close(&numbers(&outputs), &expected);
     close(&numbers(&after), &state);
