@@ -10,7 +10,7 @@
 //! ```
 //!
 //! (Espeholt et al. 2018, section 4.2.) What `log pi`, `H` and their derivatives are depends on the kind of
-//! action: [`categorical`], [`multi`], [`gaussian`]. Both engines take these gradients from here, so there
+//! action: `categorical`, `multi`, `gaussian`. Both engines take these gradients from here, so there
 //! is one loss; a test holds them against libtorch's autograd.
 
 mod categorical;
