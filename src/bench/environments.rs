@@ -167,7 +167,7 @@ fn act(product: &Product, memory: &PoolMemory, index: usize) -> Result<(), Bench
 fn bare_loops(product: &Product, seconds: f64) -> Result<f64, BenchError> {
     let env = &product.config.env;
     let name = env.id.strip_prefix(gym::PREFIX).unwrap_or(&env.id);
-    let python = env.options.hosting.python.clone().unwrap_or_else(|| "python3".into());
+    let python = gym::python_of(&env.options.hosting);
     let options: serde_json::Map<String, serde_json::Value> = env
         .options
         .iter()

@@ -11,13 +11,14 @@ pub const ID: &str = "MountainCar-v0";
 /// Steps after which an episode is cut off.
 pub const LIMIT_STEPS: u32 = 200;
 
-const MIN_POSITION: f64 = -1.2;
-const MAX_POSITION: f64 = 0.6;
-const MAX_SPEED: f64 = 0.07;
+/// The valley, which the car with a throttle drives in as well.
+pub(super) const MIN_POSITION: f64 = -1.2;
+pub(super) const MAX_POSITION: f64 = 0.6;
+pub(super) const MAX_SPEED: f64 = 0.07;
+pub(super) const GRAVITY: f64 = 0.0025;
 const GOAL_POSITION: f64 = 0.5;
 const GOAL_VELOCITY: f64 = 0.0;
 const FORCE: f64 = 0.001;
-const GRAVITY: f64 = 0.0025;
 
 /// One car. Actions push it to the left (0), not at all (1), to the right (2); every step costs 1.
 ///

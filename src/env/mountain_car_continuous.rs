@@ -1,6 +1,7 @@
 //! `MountainCarContinuous-v0`, as in Gymnasium 1.x: the car of `MountainCar-v0` with a throttle, paid for
 //! by its square.
 
+use super::mountain_car::{GRAVITY, MAX_POSITION, MAX_SPEED, MIN_POSITION};
 use super::{
     ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit, Transition,
 };
@@ -12,12 +13,8 @@ pub const ID: &str = "MountainCarContinuous-v0";
 /// Steps after which an episode is cut off.
 pub const LIMIT_STEPS: u32 = 999;
 
-const MIN_POSITION: f64 = -1.2;
-const MAX_POSITION: f64 = 0.6;
-const MAX_SPEED: f64 = 0.07;
 const GOAL_POSITION: f64 = 0.45;
 const POWER: f32 = 0.0015;
-const GRAVITY: f64 = 0.0025;
 
 /// One car. The action is a force from -1 to 1; a step costs a tenth of its square, and arriving gives 100.
 ///

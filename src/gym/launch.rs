@@ -28,7 +28,7 @@ const MODULES: [(&str, &str); 6] = [
 const THREAD_COUNTS: [&str; 3] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"];
 
 /// The Python that environments run in.
-pub(super) fn python_of(hosting: &Hosting) -> PathBuf {
+pub(crate) fn python_of(hosting: &Hosting) -> PathBuf {
     hosting.python.clone().unwrap_or_else(|| "python3".into())
 }
 
