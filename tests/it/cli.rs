@@ -40,7 +40,20 @@ fn bad_values_are_named() {
         (&["--env", "Synthetic-v0", "--env-arg", "shap=84"], &["shap", "shape"]),
         (&["--frobnicate"], &["--frobnicate"]),
         (&["--config", "missing.toml"], &["missing.toml"]),
-        (&["--torso", "cnn"], &["cnn"]),
+        (&["--torso", "cnn"], &["--torso cnn needs images", "CartPole-v1", "mlp"]),
+        (&["--torso", "vgg"], &["vgg", "atari-shallow"]),
+        (&["--torso", "nature"], &["--torso nature needs images", "mlp"]),
+        (
+            &["--env", "Catch-v0", "--torso", "atari-shallow"],
+            &["16x8/4 of --torso atari-shallow", "10x5", "larger"],
+        ),
+        (&["--env", "Catch-v0", "--conv", "16x7/1"], &["--conv 16x7/1", "10x5", "smaller"]),
+        (&["--core", "gru"], &["gru", "lstm"]),
+        (&["--core", "lstm", "--core-size", "0"], &["core-size", "0"]),
+        (&["--core", "lstm", "--engine", "native"], &["--core lstm", "--core none"]),
+        (&["--action-reward-inputs", "--engine", "native"], &["--action-reward-inputs=false"]),
+        (&["--frame-stack", "0"], &["frame-stack", "0"]),
+        (&["--env", "Pendulum-v1", "--action-bounds", "fold"], &["fold", "squash"]),
         (&["--device", "cuda:x"], &["cuda:x"]),
     ];
     for (flags, parts) in cases {

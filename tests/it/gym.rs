@@ -1,6 +1,7 @@
 //! Environments of Gymnasium: spaces, autoreset, and everything that can go wrong in another process.
 
 mod failing;
+mod learnt;
 mod spaces;
 
 use std::path::{Path, PathBuf};

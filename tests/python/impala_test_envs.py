@@ -143,3 +143,60 @@ class Broken(Counting):
 
 
 gym.register("Broken-v0", entry_point=Broken)
+
+
+class Locks(gym.Env):
+    """Ten locks: a key and a number of turns opens each. It is shown which, and what is out of order."""
+
+    observation_space = spaces.Dict(
+        {"action_mask": spaces.MultiBinary(7), "sign": spaces.Box(0, 1, (7,), np.float32)}
+    )
+    action_space = spaces.MultiDiscrete([3, 4])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 10
+        return self.seen(), {}
+
+    def seen(self):
+        self.opens = self.np_random.integers([3, 4])
+        sign = np.zeros(7, np.float32)
+        sign[[self.opens[0], 3 + self.opens[1]]] = 1
+        self.mask = np.maximum(self.np_random.integers(0, 2, 7), sign).astype(np.int8)
+        return {"action_mask": self.mask, "sign": sign}
+
+    def step(self, action):
+        if not (self.mask[action[0]] and self.mask[3 + action[1]]):
+            raise ValueError(f"{action} is forbidden")
+        reward = float((action == self.opens).mean())
+        self.left -= 1
+        return self.seen(), reward, self.left == 0, False, {}
+
+
+class Drifting(gym.Env):
+    """A bar that drifts to one side through a picture, round and round. A point for naming the side, which no
+    single picture tells."""
+
+    observation_space = spaces.Box(0, 255, (8, 12, 1), np.uint8)
+    action_space = spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.side, self.place, self.left = self.np_random.integers(2), self.np_random.integers(12), 8
+        return self.seen(), {}
+
+    def seen(self):
+        picture = np.zeros((8, 12, 1), np.uint8)
+        picture[:, self.place] = 255
+        return picture
+
+    def step(self, action):
+        # The first picture of an episode stands alone.
+        reward = float(action == self.side and self.left < 8)
+        self.place = (self.place + (1 if self.side else -1)) % 12
+        self.left -= 1
+        return self.seen(), reward, self.left == 0, False, {}
+
+
+gym.register("Locks-v0", entry_point=Locks)
+gym.register("Drifting-v0", entry_point=Drifting)

@@ -31,8 +31,8 @@ def make(maker, envs, seed):
 class Batch:
     """What both kinds have in common.
 
-    Outputs are arrays: frames `[E][*shape]`, rewards `[E]` f32, flags `[E]` u8, masks `[E][outputs]` u8 or
-    None, and `words` `[E][W]` of i32 or f32.
+    Outputs are arrays: rewards `[E]` f32, flags `[E]` u8, masks `[E][outputs]` u8 or None, and views of
+    the frames and of the action words that `Observation` and `Action` made.
     """
 
     def __init__(self, observation_space, action_space, envs):
@@ -103,7 +103,7 @@ class ByHand(Batch):
 
     def _write(self, what, index, observation, info, frames, masks):
         try:
-            self.observation.write_one(observation, frames[index])
+            self.observation.write_one(observation, frames[index, ...])
             if self.masks:
                 mask = observation.get(MASK) if self.observation.masks else info.get(MASK)
                 masks[index] = self.checked_mask(mask, (self.action.outputs,))
@@ -157,6 +157,7 @@ class OwnVector(Batch):
         self.vector = vector
         self.seeds = [seed_of(seed, 0)]
         super().__init__(vector.single_observation_space, vector.single_action_space, envs)
+        self.any_over = False
         self.started = self._reset(self.seeds[0])
         self.find_masks(self.started[1])
 
@@ -183,7 +184,7 @@ class OwnVector(Batch):
     def reset(self, frames, masks):
         observations, info = self.started or self._reset()
         self.started = None
-        self.over[:] = False
+        self.over[:] = self.any_over = False
         self._write("reset", observations, info, frames, masks)
 
     def _write(self, what, observations, info, frames, masks):
@@ -207,10 +208,11 @@ class OwnVector(Batch):
             flags.fill(0)
             # Most steps end no episode, and a look at the bytes is cheaper than any of numpy's.
             over, self.over = self.over, np.logical_or(terminated, truncated)
-            if b"\1" in self.over.tobytes():
+            any_was, self.any_over = self.any_over, b"\1" in self.over.tobytes()
+            if self.any_over:
                 flags[np.asarray(truncated, bool)] = TRUNCATED
                 flags[np.asarray(terminated, bool)] = TERMINATED
-            if b"\1" in over.tobytes():
+            if any_was:
                 rewards[over], flags[over] = 0, FIRST
                 self.over[over] = False
         except Exception as error:

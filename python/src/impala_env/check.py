@@ -101,7 +101,8 @@ def stepped(batch, steps, seed):
     rewards, flags = np.zeros(envs, np.float32), np.zeros(envs, np.uint8)
     masks = np.ones((envs, batch.action.outputs), np.uint8) if batch.masks else None
     words = random_words(batch, 256)
-    batch.reset(frames, masks)
+    seen = batch.observation.view(frames)
+    batch.reset(seen, masks)
     episodes, low, high = 0, np.inf, -np.inf
     spent = 0.0
     for step in range(steps):
@@ -109,7 +110,7 @@ def stepped(batch, steps, seed):
         if masks is not None:
             chosen = allowed(batch.action, chosen, masks)
         started = time.perf_counter()
-        batch.step(chosen, frames, rewards, flags, masks)
+        batch.step(batch.action.view(chosen), seen, rewards, flags, masks)
         spent += time.perf_counter() - started
         for what, numbers in (("reward", rewards), ("observation", frames)):
             if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
@@ -141,7 +142,7 @@ def allowed(action, words, masks):
 def bare(batch, steps):
     """The loop that a program without a worker would have."""
     words = random_words(batch, 256)
-    actions = [batch.action.read(row) for row in words]
+    actions = [batch.action.read(batch.action.view(row)) for row in words]
     env = getattr(batch, "vector", None)
     if env is None:
         from gymnasium.vector import SyncVectorEnv

@@ -170,47 +170,50 @@ class Observation:
         # What a batch of values must look like to be copied as it is.
         self.space_shape = tuple(self.only.space.shape) if box else None
 
-    def write(self, values, out):
-        """Writes a batch of observations: `values` as a vector environment gives them, `out`
-        `[envs][*shape]`."""
-        envs = len(out)
+    def view(self, frames):
+        """Frames `[envs][*shape]` as `write` takes them: in the order of the space, without a copy."""
+        envs = len(frames)
         if not self.plain:
-            flat = out.reshape(envs, -1)
+            return frames.reshape(envs, -1)
+        if self.channels_last:
+            height, width, channels = self.space_shape
+            return np.moveaxis(frames.reshape(envs, channels, height, width), 1, 3)
+        return frames.reshape(envs, *self.space_shape)
+
+    def write(self, values, out):
+        """Writes a batch of observations: `values` as a vector environment gives them, `out` a view of
+        the frames."""
+        if not self.plain:
             for part in self.parts:
-                flat[:, part.start : part.start + part.length] = part.flat(part.fetch(values), envs)
+                out[:, part.start : part.start + part.length] = part.flat(part.fetch(values), len(out))
             return
         part = self.only
         array = part.array(part.fetch(values) if part.keys else values)
-        if array.shape != (envs, *self.space_shape):
+        if array.shape != out.shape:
             raise EnvFault(
                 f"observation{part.path} has shape {list(array.shape[1:])}, but its space {one_text(part.space)} "
                 f"says {list(self.space_shape)}"
             )
-        kind = array.dtype.kind
-        if self.bytes and array.dtype != np.uint8 or kind not in "fiub":
+        if self.bytes and array.dtype != np.uint8 or array.dtype.kind not in "fiub":
             raise EnvFault(
                 f"observation{part.path} is of dtype {array.dtype}, but its space is {one_text(part.space)}"
             )
-        if self.channels_last:
-            array = np.moveaxis(array, 3, 1)
-        out[...] = array.reshape(out.shape)
+        out[...] = array
 
     def write_one(self, value, row):
-        """Writes one observation of one environment into `row` `[*shape]`."""
+        """Writes one observation of one environment into `row` of a view."""
         if not self.plain:
             for part in self.parts:
                 found = part.flat(part.array(part.fetch(value))[None], 1)
-                row.reshape(-1)[part.start : part.start + part.length] = found[0]
+                row[part.start : part.start + part.length] = found[0]
             return
         part = self.only
         array = part.array(part.fetch(value) if part.keys else value)
-        if array.shape != self.space_shape or self.bytes and array.dtype != np.uint8 or array.dtype.kind not in "fiub":
+        if array.shape != row.shape or self.bytes and array.dtype != np.uint8 or array.dtype.kind not in "fiub":
             # Finds the words for what is wrong.
             self.write(array[None], row[None])
             return
-        if self.channels_last:
-            array = np.moveaxis(array, 2, 0)
-        row[...] = array.reshape(row.shape)
+        row[...] = array
 
     def describe(self):
         return {"dtype": self.dtype, "shape": [int(n) for n in self.shape]}
@@ -236,21 +239,23 @@ class Action:
             self.high = space.high.reshape(-1).astype(np.float32)
         else:
             raise unsupported("action", space)
+        self.shifted = self.sizes is not None and bool(np.any(self.start))
         self.words = len(self.sizes) if self.sizes is not None else len(self.low)
         self.outputs = sum(self.sizes) if self.sizes is not None else 2 * self.words
         self.numpy = np.dtype(np.float32 if self.kind == "continuous" else np.int32)
         if self.words == 0 or self.sizes is not None and min(self.sizes) < 1:
             raise Unusable(f"the action space {one_text(space)} has no actions")
 
+    def view(self, words):
+        """Words `[envs][W]` as `read` takes them: in the shape of the space, without a copy."""
+        return words.reshape(len(words), *self.space.shape)
+
     def read(self, words):
-        """A batch of actions as a vector environment takes them, of `words` `[envs][W]`."""
-        if self.kind == "discrete":
-            choices = words.reshape(-1).astype(np.int64)
-            return choices + self.start if self.start else choices
-        shape = (len(words), *self.space.shape)
+        """A batch of actions as a vector environment takes them, of a view of the words."""
         if self.kind == "continuous":
-            return words.reshape(shape).astype(self.space.dtype)
-        return (words.reshape(shape) + self.start).astype(self.space.dtype)
+            return words.astype(self.space.dtype)
+        choices = words.astype(np.int64 if self.kind == "discrete" else self.space.dtype)
+        return choices + self.start if self.shifted else choices
 
     def describe(self):
         if self.kind == "discrete":

@@ -131,7 +131,7 @@ class Worker:
             return np.frombuffer(memory, dtype, count, address & _OFFSET).reshape(shape)
 
         frames, rewards, flags, masks, words = addresses
-        frames = array(frames, observation.numpy, envs, *observation.shape)
+        frames = observation.view(array(frames, observation.numpy, envs, *observation.shape))
         masks = array(masks, np.uint8, envs, action.outputs) if batch.masks else None
         if operation == RESET:
             found = (RESET, (frames, masks))
@@ -139,7 +139,7 @@ class Worker:
             found = (
                 STEP,
                 (
-                    array(words, action.numpy, envs, action.words),
+                    action.view(array(words, action.numpy, envs, action.words)),
                     frames,
                     array(rewards, np.float32, envs),
                     array(flags, np.uint8, envs),
