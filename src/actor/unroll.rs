@@ -155,7 +155,7 @@ impl<'m> ActorLoop<'m> {
     ///
     /// # Errors
     /// [`ActorError`]: the process should end with the code that belongs to it.
-    pub fn run(mut self) -> Result<(), ActorError> {
+    pub fn run(&mut self) -> Result<(), ActorError> {
         loop {
             self.refresh();
             match self.unroll() {

@@ -147,7 +147,7 @@ fn act(product: &Product, memory: &PoolMemory, index: usize) -> Result<(), Bench
     let slab = Slab::new(memory.ring()?, &mut payload, &config.pool.layout)?;
     let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
     let owner = Owner::new(actor, 1)?;
-    let acting = ActorLoop::new(ActorParts {
+    let mut acting = ActorLoop::new(ActorParts {
         producer: Producer::new(slab, owner)?,
         reader: ParamReader::new(all_words(&page), len, fingerprint)?,
         counters: memory.actor(index),

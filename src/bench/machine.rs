@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::stats::median_ns;
+use super::cpu::median_ns;
 use crate::policy::mlp::Level;
 use crate::policy::mlp::dispatch::launch;
 use crate::policy::mlp::simd::{Kernel, LANES, Simd};

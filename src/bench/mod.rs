@@ -4,6 +4,7 @@
 //! knows this module.
 
 mod args;
+mod cpu;
 mod environments;
 mod error;
 mod limit;
@@ -21,6 +22,7 @@ mod transport;
 mod work;
 
 pub use args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs, TransportArgs};
+pub use cpu::{cpu_time, median_ns};
 pub use error::BenchError;
 pub use limit::{Limit, LimitSample};
 pub use machine::Machine;
@@ -29,6 +31,6 @@ pub use pool::{PoolSample, run as run_pool};
 pub use pool_report::PoolReport;
 pub use product::{Described, Product};
 pub use run::main;
-pub use stats::{Short, Spread, cpu_time, median_ns};
+pub use stats::{Short, Spread};
 pub(crate) use temporary::TemporaryFolder;
 pub use work::FrameWork;

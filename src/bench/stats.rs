@@ -1,15 +1,8 @@
 //! Figures with their spread.
 
 use std::fmt;
-use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
 use serde::Serialize;
-
-/// CPU time that one reading of the clock covers.
-const LONG_ENOUGH: Duration = Duration::from_micros(100);
-/// Wall time that a measurement may take, as a multiple of its CPU time.
-const PATIENCE: u32 = 10;
 
 /// Median, smallest and largest of the repeats of one measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
@@ -77,43 +70,6 @@ impl fmt::Display for Short {
     }
 }
 
-/// CPU time that the calling thread has used: what it waits for, and what others do, is not in it.
-///
-/// # Panics
-/// If the system has no such clock, which Linux has.
-#[must_use]
-pub fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
-        .map(Duration::from)
-        .expect("Linux has a CPU clock for each thread")
-}
-
-/// Median CPU time in ns of one call of `work`, over calls that use `effort` together.
-///
-/// CPU time, so that a machine that does other things as well shows much the same figures.
-pub fn median_ns(effort: Duration, mut work: impl FnMut()) -> f64 {
-    let started = Instant::now();
-    let mut timed = |calls: u32| {
-        let before = cpu_time();
-        for _ in 0..calls {
-            work();
-        }
-        cpu_time() - before
-    };
-    // Reading the clock is a system call: each reading must cover much more than that. Warms up, too.
-    let mut calls = 1;
-    while timed(calls) < LONG_ENOUGH && calls < 1 << 20 {
-        calls *= 2;
-    }
-    let (mut samples, mut spent) = (Vec::new(), Duration::ZERO);
-    while samples.len() < 3 || (spent < effort && started.elapsed() < PATIENCE * effort) {
-        let batch = timed(calls);
-        spent += batch;
-        samples.push(batch.as_nanos() as f64 / f64::from(calls));
-    }
-    Spread::of(&samples).median
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,14 +92,5 @@ mod tests {
             .map(|x| Short(x).to_string())
             .into();
         assert_eq!(short, ["0.0123", "0.000045", "1.50", "123", "12.35k", "2.50M", "12.00G"]);
-    }
-
-    #[test]
-    fn cpu_time_moves_with_work_only() {
-        let before = cpu_time();
-        while cpu_time() == before {
-            std::hint::spin_loop();
-        }
-        assert!(median_ns(Duration::ZERO, || {}) >= 0.0);
     }
 }

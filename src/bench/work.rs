@@ -30,11 +30,12 @@ impl FrameWork {
         let layout = &pool.layout;
         let frames = pool.frames_per_batch() as f64;
         let (forward, backward) = flops(&product.parameters);
+        let passes = product.config.learner.passes as f64;
         let (steps, stack) = (pool.unroll as f64, layout.spec().frame_stack as f64);
         let fields = Field::ALL.map(|field| layout.field_range(field).len());
         Self {
             act_flops: forward,
-            learn_flops: forward * (steps + 1.0) / steps + backward,
+            learn_flops: passes * (forward * (steps + 1.0) / steps + backward),
             observation_bytes: layout.spec().frame_bytes as f64,
             ring_bytes: fields.iter().sum::<usize>() as f64 / frames,
             observation_writes: (steps + stack) / steps,

@@ -91,6 +91,7 @@ pub fn built_in() -> Settings {
         learning_rate_decay: Some(Decay::None),
         max_grad_norm: Some(5.0),
         device: Some(Device::Cpu),
+        passes: Some(1),
         publish_every: Some(1),
         ..Settings::default()
     }

@@ -181,6 +181,8 @@ pub struct LearnerConfig {
     pub threads: usize,
     /// Where it computes.
     pub device: Device,
+    /// Updates with each batch.
+    pub passes: u64,
     /// Updates between two publications.
     pub publish_every: u64,
 }

@@ -126,6 +126,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("stop-window", |s| wide(s.stop_window), 1, 1_000_000),
     Whole::row("core-size", |s| wide(s.core_size), 1, 65_536),
     Whole::row("learner-threads", |s| wide(s.learner_threads), 1, 1024),
+    Whole::row("passes", |s| s.passes, 1, 1000),
     Whole::row("publish-every", |s| s.publish_every, 1, 1_000_000),
 ];
 

@@ -141,6 +141,7 @@ impl Config {
             max_grad_norm: Some(learner.max_grad_norm),
             device: Some(learner.device),
             learner_threads: Some(learner.threads),
+            passes: Some(learner.passes),
             publish_every: Some(learner.publish_every),
             ..Settings::default()
         };

@@ -294,6 +294,7 @@ fn learner(all: &Settings, torso: Torso, engine: Engine) -> LearnerConfig {
             .learner_threads
             .unwrap_or_else(|| defaults::learner_threads_for(engine, torso.is_convolutional())),
         device: set(all.device),
+        passes: set(all.passes),
         publish_every: set(all.publish_every),
     }
 }

@@ -213,6 +213,10 @@ pub struct Settings {
     /// Threads of the learner [default: native engine: one per core, at most 8; libtorch: 1]
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Learner")]
     pub learner_threads: Option<usize>,
+    /// Updates with each batch. Learns more from each frame where frames are dear; V-trace corrects for
+    /// the distance that the policy has moved
+    #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "Learner")]
+    pub passes: Option<u64>,
     /// Updates between two publications of the weights. 1 unless the network is huge
     #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "Learner")]
     pub publish_every: Option<u64>,
@@ -238,7 +242,7 @@ impl Settings {
             reward_clip reward_scale action_bounds
             optimiser learning_rate learning_rate_decay adam_beta1 adam_beta2 optimiser_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm
-            device learner_threads publish_every
+            device learner_threads passes publish_every
         }
     }
 

@@ -36,6 +36,8 @@ pub struct Pace {
     pub learning_rate: f32,
     /// Whether it falls to 0 over `total_frames`.
     pub linear_decay: bool,
+    /// Updates with each batch, whose frames count once all the same.
+    pub passes: u64,
     /// Updates from one published version to the next.
     pub publish_every: u64,
     /// Time between checkpoints; zero for only the last.
@@ -73,6 +75,12 @@ pub trait Surroundings {
 pub struct LearnLoop<'m> {
     /// Its end of the ring.
     pub consumer: Consumer<'m>,
+    /// All that is not in a block.
+    pub learning: Learning<'m>,
+}
+
+/// What learning moves and counts.
+pub struct Learning<'m> {
     /// Its end of the parameter page.
     pub publisher: ParamPublisher<'m>,
     /// Its counters.
@@ -97,7 +105,13 @@ pub struct LearnLoop<'m> {
 
 impl std::fmt::Debug for LearnLoop<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LearnLoop")
+        f.debug_struct("LearnLoop").field("learning", &self.learning).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Learning<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Learning")
             .field("updater", &self.updater)
             .field("state", &self.state)
             .finish_non_exhaustive()
@@ -110,11 +124,7 @@ impl LearnLoop<'_> {
     /// # Errors
     /// If the ring is corrupt, the engine fails, or the weights stop being finite.
     pub fn run(&mut self, surroundings: &mut dyn Surroundings) -> Result<Ended, LearnerError> {
-        // Version 0 on the page means that there is none: fresh weights are version 1.
-        self.state.version = self.state.version.max(1);
-        if self.publisher.latest_version() < self.state.version {
-            self.publish()?;
-        }
+        self.learning.publish_first()?;
         let mut last_control = Instant::now();
         let mut last_checkpoint = Instant::now();
         loop {
@@ -124,7 +134,7 @@ impl LearnLoop<'_> {
                 Err(LearnerError::Take(TakeError::Closed)) => return Ok(Ended::Stopped),
                 Err(error) => return Err(error),
             }
-            if let Some(ended) = self.goal_reached() {
+            if let Some(ended) = self.learning.goal_reached() {
                 return Ok(ended);
             }
             if last_control.elapsed() >= CONTROL_EVERY {
@@ -132,14 +142,98 @@ impl LearnLoop<'_> {
                 if surroundings.stop_requested() {
                     return Ok(Ended::Stopped);
                 }
-                let due = !self.pace.checkpoint_every.is_zero()
-                    && last_checkpoint.elapsed() >= self.pace.checkpoint_every;
+                let due = !self.learning.pace.checkpoint_every.is_zero()
+                    && last_checkpoint.elapsed() >= self.learning.pace.checkpoint_every;
                 if due || surroundings.checkpoint_requested() {
                     last_checkpoint = Instant::now();
-                    self.save(surroundings);
+                    self.learning.save(surroundings);
                 }
             }
         }
+    }
+
+    fn learn_one(
+        &mut self,
+        lap: &mut Lap,
+        surroundings: &mut dyn Surroundings,
+    ) -> Result<(), LearnerError> {
+        let Self { consumer, learning } = self;
+        learning.counters.set_phase(Phase::Wait);
+        let block = consumer.take(TAKE_TIMEOUT);
+        learning.counters.set_phase(Phase::Learn);
+        learning.counters.add_time(Learner::WaitNs, lap.lap());
+        let held = block?;
+        kill_point!("learner.after_take");
+        let block = held.view();
+        check::actions(&learning.env.action, block.field(Field::Action))?;
+        surroundings.batch(&block);
+        let mut times = UpdateTimes::default();
+        let mut learnt = None;
+        for _ in 1..learning.pace.passes {
+            let outcome = learning.updater.gradient(&block, &learning.env, &mut times)?;
+            learnt = learning.apply(outcome, &mut times, surroundings)?.or(learnt);
+        }
+        let outcome = learning.updater.gradient(&block, &learning.env, &mut times)?;
+        let Learning { state, counters, lags, episodes, .. } = learning;
+        measure_lag(&block, state.version, counters, lags);
+        let unrolls = block.headers().len() as u64;
+        collect_episodes(&block, episodes, |episode| surroundings.episode(state.frames, episode));
+        kill_point!("learner.before_release");
+        // Before the last step, which needs nothing of the block.
+        held.release().map_err(TakeError::from)?;
+        kill_point!("learner.after_release");
+
+        counters.add(Learner::UnrollsConsumed, unrolls);
+        counters.add(Learner::Blocks, 1);
+        counters.add(Learner::Progress, 1);
+        learnt = learning.apply(outcome, &mut times, surroundings)?.or(learnt);
+        if let Some(transitions) = learnt {
+            learning.state.frames += transitions as u64;
+            learning.counters.set(Learner::Frames, learning.state.frames);
+        }
+        learning.report_times(&times);
+        learning.report_episodes();
+        Ok(())
+    }
+}
+
+impl Learning<'_> {
+    fn publish_first(&mut self) -> Result<(), LearnerError> {
+        // Version 0 on the page means that there is none: fresh weights are version 1.
+        self.state.version = self.state.version.max(1);
+        if self.publisher.latest_version() < self.state.version {
+            self.publish()?;
+        }
+        Ok(())
+    }
+
+    /// Moves the parameters, and gives the transitions that moved them.
+    fn apply(
+        &mut self,
+        outcome: Outcome,
+        times: &mut UpdateTimes,
+        surroundings: &mut dyn Surroundings,
+    ) -> Result<Option<usize>, LearnerError> {
+        let Outcome::Applied(stats) = outcome else {
+            self.counters.add(Learner::UpdatesSkippedNonfinite, 1);
+            return Ok(None);
+        };
+        let rate = if self.pace.linear_decay {
+            decayed(self.pace.learning_rate, self.state.frames, self.goals.total_frames)
+        } else {
+            self.pace.learning_rate
+        };
+        self.updater.apply(&stats, rate, times);
+        self.state.version += 1;
+        kill_point!("learner.updated");
+        let publishing = Instant::now();
+        if self.state.version.is_multiple_of(self.pace.publish_every) {
+            self.publish()?;
+        }
+        self.counters.add_time(Learner::PublishNs, publishing.elapsed());
+        surroundings.updated(&self.updater);
+        self.report(&stats, rate);
+        Ok(Some(stats.loss.transitions))
     }
 
     /// Saves the present state; returns whether that worked.
@@ -156,62 +250,6 @@ impl LearnLoop<'_> {
         let saved = surroundings.save(&self.updater, &self.state);
         self.counters.add_time(Learner::CheckpointNs, lap.lap());
         saved
-    }
-
-    fn learn_one(
-        &mut self,
-        lap: &mut Lap,
-        surroundings: &mut dyn Surroundings,
-    ) -> Result<(), LearnerError> {
-        let counters = &self.counters;
-        counters.set_phase(Phase::Wait);
-        let block = self.consumer.take(TAKE_TIMEOUT);
-        counters.set_phase(Phase::Learn);
-        counters.add_time(Learner::WaitNs, lap.lap());
-        let held = block?;
-        kill_point!("learner.after_take");
-        let block = held.view();
-        check::actions(&self.env.action, block.field(Field::Action))?;
-        surroundings.batch(&block);
-        let mut times = UpdateTimes::default();
-        let outcome = self.updater.gradient(&block, &self.env, &mut times)?;
-        measure_lag(&block, self.state.version, counters, &self.lags);
-        let unrolls = block.headers().len() as u64;
-        let frames_before = self.state.frames;
-        collect_episodes(&block, &mut self.episodes, |episode| {
-            surroundings.episode(frames_before, episode)
-        });
-        kill_point!("learner.before_release");
-        held.release().map_err(TakeError::from)?;
-        kill_point!("learner.after_release");
-
-        counters.add(Learner::UnrollsConsumed, unrolls);
-        counters.add(Learner::Blocks, 1);
-        counters.add(Learner::Progress, 1);
-        match outcome {
-            Outcome::NotFinite => counters.add(Learner::UpdatesSkippedNonfinite, 1),
-            Outcome::Applied(stats) => {
-                let rate = if self.pace.linear_decay {
-                    decayed(self.pace.learning_rate, self.state.frames, self.goals.total_frames)
-                } else {
-                    self.pace.learning_rate
-                };
-                self.updater.apply(&stats, rate, &mut times);
-                self.state.version += 1;
-                self.state.frames += stats.loss.transitions as u64;
-                kill_point!("learner.updated");
-                let publishing = Instant::now();
-                if self.state.version.is_multiple_of(self.pace.publish_every) {
-                    self.publish()?;
-                }
-                self.counters.add_time(Learner::PublishNs, publishing.elapsed());
-                surroundings.updated(&self.updater);
-                self.report(&stats, rate);
-            }
-        }
-        self.report_times(&times);
-        self.report_episodes();
-        Ok(())
     }
 
     fn publish(&mut self) -> Result<(), LearnerError> {
@@ -238,7 +276,6 @@ impl LearnLoop<'_> {
 
     fn report(&self, stats: &UpdateStats, rate: f32) {
         let counters = &self.counters;
-        counters.set(Learner::Frames, self.state.frames);
         counters.set(Learner::Updates, self.state.version - 1);
         counters.set(Learner::Version, self.state.version);
         for (gauge, value) in [
@@ -287,7 +324,8 @@ impl LearnLoop<'_> {
     }
 }
 
-/// Policy lag: the learner's version at use less the version that acted.
+/// Policy lag: the learner's version at use (the last, if there are several passes) less the version that
+/// acted.
 fn measure_lag(
     block: &BlockRef<'_>,
     version: u64,

@@ -58,7 +58,7 @@ pub(super) fn act(
         unroll: world.config.pool.unroll,
         parameter_count,
     };
-    let acting = ActorLoop::new(parts)?;
+    let mut acting = ActorLoop::new(parts)?;
     control.ready();
     Ok(acting.run()?)
 }

@@ -42,6 +42,21 @@ fn pendulum_is_swung_up() {
 }
 
 #[test]
+fn frames_of_several_passes_count_once() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    // A block is one slot here: 4 environments by 32 steps.
+    let flags = ["--passes", "3", "--batch", "4", "--total-frames", "50000", "--seed", "1"];
+    let summary = complete(folder.path(), &flags);
+    let blocks = number(&summary, "unrolls_consumed");
+    assert_eq!(number(&summary, "updates"), 3.0 * blocks, "{summary}");
+    let frames = number(&summary, "frames");
+    // Steps that begin an episode are no frames.
+    assert!(frames <= 128.0 * blocks && frames > 110.0 * blocks, "{summary}");
+    // It learns: one that does not, stays at 22.
+    assert!(number(&summary, "return_mean_100") > 60.0, "{summary}");
+}
+
+#[test]
 fn a_learning_rate_of_zero_learns_nothing() {
     // The twin that must fail: a target that luck can reach would prove nothing above.
     let folder = tempfile::tempdir().expect("temporary folder");

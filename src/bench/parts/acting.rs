@@ -4,9 +4,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use super::stage::{Ends, Stage};
+use crate::bench::cpu::{CpuClock, median_ns};
 use crate::bench::error::BenchError;
 use crate::bench::product::Product;
-use crate::bench::stats::median_ns;
 use crate::env::{ResetOut, StepOut, VectorEnv};
 use crate::params::Refresh;
 use crate::policy::act::{Act, ActInputs, StackedFrames};
@@ -51,7 +51,8 @@ pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, B
         // Once through, so that every part finds what it finds in life.
         note(&mut failed, actor.infer(&mut group));
         actor.sample(&mut group);
-        ns.env_step = median_ns(effort, || note(&mut failed, actor.step(&mut group)));
+        let clock = CpuClock::with_workers();
+        ns.env_step = clock.median_ns(effort, || note(&mut failed, actor.step(&mut group)));
         ns.inference = median_ns(effort, || note(&mut failed, actor.infer(&mut group)));
         ns.sampling = median_ns(effort, || actor.sample(&mut group));
         failed.map_or(Ok(()), Err)?;
@@ -63,9 +64,10 @@ pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, B
         *part /= frames_per_unroll;
     }
     // Between two unrolls of one actor, its peers fill `actors` slots with it, and the learner has
-    // published once for every G of them (and `publish_every`).
-    let publications = pool.actors as f64
-        / (pool.groups_per_block() as f64 * product.config.learner.publish_every as f64);
+    // published `passes` times for every G of them (and `publish_every`).
+    let learner = &product.config.learner;
+    let publications = (pool.actors as u64 * learner.passes) as f64
+        / (pool.groups_per_block() as f64 * learner.publish_every as f64);
     ns.refresh *= publications.min(1.0) / frames_per_unroll;
     Ok(ns)
 }

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use super::loops::{self, Quiet};
 use super::stage::Stage;
+use crate::bench::cpu::{cpu_time, median_ns};
 use crate::bench::error::BenchError;
 use crate::bench::product::Product;
-use crate::bench::stats::{Spread, cpu_time, median_ns};
+use crate::bench::stats::Spread;
 use crate::config::Decay;
 use crate::learner::checkpoint::LearnerState;
 use crate::learner::episodes::EpisodeWindow;
-use crate::learner::run::{Goals, LearnLoop, Pace};
+use crate::learner::run::{Goals, LearnLoop, Learning, Pace};
 use crate::learner::update::{Outcome, UpdateTimes};
 use crate::params::ParamPublisher;
 use crate::ring::{Consumer, ReadBlock};
@@ -88,7 +89,8 @@ fn parts(
     let stages = &walls.stages;
     let all = [stages.batching, stages.forward, stages.loss, stages.backward, walls.optimiser];
     let all_s: f64 = all.iter().map(Duration::as_secs_f64).sum();
-    let update_ns = Spread::of(&updates).median;
+    let learner = &product.config.learner;
+    let update_ns = learner.passes as f64 * Spread::of(&updates).median;
     let [input, forward, vtrace_loss, backward, optimiser] =
         all.map(|stage| update_ns * stage.as_secs_f64() / all_s);
     let mut version = publisher.latest_version();
@@ -106,7 +108,7 @@ fn parts(
         vtrace_loss,
         backward,
         optimiser,
-        publish: publish / product.config.learner.publish_every as f64,
+        publish: publish * learner.passes as f64 / learner.publish_every as f64,
     };
     drop(blocks);
     ns.batching += take_release(product, consumer)?;
@@ -171,8 +173,7 @@ fn whole_loop<'m>(
 ) -> Result<f64, BenchError> {
     let config = &product.config;
     let learner = &config.learner;
-    let mut learning = LearnLoop {
-        consumer,
+    let learning = Learning {
         state: LearnerState { version: publisher.latest_version(), ..LearnerState::default() },
         publisher,
         counters: memory.learner(),
@@ -183,17 +184,19 @@ fn whole_loop<'m>(
         pace: Pace {
             learning_rate: 0.0,
             linear_decay: learner.learning_rate_decay == Decay::Linear,
+            passes: learner.passes,
             publish_every: learner.publish_every,
             checkpoint_every: Duration::ZERO,
         },
         episodes: EpisodeWindow::new(config.stop.stop_window),
         started: Instant::now(),
     };
+    let mut learning = LearnLoop { consumer, learning };
     let (mut samples, started) = (Vec::new(), Instant::now());
     while samples.len() < 4 || started.elapsed() < 4 * effort {
         wait_until_full(&learning.consumer);
         // Any frame more is a goal that the next block reaches.
-        learning.goals.total_frames = Some(learning.state.frames + 1);
+        learning.learning.goals.total_frames = Some(learning.learning.state.frames + 1);
         let before = cpu_time();
         learning.run(&mut Quiet)?;
         samples.push((cpu_time() - before).as_nanos() as f64);

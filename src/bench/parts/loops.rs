@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::stage::{Stage, all_words, owner};
 use crate::actor::{ActorLoop, ActorParts, EnvRemedy};
+use crate::bench::cpu::CpuClock;
 use crate::bench::error::BenchError;
 use crate::bench::product::Product;
-use crate::bench::stats::cpu_time;
 use crate::learner::checkpoint::LearnerState;
 use crate::learner::episodes::Episode;
 use crate::learner::run::Surroundings;
@@ -46,7 +46,7 @@ pub(super) fn act(product: &Product, memory: &PoolMemory) -> Result<Duration, Be
     let slab = Slab::new(memory.ring()?, &mut payload, &config.pool.layout)?;
     let parameter_count = product.parameters.len();
     let fingerprint = product.parameters.fingerprint();
-    let acting = ActorLoop::new(ActorParts {
+    let mut acting = ActorLoop::new(ActorParts {
         producer: Producer::new(slab, owner()?)?,
         reader: ParamReader::new(all_words(&page), parameter_count, fingerprint)?,
         counters: memory.actor(0),
@@ -59,9 +59,8 @@ pub(super) fn act(product: &Product, memory: &PoolMemory) -> Result<Duration, Be
         unroll: config.pool.unroll,
         parameter_count,
     })?;
-    let started = cpu_time();
-    acting.run()?;
-    Ok(cpu_time() - started)
+    let (spent, result) = CpuClock::with_workers().of(|| acting.run());
+    Ok(result.map(|()| spent)?)
 }
 
 /// CPU time in ns per frame of the product's acting loop, whose blocks are released unread.

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::load::{Load, checksum};
+use crate::bench::cpu::cpu_time;
 use crate::bench::error::BenchError;
-use crate::bench::stats::{Spread, cpu_time};
+use crate::bench::stats::Spread;
 use crate::unroll::Field;
 
 /// One repeat of one transport.

@@ -10,8 +10,8 @@ use super::load::Load;
 use super::outcome::{Outcome, Reader, Writers};
 use super::rivals::STUCK;
 use crate::bench::args::TransportArgs;
+use crate::bench::cpu::cpu_time;
 use crate::bench::error::BenchError;
-use crate::bench::stats::cpu_time;
 use crate::metrics::{Actor, Learner};
 use crate::pool::{MemoryPlan, PoolMemory};
 use crate::ring::{

@@ -10,8 +10,8 @@ use ipc_channel::ipc::{IpcBytesReceiver, IpcOneShotServer};
 
 use super::load::{Aligned, Load};
 use super::outcome::{Outcome, Reader, Writers};
+use crate::bench::cpu::cpu_time;
 use crate::bench::error::BenchError;
-use crate::bench::stats::cpu_time;
 
 /// Unrolls as messages of ipc-channel, stacked into batches by the reader.
 pub(super) fn ipc_channel(load: &Load, actors: u16, seconds: f64) -> Result<Outcome, BenchError> {

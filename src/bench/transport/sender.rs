@@ -9,8 +9,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::load::{Aligned, Load, LoadName};
 use super::outcome::Writers;
+use crate::bench::cpu::cpu_time;
 use crate::bench::error::BenchError;
-use crate::bench::stats::cpu_time;
 
 /// What a sender is told.
 #[derive(Debug, Clone, clap::Args)]

@@ -103,7 +103,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     };
     let acting = ActorLoop::new(parts);
     control.ready();
-    match acting.and_then(ActorLoop::run) {
+    match acting.and_then(|mut acting| acting.run()) {
         Ok(()) => Ok(ExitKind::Finished),
         Err(error) => {
             let exit = match &error {

@@ -15,7 +15,7 @@ use crate::learner::episodes::{Episode, EpisodeWindow};
 use crate::learner::loss::{LossConfig, Reduction, RewardClip};
 use crate::learner::native_engine::NativeEngine;
 use crate::learner::optimiser::{Optimiser, OptimiserKind};
-use crate::learner::run::{Ended, Goals, LearnLoop, Pace, Surroundings};
+use crate::learner::run::{Ended, Goals, LearnLoop, Learning, Pace, Surroundings};
 use crate::learner::update::Updater;
 use crate::learner::vtrace::Clips;
 use crate::params::ParamPublisher;
@@ -74,8 +74,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         ),
     );
 
-    let mut learning = LearnLoop {
-        consumer: Consumer::new(slab),
+    let learning = Learning {
         publisher,
         counters: pool.memory.learner(),
         lags: pool.memory.lags(),
@@ -88,6 +87,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         pace: Pace {
             learning_rate: config.learner.learning_rate as f32,
             linear_decay: config.learner.learning_rate_decay == Decay::Linear,
+            passes: config.learner.passes,
             publish_every: config.learner.publish_every,
             checkpoint_every: config
                 .run
@@ -98,6 +98,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         episodes,
         started: pool.started,
     };
+    let mut learning = LearnLoop { consumer: Consumer::new(slab), learning };
     let snapshot = ParamPublisher::new(all_words(&left), 2 * pool.parameters.len(), fingerprint)
         .map_err(internal)?;
     let mut house = House::new(pool, control, snapshot);
@@ -117,7 +118,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         Ended::AllFrames => house.control.finished("all frames were learnt"),
         Ended::Stopped => {}
     }
-    let saved = learning.save(&mut house);
+    let saved = learning.learning.save(&mut house);
     house.flush();
     Ok(if saved { ExitKind::Finished } else { ExitKind::CheckpointNotWritten })
 }

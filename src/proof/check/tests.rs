@@ -84,7 +84,7 @@ fn the_products_actor_writes_the_pattern() {
             parameter_count: PARAMETERS,
             producer,
         };
-        let acting = ActorLoop::new(parts).expect("starts");
+        let mut acting = ActorLoop::new(parts).expect("starts");
         std::thread::scope(|scope| {
             // A full ring is closed: the actor then leaves.
             scope.spawn(|| {
