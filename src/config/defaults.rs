@@ -286,16 +286,20 @@ pub const ENVIRONMENTS: &[Row] = &[
         purpose: "Atari games, with the preprocessing and the shallow network of the paper",
         settings: || Settings {
             frame_stack: Some(4),
-            envs_per_actor: Some(8),
-            unroll: Some(20),
-            batch: Some(32),
+            envs_per_actor: Some(4),
+            unroll: Some(32),
+            batch: Some(4),
             total_frames: Some(10_000_000),
             torso: Some(Torso::AtariShallow),
             reward_clip: Some(RewardClip::AbsOne),
             discount: Some(0.99),
-            entropy_cost: Some(0.01),
-            learning_rate: Some(0.0006),
-            max_grad_norm: Some(40.0),
+            lambda: Some(0.95),
+            entropy_cost: Some(0.003),
+            // Its first thousand steps are small: with Adam's most units die (docs/learning.md).
+            optimiser: Some(OptimiserName::RmspropTf),
+            optimiser_epsilon: Some(1e-8),
+            learning_rate: Some(0.0003),
+            max_grad_norm: Some(0.5),
             ..Settings::default()
         },
     },
@@ -311,7 +315,6 @@ pub const PRESETS: &[Row] = &[
             envs_per_actor: Some(2),
             unroll: Some(16),
             batch: Some(4),
-            publish_every: Some(1),
             ..Settings::default()
         },
     },
@@ -322,7 +325,6 @@ pub const PRESETS: &[Row] = &[
             envs_per_actor: Some(64),
             unroll: Some(32),
             batch: Some(256),
-            publish_every: Some(1),
             ..Settings::default()
         },
     },

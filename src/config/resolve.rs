@@ -75,7 +75,11 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     };
     let base = typed.clone().or(preset);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
-    let row = defaults::of_environment(&env).unwrap_or_default();
+    let mut row = defaults::of_environment(&env).unwrap_or_default();
+    if base.optimiser.is_some_and(|chosen| Some(chosen) != row.optimiser) {
+        // It was chosen with the optimiser of the row.
+        row.optimiser_epsilon = None;
+    }
     let above = with_own_widths(base).or(with_own_widths(row));
     let optimiser = set(above.optimiser.or(defaults::built_in().optimiser));
     let constants = defaults::find(OPTIMISERS, optimiser.as_str()).unwrap_or_default();

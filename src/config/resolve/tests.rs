@@ -149,6 +149,20 @@ fn constants_follow_the_optimiser() {
         (tf.to_bits(), decay.to_bits()),
         (epsilon("rmsprop-tf").to_bits(), 0.9_f64.to_bits())
     );
+    // What a row of environments says of epsilon is for the optimiser that it names.
+    let game = |text: &str| {
+        let text = format!("env = 'gym:ALE/Pong-v5'\n{text}");
+        with(false, &text).expect("valid").learner.optimiser
+    };
+    let of_row = defaults::of_environment("gym:ALE/Pong-v5").and_then(|row| row.optimiser_epsilon);
+    let Optimiser::RmspropTf { epsilon: tf, .. } = game("") else {
+        panic!("the row names it");
+    };
+    assert_eq!(Some(tf.to_bits()), of_row.map(f64::to_bits));
+    let Optimiser::Adam { epsilon: adam, .. } = game("optimiser = 'adam'") else {
+        panic!("asked for Adam");
+    };
+    assert_eq!(adam.to_bits(), epsilon("adam").to_bits());
 }
 
 #[test]
