@@ -89,6 +89,7 @@ class Spaces(unittest.TestCase):
             words = np.zeros((2, action.words), action.numpy)
             for one in action.read(action.view(words)):
                 self.assertTrue(space.contains(one), f"{name}: {one!r}")
+                self.assertEqual(one.dtype, space.dtype, name)
         self.assertEqual(
             codecs.Action(spaces.Box(np.array([-np.inf, 0]), np.array([1, np.inf]))).describe(),
             {"kind": "continuous", "low": [None, 0.0], "high": [1.0, None]},

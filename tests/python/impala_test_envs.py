@@ -117,6 +117,7 @@ ACTIONS = {
     "masked": spaces.Discrete(3),
     "binary": spaces.MultiBinary(3),
     "multi": spaces.MultiDiscrete([2, 3]),
+    "short": spaces.MultiDiscrete([2, 3], dtype=np.int32, start=[-1, 4]),
     "box": spaces.Box(-2, 2, (2,), np.float32),
     "ints": spaces.Box(0, 3, (2,), np.int32),
     "tuple": spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2))),

@@ -220,7 +220,8 @@ class Observation:
 
 
 class Action:
-    """How 4-byte words become actions. kind: "discrete", "multi_discrete" or "continuous"."""
+    """How 4-byte words become actions. kind: "discrete", "multi_discrete" or "continuous"; taken: the dtype
+    that the environment gets."""
 
     def __init__(self, space):
         self.space = space
@@ -230,7 +231,7 @@ class Action:
             self.start = np.int64(space.start)
         elif isinstance(space, spaces.MultiDiscrete):
             self.kind, self.sizes = "multi_discrete", [int(n) for n in space.nvec.reshape(-1)]
-            self.start = np.broadcast_to(space.start, space.nvec.shape).astype(np.int64)
+            self.start = np.broadcast_to(space.start, space.nvec.shape).astype(space.dtype)
         elif isinstance(space, spaces.MultiBinary):
             self.kind, self.sizes, self.start = "multi_discrete", [2] * math.prod(space.shape), np.int64(0)
         elif isinstance(space, spaces.Box) and space.dtype.kind == "f":
@@ -239,6 +240,7 @@ class Action:
             self.high = space.high.reshape(-1).astype(np.float32)
         else:
             raise unsupported("action", space)
+        self.taken = np.dtype(np.int64) if self.kind == "discrete" else space.dtype
         self.shifted = self.sizes is not None and bool(np.any(self.start))
         self.words = len(self.sizes) if self.sizes is not None else len(self.low)
         self.outputs = sum(self.sizes) if self.sizes is not None else 2 * self.words
@@ -252,10 +254,8 @@ class Action:
 
     def read(self, words):
         """A batch of actions as a vector environment takes them, of a view of the words."""
-        if self.kind == "continuous":
-            return words.astype(self.space.dtype)
-        choices = words.astype(np.int64 if self.kind == "discrete" else self.space.dtype)
-        return choices + self.start if self.shifted else choices
+        actions = words.astype(self.taken)
+        return actions + self.start if self.shifted else actions
 
     def describe(self):
         if self.kind == "discrete":
