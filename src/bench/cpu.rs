@@ -1,13 +1,13 @@
 //! CPU time: what a thread, and the workers that it started, spend on something.
 
 use std::fs;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::gettid;
+use nix::unistd::{Pid, gettid};
 
 use super::stats::Spread;
+use crate::supervisor::children_of;
 
 /// CPU time that one reading of the clock covers.
 const LONG_ENOUGH: Duration = Duration::from_micros(100);
@@ -35,16 +35,13 @@ pub fn median_ns(effort: Duration, work: impl FnMut()) -> f64 {
 /// CPU time of the calling thread and of the processes that it has started.
 #[derive(Debug, Default)]
 pub(super) struct CpuClock {
-    /// Where the kernel lists the threads of each of those processes.
-    tasks: Vec<PathBuf>,
+    workers: Vec<Pid>,
 }
 
 impl CpuClock {
     /// With the processes that the calling thread has started by now, and that still run.
     pub(super) fn with_workers() -> Self {
-        let children = format!("/proc/self/task/{}/children", gettid());
-        let children = fs::read_to_string(children).unwrap_or_default();
-        Self { tasks: children.split(' ').map(|pid| format!("/proc/{pid}/task").into()).collect() }
+        Self { workers: children_of(gettid()) }
     }
 
     /// CPU time that `work` takes in this thread and in the workers meanwhile. The reading is not in it.
@@ -75,7 +72,8 @@ impl CpuClock {
     }
 
     fn of_workers(&self) -> Duration {
-        let threads = self.tasks.iter().filter_map(|tasks| fs::read_dir(tasks).ok()).flatten();
+        let tasks = self.workers.iter().map(|pid| fs::read_dir(format!("/proc/{pid}/task")));
+        let threads = tasks.flatten().flatten();
         let on_cpu_ns = threads.filter_map(|thread| {
             let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
             text.split(' ').next()?.parse::<u64>().ok()
@@ -107,12 +105,12 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(60);
         let (clock, alone) = (CpuClock::with_workers(), CpuClock::default());
         let (spent, own) = clock.of(|| {
-            let sleep = || {
+            let wait = || {
                 while clock.of_workers() < used && Instant::now() < deadline {
                     std::thread::yield_now();
                 }
             };
-            alone.of(sleep).0
+            alone.of(wait).0
         });
         busy.kill().expect("it runs");
         busy.wait().expect("reaped");

@@ -76,8 +76,9 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     let base = typed.clone().or(preset);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
     let mut row = defaults::of_environment(&env).unwrap_or_default();
-    if base.optimiser.is_some_and(|chosen| Some(chosen) != row.optimiser) {
-        // It was chosen with the optimiser of the row.
+    let usual = row.optimiser.or(defaults::built_in().optimiser);
+    if base.optimiser.is_some() && base.optimiser != usual {
+        // It was chosen with the row's own optimiser.
         row.optimiser_epsilon = None;
     }
     let above = with_own_widths(base).or(with_own_widths(row));

@@ -13,8 +13,9 @@ use serde::Serialize;
 
 use super::error::ProofError;
 use super::report::Percentiles;
-use super::vitals::{children_of, state_and_name};
+use super::vitals::state_and_name;
 use crate::rng::Rng;
+use crate::supervisor::children_of;
 
 /// No start takes longer, and no end.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -14,7 +14,7 @@ use super::pattern::Life;
 use super::record::{Count, Record};
 use super::report::{Percentiles, PoolReport};
 use super::roles;
-use super::vitals::{self, Vitals};
+use super::vitals::Vitals;
 use crate::config::{Config, EngineChoice, Settings};
 use crate::env::Registry;
 use crate::metrics::{Actor, Learner};
@@ -25,7 +25,7 @@ use crate::ring::{CrashRecord, Owner, RingError, RingShape, State};
 use crate::shm::{Access, Inherit, Region};
 use crate::supervisor::{
     ChildControl, ChildState, ExitKind, Guard, Level, Options, Outcome, Pool, PoolCorrupt,
-    PoolStatus, Reclaimed, Role, Supervisor, Verdict,
+    PoolStatus, Reclaimed, Role, Supervisor, Verdict, children_of,
 };
 
 /// K: room for some hundred unrolls.
@@ -274,7 +274,7 @@ impl ProofPool {
             resident_kib: [early[1], late[1]],
             zombies: self.vitals.zombies(),
             // The janitor is on duty until the supervisor is dropped.
-            left_behind: (vitals::children_of(Pid::this()).len() as u64).saturating_sub(1),
+            left_behind: (children_of(Pid::this()).len() as u64).saturating_sub(1),
         })
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use nix::unistd::Pid;
 
-use crate::supervisor::{ChildState, PoolStatus};
+use crate::supervisor::{ChildState, PoolStatus, children_of};
 
 /// Time between looks.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -61,13 +61,6 @@ fn resident_kib() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-}
-
-/// Children of a process, living and dead.
-pub(super) fn children_of(pid: Pid) -> Vec<Pid> {
-    let listed = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
-    let listed = listed.unwrap_or_default();
-    listed.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 
 /// The kernel's letter for a process's state, and its name; `None` once it is gone.

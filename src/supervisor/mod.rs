@@ -58,6 +58,7 @@ pub use exit::{ExitKind, Remedy};
 pub use fork::ForkError;
 pub use janitor::Guard;
 pub use machine::{Action, Cause, Event, Machine, Policy};
+pub(crate) use orphans::children_of;
 
 use janitor::Janitor;
 use watch::{Owned, Seat, Setting, Watch};

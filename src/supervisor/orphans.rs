@@ -13,10 +13,11 @@ use nix::unistd::Pid;
 /// The environment variable: `run/role/incarnation`.
 pub(super) const MARKER: &str = "IMPALA_CHILD";
 
-/// All children of this process, adopted ones too. Empty if this kernel does not tell.
-pub(super) fn children() -> Vec<Pid> {
-    let own = Pid::this();
-    let listed = fs::read_to_string(format!("/proc/self/task/{own}/children")).unwrap_or_default();
+/// All children that a thread (for a process: its first) started or adopted, dead ones too. Empty if it is
+/// gone or this kernel does not tell.
+pub(crate) fn children_of(thread: Pid) -> Vec<Pid> {
+    let path = format!("/proc/{thread}/task/{thread}/children");
+    let listed = fs::read_to_string(path).unwrap_or_default();
     listed.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw).collect()
 }
 

@@ -5,10 +5,12 @@ mod learnt;
 mod spaces;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use impala::env::cartpole::CartPole;
 use impala::env::{Actions, EnvError, EnvOptions, ResetOut, StepOut, VectorEnv, flag};
 
+use crate::program::supervisor;
 use crate::python::python_with;
 
 /// Where the environments of these tests are.
@@ -27,6 +29,14 @@ pub(crate) fn options(python: &Path, pairs: &[&str]) -> EnvOptions {
     options.hosting.python = Some(python.to_owned());
     options.hosting.python_path = Some(test_envs());
     options
+}
+
+/// A supervisor with two actors for an environment of these tests, to be given its other flags.
+fn supervised(python: &Path, run_dir: &Path, env: &str) -> Command {
+    let mut command = supervisor();
+    command.args(["--env", env, "--actors", "2", "--python"]).arg(python);
+    command.arg("--python-path").arg(test_envs()).arg("--run-dir").arg(run_dir);
+    command
 }
 
 pub(crate) fn make(

@@ -16,7 +16,8 @@ fn play(arguments: &[&str]) -> Finished {
     finish(command)
 }
 
-fn evaluation(arguments: &[&str]) -> Value {
+/// Plays, which must go well, and gives what it found.
+pub(crate) fn evaluation(arguments: &[&str]) -> Value {
     let finished = play(&[arguments, &["--json"]].concat());
     assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
     serde_json::from_str(&finished.stdout).expect("one JSON object")

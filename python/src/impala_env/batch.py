@@ -157,7 +157,6 @@ class OwnVector(Batch):
         self.vector = vector
         self.seeds = [seed_of(seed, 0)]
         super().__init__(vector.single_observation_space, vector.single_action_space, envs)
-        self.any_over = False
         self.started = self._reset(self.seeds[0])
         self.find_masks(self.started[1])
 
@@ -184,7 +183,7 @@ class OwnVector(Batch):
     def reset(self, frames, masks):
         observations, info = self.started or self._reset()
         self.started = None
-        self.over[:] = self.any_over = False
+        self.over[:] = False
         self._write("reset", observations, info, frames, masks)
 
     def _write(self, what, observations, info, frames, masks):
@@ -208,11 +207,10 @@ class OwnVector(Batch):
             flags.fill(0)
             # Most steps end no episode, and a look at the bytes is cheaper than any of numpy's.
             over, self.over = self.over, np.logical_or(terminated, truncated)
-            any_was, self.any_over = self.any_over, b"\1" in self.over.tobytes()
-            if self.any_over:
+            if b"\1" in self.over.tobytes():
                 flags[np.asarray(truncated, bool)] = TRUNCATED
                 flags[np.asarray(terminated, bool)] = TERMINATED
-            if any_was:
+            if b"\1" in over.tobytes():
                 rewards[over], flags[over] = 0, FIRST
                 self.over[over] = False
         except Exception as error:

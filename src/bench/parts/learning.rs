@@ -191,14 +191,15 @@ fn whole_loop<'m>(
         episodes: EpisodeWindow::new(config.stop.stop_window),
         started: Instant::now(),
     };
-    let mut learning = LearnLoop { consumer, learning };
+    let mut looping = LearnLoop { consumer, learning };
     let (mut samples, started) = (Vec::new(), Instant::now());
     while samples.len() < 4 || started.elapsed() < 4 * effort {
-        wait_until_full(&learning.consumer);
+        wait_until_full(&looping.consumer);
         // Any frame more is a goal that the next block reaches.
-        learning.learning.goals.total_frames = Some(learning.learning.state.frames + 1);
+        let learning = &mut looping.learning;
+        learning.goals.total_frames = Some(learning.state.frames + 1);
         let before = cpu_time();
-        learning.run(&mut Quiet)?;
+        looping.run(&mut Quiet)?;
         samples.push((cpu_time() - before).as_nanos() as f64);
     }
     let frames = config.pool.frames_per_batch() as f64;

@@ -98,12 +98,12 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         episodes,
         started: pool.started,
     };
-    let mut learning = LearnLoop { consumer: Consumer::new(slab), learning };
+    let mut learner = LearnLoop { consumer: Consumer::new(slab), learning };
     let snapshot = ParamPublisher::new(all_words(&left), 2 * pool.parameters.len(), fingerprint)
         .map_err(internal)?;
     let mut house = House::new(pool, control, snapshot);
     house.control.ready();
-    let ended = learning.run(&mut house).map_err(|error| {
+    let ended = learner.run(&mut house).map_err(|error| {
         let exit = match &error {
             LearnerError::Take(_)
             | LearnerError::BadAction { .. }
@@ -118,7 +118,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         Ended::AllFrames => house.control.finished("all frames were learnt"),
         Ended::Stopped => {}
     }
-    let saved = learning.learning.save(&mut house);
+    let saved = learner.learning.save(&mut house);
     house.flush();
     Ok(if saved { ExitKind::Finished } else { ExitKind::CheckpointNotWritten })
 }

@@ -131,7 +131,7 @@ impl Watch<'_> {
             let seats = owned.seats.iter().flat_map(|seat| &seat.process);
             pid == owned.janitor.pid() || seats.into_iter().any(|process| process.pid == pid)
         };
-        orphans::children().into_iter().filter(|&pid| !own(pid)).collect()
+        orphans::children_of(Pid::this()).into_iter().filter(|&pid| !own(pid)).collect()
     }
 
     /// A helper that a living child started in the background, say through a script that has ended.

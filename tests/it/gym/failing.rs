@@ -5,7 +5,7 @@ use std::process::Command;
 
 use nix::sys::signal::Signal;
 
-use super::{gymnasium, test_envs};
+use super::{gymnasium, supervised, test_envs};
 use crate::crash::{PATIENCE, wait_for_frames, wait_for_pid};
 use crate::program::{
     Finished, Running, children_of, finish, is_alive, last_metrics, number, send, summary,
@@ -16,10 +16,9 @@ use crate::watch::wait_until;
 const COUNTING: &str = "gym:impala_test_envs:Counting-v0";
 
 fn run(python: &Path, run_dir: &Path, env_args: &[&str], flags: &[&str]) -> Command {
-    let mut command = supervisor();
-    command.args(["--env", COUNTING, "--actors", "2", "--log-interval", "0.05", "--python"]);
-    command.arg(python).arg("--python-path").arg(test_envs()).arg("--run-dir").arg(run_dir);
-    command.args(["--envs-per-actor", "2", "--batch", "4", "--unroll", "16"]);
+    let mut command = supervised(python, run_dir, COUNTING);
+    command.args(["--log-interval", "0.05", "--envs-per-actor", "2", "--batch", "4"]);
+    command.args(["--unroll", "16"]);
     command.args(env_args.iter().flat_map(|pair| ["--env-arg", pair])).args(flags);
     command
 }

@@ -1,22 +1,18 @@
 //! Environments in Python that are learnt: images, stacks of frames, masks, several choices, numbers.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::{gymnasium, test_envs};
-use crate::program::{finish, last_metrics, number, summary, supervisor};
+use super::{gymnasium, supervised};
+use crate::play::evaluation;
+use crate::program::{finish, last_metrics, number, summary};
 
 /// Runs to the end, which must be in order, and gives the summary.
 fn trained(python: &Path, run_dir: &Path, env: &str, flags: &[&str]) -> Value {
-    let mut command = supervisor();
-    command.args(["--env", &format!("gym:impala_test_envs:{env}"), "--actors", "2", "--python"]);
-    command.arg(python).arg("--python-path").arg(test_envs()).arg("--run-dir").arg(run_dir);
-    let finished = finish({
-        command.args(flags);
-        command
-    });
+    let mut command = supervised(python, run_dir, &format!("gym:impala_test_envs:{env}"));
+    command.args(flags);
+    let finished = finish(command);
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     let summary = summary(run_dir);
     assert_eq!(number(&summary, "env_errors"), 0.0, "{summary} {}", finished.stderr);
@@ -44,12 +40,8 @@ fn a_stack_of_frames_shows_which_way_things_move() {
     assert!(number(&alone, "return_mean_100") < 5.0, "{alone}");
 
     // What was learnt is there when it is played, in a worker of its own.
-    let mut play = Command::new(env!("CARGO_BIN_EXE_impala-play"));
-    play.arg(folder.path().join("stacked")).args(["-n", "20", "--greedy", "--json"]);
-    play.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let played = finish(play);
-    assert_eq!(played.code(), Some(0), "{}", played.stderr);
-    let played: Value = serde_json::from_str(&played.stdout).expect("one JSON object");
+    let run_dir = folder.path().join("stacked");
+    let played = evaluation(&[run_dir.to_str().expect("UTF-8"), "-n", "20", "--greedy"]);
     assert!(number(&played, "return_mean") > 6.0, "{played}");
     assert_eq!(number(&played, "length_mean"), 8.0, "{played}");
 }
