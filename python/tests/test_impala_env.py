@@ -6,6 +6,7 @@ import json
 import mmap
 import os
 import pathlib
+import select
 import signal
 import socket
 import struct
@@ -187,28 +188,32 @@ class Protocol(unittest.TestCase):
         self.ours.close()
 
     def begin(self, **changes):
-        request = dict(abi=1, env="impala_test_envs:Counting-v0", options=[["length", "2"]], wrapper=None,
+        request = dict(abi=2, env="impala_test_envs:Counting-v0", options=[["length", "2"]], wrapper=None,
                        envs=2, seed=7, path=[str(ENVS)])
-        self.ours.send(json.dumps(request | changes).encode())
+        (commands, self.commands), (self.answers, answers) = os.pipe(), os.pipe()
+        socket.send_fds(self.ours, [json.dumps(request | changes).encode()], [commands, answers])
+        os.close(commands), os.close(answers)
+        self.addCleanup(os.close, self.answers)
         return json.loads(self.ours.recv(65536))
 
-    def call(self, operation, argument, *addresses, then=lambda: None):
-        self.ours.send(struct.pack("<II5Q", operation, argument, *addresses, *[0] * (5 - len(addresses))))
-        then()
-        answer = self.ours.recv(65536)
-        return struct.unpack_from("<I", answer)[0], answer[4:].decode()
+    def call(self, operation, argument, *addresses):
+        command = struct.pack("<II5Q", operation, argument, *addresses, *[0] * (5 - len(addresses)))
+        os.write(self.commands, command)
+        self.assertTrue(select.select([self.answers], [], [], 60)[0], "no answer")
+        status, = struct.unpack("<I", os.read(self.answers, 4))
+        return status, self.ours.recv(65536).decode() if status else ""
 
     def test_a_run(self):
         self.assertEqual(
             self.begin(),
-            {"abi": 1, "observation": {"dtype": "f32", "shape": [4]}, "action": {"kind": "discrete", "n": 2},
+            {"abi": 2, "observation": {"dtype": "f32", "shape": [4]}, "action": {"kind": "discrete", "n": 2},
              "masks": False},
         )
         memory = os.memfd_create("test")
         os.truncate(memory, 8192)
         view = mmap.mmap(memory, 8192)
-        mapped = self.call(1, 1, 8192, then=lambda: socket.send_fds(self.ours, [b"\0"], [memory]))
-        self.assertEqual(mapped, (0, ""))
+        socket.send_fds(self.ours, [b"\0"], [memory])
+        self.assertEqual(self.call(1, 1, 8192), (0, ""))
         ring = 1 << 56
         self.assertEqual(self.call(2, 0, ring + 4096), (0, ""))
         first = np.frombuffer(view, np.float32, 8, 4096).reshape(2, 4)
@@ -222,11 +227,15 @@ class Protocol(unittest.TestCase):
         status, text = self.call(9, 0)
         self.assertEqual((status, text), (1, "there is no operation 9"))
         del first, flags, rewards
+        os.close(self.commands)
+        self.assertEqual(self.worker.wait(60), 0)
+
+    def test_an_actor_that_never_asks(self):
         self.ours.shutdown(socket.SHUT_WR)
         self.assertEqual(self.worker.wait(60), 0)
 
     def test_refusals(self):
-        self.assertIn("version 2", self.begin(abi=2)["unusable"])
+        self.assertIn("version 9", self.begin(abi=9)["unusable"])
         self.assertEqual(self.worker.wait(60), 0)
 
     def test_failures(self):

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::env::{ActionSpec, Dtype, EnvOptions, EnvSpec, ObservationSpec};
 
 /// Version of the messages.
-pub(super) const ABI: u32 = 1;
+pub(super) const ABI: u32 = 2;
 
 /// Longest packet in either direction.
 pub(super) const PACKET_BYTES: usize = 65_536;
@@ -36,7 +36,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// A packet with the descriptor follows.
+    /// The descriptor has been sent.
     pub(super) const fn map(region: Region, len_bytes: u64) -> Self {
         Self { operation: 1, argument: region as u32, addresses: [len_bytes, 0, 0, 0, 0] }
     }
@@ -51,24 +51,33 @@ impl Command {
         Self { operation: 3, argument: 0, addresses }
     }
 
-    pub(super) fn packet(&self) -> [u8; 48] {
-        let mut packet = [0; 48];
-        packet[..4].copy_from_slice(&self.operation.to_le_bytes());
-        packet[4..8].copy_from_slice(&self.argument.to_le_bytes());
-        for (bytes, address) in packet[8..].chunks_exact_mut(8).zip(self.addresses) {
+    pub(super) fn bytes(&self) -> [u8; 48] {
+        let mut bytes = [0; 48];
+        bytes[..4].copy_from_slice(&self.operation.to_le_bytes());
+        bytes[4..8].copy_from_slice(&self.argument.to_le_bytes());
+        for (bytes, address) in bytes[8..].chunks_exact_mut(8).zip(self.addresses) {
             bytes.copy_from_slice(&address.to_le_bytes());
         }
-        packet
+        bytes
     }
 }
 
-/// What an answer says: nothing, or why the command failed. `None`: it is no answer.
-pub(super) fn answer(packet: &[u8]) -> Option<Result<(), String>> {
-    let (status, text) = packet.split_first_chunk::<4>()?;
-    match u32::from_le_bytes(*status) {
-        0 => Some(Ok(())),
-        1 => Some(Err(String::from_utf8_lossy(text).into_owned())),
-        _ => None,
+/// What became of a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Done,
+    /// A packet says why.
+    Failed,
+}
+
+impl Answer {
+    /// `None`: it is no answer.
+    pub(super) const fn of(bytes: [u8; 4]) -> Option<Self> {
+        match u32::from_le_bytes(bytes) {
+            0 => Some(Self::Done),
+            1 => Some(Self::Failed),
+            _ => None,
+        }
     }
 }
 
@@ -189,29 +198,28 @@ mod tests {
             5,
             Region::Ring.address(6),
         ]);
-        let packet = step.packet();
-        assert_eq!(packet[..8], [3, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(packet[8..16], [2, 1, 0, 0, 0, 0, 0, 1]);
-        assert_eq!(packet[16..24], [3, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(packet[40..], [6, 0, 0, 0, 0, 0, 0, 1]);
+        let bytes = step.bytes();
+        assert_eq!(bytes[..8], [3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[8..16], [2, 1, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(bytes[16..24], [3, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[40..], [6, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(
-            Command::map(Region::Ring, 4096).packet()[..16],
+            Command::map(Region::Ring, 4096).bytes()[..16],
             [1, 0, 0, 0, 1, 0, 0, 0, 0, 16, 0, 0, 0, 0, 0, 0]
         );
     }
 
     #[test]
     fn answers_are_read_and_others_are_not() {
-        assert_eq!(answer(&[0, 0, 0, 0]), Some(Ok(())));
-        assert_eq!(answer(&[1, 0, 0, 0, b'n', b'o']), Some(Err("no".into())));
-        assert_eq!(answer(&[2, 0, 0, 0]), None);
-        assert_eq!(answer(&[0, 0]), None);
+        assert_eq!(Answer::of([0, 0, 0, 0]), Some(Answer::Done));
+        assert_eq!(Answer::of([1, 0, 0, 0]), Some(Answer::Failed));
+        assert_eq!(Answer::of([0, 0, 0, 1]), None);
     }
 
     #[test]
     fn a_hello_becomes_a_spec() {
         let hello: Hello = serde_json::from_str(
-            r#"{"abi": 1, "observation": {"dtype": "u8", "shape": [84, 84]},
+            r#"{"abi": 2, "observation": {"dtype": "u8", "shape": [84, 84]},
                 "action": {"kind": "discrete", "n": 6}, "masks": false}"#,
         )
         .expect("JSON");
@@ -219,14 +227,14 @@ mod tests {
         assert_eq!(spec.observation, ObservationSpec::new(Dtype::U8, &[84, 84]));
         assert_eq!(spec.action, ActionSpec::Discrete { n: 6 });
         let moving: Hello = serde_json::from_str(
-            r#"{"abi": 1, "observation": {"dtype": "f32", "shape": [3]},
+            r#"{"abi": 2, "observation": {"dtype": "f32", "shape": [3]},
                 "action": {"kind": "continuous", "low": [-2.0, null], "high": [2, null]}}"#,
         )
         .expect("JSON");
         let (low, high) = (vec![-2.0, f32::NEG_INFINITY], vec![2.0, f32::INFINITY]);
         let action = moving.spec("gym:X").expect("complete").action;
         assert_eq!(action, ActionSpec::Continuous { low, high });
-        let empty: Hello = serde_json::from_str(r#"{"abi": 1, "unusable": "no"}"#).expect("JSON");
+        let empty: Hello = serde_json::from_str(r#"{"abi": 2, "unusable": "no"}"#).expect("JSON");
         assert!(empty.spec("gym:X").is_err());
     }
 }

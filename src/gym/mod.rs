@@ -1,12 +1,12 @@
 //! Environments of Gymnasium, in a Python process of each actor: the names that begin with `gym:`.
 //!
 //! An actor starts one worker, which steps all of the actor's environments. Between the two go messages of
-//! a fixed size over a Unix socket, one in each direction for a vector step; the arrays never travel. The
+//! a fixed size through two pipes, one in each direction for a vector step; the arrays never travel. The
 //! worker maps the memory of the ring and reads actions and writes observations, rewards and flags where
 //! they belong. `docs/environment-abi.md` describes all of it for workers in other languages.
 //!
 //! Invariants:
-//! - **G1** A worker writes only while its actor waits in `wire::Channel::receive` for the answer to the
+//! - **G1** A worker writes only while its actor waits in `wire::Channel::ask` for the answer to the
 //!   command that told it where. Until then the actor holds those bytes as `&mut`, and after it again: it
 //!   lends them for the time of a call that the compiler cannot see through. Their address goes with the
 //!   command as an exposed one, so it counts as known to whoever is behind the call.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 use super::launch;
-use super::messages::{self, ABI, Command, Hello, PACKET_BYTES, Region, Request};
+use super::messages::{ABI, Answer, Command, Hello, PACKET_BYTES, Region, Request};
 use super::wire::Channel;
 use crate::env::{EnvError, EnvOptions, EnvSpec};
 
@@ -22,7 +22,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const LAST_WORDS_BYTES: u64 = 2048;
 const LAST_WORDS_LINES: usize = 12;
 
-/// A worker and this end of its socket. Killed and reaped when dropped.
+/// A worker and these ends of what leads to it. Killed and reaped when dropped.
 #[derive(Debug)]
 pub(super) struct Worker {
     id: String,
@@ -87,8 +87,8 @@ impl Worker {
             return Err(self.not_made("its options are too long".into()));
         }
         // Who cannot be sent to will not answer either: the reason is found there.
-        let _shows_below =
-            launch::send_modules(&self.channel).and_then(|()| self.channel.send(&request));
+        let _shows_below = launch::send_modules(&self.channel)
+            .and_then(|()| self.channel.send_with_pipes(&request));
         if let Some(limit) = patience.filter(|&limit| !self.channel.has_news(limit)) {
             let limit = limit.as_secs_f64();
             return Err(self.not_made(format!(
@@ -125,10 +125,8 @@ impl Worker {
         file: BorrowedFd<'_>,
         len_bytes: usize,
     ) -> Result<(), EnvError> {
-        let command = Command::map(region, len_bytes as u64);
-        let sent = self.channel.send(&command.packet());
-        let _shows_below = sent.and_then(|()| self.channel.send_descriptor(file));
-        self.answer()
+        let _shows_below = self.channel.send_descriptor(file);
+        self.call(&Command::map(region, len_bytes as u64))
     }
 
     /// Has a command done.
@@ -136,29 +134,32 @@ impl Worker {
     /// # Errors
     /// [`EnvError::Failed`] with what the environment said, or of what the worker died.
     pub(super) fn call(&mut self, command: &Command) -> Result<(), EnvError> {
-        let _shows_below = self.channel.send(&command.packet());
-        self.answer()
-    }
-
-    fn answer(&mut self) -> Result<(), EnvError> {
-        let length = self.receive();
-        if length == 0 {
-            let mut reason = format!("its worker (pid {}) {}", self.child.id(), self.ending());
-            for line in self.last_words() {
-                reason.push_str("\n  ");
-                reason.push_str(&line);
-            }
-            return Err(self.failed(reason));
-        }
-        match messages::answer(&self.packet[..length]) {
-            Some(Ok(())) => Ok(()),
-            Some(Err(reason)) => Err(self.failed(reason)),
-            None => {
+        match self.channel.ask(&command.bytes()).map(Answer::of) {
+            Ok(Some(Answer::Done)) => Ok(()),
+            Ok(Some(Answer::Failed)) => match self.receive() {
+                0 => Err(self.died()),
+                length => {
+                    let reason = String::from_utf8_lossy(&self.packet[..length]).into_owned();
+                    Err(self.failed(reason))
+                }
+            },
+            Ok(None) => {
                 // Nobody knows what it will do next.
                 self.end();
                 Err(self.failed("its worker gave an answer that is none".into()))
             }
+            // What is wrong with a pipe that is ours alone is that nobody is at its other end.
+            Err(_) => Err(self.died()),
         }
+    }
+
+    fn died(&mut self) -> EnvError {
+        let mut reason = format!("its worker (pid {}) {}", self.child.id(), self.ending());
+        for line in self.last_words() {
+            reason.push_str("\n  ");
+            reason.push_str(&line);
+        }
+        self.failed(reason)
     }
 
     /// Whether it can take no more commands.
@@ -180,7 +181,8 @@ impl Worker {
         status.map_or_else(|| "is gone".to_owned(), described)
     }
 
-    /// The socket is closed an instant before the process can be reaped, or a worker closed it on purpose.
+    /// Pipes and socket close an instant before the process can be reaped, or a worker closed them on
+    /// purpose.
     fn left_by_itself(&mut self) -> bool {
         let deadline = std::time::Instant::now() + FAREWELL;
         while std::time::Instant::now() < deadline {

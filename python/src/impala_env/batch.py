@@ -40,7 +40,6 @@ class Batch:
         self.observation = Observation(observation_space)
         self.action = Action(action_space)
         self.steps = 0
-        self.over = np.zeros(envs, bool)
 
     def describe(self):
         return {
@@ -79,6 +78,7 @@ class ByHand(Batch):
     def __init__(self, maker, envs, seed):
         self.seeds = [seed_of(seed, index) for index in range(envs)]
         self.members = [maker.one() for _ in range(envs)]
+        self.over = np.zeros(envs, bool)
         first = self.members[0]
         super().__init__(first.observation_space, first.action_space, envs)
         # The first reset comes early: its info says whether there are masks.
@@ -156,6 +156,9 @@ class OwnVector(Batch):
     def __init__(self, vector, envs, seed):
         self.vector = vector
         self.seeds = [seed_of(seed, 0)]
+        self.nobody = bytes(envs)
+        # Whose episodes ended in the step before, by index.
+        self.over = self.none = np.zeros(0, np.intp)
         super().__init__(vector.single_observation_space, vector.single_action_space, envs)
         self.started = self._reset(self.seeds[0])
         self.find_masks(self.started[1])
@@ -183,7 +186,7 @@ class OwnVector(Batch):
     def reset(self, frames, masks):
         observations, info = self.started or self._reset()
         self.started = None
-        self.over[:] = False
+        self.over = self.none
         self._write("reset", observations, info, frames, masks)
 
     def _write(self, what, observations, info, frames, masks):
@@ -205,14 +208,15 @@ class OwnVector(Batch):
             observations, reward, terminated, truncated, info = self.vector.step(self.action.read(words))
             rewards[:] = reward
             flags.fill(0)
+            ended = np.logical_or(terminated, truncated)
+            if len(self.over):
+                rewards[self.over], flags[self.over], ended[self.over] = 0, FIRST, False
+                self.over = self.none
             # Most steps end no episode, and a look at the bytes is cheaper than any of numpy's.
-            over, self.over = self.over, np.logical_or(terminated, truncated)
-            if b"\1" in self.over.tobytes():
-                flags[np.asarray(truncated, bool)] = TRUNCATED
-                flags[np.asarray(terminated, bool)] = TERMINATED
-            if b"\1" in over.tobytes():
-                rewards[over], flags[over] = 0, FIRST
-                self.over[over] = False
+            if ended.tobytes() != self.nobody:
+                self.over = ended.nonzero()[0]
+                # TRUNCATED, or one less.
+                flags[self.over] = TRUNCATED - np.asarray(terminated, bool)[self.over]
         except Exception as error:
             raise self.fault("step", error) from None
         self._write("step", observations, info, frames, masks)

@@ -20,10 +20,10 @@ MAP, RESET, STEP = 1, 2, 3
 COMMAND = struct.Struct("<II5Q")
 """Operation, argument, and five addresses: frames, rewards, flags, masks, actions. For MAP the argument is
 the region and the first address its length."""
-OK = struct.pack("<I", 0)
+DONE = struct.pack("<I", 0)
 FAILED = struct.pack("<I", 1)
 PACKET_BYTES = 65_536
-"""Longest packet in either direction."""
+"""Longest packet of the socket in either direction."""
 
 _OFFSET = (1 << 56) - 1
 _MAX_VIEWS = 1 << 16
@@ -35,13 +35,15 @@ def main(channel):
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     code = 0
     try:
-        Worker(channel).serve()
+        worker = Worker.begun(channel)
+        if worker:
+            worker.serve()
     except (BrokenPipeError, ConnectionResetError):
         pass
     except BaseException as error:
-        # A fault of this program, or an environment that wants to leave.
+        # A fault of this program: the actor shows what was printed last.
         code = 1
-        _send(channel, FAILED + f"its worker failed\n{described(error)}".encode())
+        print(described(error), file=sys.stderr)
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -49,59 +51,68 @@ def main(channel):
         os._exit(code)
 
 
-def _send(channel, packet):
-    channel.send(packet[:PACKET_BYTES])
-
-
 class Worker:
-    def __init__(self, channel):
-        self.channel = channel
-        self.batch = None
+    """A batch of environments, and the ways to the actor: `channel` for texts and descriptors, `commands`
+    and `answers` are pipes."""
+
+    def __init__(self, channel, commands, answers, batch):
+        self.channel, self.commands, self.answers = channel, commands, answers
+        self.batch = batch
         self.regions = {}
         self.views = {}
 
-    def serve(self):
-        if not self._begin():
-            return
-        channel, views = self.channel, self.views
-        batch = self.batch
-        while command := channel.recv(COMMAND.size):
-            try:
-                # The command itself is the key: a step that writes where one before it wrote finds its
-                # arrays made.
-                found = views.get(command) or self._views(command)
-                if found[0] == STEP:
-                    batch.step(*found[1])
-                elif found[0] == RESET:
-                    batch.reset(*found[1])
-            except EnvFault as fault:
-                _send(channel, FAILED + str(fault).encode())
-            else:
-                channel.send(OK)
-        batch.close()
-
-    def _begin(self):
-        """Makes the environments that the first packet describes and answers what they look like."""
-        request = self.channel.recv(PACKET_BYTES)
+    @classmethod
+    def begun(cls, channel):
+        """Makes the environments that the first packet describes and answers what they look like. None if
+        there is nothing to serve."""
+        request, pipes, _, _ = socket.recv_fds(channel, PACKET_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
         if not request:
-            return False
+            return None
         request = json.loads(request)
+        batch = None
         try:
             if request["abi"] != ABI:
                 raise Unusable(f"the actor speaks version {request['abi']} of the messages, the worker {ABI}")
-            self.batch = _made(request)
-            answer = {"abi": ABI, **self.batch.describe()}
+            batch = _made(request)
+            answer = batch.describe()
         except Unusable as refusal:
-            answer = {"abi": ABI, "unusable": str(refusal)}
+            answer = {"unusable": str(refusal)}
         except EnvFault as fault:
-            answer = {"abi": ABI, "failed": str(fault)}
-        except Exception as error:
-            answer = {"abi": ABI, "failed": f"it cannot be made\n{described(error)}"}
-        _send(self.channel, json.dumps(answer).encode())
-        return "unusable" not in answer and "failed" not in answer
+            answer = {"failed": str(fault)}
+        except BaseException as error:
+            # An environment that wants to leave the process among them.
+            answer = {"failed": f"it cannot be made\n{described(error)}"}
+        _send(channel, json.dumps({"abi": ABI, **answer}))
+        return cls(channel, *pipes, batch) if "action" in answer else None
+
+    def serve(self):
+        commands, answers, views, batch = self.commands, self.answers, self.views, self.batch
+        read, write = os.read, os.write
+        while command := read(commands, COMMAND.size):
+            try:
+                # The command itself is the key: a step that writes where one before it wrote finds its
+                # arrays made.
+                operation, arrays = views.get(command) or self._views(command)
+                if operation == STEP:
+                    batch.step(*arrays)
+                elif operation == RESET:
+                    batch.reset(*arrays)
+            except EnvFault as fault:
+                self._failed(str(fault))
+            except BaseException as error:
+                # A fault of this program, or an environment that wants to leave.
+                self._failed(f"its worker failed\n{described(error)}")
+                raise
+            else:
+                write(answers, DONE)
+        batch.close()
+
+    def _failed(self, text):
+        _send(self.channel, text)
+        os.write(self.answers, FAILED)
 
     def _map(self, region, length):
-        _, descriptors, _, _ = socket.recv_fds(self.channel, 1, 1)
+        _, descriptors, _, _ = socket.recv_fds(self.channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
         try:
             memory = mmap.mmap(descriptors[0], length)
         finally:
@@ -150,6 +161,10 @@ class Worker:
             self.views.clear()
         self.views[command] = found
         return found
+
+
+def _send(channel, text):
+    channel.send(text.encode()[:PACKET_BYTES])
 
 
 def _made(request):
