@@ -91,8 +91,7 @@ fn limit(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
 
 fn environments(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
     let product = Product::from_flags(&args.flags)?;
-    let seconds = args.common.seconds;
-    let samples = repeat(args.common, || EnvSample::measure(&product, seconds))?;
+    let samples = EnvSample::measure(&product, args.common.repeats, args.common.seconds)?;
     let report = EnvReport::of(&samples);
     let fields = json!({ "configuration": product.described(), "environments": report });
     print("env", args.common, machine, fields, &[&report]);

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 
 use crate::program::{finish, number};
+use crate::python::python_with;
 
 /// Runs the program with `flags` and gives its one JSON object.
 fn bench(flags: &str) -> Value {
@@ -169,4 +170,35 @@ fn a_wrong_flag_is_refused() {
     let finished = finish(command);
     assert_eq!(finished.code(), Some(2), "{}", finished.stderr);
     assert!(finished.stderr.contains("--actors"), "{}", finished.stderr);
+}
+
+#[test]
+fn environments_are_measured_alone() {
+    let report = bench(&format!("env {SMALL} -- {POOL}"));
+    positive(&report["environments"], "pooled_steps_per_s");
+    assert!(report["environments"]["ratio"].is_null(), "{report}");
+}
+
+#[test]
+fn environments_in_python_take_turns_with_a_bare_loop() {
+    let test = "environments_in_python_take_turns_with_a_bare_loop";
+    let Some(python) = python_with(test, "gymnasium") else { return };
+    let python = python.display();
+    let flags = "--env gym:CartPole-v1 --actors 2 --envs-per-actor 4 --python";
+    let report = bench(&format!("env {SMALL} -- {flags} {python}"));
+    let report = &report["environments"];
+    let [pooled, bare] = ["pooled_steps_per_s", "bare_steps_per_s"];
+    for key in [pooled, bare, "ratio"] {
+        positive(report, key);
+    }
+    let highest = number(&report[pooled], "max") / number(&report[bare], "min");
+    assert!(number(&report["ratio"], "max") <= highest * 1.000_001, "{report}");
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_impala-bench"));
+    command.args(["env", "--repeats", "1", "--", "--env", "gym:NoSuchThing-v0"]);
+    command.arg("--python").arg(python.to_string());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let refused = finish(command);
+    assert_eq!(refused.code(), Some(2), "{}", refused.stderr);
+    assert!(refused.stderr.contains("NoSuchThing"), "{}", refused.stderr);
 }

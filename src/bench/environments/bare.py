@@ -1,9 +1,9 @@
 # The loop that a program of its own would have: the environment's vector implementation, random actions,
-# nothing else. Arguments: name, environments, seconds, options as JSON.
+# nothing else. Arguments: name, environments, options as JSON; then seconds, a line each.
 import json, sys, time
 import gymnasium as gym
 import numpy as np
-name, envs, seconds, options = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), json.loads(sys.argv[4])
+name, envs, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
 module, _, name = name.rpartition(":")
 if module:
     __import__(module)
@@ -18,10 +18,10 @@ env.reset(seed=1)
 for step in range(50):
     env.step(actions[step])
 print("ready", flush=True)
-sys.stdin.readline()
-steps, started = 0, time.perf_counter()
-while time.perf_counter() - started < seconds:
-    for _ in range(16):
-        env.step(actions[steps & 255])
-        steps += 1
-print(steps * envs / (time.perf_counter() - started), flush=True)
+for seconds in sys.stdin:
+    steps, started, seconds = 0, time.perf_counter(), float(seconds)
+    while time.perf_counter() - started < seconds:
+        for _ in range(16):
+            env.step(actions[steps & 255])
+            steps += 1
+    print(steps * envs / (time.perf_counter() - started), flush=True)

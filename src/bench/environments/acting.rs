@@ -1,0 +1,114 @@
+//! Actors that act at random, one thread each, into a ring whose blocks are released unread.
+
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
+
+use crate::actor::{ActorLoop, ActorParts, EnvRemedy};
+use crate::bench::error::BenchError;
+use crate::bench::product::Product;
+use crate::env::SharedMemory;
+use crate::gym;
+use crate::metrics::Actor;
+use crate::params::{ParamPublisher, ParamReader};
+use crate::policy::act::UniformPolicy;
+use crate::pool::{MemoryPlan, PoolMemory, action_sampler, all_words};
+use crate::ring::{Consumer, Owner, Producer, Slab, TakeError};
+use crate::rng::Rng;
+use crate::shm::{Access, Inherit};
+
+/// How long the consumer sleeps before it looks at the clock.
+const NAP: Duration = Duration::from_millis(20);
+
+/// Runs `measure` with a function that lets the actors act for some seconds and gives their steps per
+/// second. Before and after it they stand still.
+pub(super) fn with_actors<T>(
+    product: &Product,
+    measure: impl FnOnce(&mut dyn FnMut(f64) -> Result<f64, BenchError>) -> Result<T, BenchError>,
+) -> Result<T, BenchError> {
+    let plan = MemoryPlan::new(&product.config, product.parameters.len());
+    let memory = PoolMemory::create(plan)?;
+    memory.lay_out_page(&product.parameters)?;
+    let page = memory.parameters.map(Access::ReadWrite, Inherit::No)?;
+    let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
+    let mut publisher = ParamPublisher::new(all_words(&page), len, fingerprint)?;
+    publisher.publish(1, &product.weights())?;
+    let mut payload = memory.payload.map(Access::ReadOnly, Inherit::No)?;
+    let layout = &product.config.pool.layout;
+    let mut consumer = Consumer::new(Slab::new(memory.ring()?, &mut payload, layout)?);
+    let actors = product.config.pool.actors;
+    let frames = || (0..actors).map(|index| memory.actor(index).get(Actor::FramesActed)).sum();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..actors)
+            .map(|index| {
+                let memory = &memory;
+                scope.spawn(move || act(product, memory, index))
+            })
+            .collect();
+        let failed = || threads.iter().any(std::thread::ScopedJoinHandle::is_finished);
+        let mut act_for = |seconds: f64| -> Result<f64, BenchError> {
+            let (started, before): (_, u64) = (Instant::now(), frames());
+            while !failed() && started.elapsed().as_secs_f64() < seconds {
+                match consumer.take(NAP) {
+                    Ok(block) => drop(block),
+                    Err(TakeError::TimedOut) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let rate = (frames() - before) as f64 / started.elapsed().as_secs_f64();
+            stand_still(&memory, &failed)?;
+            Ok(rate)
+        };
+        let measured = stand_still(&memory, &failed).and_then(|()| measure(&mut act_for));
+        memory.ring()?.close();
+        for thread in threads {
+            thread.join().map_err(|_| BenchError::Thread)??;
+        }
+        measured
+    })
+}
+
+/// Waits until no actor acts, or one has failed: who finds no free slot waits, and nobody takes what was
+/// written.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the ring has no event for this; nothing that is measured runs meanwhile"
+)]
+fn stand_still(memory: &PoolMemory, failed: &dyn Fn() -> bool) -> Result<(), BenchError> {
+    loop {
+        let slots = memory.ring()?.occupancy()?;
+        if failed() || slots.free + slots.claimed == 0 {
+            return Ok(());
+        }
+        std::thread::sleep(NAP);
+    }
+}
+
+fn act(product: &Product, memory: &PoolMemory, index: usize) -> Result<(), BenchError> {
+    let config = &product.config;
+    let actor = u16::try_from(index).unwrap_or(u16::MAX);
+    let mut payload = memory.payload.map(Access::ReadWrite, Inherit::No)?;
+    let page = memory.parameters.map(Access::ReadOnly, Inherit::No)?;
+    let seed = Rng::new(config.run.seed, index as u64).next_u64();
+    let registry = gym::registry();
+    let mut env =
+        registry.make(&config.env.id, &config.env.options, config.pool.envs_per_actor, seed)?;
+    let (address, len_bytes) = (payload.address(), payload.len_bytes());
+    env.attach(&SharedMemory { file: memory.payload.as_fd(), address, len_bytes })?;
+    let slab = Slab::new(memory.ring()?, &mut payload, &config.pool.layout)?;
+    let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
+    let owner = Owner::new(actor, 1)?;
+    let mut acting = ActorLoop::new(ActorParts {
+        producer: Producer::new(slab, owner)?,
+        reader: ParamReader::new(all_words(&page), len, fingerprint)?,
+        counters: memory.actor(index),
+        env,
+        remedy: EnvRemedy::Fail,
+        on_failure: Box::new(|_| {}),
+        policy: Box::new(UniformPolicy),
+        sampler: action_sampler(config, Rng::new(config.run.seed, index as u64)),
+        owner,
+        unroll: config.pool.unroll,
+        parameter_count: len,
+    })?;
+    Ok(acting.run()?)
+}
