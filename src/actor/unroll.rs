@@ -197,6 +197,7 @@ impl<'m> ActorLoop<'m> {
     fn unroll(&mut self) -> Result<(), ActorError> {
         let timed = self.timed();
         let parts = &mut self.parts;
+        let ring = parts.producer.ring();
         kill_point!("actor.before_claim");
         parts.counters.set_phase(Phase::Wait);
         let waiting = Instant::now();
@@ -230,6 +231,10 @@ impl<'m> ActorLoop<'m> {
         let mut times = timed.then(Times::default);
         let mut ended = 0;
         for t in 0..parts.unroll {
+            // The end of a run does not wait for long unrolls, and those are all timed.
+            if timed && ring.is_closed() {
+                return Err(ClaimError::Closed.into());
+            }
             let step = Step {
                 env: parts.env.as_mut(),
                 policy: parts.policy.as_mut(),

@@ -103,6 +103,19 @@ fn the_time_limit_ends_a_run() {
 }
 
 #[test]
+fn a_run_does_not_end_with_a_kill_because_unrolls_take_minutes() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let run_dir = folder.path().join("run");
+    let env = ["--env", "Synthetic-v0", "--env-arg", "shape=4", "--env-arg", "stack=1"];
+    let slow = ["--env-arg", "step-cost-us=200000", "--unroll", "1000", "--envs-per-actor", "1"];
+    let pool = ["--actors", "2", "--batch", "2", "--time-limit", "1"];
+    let finished = start(&run_dir, [&env[..], &slow, &pool].concat()).wait();
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+    assert!(!finished.stderr.contains("SIGKILL"), "{}", finished.stderr);
+    assert_eq!(summary(&run_dir)["books"]["balanced"], true);
+}
+
+#[test]
 fn an_interrupted_run_saves_and_continues() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let run_dir = folder.path().join("run");
