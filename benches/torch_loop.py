@@ -1,0 +1,148 @@
+"""The rival: an actor-learner in PyTorch as people write it, after MonoBeast (its network, T, B, actors and optimiser).
+
+Actor processes act with batches of one and write into shared tensors; the learner stacks them, corrects with V-trace and
+steps RMSProp. The environment is ale-py's vector environment in C++, which is faster than the wrappers in Python that MonoBeast uses.
+
+    python benches/torch_loop.py [ACTORS] [SECONDS] [LEARNER_THREADS]
+
+Needs torch, gymnasium and ale-py. Prints learned agent steps per second, and the learner's share of it.
+"""
+
+import os
+import sys
+import time
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from torch import nn
+
+UNROLL, BATCH, ACTIONS, DISCOUNT = 80, 8, 6, 0.99
+
+
+class Nature(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.convolutions = nn.ModuleList([nn.Conv2d(4, 32, 8, 4), nn.Conv2d(32, 64, 4, 2), nn.Conv2d(64, 64, 3, 1)])
+        self.fc = nn.Linear(3136, 512)
+        self.policy = nn.Linear(512 + ACTIONS + 1, ACTIONS)
+        self.baseline = nn.Linear(512 + ACTIONS + 1, 1)
+
+    def forward(self, frame, reward, last_action):
+        """`[T][B]` of each to logits `[T][B][A]`, values and sampled actions `[T][B]`."""
+        time, batch = frame.shape[:2]
+        x = frame.flatten(0, 1).float() / 255
+        for convolution in self.convolutions:
+            x = F.relu(convolution(x))
+        x = F.relu(self.fc(x.flatten(1)))
+        one_hot = F.one_hot(last_action.flatten(), ACTIONS).float()
+        x = torch.cat([x, reward.clamp(-1, 1).view(-1, 1), one_hot], 1)
+        logits = self.policy(x)
+        action = torch.multinomial(F.softmax(logits, 1), 1)
+        return logits.view(time, batch, -1), self.baseline(x).view(time, batch), action.view(time, batch)
+
+
+def act(seed, model, buffers, free, full):
+    torch.set_num_threads(1)
+    import ale_py
+    import gymnasium as gym
+
+    gym.register_envs(ale_py)
+    env = gym.make_vec("ALE/Pong-v5", num_envs=1, num_threads=1, stack_num=4, repeat_action_probability=0.0)
+    frame, _ = env.reset(seed=seed)
+    reward, done, action = torch.zeros(1, 1), False, torch.zeros(1, 1, dtype=torch.int64)
+
+    def think_and_write(index, t):
+        with torch.no_grad():
+            logits, _, chosen = model(torch.from_numpy(frame)[None], reward, action)
+        row = dict(frame=torch.from_numpy(frame[0]), reward=reward[0, 0], done=done, last_action=action[0, 0],
+                   logits=logits[0, 0], action=chosen[0, 0])
+        for key, value in row.items():
+            buffers[key][index][t] = value
+        return chosen
+
+    while True:
+        index = free.get()
+        for t in range(UNROLL + 1):
+            chosen = think_and_write(index, t)
+            if t < UNROLL:
+                action = chosen
+                frame, found, terminated, truncated, _ = env.step(action[0].numpy())
+                reward = torch.from_numpy(found.astype(np.float32))[None]
+                done = bool(terminated[0] or truncated[0])
+        full.put(index)
+
+
+def loss_of(model, batch):
+    logits, values, _ = model(batch["frame"], batch["reward"], batch["last_action"])
+    bootstrap, logits, values = values[-1].detach(), logits[:-1], values[:-1]
+    action = batch["action"][:-1, :, None]
+    log_probability = logits.log_softmax(-1).gather(2, action)[..., 0]
+    with torch.no_grad():
+        behaviour = batch["logits"][:-1].log_softmax(-1).gather(2, action)[..., 0]
+        rho = (log_probability - behaviour).exp().clamp(max=1)
+        discount = (~batch["done"][1:]).float() * DISCOUNT
+        reward = batch["reward"][1:].clamp(-1, 1)
+        delta = rho * (reward + discount * torch.cat([values[1:], bootstrap[None]]) - values)
+        sums, sum_ = [], torch.zeros(BATCH)
+        for t in reversed(range(UNROLL)):
+            sum_ = delta[t] + discount[t] * rho[t] * sum_
+            sums.append(sum_)
+        targets = torch.stack(sums[::-1]) + values
+        advantage = rho * (reward + discount * torch.cat([targets[1:], bootstrap[None]]) - values)
+    entropy = -(logits.softmax(-1) * logits.log_softmax(-1)).sum()
+    return -(log_probability * advantage).sum() + 0.25 * (targets - values).pow(2).sum() - 0.0006 * entropy
+
+
+def main(actors=4, seconds=15.0, learner_threads=2):
+    torch.set_num_threads(learner_threads)
+    context = mp.get_context("fork")
+    count = max(2 * actors, BATCH)
+
+    def tensors(*shape, dtype=torch.float32):
+        return [torch.zeros(UNROLL + 1, *shape, dtype=dtype).share_memory_() for _ in range(count)]
+
+    buffers = dict(frame=tensors(4, 84, 84, dtype=torch.uint8), reward=tensors(), done=tensors(dtype=torch.bool),
+                   last_action=tensors(dtype=torch.int64), logits=tensors(ACTIONS), action=tensors(dtype=torch.int64))
+    shared, model = Nature().share_memory(), Nature()
+    model.load_state_dict(shared.state_dict())
+    optimiser = torch.optim.RMSprop(model.parameters(), lr=0.00048, alpha=0.99, eps=0.01)
+    free, full = context.SimpleQueue(), context.SimpleQueue()
+    for index in range(count):
+        free.put(index)
+    workers = [context.Process(target=act, args=(seed, shared, buffers, free, full)) for seed in range(actors)]
+    for worker in workers:
+        worker.start()
+    try:
+        # The first batches are not counted: everybody starts.
+        started, frames, learning = None, 0, 0.0
+        for update in range(1 << 60):
+            indices = [full.get() for _ in range(BATCH)]
+            began = time.perf_counter()
+            batch = {key: torch.stack([buffer[index] for index in indices], 1) for key, buffer in buffers.items()}
+            for index in indices:
+                free.put(index)
+            optimiser.zero_grad()
+            loss_of(model, batch).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 40)
+            optimiser.step()
+            shared.load_state_dict(model.state_dict())
+            now = time.perf_counter()
+            if started is not None:
+                frames, learning = frames + UNROLL * BATCH, learning + now - began
+                if now - started >= seconds:
+                    break
+            elif update == 2:
+                started = now
+        wall = now - started
+        print(f"{frames / wall:.0f} learned agent steps/s, the learner busy for {learning / wall:.2f} of the time")
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+if __name__ == "__main__":
+    main(*(kind(text) for kind, text in zip((int, float, int), sys.argv[1:])))
