@@ -1,8 +1,10 @@
 //! Event files, read by TensorBoard's own reader.
 
+use std::fs;
+use std::time::Duration;
+
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use std::time::Duration;
 
 use crate::program::{last_metrics, number, resume, start, summary};
 use crate::python::run_python;
@@ -32,6 +34,13 @@ fn tensorboard_reads_a_run_that_was_continued() {
     wait_until("frames are learnt", Duration::from_secs(120), || {
         last_metrics(&run_dir).is_some_and(|metrics| number(&metrics, "frames") > 10_000.0)
     });
+    // The learner's shares are of the time between two lines.
+    let lines = || {
+        let written = fs::read_to_string(run_dir.join("metrics.jsonl")).expect("lines");
+        written.lines().count()
+    };
+    let seen = lines();
+    wait_until("two more lines", Duration::from_secs(120), || lines() >= seen + 2);
     running.signal(Signal::SIGTERM);
     assert_eq!(running.wait().code(), Some(0));
     let first = number(&summary(&run_dir), "frames");
