@@ -20,6 +20,8 @@ const CLAIM_TIMEOUT: Duration = Duration::from_millis(100);
 /// steps of a small environment. Long ones are all timed.
 const TIMED_EVERY: u32 = 16;
 const LONG: Duration = Duration::from_millis(2);
+/// What the end of a run can wait for: a part of the two seconds in which actors are to leave.
+const PROMPT: Duration = Duration::from_millis(500);
 
 /// All that an actor works with.
 pub struct ActorParts<'m> {
@@ -231,8 +233,8 @@ impl<'m> ActorLoop<'m> {
         let mut times = timed.then(Times::default);
         let mut ended = 0;
         for t in 0..parts.unroll {
-            // The end of a run does not wait for long unrolls, and those are all timed.
-            if timed && ring.is_closed() {
+            // The end of a run waits for a short unroll and not for a long one; those are all timed.
+            if timed && ring.is_closed() && waiting.elapsed() > PROMPT {
                 return Err(ClaimError::Closed.into());
             }
             let step = Step {
