@@ -41,13 +41,18 @@ pub(super) fn start(python: &Path, output: &File) -> io::Result<(Child, Channel)
     // Unbuffered, and with a traceback even from a segmentation fault: both end in `output`.
     command.args(["-u", "-X", "faulthandler", "-c", BOOT]).arg(std::process::id().to_string());
     command.stdin(theirs).stdout(output.try_clone()?).stderr(Stdio::from(output.try_clone()?));
+    one_thread_each(&mut command);
+    let child = command.spawn()?;
+    Ok((child, channel))
+}
+
+/// Numerical libraries get one thread, unless the user says otherwise.
+pub(crate) fn one_thread_each(command: &mut Command) {
     for name in THREAD_COUNTS {
         if std::env::var_os(name).is_none() {
             command.env(name, "1");
         }
     }
-    let child = command.spawn()?;
-    Ok((child, channel))
 }
 
 /// Sends the modules. An error means that there is nobody to take them.

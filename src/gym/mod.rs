@@ -24,7 +24,7 @@ mod worker;
 use crate::env::Registry;
 
 use env::GymEnv;
-pub(crate) use launch::python_of;
+pub(crate) use launch::{one_thread_each, python_of};
 
 /// What the names of these environments begin with.
 pub const PREFIX: &str = "gym:";

@@ -4,15 +4,26 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::program::{finish, number};
+use crate::program::{Finished, finish, number};
 use crate::python::python_with;
 
-/// Runs the program with `flags` and gives its one JSON object.
-fn bench(flags: &str) -> Value {
+fn run(flags: &str) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_impala-bench"));
     command.args(flags.split_whitespace());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let finished = finish(command);
+    finish(command)
+}
+
+/// Runs the program with `flags`, which it must refuse in words that hold `says`.
+fn refused(flags: &str, says: &str) {
+    let finished = run(flags);
+    assert_eq!(finished.code(), Some(2), "{}", finished.stderr);
+    assert!(finished.stderr.contains(says), "{}", finished.stderr);
+}
+
+/// Runs the program with `flags` and gives its one JSON object.
+fn bench(flags: &str) -> Value {
+    let finished = run(flags);
     assert_eq!(finished.code(), Some(0), "{flags}: {}{}", finished.stdout, finished.stderr);
     assert_eq!(finished.stdout.lines().count(), 1, "one object: {}", finished.stdout);
     serde_json::from_str(&finished.stdout).expect("JSON")
@@ -164,12 +175,7 @@ fn scaling_measures_each_number_of_actors() {
 
 #[test]
 fn a_wrong_flag_is_refused() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_impala-bench"));
-    command.args(["parts", "--", "--actor", "4"]);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let finished = finish(command);
-    assert_eq!(finished.code(), Some(2), "{}", finished.stderr);
-    assert!(finished.stderr.contains("--actors"), "{}", finished.stderr);
+    refused("parts -- --actor 4", "--actors");
 }
 
 #[test]
@@ -194,11 +200,6 @@ fn environments_in_python_take_turns_with_a_bare_loop() {
     let highest = number(&report[pooled], "max") / number(&report[bare], "min");
     assert!(number(&report["ratio"], "max") <= highest * 1.000_001, "{report}");
 
-    let mut command = Command::new(env!("CARGO_BIN_EXE_impala-bench"));
-    command.args(["env", "--repeats", "1", "--", "--env", "gym:NoSuchThing-v0"]);
-    command.arg("--python").arg(python.to_string());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let refused = finish(command);
-    assert_eq!(refused.code(), Some(2), "{}", refused.stderr);
-    assert!(refused.stderr.contains("NoSuchThing"), "{}", refused.stderr);
+    let flags = "env --repeats 1 -- --env gym:NoSuchThing-v0 --python";
+    refused(&format!("{flags} {python}"), "NoSuchThing");
 }

@@ -158,7 +158,7 @@ class OwnVector(Batch):
         self.seeds = [seed_of(seed, 0)]
         self.nobody = bytes(envs)
         # Whose episodes ended in the step before, by index.
-        self.over = self.none = np.zeros(0, np.intp)
+        self.over = ()
         super().__init__(vector.single_observation_space, vector.single_action_space, envs)
         self.started = self._reset(self.seeds[0])
         self.find_masks(self.started[1])
@@ -186,7 +186,7 @@ class OwnVector(Batch):
     def reset(self, frames, masks):
         observations, info = self.started or self._reset()
         self.started = None
-        self.over = self.none
+        self.over = ()
         self._write("reset", observations, info, frames, masks)
 
     def _write(self, what, observations, info, frames, masks):
@@ -211,7 +211,7 @@ class OwnVector(Batch):
             ended = np.logical_or(terminated, truncated)
             if len(self.over):
                 rewards[self.over], flags[self.over], ended[self.over] = 0, FIRST, False
-                self.over = self.none
+                self.over = ()
             # Most steps end no episode, and a look at the bytes is cheaper than any of numpy's.
             if ended.tobytes() != self.nobody:
                 self.over = ended.nonzero()[0]

@@ -35,9 +35,7 @@ impl BareLoops {
         for _ in 0..product.config.pool.actors {
             let mut command = Command::new(&python);
             command.args(["-c", BARE, name, &envs, &options]);
-            for threads in ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"] {
-                command.env(threads, "1");
-            }
+            gym::one_thread_each(&mut command);
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
             let mut child = command.spawn().map_err(|error| loops.failed(&error.to_string()))?;
             if let Some(answers) = child.stdout.take() {
