@@ -3,9 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
 
 use crate::pool::complete;
-use crate::program::{Finished, finish};
+use crate::program::{Finished, finish, last_metrics, number, start};
+use crate::watch::wait_until;
 
 /// Plots of one run, by the id of their element and the name of their file.
 const PLOTS: &[&str] = &[
@@ -42,7 +46,17 @@ fn report(arguments: &[&Path]) -> Finished {
 fn a_run_ends_with_a_report_that_a_browser_shows() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let run_dir = folder.path().join("run <1>");
-    complete(&run_dir, &["--actors", "2", "--total-frames", "60000", "--log-interval", "0.1"]);
+    let flags = ["--actors", "2", "--total-frames", "1000000000", "--log-interval", "0.1"];
+    let running = start(&run_dir, flags);
+    // The time on cores has one bar a second, of what the kernel says twice a second.
+    wait_until("all plots have data", Duration::from_secs(120), || {
+        let metrics = last_metrics(&run_dir);
+        metrics
+            .is_some_and(|line| number(&line, "frames") > 60_000.0 && number(&line, "wall_s") > 3.0)
+    });
+    running.signal(Signal::SIGTERM);
+    let finished = running.wait();
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     let page = fs::read_to_string(run_dir.join("report.html")).expect("written at the end");
     for plot in PLOTS {
         assert!(
