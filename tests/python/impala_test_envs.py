@@ -51,7 +51,9 @@ class Counting(gym.Env):
                 observation = np.array(["a", "b", "c", "d"])
             if self.fault == "none":
                 observation = None
-            if self.fault == "crash":
+            if self.fault == "crash-beside-child" and os.fork() == 0:
+                time.sleep(1e6)
+            if self.fault in ("crash", "crash-beside-child"):
                 print("these are my last words", flush=True)
                 os.kill(os.getpid(), signal.SIGSEGV)
             if self.fault == "exit":

@@ -68,6 +68,7 @@ class Worker:
         request, pipes, _, _ = socket.recv_fds(channel, PACKET_BYTES, 2, socket.MSG_CMSG_CLOEXEC)
         if not request:
             return None
+        _keep_from_forks(channel, list(pipes))
         request = json.loads(request)
         batch = None
         try:
@@ -161,6 +162,18 @@ class Worker:
             self.views.clear()
         self.views[command] = found
         return found
+
+
+def _keep_from_forks(channel, pipes):
+    """A process that an environment forks, and leaves behind, must not look to the actor like a living worker."""
+
+    def close():
+        channel.close()
+        # Once: a child of the child may use the numbers for something else.
+        while pipes:
+            os.close(pipes.pop())
+
+    os.register_at_fork(after_in_child=close)
 
 
 def _send(channel, text):

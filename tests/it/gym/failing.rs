@@ -46,6 +46,7 @@ fn faults_of_an_environment_cost_an_unroll_and_are_told_once() {
         ("dtype", ["observation is of dtype <U1, but its space", "float32"]),
         ("none", ["observation has shape [], but its space", "says [4]"]),
         ("crash", ["was killed by SIGSEGV", "these are my last words"]),
+        ("crash-beside-child", ["was killed by SIGSEGV", "these are my last words"]),
         ("exit", ["failed: ", "SystemExit: 3"]),
     ] {
         let folder = tempfile::tempdir().expect("temporary folder");
