@@ -188,7 +188,7 @@ class Protocol(unittest.TestCase):
         self.ours.close()
 
     def begin(self, **changes):
-        request = dict(abi=2, env="impala_test_envs:Counting-v0", options=[["length", "2"]], wrapper=None,
+        request = dict(abi=3, env="impala_test_envs:Counting-v0", options=[["length", "2"]], wrapper=None,
                        envs=2, seed=7, path=[str(ENVS)])
         (commands, self.commands), (self.answers, answers) = os.pipe(), os.pipe()
         socket.send_fds(self.ours, [json.dumps(request | changes).encode()], [commands, answers])
@@ -206,7 +206,7 @@ class Protocol(unittest.TestCase):
     def test_a_run(self):
         self.assertEqual(
             self.begin(),
-            {"abi": 2, "observation": {"dtype": "f32", "shape": [4]}, "action": {"kind": "discrete", "n": 2},
+            {"abi": 3, "observation": {"dtype": "f32", "shape": [4]}, "action": {"kind": "discrete", "n": 2},
              "masks": False},
         )
         memory = os.memfd_create("test")
@@ -218,15 +218,17 @@ class Protocol(unittest.TestCase):
         self.assertEqual(self.call(2, 0, ring + 4096), (0, ""))
         first = np.frombuffer(view, np.float32, 8, 4096).reshape(2, 4)
         self.assertEqual(first[:, :2].tolist(), [[0, 1], [0, 1]])
-        flags, rewards = np.frombuffer(view, np.uint8, 2, 64), np.frombuffer(view, np.float32, 2, 128)
+        ends, rewards = np.frombuffer(view, np.uint8, 4, 64).reshape(2, 2), np.frombuffer(view, np.float32, 2, 128)
         told = []
         for _ in range(4):
             self.assertEqual(self.call(3, 0, ring + 4096, ring + 128, ring + 64, 0, ring), (0, ""))
-            told.append((first[0, 0].item(), rewards[0].item(), flags[0].item()))
-        self.assertEqual(told, [(1, 1, 0), (2, 2, 1), (0, 0, 4), (1, 1, 0)])
+            told.append((first[0, 0].item(), rewards[0].item(), ends[0].tolist(), ends[1].tolist()))
+        self.assertEqual(told[:2], [(1, 1, [0, 0], [0, 0]), (2, 2, [1, 1], [0, 0])])
+        # The third step starts the next episode, whatever it says of rewards and ends.
+        self.assertEqual((told[2][0], told[3]), (0, (1, 1, [0, 0], [0, 0])))
         status, text = self.call(9, 0)
         self.assertEqual((status, text), (1, "there is no operation 9"))
-        del first, flags, rewards
+        del first, ends, rewards
         os.close(self.commands)
         self.assertEqual(self.worker.wait(60), 0)
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use super::messages::{Command, Region};
 use super::worker::Worker;
 use crate::env::{
-    Actions, EnvError, EnvOptions, EnvSpec, ResetOut, SharedMemory, StepOut, VectorEnv,
+    Actions, EnvError, EnvOptions, EnvSpec, ResetOut, SharedMemory, StepOut, VectorEnv, flag,
 };
 use crate::shm::Memory;
 
@@ -25,6 +25,10 @@ pub(super) struct GymEnv {
     worker: Worker,
     ring: Option<Ring>,
     scratch: Scratch,
+    /// As the worker wrote it last: who terminated `[E]`, who was truncated `[E]`.
+    ends: Vec<u8>,
+    /// Whose episode the next step starts.
+    over: Vec<bool>,
 }
 
 /// Memory of the ring, as it lies in this process.
@@ -40,7 +44,7 @@ struct Ring {
 struct Scratch {
     file: File,
     len_bytes: usize,
-    /// Where frames, rewards, flags, masks and actions begin.
+    /// Where frames, rewards, ends, masks and actions begin.
     offsets: [u64; 5],
 }
 
@@ -49,7 +53,7 @@ struct Scratch {
 enum Array {
     Frames = 0,
     Rewards = 1,
-    Flags = 2,
+    Ends = 2,
     Masks = 3,
     Actions = 4,
 }
@@ -73,6 +77,9 @@ impl GymEnv {
             worker,
             ring: None,
             scratch,
+            ends: vec![0; 2 * envs],
+            // A step before any reset is one.
+            over: vec![true; envs],
         };
         env.map_memory()?;
         Ok(env)
@@ -146,7 +153,7 @@ impl Scratch {
         let lengths = [
             envs * spec.observation.frame_bytes(),
             envs * size_of::<f32>(),
-            envs,
+            2 * envs,
             envs * spec.mask_bytes(),
             envs * spec.action.words() * size_of::<i32>(),
         ];
@@ -161,6 +168,21 @@ impl Scratch {
             Memory::create("impala-worker-scratch", len_bytes).map_err(|e| e.to_string())?;
         let len_bytes = memory.len_bytes();
         Ok(Self { file: File::from(OwnedFd::from(memory)), len_bytes, offsets })
+    }
+}
+
+/// What a step means, of whose episodes it ended (`[2][E]`: terminated, truncated) and whose were `over`
+/// before: those it has reset, and what was written of them does not count.
+fn next_step_autoreset(ends: &[u8], over: &mut [bool], rewards: &mut [f32], flags: &mut [u8]) {
+    let (terminated, truncated) = ends.split_at(over.len());
+    let ends = terminated.iter().zip(truncated);
+    for (((over, reward), flags), ends) in over.iter_mut().zip(rewards).zip(flags).zip(ends) {
+        // Chosen without branches: the compiler makes vectors of it.
+        let cut = if *ends.1 != 0 { flag::TRUNCATED } else { 0 };
+        let end = if *ends.0 != 0 { flag::TERMINATED } else { cut };
+        *flags = if *over { flag::FIRST } else { end };
+        *reward = if *over { 0.0 } else { *reward };
+        *over = *flags & flag::DONE != 0;
     }
 }
 
@@ -193,6 +215,7 @@ impl VectorEnv for GymEnv {
         let [seen, masked] =
             [self.place_of(Array::Frames, frames), self.place_of(Array::Masks, masks)];
         self.worker.call(&Command::reset(seen.address, masked.address))?;
+        self.over.fill(false);
         self.fetch(seen, frames)?;
         self.fetch(masked, masks)
     }
@@ -217,18 +240,44 @@ impl VectorEnv for GymEnv {
             let written = self.scratch.file.write_all_at(words, offset);
             written.map_err(|error| self.failed(format!("its scratch memory: {error}")))?;
         }
-        let [seen, rewarded, flagged, masked] = [
+        let [seen, rewarded, masked] = [
             self.place_of(Array::Frames, frames),
             self.place_of(Array::Rewards, rewards),
-            self.place_of(Array::Flags, flags),
             self.place_of(Array::Masks, masks),
         ];
-        let addresses =
-            [seen.address, rewarded.address, flagged.address, masked.address, acted.address];
+        let ended = self.scratch.offsets[Array::Ends as usize];
+        let ends = Region::Scratch.address(ended);
+        let addresses = [seen.address, rewarded.address, ends, masked.address, acted.address];
         self.worker.call(&Command::step(addresses))?;
         self.fetch(seen, frames)?;
         self.fetch(rewarded, rewards)?;
-        self.fetch(flagged, flags)?;
-        self.fetch(masked, masks)
+        self.fetch(masked, masks)?;
+        let read = self.scratch.file.read_exact_at(&mut self.ends, ended);
+        read.map_err(|error| self.failed(format!("its scratch memory: {error}")))?;
+        next_step_autoreset(&self.ends, &mut self.over, rewards, flags);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_after_an_end_is_a_reset_whatever_the_worker_says() {
+        let mut over = [false; 5];
+        let mut step = |ends: [u8; 10]| {
+            let (mut rewards, mut flags) = ([1.0, 1.0, 1.0, f32::NAN, 1.0], [255; 5]);
+            next_step_autoreset(&ends, &mut over, &mut rewards, &mut flags);
+            (flags, rewards.map(|reward| reward == 0.0))
+        };
+        let (ended, cut) = (flag::TERMINATED, flag::TRUNCATED);
+        let kept = [false; 5];
+        // Both bits mean that it terminated; any number but 0 is a yes.
+        assert_eq!(step([0, 1, 0, 1, 0, 0, 0, 1, 9, 0]), ([0, ended, cut, ended, 0], kept));
+        let (flags, zeroed) = step([0, 1, 1, 0, 1, 0, 1, 0, 0, 0]);
+        assert_eq!(flags, [0, flag::FIRST, flag::FIRST, flag::FIRST, ended]);
+        assert_eq!(zeroed, [false, true, true, true, false]);
+        assert_eq!(step([1, 0, 0, 0, 0, 0, 0, 0, 0, 0]).0, [ended, 0, 0, 0, flag::FIRST]);
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::env::{ActionSpec, Dtype, EnvOptions, EnvSpec, ObservationSpec};
 
 /// Version of the messages.
-pub(super) const ABI: u32 = 2;
+pub(super) const ABI: u32 = 3;
 
 /// Longest packet in either direction.
 pub(super) const PACKET_BYTES: usize = 65_536;
@@ -46,7 +46,7 @@ impl Command {
         Self { operation: 2, argument: 0, addresses: [frames, 0, 0, masks, 0] }
     }
 
-    /// One step of all environments: frames, rewards, flags, masks, actions.
+    /// One step of all environments: frames, rewards, ends, masks, actions.
     pub(super) const fn step(addresses: [u64; 5]) -> Self {
         Self { operation: 3, argument: 0, addresses }
     }
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn a_hello_becomes_a_spec() {
         let hello: Hello = serde_json::from_str(
-            r#"{"abi": 2, "observation": {"dtype": "u8", "shape": [84, 84]},
+            r#"{"abi": 3, "observation": {"dtype": "u8", "shape": [84, 84]},
                 "action": {"kind": "discrete", "n": 6}, "masks": false}"#,
         )
         .expect("JSON");
@@ -227,14 +227,14 @@ mod tests {
         assert_eq!(spec.observation, ObservationSpec::new(Dtype::U8, &[84, 84]));
         assert_eq!(spec.action, ActionSpec::Discrete { n: 6 });
         let moving: Hello = serde_json::from_str(
-            r#"{"abi": 2, "observation": {"dtype": "f32", "shape": [3]},
+            r#"{"abi": 3, "observation": {"dtype": "f32", "shape": [3]},
                 "action": {"kind": "continuous", "low": [-2.0, null], "high": [2, null]}}"#,
         )
         .expect("JSON");
         let (low, high) = (vec![-2.0, f32::NEG_INFINITY], vec![2.0, f32::INFINITY]);
         let action = moving.spec("gym:X").expect("complete").action;
         assert_eq!(action, ActionSpec::Continuous { low, high });
-        let empty: Hello = serde_json::from_str(r#"{"abi": 2, "unusable": "no"}"#).expect("JSON");
+        let empty: Hello = serde_json::from_str(r#"{"abi": 3, "unusable": "no"}"#).expect("JSON");
         assert!(empty.spec("gym:X").is_err());
     }
 }

@@ -5,9 +5,6 @@ import numpy as np
 from .errors import EnvFault, Unusable, described
 from .spaces import MASK, Action, Observation
 
-TERMINATED, TRUNCATED, FIRST = 1, 2, 4
-"""Flags of an observation: the last of an episode that ended, of one that was cut off, the first of one."""
-
 _U64 = (1 << 64) - 1
 
 
@@ -31,8 +28,10 @@ def make(maker, envs, seed):
 class Batch:
     """What both kinds have in common.
 
-    Outputs are arrays: rewards `[E]` f32, flags `[E]` u8, masks `[E][outputs]` u8 or None, and views of
-    the frames and of the action words that `Observation` and `Action` made.
+    Outputs are arrays: rewards `[E]` f32, whose episode terminated and whose was truncated `[E]` u8 each,
+    masks `[E][outputs]` u8 or None, and views of the frames and of the action words that `Observation` and
+    `Action` made. The actor remembers whose episode is over: what a step that resets writes as its reward
+    and its end does not count.
     """
 
     def __init__(self, observation_space, action_space, envs):
@@ -110,21 +109,17 @@ class ByHand(Batch):
         except Exception as error:
             raise self.fault(what, error, index) from None
 
-    def step(self, words, frames, rewards, flags, masks):
+    def step(self, words, frames, rewards, terminated, truncated, masks):
         if self.started:
-            # A step before any reset is one.
-            self.over[:] = True
+            self.reset(frames, masks)
+            return
         self.steps += 1
         actions = self.action.read(words)
         over = self.over
         for index, env in enumerate(self.members):
             if over[index]:
-                if self.started:
-                    observation, info = self.started[index]
-                else:
-                    observation, info = self._reset(index)
-                rewards[index], flags[index], over[index] = 0, FIRST, False
-                self._write("reset", index, observation, info, frames, masks)
+                over[index] = False
+                self._write("reset", index, *self._reset(index), frames, masks)
                 continue
             try:
                 result = env.step(actions[index])
@@ -132,18 +127,12 @@ class ByHand(Batch):
                     raise EnvFault(
                         f"step gave {result!r:.200} and not (observation, reward, terminated, truncated, info)"
                     )
-                observation, reward, terminated, truncated, info = result
-                rewards[index] = reward
-                if terminated:
-                    flags[index], over[index] = TERMINATED, True
-                elif truncated:
-                    flags[index], over[index] = TRUNCATED, True
-                else:
-                    flags[index] = 0
+                observation, rewards[index], ended, cut_off, info = result
+                terminated[index], truncated[index] = bool(ended), bool(cut_off)
+                over[index] = ended or cut_off
             except Exception as error:
                 raise self.fault("step", error, index) from None
             self._write("step", index, observation, info, frames, masks)
-        self.started = None
 
     def close(self):
         for env in self.members:
@@ -156,9 +145,6 @@ class OwnVector(Batch):
     def __init__(self, vector, envs, seed):
         self.vector = vector
         self.seeds = [seed_of(seed, 0)]
-        self.nobody = bytes(envs)
-        # Whose episodes ended in the step before, by index.
-        self.over = ()
         super().__init__(vector.single_observation_space, vector.single_action_space, envs)
         self.started = self._reset(self.seeds[0])
         self.find_masks(self.started[1])
@@ -186,7 +172,6 @@ class OwnVector(Batch):
     def reset(self, frames, masks):
         observations, info = self.started or self._reset()
         self.started = None
-        self.over = ()
         self._write("reset", observations, info, frames, masks)
 
     def _write(self, what, observations, info, frames, masks):
@@ -198,25 +183,15 @@ class OwnVector(Batch):
         except Exception as error:
             raise self.fault(what, error) from None
 
-    def step(self, words, frames, rewards, flags, masks):
+    def step(self, words, frames, rewards, terminated, truncated, masks):
         if self.started:
             self.reset(frames, masks)
-            rewards[:], flags[:] = 0, FIRST
             return
         self.steps += 1
         try:
-            observations, reward, terminated, truncated, info = self.vector.step(self.action.read(words))
-            rewards[:] = reward
-            flags.fill(0)
-            ended = np.logical_or(terminated, truncated)
-            if len(self.over):
-                rewards[self.over], flags[self.over], ended[self.over] = 0, FIRST, False
-                self.over = ()
-            # Most steps end no episode, and a look at the bytes is cheaper than any of numpy's.
-            if ended.tobytes() != self.nobody:
-                self.over = ended.nonzero()[0]
-                # TRUNCATED, or one less.
-                flags[self.over] = TRUNCATED - np.asarray(terminated, bool)[self.over]
+            observations, reward, ended, cut_off, info = self.vector.step(self.action.read(words))
+            # As few calls of numpy as can be: each costs as much as some carts.
+            rewards[:], terminated[:], truncated[:] = reward, ended, cut_off
         except Exception as error:
             raise self.fault("step", error) from None
         self._write("step", observations, info, frames, masks)

@@ -98,7 +98,8 @@ def stepped(batch, steps, seed):
 
     envs = batch.envs
     frames = np.zeros((envs, *batch.observation.shape), batch.observation.numpy)
-    rewards, flags = np.zeros(envs, np.float32), np.zeros(envs, np.uint8)
+    rewards, (terminated, truncated) = np.zeros(envs, np.float32), np.zeros((2, envs), np.uint8)
+    over = np.zeros(envs, bool)
     masks = np.ones((envs, batch.action.outputs), np.uint8) if batch.masks else None
     words = random_words(batch, 256)
     seen = batch.observation.view(frames)
@@ -110,14 +111,17 @@ def stepped(batch, steps, seed):
         if masks is not None:
             chosen = allowed(batch.action, chosen, masks)
         started = time.perf_counter()
-        batch.step(batch.action.view(chosen), seen, rewards, flags, masks)
+        batch.step(batch.action.view(chosen), seen, rewards, terminated, truncated, masks)
         spent += time.perf_counter() - started
         for what, numbers in (("reward", rewards), ("observation", frames)):
             if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
                 index = int(np.argwhere(~np.isfinite(numbers))[0][0])
                 raise EnvFault(f"environment {index} gave a {what} that is not finite at step {step + 1}")
-        episodes += int(((flags & 3) != 0).sum())
-        low, high = min(low, rewards.min()), max(high, rewards.max())
+        # Where an episode was over, this was the reset.
+        counted = rewards[~over]
+        over = ((terminated | truncated) != 0) & ~over
+        episodes += int(over.sum())
+        low, high = min(low, counted.min(initial=low)), max(high, counted.max(initial=high))
     return {
         "steps_per_s": steps * envs / spent,
         "us_per_vector_step": spent / steps * 1e6,

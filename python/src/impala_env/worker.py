@@ -18,7 +18,7 @@ from .errors import EnvFault, Unusable, described
 SCRATCH, RING = 0, 1
 MAP, RESET, STEP = 1, 2, 3
 COMMAND = struct.Struct("<II5Q")
-"""Operation, argument, and five addresses: frames, rewards, flags, masks, actions. For MAP the argument is
+"""Operation, argument, and five addresses: frames, rewards, ends, masks, actions. For MAP the argument is
 the region and the first address its length."""
 DONE = struct.pack("<I", 0)
 FAILED = struct.pack("<I", 1)
@@ -142,7 +142,7 @@ class Worker:
                 count *= length
             return np.frombuffer(memory, dtype, count, address & _OFFSET).reshape(shape)
 
-        frames, rewards, flags, masks, words = addresses
+        frames, rewards, ends, masks, words = addresses
         frames = observation.view(array(frames, observation.numpy, envs, *observation.shape))
         masks = array(masks, np.uint8, envs, action.outputs) if batch.masks else None
         if operation == RESET:
@@ -154,7 +154,7 @@ class Worker:
                     action.view(array(words, action.numpy, envs, action.words)),
                     frames,
                     array(rewards, np.float32, envs),
-                    array(flags, np.uint8, envs),
+                    *array(ends, np.uint8, 2, envs),
                     masks,
                 ),
             )
