@@ -76,22 +76,24 @@ impl History {
         self.rewards.copy_from_slice(rewards);
         // frame_stack is at most 16.
         let k = u8::try_from(self.frames.len()).unwrap_or(u8::MAX);
+        // Loops of one array each, without branches: they run over many environments at a time.
+        let is_first = |flags: &u8| flags & flag::FIRST != 0;
+        for (valid, flags) in self.valid.iter_mut().zip(flags) {
+            *valid = if is_first(flags) { 1 } else { (*valid + 1).min(k) };
+        }
+        for ((sum, reward), flags) in self.episode_return.iter_mut().zip(rewards).zip(flags) {
+            // As bits, because no compiler adds a number that it may not need.
+            let kept = if is_first(flags) { 0 } else { u32::MAX };
+            *sum = f32::from_bits((*sum + reward).to_bits() & kept);
+        }
+        for (length, flags) in self.episode_length.iter_mut().zip(flags) {
+            *length = if is_first(flags) { 0 } else { *length + 1 };
+        }
         let mut ended = 0;
-        for env in 0..flags.len() {
-            if flags[env] & flag::FIRST != 0 {
-                self.valid[env] = 1;
-                self.episode_return[env] = 0.0;
-                self.episode_length[env] = 0;
-                continue;
-            }
-            self.valid[env] = (self.valid[env] + 1).min(k);
-            self.episode_return[env] += rewards[env];
-            self.episode_length[env] += 1;
-            if flags[env] & flag::DONE != 0 {
-                returns[env] = self.episode_return[env];
-                lengths[env] = self.episode_length[env];
-                ended += 1;
-            }
+        for (env, _) in flags.iter().enumerate().filter(|(_, flags)| *flags & flag::DONE != 0) {
+            returns[env] = self.episode_return[env];
+            lengths[env] = self.episode_length[env];
+            ended += 1;
         }
         ended
     }

@@ -321,7 +321,7 @@ impl Step<'_, '_> {
             masks: step.next_mask,
         };
         self.env.step(self.sampler.applied(step.actions), out)?;
-        if let Some(env) = step.rewards.iter().position(|r| !r.is_finite()) {
+        if let Some(env) = checks::first_not_finite(step.rewards) {
             return Err(ActorError::NotFinite { env, what: "a reward", step: t });
         }
         checks::observations(self.spec, step.next_frame, step.next_mask, "an observation", t)?;
