@@ -8,7 +8,6 @@ use crate::bench::error::BenchError;
 use crate::bench::product::Product;
 use crate::env::SharedMemory;
 use crate::gym;
-use crate::metrics::Actor;
 use crate::params::{ParamPublisher, ParamReader};
 use crate::policy::act::UniformPolicy;
 use crate::pool::{MemoryPlan, PoolMemory, action_sampler, all_words};
@@ -33,10 +32,11 @@ pub(super) fn with_actors<T>(
     let mut publisher = ParamPublisher::new(all_words(&page), len, fingerprint)?;
     publisher.publish(1, &product.weights())?;
     let mut payload = memory.payload.map(Access::ReadOnly, Inherit::No)?;
-    let layout = &product.config.pool.layout;
+    let config = &product.config;
+    let layout = &config.pool.layout;
     let mut consumer = Consumer::new(Slab::new(memory.ring()?, &mut payload, layout)?);
-    let actors = product.config.pool.actors;
-    let frames = || (0..actors).map(|index| memory.actor(index).get(Actor::FramesActed)).sum();
+    let actors = config.pool.actors;
+    let block_frames = layout.groups() * config.pool.unroll * config.pool.envs_per_actor;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..actors)
             .map(|index| {
@@ -46,17 +46,22 @@ pub(super) fn with_actors<T>(
             .collect();
         let failed = || threads.iter().any(std::thread::ScopedJoinHandle::is_finished);
         let mut act_for = |seconds: f64| -> Result<f64, BenchError> {
-            let (started, before): (_, u64) = (Instant::now(), frames());
-            while !failed() && started.elapsed().as_secs_f64() < seconds {
+            let started = Instant::now();
+            // What the ring was full of.
+            while consumer.try_take()?.is_some() {}
+            let (mut blocks, mut taken_s) = (0_u32, 0.0);
+            // From the start of a block to the end of another: there is nothing half done to leave out.
+            while !failed() && taken_s < seconds {
                 match consumer.take(NAP) {
                     Ok(block) => drop(block),
-                    Err(TakeError::TimedOut) => {}
+                    Err(TakeError::TimedOut) => continue,
                     Err(error) => return Err(error.into()),
                 }
+                blocks += 1;
+                taken_s = started.elapsed().as_secs_f64();
             }
-            let rate = (frames() - before) as f64 / started.elapsed().as_secs_f64();
             stand_still(&memory, &failed)?;
-            Ok(rate)
+            Ok(f64::from(blocks) * block_frames as f64 / taken_s)
         };
         let measured = stand_still(&memory, &failed).and_then(|()| measure(&mut act_for));
         memory.ring()?.close();
