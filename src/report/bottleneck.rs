@@ -7,44 +7,10 @@
 use super::run_data::RunData;
 use super::scale::{si, time};
 use super::totals::{LEARNER_STAGES, Totals};
+use super::verdict::Verdict;
 
 /// If both sides wait longer than this, neither is the limit.
 const BOTH_WAIT: f64 = 0.25;
-
-/// What limits a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
-    /// The learner's arithmetic.
-    Learner,
-    /// Stepping environments.
-    Environment,
-    /// The actors' networks.
-    Inference,
-    /// Moving weights: publishing or fetching them.
-    Weights,
-    /// Writing checkpoints.
-    Checkpoints,
-    /// Both sides wait for each other: neither works while the other does.
-    Handover,
-    /// There was no update, or no time between two lines.
-    Unknown,
-}
-
-impl Verdict {
-    /// In words, as a heading.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Learner => "learner-bound",
-            Self::Environment => "environment-bound",
-            Self::Inference => "inference-bound",
-            Self::Weights => "weight-bound",
-            Self::Checkpoints => "checkpoint-bound",
-            Self::Handover => "bound by the hand-over",
-            Self::Unknown => "too short to tell",
-        }
-    }
-}
 
 /// A verdict and its reasons.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,14 +32,19 @@ pub(super) struct Setting {
     pub(super) batch: String,
     pub(super) hidden: String,
     pub(super) publish_every: String,
+    /// Environments are stepped by a Python worker.
+    pub(super) has_workers: bool,
+    pub(super) pinned: bool,
 }
 
 impl Setting {
     fn of(run: &RunData) -> Self {
-        let [actors, envs_per_actor, unroll, batch, hidden, publish_every] =
-            ["actors", "envs-per-actor", "unroll", "batch", "hidden", "publish-every"]
-                .map(|key| run.setting(key));
-        Self { actors, envs_per_actor, unroll, batch, hidden, publish_every }
+        let [actors, envs_per_actor, unroll, batch] =
+            ["actors", "envs-per-actor", "unroll", "batch"].map(|key| run.setting(key));
+        let [hidden, publish_every] = ["hidden", "publish-every"].map(|key| run.setting(key));
+        let (has_workers, pinned) =
+            (run.config.contains_key("python"), run.setting("pin") == "true");
+        Self { actors, envs_per_actor, unroll, batch, hidden, publish_every, has_workers, pinned }
     }
 }
 
@@ -230,12 +201,21 @@ fn actors_limit(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bot
     } else {
         format!("Use more actors (--actors is {})", setting.actors)
     };
+    // An actor and the worker that steps its environments take turns: on two cores they wake each other.
+    let vector_step_s = env / frames * setting.envs_per_actor.parse().unwrap_or(1.0);
+    let apart = setting.has_workers && !setting.pinned && !full;
+    let pin = if apart && vector_step_s < 1e-3 {
+        " Bind each actor to a core with its Python worker (--pin): steps as short as these cost less than \
+         waking another core."
+    } else {
+        ""
+    };
     let spare = percent(wait);
     let (verdict, advice) = match largest(&[env, infer, refresh]) {
         0 => (
             Verdict::Environment,
             format!(
-                "{more}. Or make the environment cheaper. The learner has {spare} of its time to spare: a larger \
+                "{more}.{pin} Or make the environment cheaper. The learner has {spare} of its time to spare: a larger \
                  network or a smaller batch would cost nothing."
             ),
         ),
@@ -340,6 +320,16 @@ mod tests {
             assert!(found.because.contains(part), "{part} in {}", found.because);
         }
         assert!(found.advice.contains("more actors (--actors is 4)"), "{}", found.advice);
+        assert!(!found.advice.contains("--pin"), "{}", found.advice);
+        let python =
+            Setting { has_workers: true, envs_per_actor: "8".into(), ..Setting::default() };
+        let advice = |setting: &Setting| Bottleneck::judge(&measured, setting).advice;
+        assert!(advice(&python).contains("--pin"), "{}", advice(&python));
+        let (pinned, slow) = (
+            Setting { pinned: true, ..python.clone() },
+            Setting { envs_per_actor: "64".into(), ..python },
+        );
+        assert!(!advice(&pinned).contains("--pin") && !advice(&slow).contains("--pin"));
         // The same on a machine without a free core.
         let full = judge(&Totals { cores: 3.0, core_wait_s: (2.0, 10.0), ..measured });
         assert!(full.because.contains("The machine was full"), "{}", full.because);

@@ -15,11 +15,13 @@ mod scale;
 mod stages;
 mod style;
 mod totals;
+mod verdict;
 
 pub use args::main;
-pub use bottleneck::{Bottleneck, Verdict};
+pub use bottleneck::Bottleneck;
 pub use run_data::RunData;
 pub use totals::Totals;
+pub use verdict::Verdict;
 
 use std::fs;
 use std::io;

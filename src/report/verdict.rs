@@ -1,0 +1,36 @@
+//! What a run can be bound by.
+
+/// What limits a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The learner's arithmetic.
+    Learner,
+    /// Stepping environments.
+    Environment,
+    /// The actors' networks.
+    Inference,
+    /// Moving weights: publishing or fetching them.
+    Weights,
+    /// Writing checkpoints.
+    Checkpoints,
+    /// Both sides wait for each other: neither works while the other does.
+    Handover,
+    /// There was no update, or no time between two lines.
+    Unknown,
+}
+
+impl Verdict {
+    /// In words, as a heading.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Learner => "learner-bound",
+            Self::Environment => "environment-bound",
+            Self::Inference => "inference-bound",
+            Self::Weights => "weight-bound",
+            Self::Checkpoints => "checkpoint-bound",
+            Self::Handover => "bound by the hand-over",
+            Self::Unknown => "too short to tell",
+        }
+    }
+}
