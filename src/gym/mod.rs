@@ -2,8 +2,8 @@
 //!
 //! An actor starts one worker, which steps all of the actor's environments. Between the two go messages of
 //! a fixed size through two pipes, one in each direction for a vector step; the arrays never travel. The
-//! worker maps the memory of the ring and reads actions and writes observations, rewards and flags where
-//! they belong. `docs/environment-abi.md` describes all of it for workers in other languages.
+//! worker maps the memory of the ring and reads actions and writes observations and rewards where they
+//! belong. `docs/environment-abi.md` describes all of it for workers in other languages.
 //!
 //! Invariants:
 //! - **G1** A worker writes only while its actor waits in `wire::Channel::ask` for the answer to the
