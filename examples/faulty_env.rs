@@ -25,6 +25,8 @@ enum Fault {
     Panic,
     /// A reward that is not a number.
     NanReward,
+    /// A reward that is a number, and whose square is none.
+    HugeReward,
     /// An infinite number in an observation.
     InfObservation,
     /// An action that does not exist.
@@ -37,10 +39,11 @@ enum Fault {
     Poison,
 }
 
-const FAULTS: [(&str, Fault); 8] = [
+const FAULTS: [(&str, Fault); 9] = [
     ("error", Fault::Error),
     ("panic", Fault::Panic),
     ("nan-reward", Fault::NanReward),
+    ("huge-reward", Fault::HugeReward),
     ("inf-observation", Fault::InfObservation),
     ("bad-action", Fault::BadAction),
     ("abort", Fault::Abort),
@@ -106,6 +109,7 @@ impl VectorEnv for Faulty {
         self.inner.step(Actions::Discrete(&wrong), out)?;
         match fault {
             Some(Fault::NanReward) => rewards[0] = f32::NAN,
+            Some(Fault::HugeReward) => rewards[0] = f32::MAX,
             Some(Fault::InfObservation) => {
                 frames[..4].copy_from_slice(&f32::INFINITY.to_ne_bytes())
             }

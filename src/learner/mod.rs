@@ -35,6 +35,15 @@ pub enum LearnerError {
     /// The weights are not finite; what was published before stays.
     #[error(transparent)]
     Publish(#[from] PublishError),
+    /// Nothing can be learnt from what comes, or with these weights.
+    #[error(
+        "the loss or gradient of {updates} updates in a row was not finite: bring rewards to about 1 (--reward-scale, \
+         --reward-clip), or lower --learning-rate; the last checkpoint is from before"
+    )]
+    Diverged {
+        /// How many were skipped.
+        updates: u32,
+    },
     /// An actor wrote an action that does not exist.
     #[error("a block holds action {largest}, but there are {count} actions")]
     BadAction {

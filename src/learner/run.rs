@@ -19,6 +19,9 @@ use crate::unroll::Field;
 const TAKE_TIMEOUT: Duration = Duration::from_millis(100);
 /// How often the control channel is read: it costs a system call.
 const CONTROL_EVERY: Duration = Duration::from_millis(50);
+/// Updates skipped in a row after which nothing will change any more: a batch now and then is a fault of its
+/// data, a hundred are one of rewards or weights.
+const SKIPPED_IN_A_ROW: u32 = 100;
 
 /// When learning is over.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +68,8 @@ pub trait Surroundings {
     fn batch(&mut self, _block: &BlockRef<'_>) {}
     /// An episode ended in the block just learnt from, `frames` into the run.
     fn episode(&mut self, frames: u64, episode: Episode);
+    /// An update was skipped, because its loss or gradient is not finite.
+    fn skipped(&mut self) {}
     /// The parameters moved.
     fn updated(&mut self, updater: &Updater);
     /// Saves everything. Returns whether it worked; failing to save is no reason to stop learning.
@@ -95,6 +100,8 @@ pub struct Learning<'m> {
     pub goals: Goals,
     /// How fast to go.
     pub pace: Pace,
+    /// Updates skipped since the last one that was not.
+    pub skipped_in_a_row: u32,
     /// Where it stands; continues from a checkpoint.
     pub state: LearnerState,
     /// Recent episodes.
@@ -122,7 +129,7 @@ impl LearnLoop<'_> {
     /// Publishes what it starts from and learns until a goal is reached or a stop is asked for.
     ///
     /// # Errors
-    /// If the ring is corrupt, the engine fails, or the weights stop being finite.
+    /// If the ring is corrupt, the engine fails, the weights stop being finite, or losses do for long.
     pub fn run(&mut self, surroundings: &mut dyn Surroundings) -> Result<Ended, LearnerError> {
         self.learning.publish_first()?;
         let mut last_control = Instant::now();
@@ -216,8 +223,14 @@ impl Learning<'_> {
     ) -> Result<Option<usize>, LearnerError> {
         let Outcome::Applied(stats) = outcome else {
             self.counters.add(Learner::UpdatesSkippedNonfinite, 1);
-            return Ok(None);
+            self.skipped_in_a_row += 1;
+            surroundings.skipped();
+            return match self.skipped_in_a_row {
+                updates @ SKIPPED_IN_A_ROW.. => Err(LearnerError::Diverged { updates }),
+                _ => Ok(None),
+            };
         };
+        self.skipped_in_a_row = 0;
         let rate = if self.pace.linear_decay {
             decayed(self.pace.learning_rate, self.state.frames, self.goals.total_frames)
         } else {

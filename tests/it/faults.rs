@@ -52,6 +52,55 @@ fn fault_env_errors_and_bad_numbers_are_mended_in_place() {
 }
 
 #[test]
+fn fault_env_rewards_whose_loss_is_infinite_cost_updates_and_no_weights() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let flags = ["--total-frames", "30000", "--reward-clip", "none"];
+    let finished = finish(faulty(folder.path(), &["huge-reward=0.002"], &flags));
+    let said = format!("{}{}", finished.stdout, finished.stderr);
+    assert_eq!(finished.code(), Some(0), "{said}");
+    let summary = summary(folder.path());
+    assert_eq!(summary["books"]["balanced"], true, "{summary}");
+    let metrics = last_metrics(folder.path()).expect("metrics");
+    let learner = &metrics["learner"];
+    assert!(number(learner, "updates_skipped_nonfinite") > 0.0, "{learner}");
+    assert!(number(learner, "updates") > 0.0, "{learner}");
+    assert_eq!(number(&summary, "params_published"), number(&summary, "updates") + 1.0);
+    for name in ["policy_loss", "baseline_loss", "entropy", "grad_norm"] {
+        assert!(number(learner, name).is_finite(), "{name} in {learner}");
+    }
+    let checkpoints = fs::read_dir(folder.path().join("checkpoints")).expect("checkpoints");
+    let mut saved = 0;
+    for checkpoint in checkpoints {
+        let path = checkpoint.expect("an entry").path().join("weights.safetensors");
+        let bytes = fs::read(path).expect("weights");
+        let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("a finished checkpoint");
+        for (name, tensor) in tensors.tensors() {
+            let numbers = tensor.data().chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+            let finite = numbers.map(f32::from_le_bytes).all(f32::is_finite);
+            assert!(finite, "{name} is not finite");
+            saved += 1;
+        }
+    }
+    assert!(saved > 0, "there are checkpoints");
+}
+
+#[test]
+fn fault_env_from_which_nothing_can_be_learnt_ends_the_run() {
+    let (finished, summary, metrics) = short_run(&["huge-reward=1"], &["--reward-clip", "none"]);
+    let said = format!("{}{}", finished.stdout, finished.stderr);
+    assert_eq!(finished.code(), Some(14), "{said}");
+    for part in ["an update is not finite: it is skipped", "100 updates in a row", "--reward-scale"]
+    {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert_eq!(number(&metrics["learner"], "updates_skipped_nonfinite"), 100.0, "{metrics}");
+    assert_eq!(
+        (&summary["status"], &summary["books"]["balanced"]),
+        (&"failed".into(), &true.into())
+    );
+}
+
+#[test]
 fn fault_env_panics_and_crashes_cost_one_process() {
     let (finished, summary, metrics) = short_run(&["panic=0.005", "abort=0.002"], &[]);
     assert_in_order(&finished, &summary, &metrics);

@@ -174,6 +174,7 @@ fn whole_loop<'m>(
     let config = &product.config;
     let learner = &config.learner;
     let learning = Learning {
+        skipped_in_a_row: 0,
         state: LearnerState { version: publisher.latest_version(), ..LearnerState::default() },
         publisher,
         counters: memory.learner(),

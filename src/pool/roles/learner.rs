@@ -94,6 +94,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
                 .checkpoint_interval_s
                 .map_or(Duration::ZERO, Duration::from_secs_f64),
         },
+        skipped_in_a_row: 0,
         state: start.state,
         episodes,
         started: pool.started,
@@ -108,6 +109,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
             LearnerError::Take(_)
             | LearnerError::BadAction { .. }
             | LearnerError::BadNumber { .. } => ExitKind::Corrupt,
+            LearnerError::Diverged { .. } => ExitKind::Diverged,
             LearnerError::Engine(_) => ExitKind::Resources,
             LearnerError::Publish(_) => ExitKind::Internal,
         };
@@ -160,6 +162,7 @@ struct House<'a> {
     episodes: Option<LineLog<File>>,
     last_flush: Instant,
     checkpoint_requested: bool,
+    told_of_skips: bool,
 }
 
 impl<'a> House<'a> {
@@ -192,6 +195,7 @@ impl<'a> House<'a> {
             episodes,
             last_flush: now,
             checkpoint_requested: false,
+            told_of_skips: false,
         }
     }
 
@@ -233,6 +237,14 @@ impl Surroundings for House<'_> {
             let seconds = self.pool.started.elapsed().as_secs_f64();
             let Episode { episode_return, length } = episode;
             log.push(&format!("{frames},{seconds:.3},{episode_return},{length}"));
+        }
+    }
+
+    fn skipped(&mut self) {
+        if !std::mem::replace(&mut self.told_of_skips, true) {
+            let text = "the loss or gradient of an update is not finite: it is skipped, as others will be \
+                        (`updates_skipped_nonfinite` in the metrics counts them)";
+            self.control.log(Level::Warn, text);
         }
     }
 
