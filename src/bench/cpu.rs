@@ -1,9 +1,8 @@
 //! CPU time: what a thread, and the workers that it started, spend on something.
 
-use std::fs;
 use std::time::{Duration, Instant};
 
-use nix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_getcpuclockid, clock_gettime};
 use nix::unistd::{Pid, gettid};
 
 use super::stats::Spread;
@@ -72,13 +71,8 @@ impl CpuClock {
     }
 
     fn of_workers(&self) -> Duration {
-        let tasks = self.workers.iter().map(|pid| fs::read_dir(format!("/proc/{pid}/task")));
-        let threads = tasks.flatten().flatten();
-        let on_cpu_ns = threads.filter_map(|thread| {
-            let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-            text.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(on_cpu_ns.sum())
+        let clocks = self.workers.iter().filter_map(|&pid| clock_getcpuclockid(pid).ok());
+        clocks.filter_map(|clock| clock.now().ok()).map(Duration::from).sum()
     }
 }
 

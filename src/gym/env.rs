@@ -1,6 +1,7 @@
 //! The environments of one worker as a [`VectorEnv`].
 
 use std::fs::File;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 
@@ -117,10 +118,7 @@ impl GymEnv {
         });
         match of_ring {
             Some(offset) => Place { address: Region::Ring.address(offset), scratch: None },
-            None => {
-                let offset = self.scratch.offsets[array as usize];
-                Place { address: Region::Scratch.address(offset), scratch: Some(offset) }
-            }
+            None => self.scratch.place(array),
         }
     }
 
@@ -132,12 +130,12 @@ impl GymEnv {
 
     /// Copies what the worker wrote, unless it is there already.
     fn fetch<T: bytemuck::Pod>(&self, place: Place, slice: &mut [T]) -> Result<(), EnvError> {
-        let Some(offset) = place.scratch else {
-            return Ok(());
-        };
-        let bytes = bytemuck::cast_slice_mut(slice);
-        let read = self.scratch.file.read_exact_at(bytes, offset);
-        read.map_err(|error| self.failed(format!("its scratch memory: {error}")))
+        let fetched = self.scratch.fetch(place, slice);
+        fetched.map_err(|error| self.scratch_failed(&error))
+    }
+
+    fn scratch_failed(&self, error: &io::Error) -> EnvError {
+        self.failed(format!("its scratch memory: {error}"))
     }
 }
 
@@ -168,6 +166,19 @@ impl Scratch {
             Memory::create("impala-worker-scratch", len_bytes).map_err(|e| e.to_string())?;
         let len_bytes = memory.len_bytes();
         Ok(Self { file: File::from(OwnedFd::from(memory)), len_bytes, offsets })
+    }
+
+    fn place(&self, array: Array) -> Place {
+        let offset = self.offsets[array as usize];
+        Place { address: Region::Scratch.address(offset), scratch: Some(offset) }
+    }
+
+    /// Copies what the worker wrote, unless it is elsewhere.
+    fn fetch<T: bytemuck::Pod>(&self, place: Place, slice: &mut [T]) -> io::Result<()> {
+        match place.scratch {
+            Some(offset) => self.file.read_exact_at(bytemuck::cast_slice_mut(slice), offset),
+            None => Ok(()),
+        }
     }
 }
 
@@ -238,22 +249,22 @@ impl VectorEnv for GymEnv {
         let acted = self.place(Array::Actions, words.as_ptr().expose_provenance(), words.len());
         if let Some(offset) = acted.scratch {
             let written = self.scratch.file.write_all_at(words, offset);
-            written.map_err(|error| self.failed(format!("its scratch memory: {error}")))?;
+            written.map_err(|error| self.scratch_failed(&error))?;
         }
         let [seen, rewarded, masked] = [
             self.place_of(Array::Frames, frames),
             self.place_of(Array::Rewards, rewards),
             self.place_of(Array::Masks, masks),
         ];
-        let ended = self.scratch.offsets[Array::Ends as usize];
-        let ends = Region::Scratch.address(ended);
-        let addresses = [seen.address, rewarded.address, ends, masked.address, acted.address];
+        let ended = self.scratch.place(Array::Ends);
+        let addresses =
+            [seen.address, rewarded.address, ended.address, masked.address, acted.address];
         self.worker.call(&Command::step(addresses))?;
         self.fetch(seen, frames)?;
         self.fetch(rewarded, rewards)?;
         self.fetch(masked, masks)?;
-        let read = self.scratch.file.read_exact_at(&mut self.ends, ended);
-        read.map_err(|error| self.failed(format!("its scratch memory: {error}")))?;
+        let fetched = self.scratch.fetch(ended, &mut self.ends);
+        fetched.map_err(|error| self.scratch_failed(&error))?;
         next_step_autoreset(&self.ends, &mut self.over, rewards, flags);
         Ok(())
     }

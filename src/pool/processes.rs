@@ -49,15 +49,17 @@ struct Tally {
 impl Tally {
     /// A process that is new counts from zero; what one that is gone had used stays in the sum.
     fn add(&mut self, now: HashMap<Pid, Usage>) {
-        let mut total = now.values().fold(Usage::default(), |sum, usage| sum.plus(*usage));
-        (total.cpu_ns, total.core_wait_ns) = (self.total.cpu_ns, self.total.core_wait_ns);
+        let Self { total, each } = self;
+        (total.rss_bytes, total.private_bytes) = (0, 0);
         for (pid, usage) in &now {
-            let before = self.each.get(pid).copied().unwrap_or_default();
+            let before = each.get(pid).copied().unwrap_or_default();
+            total.rss_bytes += usage.rss_bytes;
+            total.private_bytes += usage.private_bytes;
             total.cpu_ns += usage.cpu_ns.saturating_sub(before.cpu_ns);
             // Threads that end take their part with them.
             total.core_wait_ns += usage.core_wait_ns.saturating_sub(before.core_wait_ns);
         }
-        (self.total, self.each) = (total, now);
+        *each = now;
     }
 }
 

@@ -113,15 +113,15 @@ def stepped(batch, steps, seed):
         started = time.perf_counter()
         batch.step(batch.action.view(chosen), seen, rewards, terminated, truncated, masks)
         spent += time.perf_counter() - started
+        # Where an episode was over, this was the reset.
+        rewards[over] = 0
+        over = ((terminated | truncated) != 0) & ~over
         for what, numbers in (("reward", rewards), ("observation", frames)):
             if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
                 index = int(np.argwhere(~np.isfinite(numbers))[0][0])
                 raise EnvFault(f"environment {index} gave a {what} that is not finite at step {step + 1}")
-        # Where an episode was over, this was the reset.
-        counted = rewards[~over]
-        over = ((terminated | truncated) != 0) & ~over
         episodes += int(over.sum())
-        low, high = min(low, counted.min(initial=low)), max(high, counted.max(initial=high))
+        low, high = min(low, rewards.min()), max(high, rewards.max())
     return {
         "steps_per_s": steps * envs / spent,
         "us_per_vector_step": spent / steps * 1e6,
