@@ -50,8 +50,8 @@ pub struct LearnerState {
     pub episodes: u64,
     /// Wall time of the run so far, in milliseconds.
     pub wall_ms: u64,
-    /// Seed of the run.
-    pub seed: u64,
+    /// How often the run was resumed: each time with other streams of random numbers.
+    pub resumes: u64,
     /// Steps of the optimiser.
     pub optimiser_steps: u64,
     /// Return and length of the recent episodes, oldest first.
@@ -123,7 +123,6 @@ struct Manifest {
     frames: u64,
     version: u64,
     return_mean: Option<f64>,
-    network: String,
     files: BTreeMap<String, FileEntry>,
 }
 
@@ -194,7 +193,6 @@ impl Checkpoint {
             frames: self.state.frames,
             version: self.state.version,
             return_mean: self.state.return_mean,
-            network: format!("{:016x}", parameters.fingerprint()),
             files,
         };
         let path = folder.join(MANIFEST);

@@ -21,7 +21,10 @@ pub struct EpisodeWindow {
     recent: VecDeque<Episode>,
     finished: u64,
     best: Option<f64>,
+    /// Of the returns that are finite: infinity would never leave a sum again.
     return_sum: f64,
+    /// Returns in the window that are not.
+    overflows: usize,
     length_sum: f64,
 }
 
@@ -36,6 +39,7 @@ impl EpisodeWindow {
             finished: 0,
             best: None,
             return_sum: 0.0,
+            overflows: 0,
             length_sum: 0.0,
         }
     }
@@ -45,10 +49,12 @@ impl EpisodeWindow {
         if self.recent.len() == self.window
             && let Some(oldest) = self.recent.pop_front()
         {
-            self.return_sum -= f64::from(oldest.episode_return);
+            self.return_sum -= finite(oldest);
+            self.overflows -= usize::from(!oldest.episode_return.is_finite());
             self.length_sum -= f64::from(oldest.length);
         }
-        self.return_sum += f64::from(episode.episode_return);
+        self.return_sum += finite(episode);
+        self.overflows += usize::from(!episode.episode_return.is_finite());
         self.length_sum += f64::from(episode.length);
         self.recent.push_back(episode);
         self.finished += 1;
@@ -63,10 +69,12 @@ impl EpisodeWindow {
         self.finished
     }
 
-    /// Mean return of the episodes in the window; `None` before the first.
+    /// Mean return of the episodes in the window; `None` before the first, and while the return of one of
+    /// them is beyond the numbers of an f32.
     #[must_use]
     pub fn return_mean(&self) -> Option<f64> {
-        (!self.recent.is_empty()).then(|| self.return_sum / self.recent.len() as f64)
+        let is_mean = !self.recent.is_empty() && self.overflows == 0;
+        is_mean.then(|| self.return_sum / self.recent.len() as f64)
     }
 
     /// Mean length of the episodes in the window; `None` before the first.
@@ -98,9 +106,31 @@ impl EpisodeWindow {
     }
 }
 
+/// The return, 0 if it overflowed.
+fn finite(episode: Episode) -> f64 {
+    if episode.episode_return.is_finite() { f64::from(episode.episode_return) } else { 0.0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_return_that_overflowed_is_gone_with_its_episode() {
+        let mut window = EpisodeWindow::new(2);
+        for episode_return in [f32::INFINITY, 1.0] {
+            window.push(Episode { episode_return, length: 1 });
+        }
+        assert_eq!((window.return_mean(), window.full_return_mean()), (None, None));
+        window.push(Episode { episode_return: 3.0, length: 1 });
+        assert_eq!(window.full_return_mean(), Some(2.0));
+        assert_eq!(window.best_return_mean(), Some(2.0), "infinity is no record");
+        window.push(Episode { episode_return: f32::NEG_INFINITY, length: 1 });
+        window.push(Episode { episode_return: f32::INFINITY, length: 1 });
+        window.push(Episode { episode_return: 5.0, length: 1 });
+        window.push(Episode { episode_return: 6.0, length: 1 });
+        assert_eq!(window.return_mean(), Some(5.5));
+    }
 
     #[test]
     fn the_mean_is_over_the_last_episodes_only() {

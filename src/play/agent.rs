@@ -201,11 +201,8 @@ impl Agent {
         self.env.envs() * self.env.spec().observation.frame_bytes()
     }
 
-    /// Logits for the newest observations, `[E][A]`.
-    ///
-    /// # Errors
-    /// If inference fails.
-    pub fn logits(&mut self) -> Result<&[f32], PlayError> {
+    /// Computes the logits for the newest observations, `[E][A]`, and moves the recurrent state: once a step.
+    fn infer(&mut self) -> Result<(), PlayError> {
         let bytes = self.row_bytes();
         let rows: Vec<&[u8]> =
             self.frames.iter().map(|row| &bytemuck::cast_slice(row)[..bytes]).collect();
@@ -217,12 +214,12 @@ impl Agent {
             last_rewards: &self.rewards,
         };
         self.policy.logits(&inputs, &mut self.logits)?;
-        Ok(&self.logits)
+        Ok(())
     }
 
     /// Acts once in all environments.
     pub(super) fn step(&mut self) -> Result<Stepped<'_>, PlayError> {
-        self.logits()?;
+        self.infer()?;
         let usable = match self.choice {
             Choice::Sampled => self.sampler.sample(
                 &self.logits,

@@ -54,17 +54,25 @@ pub(super) fn published(pool: &Inheritance) -> Result<Option<Checkpoint>, Publis
         frames: counters.get(Learner::Frames),
         episodes: counters.get(Learner::Episodes),
         wall_ms: u64::try_from(pool.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        seed: pool.config.run.seed,
+        resumes: pool.resumes(),
         optimiser_steps,
         ..LearnerState::default()
     };
     Ok(Some(Checkpoint { parameters, optimiser, state }))
 }
 
-/// Saves what was published, after the last learner died without saving. `None` if there is nothing.
+/// Saves what was published, if the last learner died without saving. `None` if there is nothing, or a checkpoint
+/// that is as new: a learner that saved in order left more than was published.
 pub(super) fn save_published(pool: &Inheritance) -> Result<Option<PathBuf>, PublishedError> {
     let Some(checkpoint) = published(pool)? else { return Ok(None) };
     let keep = pool.config.run.keep_checkpoints;
+    let saved = Checkpoint::load_newest(&pool.run_dir.checkpoints(), &pool.parameters);
+    if let Ok((saved, _)) = saved
+        && (saved.state.frames, saved.state.version)
+            >= (checkpoint.state.frames, checkpoint.state.version)
+    {
+        return Ok(None);
+    }
     Ok(Some(checkpoint.save(&pool.run_dir.checkpoints(), &pool.parameters, keep)?))
 }
 

@@ -125,6 +125,8 @@ fn fault_env_failures_end_the_run_if_they_must() {
         let said = format!("{}{}", finished.stdout, finished.stderr);
         assert_eq!(finished.code(), Some(12), "{fault}: {said}");
         assert!(said.contains(says), "{fault}: {said}");
+        // The learner was asked to stop and saved: more than what is published.
+        assert!(!said.contains("saved the last published weights"), "{fault}: {said}");
         assert_eq!(
             (&summary["status"], &summary["books"]["balanced"]),
             (&"failed".into(), &true.into())

@@ -27,6 +27,51 @@ fn frames(run_dir: &Path) -> f64 {
     last_metrics(run_dir).map_or(0.0, |metrics| number(&metrics, "frames"))
 }
 
+/// Returns of the finished episodes after `skip` of them.
+fn episodes(run_dir: &Path, skip: usize) -> Vec<String> {
+    let text = fs::read_to_string(run_dir.join("episodes.csv")).expect("episodes");
+    let returns = text.lines().skip(1 + skip).filter_map(|line| line.split(',').nth(2));
+    returns.map(str::to_owned).collect()
+}
+
+/// How many episodes are in one list only, in whatever order: blocks may overtake each other.
+fn distance(a: &[String], b: &[String]) -> usize {
+    let mut left = b.to_vec();
+    let common = a.iter().filter(|episode| {
+        left.iter().position(|other| other == *episode).map(|at| left.swap_remove(at)).is_some()
+    });
+    let common = common.count();
+    a.len() + b.len() - 2 * common
+}
+
+/// With weights that stay what they are, the same streams of random numbers give the same episodes.
+#[test]
+fn a_resumed_run_does_not_see_its_first_episodes_again() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let flags = ["--actors", "1", "--total-frames", "8000", "--learning-rate", "1e-30"];
+    let begin = |name: &str| {
+        let run_dir = folder.path().join(name);
+        let finished = start(&run_dir, flags).wait();
+        assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
+        run_dir
+    };
+    let (run_dir, again) = (begin("run"), begin("again"));
+    let first = episodes(&run_dir, 0);
+    assert!(first.len() > 100, "{}", first.len());
+    let same = distance(&first[..100], &episodes(&again, 0)[..100]);
+    assert!(same <= 20, "one seed, one stream: {same}");
+    let mut before = vec![first[..100].to_vec()];
+    for total in ["16000", "24000"] {
+        let seen = episodes(&run_dir, 0).len();
+        let finished = resume(&run_dir, &["--total-frames", total]).wait();
+        assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
+        let resumed = episodes(&run_dir, seen)[..100].to_vec();
+        let nearest = before.iter().map(|seen| distance(seen, &resumed)).min();
+        assert!(nearest >= Some(40), "the same episodes again: {nearest:?} of 200 differ");
+        before.push(resumed);
+    }
+}
+
 #[test]
 fn a_run_survives_being_killed_as_a_whole() {
     let folder = tempfile::tempdir().expect("temporary folder");

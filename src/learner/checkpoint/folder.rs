@@ -60,14 +60,16 @@ fn discard(path: &Path) -> Result<(), CheckpointError> {
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let entries = entries(folder)?.into_iter();
     let mut names: Vec<PathBuf> = entries.filter(|path| is_checkpoint_name(path)).collect();
-    names.sort();
+    // By number: from 10^12 frames on names have more than 12 digits.
+    names.sort_by_key(|path| path.file_name().map(|name| (name.len(), name.to_owned())));
     Ok(names)
 }
 
 fn is_checkpoint_name(path: &Path) -> bool {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .is_some_and(|name| name.len() == 12 && name.bytes().all(|b| b.is_ascii_digit()))
+    path.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
+        name.bytes().all(|b| b.is_ascii_digit())
+            && (name.len() == 12 || (name.len() > 12 && !name.starts_with('0')))
+    })
 }
 
 /// Removes all but the newest `keep` and the one with the best mean return, and what was left half made.

@@ -64,6 +64,23 @@ fn damage_is_found_or_harmless() {
     assert_eq!(Checkpoint::load(&place, &parameters).expect("whole again"), saved);
 }
 
+/// 12 digits are what names are padded to, not how many they have.
+#[test]
+fn names_of_any_number_of_frames_are_found_in_their_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let parameters = parameters();
+    let mut checkpoint = checkpoint(&parameters);
+    for frames in [5, 999_999_999_999, 1_000_000_000_000, 20_000_000_000_000] {
+        checkpoint.state.frames = frames;
+        checkpoint.save(folder.path(), &parameters, 3).expect("saved");
+    }
+    let names: Vec<_> = list(folder.path()).expect("readable");
+    let names: Vec<_> = names.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    assert_eq!(names, ["999999999999", "1000000000000", "20000000000000"], "the oldest is gone");
+    let (found, problems) = Checkpoint::load_newest(folder.path(), &parameters).expect("found");
+    assert_eq!((found.state.frames, problems.len()), (20_000_000_000_000, 0));
+}
+
 #[test]
 fn a_damaged_one_gives_way_to_the_one_before() {
     let folder = tempfile::tempdir().expect("a folder");

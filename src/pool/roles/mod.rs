@@ -39,6 +39,20 @@ pub(super) struct Inheritance {
     pub(super) started: Instant,
 }
 
+impl Inheritance {
+    /// How often the run was resumed.
+    pub(super) fn resumes(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.resumes + 1)
+    }
+
+    /// The seed of environments and actions. A resumed run goes on with others: it would see the episodes of
+    /// its beginning again.
+    fn stream_seed(&self) -> u64 {
+        const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
+        self.config.run.seed.wrapping_add(self.resumes().wrapping_mul(ODD))
+    }
+}
+
 /// The network that a configuration describes.
 ///
 /// # Errors
