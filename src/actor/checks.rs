@@ -4,7 +4,7 @@ use super::ActorError;
 use crate::env::{Dtype, EnvSpec};
 use crate::policy::mask::first_without_choice;
 
-/// Checks E frames and their masks (empty without masks), at `step` of the unroll.
+/// Checks E frames, their masks (empty without masks) and `flags`, at `step` of the unroll.
 ///
 /// # Errors
 /// [`ActorError::NotFinite`], which calls the frames `what`, or [`ActorError::NothingAllowed`].
@@ -12,13 +12,14 @@ pub(super) fn observations(
     spec: &EnvSpec,
     frames: &[u8],
     masks: &[u8],
+    flags: &[u8],
     what: &'static str,
     step: usize,
 ) -> Result<(), ActorError> {
     if let Some(env) = bad_number(spec, frames) {
         return Err(ActorError::NotFinite { env, what, step });
     }
-    match first_without_choice(&spec.action, masks) {
+    match first_without_choice(&spec.action, masks, flags) {
         Some(env) => Err(ActorError::NothingAllowed { env, step }),
         None => Ok(()),
     }
@@ -51,7 +52,7 @@ mod tests {
         let action = ActionSpec::MultiDiscrete { sizes: vec![2, 1] };
         let spec = EnvSpec { masks: true, ..EnvSpec::new("Test-v0", observation, action) };
         let check = |frames: [f32; 4], masks: &[u8]| {
-            observations(&spec, bytemuck::cast_slice(&frames), masks, "an observation", 7)
+            observations(&spec, bytemuck::cast_slice(&frames), masks, &[0; 2], "an observation", 7)
         };
         assert!(check([0.0; 4], &[1, 0, 1, 0, 1, 1]).is_ok());
         let error = check([0.0, 1.0, 2.0, f32::NAN], &[1; 6]).expect_err("not finite");

@@ -1,4 +1,4 @@
-//! The acting loop: refresh weights, fill one unroll step by step, commit.
+//! The acting loop: claim a slot, refresh weights, fill one unroll step by step, commit.
 
 use std::time::{Duration, Instant};
 
@@ -103,23 +103,31 @@ impl<'m> ActorLoop<'m> {
             failures,
             timed_every: 1,
         };
-        match actor.reset() {
+        match actor.reset(Phase::Reset) {
             Ok(()) => {}
             Err(error) => actor.recover(error)?,
         }
         Ok(actor)
     }
 
-    /// Starts all episodes anew, with nothing of the ones before.
-    fn reset(&mut self) -> Result<(), ActorError> {
+    /// Starts all episodes anew, with nothing of the ones before. `phase` says how long that may take.
+    fn reset(&mut self, phase: Phase) -> Result<(), ActorError> {
         let Self { parts, spec, history, .. } = self;
         *history = History::new(parts.env.envs(), widths(spec));
-        parts.counters.set_phase(Phase::Reset);
+        parts.counters.set_phase(phase);
         parts.counters.add(Actor::Progress, 1);
         kill_point!("actor.before_reset");
         parts.env.reset(history.newest())?;
+        let none_is_over = vec![0; parts.env.envs()];
         let first = history.newest();
-        checks::observations(spec, first.frames, first.masks, "a first observation", 0)
+        checks::observations(
+            spec,
+            first.frames,
+            first.masks,
+            &none_is_over,
+            "a first observation",
+            0,
+        )
     }
 
     /// An environment has failed: the unroll is lost, its slot stays claimed and is overwritten.
@@ -130,9 +138,14 @@ impl<'m> ActorLoop<'m> {
             if self.failures >= FAILURES_IN_A_ROW {
                 return Err(error);
             }
+            let mut phase = Phase::Reset;
             match &mut self.parts.remedy {
                 EnvRemedy::Fail => return Err(error),
-                EnvRemedy::Reset => (self.parts.on_failure)(&error),
+                EnvRemedy::Reset => {
+                    (self.parts.on_failure)(&error);
+                    // An environment may start a dead worker again, which takes as long as a first start.
+                    phase = Phase::Init;
+                }
                 EnvRemedy::Rebuild(make) => {
                     (self.parts.on_failure)(&error);
                     self.parts.counters.set_phase(Phase::Init);
@@ -146,7 +159,7 @@ impl<'m> ActorLoop<'m> {
                     }
                 }
             }
-            match self.reset() {
+            match self.reset(phase) {
                 Ok(()) => return Ok(()),
                 Err(again) => error = again,
             }
@@ -159,9 +172,8 @@ impl<'m> ActorLoop<'m> {
     /// [`ActorError`]: the process should end with the code that belongs to it.
     pub fn run(&mut self) -> Result<(), ActorError> {
         loop {
-            self.refresh();
             match self.unroll() {
-                Ok(()) | Err(ActorError::Claim(ClaimError::TimedOut)) => {}
+                Ok(()) | Err(ActorError::Claim(ClaimError::TimedOut | ClaimError::HeldBack)) => {}
                 Err(ActorError::Claim(ClaimError::Closed)) => return Ok(()),
                 Err(error) if error.is_of_environment() => {
                     self.parts.counters.add(Actor::UnrollsDropped, 1);
@@ -169,25 +181,6 @@ impl<'m> ActorLoop<'m> {
                 }
                 Err(error) => return Err(error),
             }
-        }
-    }
-
-    /// Takes newer weights if there are any; otherwise the old ones act on, which V-trace corrects for.
-    fn refresh(&mut self) {
-        let counters = &self.parts.counters;
-        counters.set_phase(Phase::Refresh);
-        let started = self.timed().then(Instant::now);
-        match self.parts.reader.refresh(self.version, &mut self.parameters) {
-            Refresh::Unchanged => {}
-            Refresh::Busy => counters.add(Actor::ParamBusy, 1),
-            Refresh::New(version) => {
-                self.parts.policy.load(&self.parameters);
-                self.version = version;
-                counters.add(Actor::ParamRefreshes, 1);
-            }
-        }
-        if let Some(started) = started {
-            counters.add_time(Actor::RefreshNs, started.elapsed() * self.timed_every);
         }
     }
 
@@ -204,9 +197,32 @@ impl<'m> ActorLoop<'m> {
         parts.counters.set_phase(Phase::Wait);
         let waiting = Instant::now();
         let claimed = parts.producer.claim(CLAIM_TIMEOUT);
-        parts.counters.add_time(Actor::SlotWaitNs, waiting.elapsed());
+        let held_back = match &claimed {
+            Ok(grant) => grant.was_held_back(),
+            Err(error) => matches!(error, ClaimError::HeldBack),
+        };
+        let waited = if held_back { Actor::AdmissionWaitNs } else { Actor::SlotWaitNs };
+        parts.counters.add_time(waited, waiting.elapsed());
         let mut grant = claimed?;
         kill_point!("actor.after_claim");
+
+        // After the wait for a slot, which may have lasted for several versions. If there are none newer, the
+        // old ones act on, which V-trace corrects for.
+        parts.counters.set_phase(Phase::Refresh);
+        let refreshing = timed.then(Instant::now);
+        match parts.reader.refresh(self.version, &mut self.parameters) {
+            Refresh::Unchanged => {}
+            Refresh::Busy => parts.counters.add(Actor::ParamBusy, 1),
+            Refresh::New(version) => {
+                parts.policy.load(&self.parameters);
+                self.version = version;
+                parts.counters.add(Actor::ParamRefreshes, 1);
+                parts.counters.set(Actor::ParamVersion, version);
+            }
+        }
+        if let Some(refreshing) = refreshing {
+            parts.counters.add_time(Actor::RefreshNs, refreshing.elapsed() * self.timed_every);
+        }
         let mut group = grant.group();
 
         for (row, frames) in self.history.frames.iter().enumerate() {
@@ -255,8 +271,13 @@ impl<'m> ActorLoop<'m> {
         self.history.flags.copy_from_slice(group.flags(parts.unroll));
         self.history.masks.copy_from_slice(group.row(Field::Mask, parts.unroll));
 
+        parts.counters.set_phase(Phase::Commit);
         kill_point!("actor.before_commit");
+        let committing = timed.then(Instant::now);
         grant.commit()?;
+        if let Some(committing) = committing {
+            parts.counters.add_time(Actor::CommitNs, committing.elapsed() * self.timed_every);
+        }
         kill_point!("actor.after_commit");
         self.sequence += 1;
         self.failures = 0;
@@ -324,7 +345,14 @@ impl Step<'_, '_> {
         if let Some(env) = checks::first_not_finite(step.rewards) {
             return Err(ActorError::NotFinite { env, what: "a reward", step: t });
         }
-        checks::observations(self.spec, step.next_frame, step.next_mask, "an observation", t)?;
+        checks::observations(
+            self.spec,
+            step.next_frame,
+            step.next_mask,
+            step.next_flags,
+            "an observation",
+            t,
+        )?;
         let ended = history.advance(
             step.actions,
             step.rewards,

@@ -53,6 +53,7 @@ pub fn built_in() -> Settings {
         envs_per_actor: Some(8),
         unroll: Some(32),
         batch: Some(16),
+        max_lag: Some(2),
         engine: Some(EngineChoice::Auto),
         pin: Some(false),
         actor_nice: Some(5),

@@ -91,6 +91,8 @@ pub struct PoolConfig {
     pub batch: usize,
     /// K: blocks of the ring, at least 2; there is a slot for every actor.
     pub blocks: usize,
+    /// L: blocks in flight beside the one that the learner works on, before actors sleep; at least 1.
+    pub max_lag: usize,
     /// What computes the network, in actors and learner.
     pub engine: Engine,
     /// Whether each process is bound to a core.

@@ -119,6 +119,8 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("batch", |s| wide(s.batch), 1, 1_048_576),
     Whole::row("blocks", |s| wide(s.blocks), 2, 65_536)
         .because("one to fill while the other is learnt from"),
+    Whole::row("max-lag", |s| wide(s.max_lag), 1, 65_536)
+        .because("the learner works on one batch while the actors fill another"),
     Whole::row("actor-nice", |s| wide(s.actor_nice), 0, 19).because("nice goes no further"),
     Whole::row("seed", |s| s.seed, 0, TOML_MAX),
     Whole::row("keep-checkpoints", |s| wide(s.keep_checkpoints), 1, 1_000_000),

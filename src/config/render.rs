@@ -93,6 +93,7 @@ impl Config {
             unroll: Some(pool.unroll),
             batch: Some(pool.batch),
             blocks: Some(pool.blocks),
+            max_lag: Some(pool.max_lag),
             engine: Some(match pool.engine {
                 Engine::Native => EngineChoice::Native,
                 Engine::Libtorch => EngineChoice::Libtorch,

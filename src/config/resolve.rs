@@ -170,6 +170,7 @@ fn pool(
         unroll,
         batch,
         blocks,
+        max_lag: set(all.max_lag),
         engine,
         pin: set(all.pin),
         actor_nice: set(all.actor_nice),

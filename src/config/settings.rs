@@ -49,10 +49,14 @@ pub struct Settings {
     /// learns from fewer frames
     #[arg(long, value_parser = whole::<usize>, value_name = "B", help_heading = "Pool")]
     pub batch: Option<usize>,
-    /// Training batches that the ring holds (K). Fewer keep data fresh, more smooth out slow actors
+    /// Training batches that the ring has room for (K)
     /// [default: enough for the actors, at least 3]
     #[arg(long, value_parser = whole::<usize>, value_name = "K", help_heading = "Pool")]
     pub blocks: Option<usize>,
+    /// Batches that may wait for the learner, so about the updates by which data is old. Actors beyond that
+    /// sleep, unless the learner starves while cores are idle
+    #[arg(long, value_parser = whole::<usize>, value_name = "L", help_heading = "Pool")]
+    pub max_lag: Option<usize>,
     /// What computes the network. Leave it at auto unless you compare the two
     #[arg(long, help_heading = "Pool")]
     pub engine: Option<EngineChoice>,
@@ -232,7 +236,7 @@ impl Settings {
         }
         first! {
             env env_arg env_wrapper frame_stack python python_path
-            actors envs_per_actor unroll batch blocks engine pin actor_nice
+            actors envs_per_actor unroll batch blocks max_lag engine pin actor_nice
             preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env

@@ -123,7 +123,8 @@ pub trait Environment {
     ) -> Transition;
 
     /// Says which choices are allowed at the observation written last: 1 for yes, 0 for no, in the order
-    /// of the policy's outputs. Asked only of environments whose spec has masks.
+    /// of the policy's outputs. Asked only of environments whose spec has masks. Something must be allowed,
+    /// except at the final observation of an episode.
     fn allowed(&self, mask: &mut [u8]) {
         mask.fill(1);
     }
@@ -145,7 +146,7 @@ pub mod flag {
 /// Where one vector step writes. All slices are in the order of the environments.
 #[derive(Debug)]
 pub struct StepOut<'a> {
-    /// E frames, one after the other, 4-byte aligned.
+    /// E frames, one after the other; 4-byte aligned if they are f32.
     pub frames: &'a mut [u8],
     /// E rewards.
     pub rewards: &'a mut [f32],

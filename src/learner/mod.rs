@@ -4,11 +4,13 @@
 //! `run` is the loop, `update` one step of it, `vtrace`, `loss` and `optimiser` its mathematics over
 //! plain slices, `engine` the network behind a trait with two implementations, `checkpoint` the files.
 
+pub mod admission;
 mod check;
 
 pub mod checkpoint;
 pub mod engine;
 pub mod episodes;
+mod idle_cores;
 pub mod loss;
 pub mod native_engine;
 pub mod optimiser;

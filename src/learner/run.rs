@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::LearnerError;
+use super::admission::Admission;
 use super::check;
 use super::checkpoint::LearnerState;
 use super::engine::Lap;
@@ -80,6 +81,8 @@ pub trait Surroundings {
 pub struct LearnLoop<'m> {
     /// Its end of the ring.
     pub consumer: Consumer<'m>,
+    /// How much data it lets the actors have in flight.
+    pub admission: Admission,
     /// All that is not in a block.
     pub learning: Learning<'m>,
 }
@@ -132,6 +135,7 @@ impl LearnLoop<'_> {
     /// If the ring is corrupt, the engine fails, the weights stop being finite, or losses do for long.
     pub fn run(&mut self, surroundings: &mut dyn Surroundings) -> Result<Ended, LearnerError> {
         self.learning.publish_first()?;
+        self.limit_in_flight();
         let mut last_control = Instant::now();
         let mut last_checkpoint = Instant::now();
         loop {
@@ -159,16 +163,29 @@ impl LearnLoop<'_> {
         }
     }
 
+    fn limit_in_flight(&mut self) {
+        let slots = self.admission.slots();
+        self.consumer.limit_in_flight(slots);
+        self.learning.counters.set(Learner::InFlightLimit, slots as u64);
+    }
+
     fn learn_one(
         &mut self,
         lap: &mut Lap,
         surroundings: &mut dyn Surroundings,
     ) -> Result<(), LearnerError> {
-        let Self { consumer, learning } = self;
-        learning.counters.set_phase(Phase::Wait);
-        let block = consumer.take(TAKE_TIMEOUT);
-        learning.counters.set_phase(Phase::Learn);
-        learning.counters.add_time(Learner::WaitNs, lap.lap());
+        self.learning.counters.set_phase(Phase::Wait);
+        let block = self.consumer.take(TAKE_TIMEOUT);
+        self.learning.counters.set_phase(Phase::Learn);
+        let waited = lap.lap();
+        self.learning.counters.add_time(Learner::WaitNs, waited);
+        if self
+            .admission
+            .waited(waited, block.is_ok(), || self.consumer.ring().has_waiting_actors())
+        {
+            self.limit_in_flight();
+        }
+        let learning = &mut self.learning;
         let held = block?;
         kill_point!("learner.after_take");
         let block = held.view();

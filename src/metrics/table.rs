@@ -86,7 +86,8 @@ table! {
         InferNs = "infer_ns" ["ns"] Counter: "Time in the network and in drawing actions."
         RefreshNs = "refresh_ns" ["ns"] Counter: "Time in fetching weights."
         SlotWaitNs = "slot_wait_ns" ["ns"] Counter: "Time waiting for a free slot: back-pressure of the learner."
-        CommitNs = "commit_ns" ["ns"] Counter: "Time in checking and committing unrolls."
+        AdmissionWaitNs = "admission_wait_ns" ["ns"] Counter: "Time asleep because as much data was in flight as the learner needs (`max-lag`)."
+        CommitNs = "commit_ns" ["ns"] Counter: "Time in committing unrolls, the wake-up of the learner included."
         ParamRefreshes = "param_refreshes" ["versions"] Counter: "Versions of the weights fetched."
         ParamBusy = "param_busy" ["refreshes"] Counter: "Refreshes overtaken by the learner, which kept the old weights."
         ParamVersion = "param_version" ["version"] Gauge: "Version of the weights it acts with."
@@ -137,6 +138,7 @@ table! {
         LagMin = "lag_min" ["versions"] Gauge: "Smallest policy lag of the latest block."
         LagMax = "lag_max" ["versions"] Gauge: "Largest policy lag of the latest block."
         LagSum = "lag_sum" ["versions"] Counter: "Sum of the policy lags of all unrolls consumed; over `unrolls_consumed` it is the exact mean."
+        InFlightLimit = "in_flight_limit" ["slots"] Gauge: "Slots that may be in flight: `max-lag` and the one at the learner in blocks, more while it starves and cores are idle."
         FramesToTarget = "frames_to_target" ["frames"] Gauge: "Frames when the target return was reached; 0 if not yet."
         SecondsToTarget = "seconds_to_target" ["s"] Real: "Wall time when the target return was reached; 0 if not yet."
         TargetReached = "target_reached" [""] Gauge: "1 once the target return was reached."
@@ -160,7 +162,7 @@ pub enum Phase {
     Refresh,
     /// Waiting for a free slot, for a full block, for the first weights; may last for ever.
     Wait,
-    /// Checking and committing an unroll.
+    /// Committing an unroll.
     Commit,
     /// Learning from a block.
     Learn,

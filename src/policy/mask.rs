@@ -1,6 +1,6 @@
 //! Masks: which choices an observation allows.
 
-use crate::env::ActionSpec;
+use crate::env::{ActionSpec, flag};
 
 /// Logit of a forbidden choice: its probability is 0 in single precision beside that of any other.
 pub const FORBIDDEN: f32 = -1e30;
@@ -14,9 +14,10 @@ pub fn extend_masked(masked: &mut Vec<f32>, logits: &[f32], mask: &[u8]) -> bool
 }
 
 /// The first row of `masks` (`[rows][outputs]`) in which some choice has nothing that is allowed; `None`
-/// also for actions that are numbers.
+/// also for actions that are numbers. Rows whose `flags` say that the episode is over are passed over: no
+/// action follows, and in most board games no move is left.
 #[must_use]
-pub fn first_without_choice(action: &ActionSpec, masks: &[u8]) -> Option<usize> {
+pub fn first_without_choice(action: &ActionSpec, masks: &[u8], flags: &[u8]) -> Option<usize> {
     let one;
     let sizes = match action {
         ActionSpec::Discrete { n } => {
@@ -26,12 +27,13 @@ pub fn first_without_choice(action: &ActionSpec, masks: &[u8]) -> Option<usize> 
         ActionSpec::MultiDiscrete { sizes } => sizes,
         ActionSpec::Continuous { .. } => return None,
     };
-    masks.chunks_exact(action.outputs()).position(|mut row| {
-        sizes.iter().any(|&size| {
-            let (choice, rest) = row.split_at(size);
-            row = rest;
-            choice.iter().all(|&allowed| allowed == 0)
-        })
+    masks.chunks_exact(action.outputs()).zip(flags).position(|(mut row, flags)| {
+        flags & flag::DONE == 0
+            && sizes.iter().any(|&size| {
+                let (choice, rest) = row.split_at(size);
+                row = rest;
+                choice.iter().all(|&allowed| allowed == 0)
+            })
     })
 }
 
@@ -50,11 +52,21 @@ mod tests {
     #[test]
     fn every_choice_needs_something_allowed() {
         let single = ActionSpec::Discrete { n: 3 };
+        let first_without_choice =
+            |action: &ActionSpec, masks: &[u8]| first_without_choice(action, masks, &[0, 0]);
         assert_eq!(first_without_choice(&single, &[0, 0, 1, 1, 0, 0]), None);
         assert_eq!(first_without_choice(&single, &[0, 0, 1, 0, 0, 0]), Some(1));
         let several = ActionSpec::MultiDiscrete { sizes: vec![2, 1] };
         assert_eq!(first_without_choice(&several, &[0, 1, 1, 1, 1, 0]), Some(1));
         assert_eq!(first_without_choice(&several, &[0, 0, 1]), Some(0));
         assert_eq!(first_without_choice(&several, &[]), None);
+    }
+
+    #[test]
+    fn nothing_needs_to_be_allowed_when_the_game_is_over() {
+        let (action, masks) = (ActionSpec::Discrete { n: 2 }, [0, 0, 0, 0, 1, 0]);
+        let first = |flags: [u8; 3]| first_without_choice(&action, &masks, &flags);
+        assert_eq!(first([flag::TERMINATED, flag::TRUNCATED, 0]), None);
+        assert_eq!(first([flag::TERMINATED, flag::FIRST, 0]), Some(1));
     }
 }

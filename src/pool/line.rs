@@ -54,6 +54,7 @@ const PER_ACTOR: &[Actor] = &[
     Actor::InferNs,
     Actor::RefreshNs,
     Actor::SlotWaitNs,
+    Actor::AdmissionWaitNs,
     Actor::CommitNs,
     Actor::ParamRefreshes,
     Actor::ParamVersion,

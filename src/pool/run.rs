@@ -233,7 +233,7 @@ impl Pool for Run {
     fn run_child(&mut self, role: Role, incarnation: u16, mut control: ChildControl) -> ExitKind {
         self.board.disown();
         match role {
-            Role::Learner => play_learner(&self.inheritance, &mut control),
+            Role::Learner => play_learner(&self.inheritance, incarnation, &mut control),
             Role::Actor(index) => play_actor(&self.inheritance, index, incarnation, &control),
         }
     }

@@ -12,6 +12,15 @@ use super::verdict::Verdict;
 /// If both sides wait longer than this, neither is the limit.
 const BOTH_WAIT: f64 = 0.25;
 
+/// A learner that waits for a smaller share is busy, whatever the actors wait for.
+const NEVER_WAITS: f64 = 0.05;
+
+/// Actors that are held back for a larger share of their time than this are worth a sentence.
+const WORTH_A_WORD: f64 = 0.1;
+
+/// A run that uses a smaller share of its cores than this has some to spare.
+const IDLE_BELOW: f64 = 0.75;
+
 /// A verdict and its reasons.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bottleneck {
@@ -32,6 +41,7 @@ pub(super) struct Setting {
     pub(super) batch: String,
     pub(super) hidden: String,
     pub(super) publish_every: String,
+    pub(super) max_lag: String,
     /// Environments are stepped by a Python worker.
     pub(super) has_workers: bool,
     pub(super) pinned: bool,
@@ -41,10 +51,21 @@ impl Setting {
     fn of(run: &RunData) -> Self {
         let [actors, envs_per_actor, unroll, batch] =
             ["actors", "envs-per-actor", "unroll", "batch"].map(|key| run.setting(key));
-        let [hidden, publish_every] = ["hidden", "publish-every"].map(|key| run.setting(key));
+        let [hidden, publish_every, max_lag] =
+            ["hidden", "publish-every", "max-lag"].map(|key| run.setting(key));
         let (has_workers, pinned) =
             (run.config.contains_key("python"), run.setting("pin") == "true");
-        Self { actors, envs_per_actor, unroll, batch, hidden, publish_every, has_workers, pinned }
+        Self {
+            actors,
+            envs_per_actor,
+            unroll,
+            batch,
+            hidden,
+            publish_every,
+            max_lag,
+            has_workers,
+            pinned,
+        }
     }
 }
 
@@ -65,14 +86,31 @@ impl Bottleneck {
                 advice: "Let it run longer, or set a shorter --log-interval.".to_owned(),
             };
         }
-        let (wait, room) = (totals.learner_shares()[0], totals.actor_shares()[3]);
-        let mut found = if wait.min(room) > BOTH_WAIT {
+        let wait = totals.learner_shares()[0];
+        // Actors that are held back are as good as not there: what counts is what the others waited for.
+        let room =
+            totals.actors_s[3] / (totals.wall_s * totals.actors - totals.held_back_s()).max(1e-9);
+        let idle = totals.cores_busy().is_some_and(|busy| busy < IDLE_BELOW);
+        let mut found = if wait.min(totals.held_back()) > BOTH_WAIT && idle {
+            lag_bounds(totals, setting, wait)
+        } else if wait.min(room) > BOTH_WAIT {
             both_wait(totals, setting, wait, room)
-        } else if wait > room {
+        } else if wait > room && (wait > NEVER_WAITS || totals.held_back() < wait) {
             actors_limit(totals, setting, wait, room)
         } else {
             learner_limits(totals, setting, wait, room)
         };
+        if totals.held_back() > WORTH_A_WORD && found.verdict != Verdict::LagBound {
+            let sentence = format!(
+                " As much data was in flight as --max-lag {} allows for {} of the actors' time, in which they slept: \
+                 {:.0} of {} actors would have done.",
+                setting.max_lag,
+                percent(totals.held_back()),
+                (totals.actors * (1.0 - totals.held_back())).ceil().max(1.0),
+                totals.actors
+            );
+            found.because.push_str(&sentence);
+        }
         if let Some(sentence) = full_machine(totals) {
             found.because.push(' ');
             found.because.push_str(&sentence);
@@ -116,6 +154,23 @@ fn both_wait(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottle
         )
     };
     Bottleneck { verdict: Verdict::Handover, because, advice }
+}
+
+fn lag_bounds(totals: &Totals, setting: &Setting, wait: f64) -> Bottleneck {
+    let because = format!(
+        "The learner waited for data {} of the time, while actors slept {} of theirs because as much was in flight \
+         as --max-lag {} allows, and cores were idle. The policy lag was {:.1} updates.",
+        percent(wait),
+        percent(totals.held_back()),
+        setting.max_lag,
+        totals.lag_mean()
+    );
+    let advice = format!(
+        "Raise --max-lag (now {}): more actors then work at once, on older weights. Or let each do more: \
+         --envs-per-actor is {}.",
+        setting.max_lag, setting.envs_per_actor
+    );
+    Bottleneck { verdict: Verdict::LagBound, because, advice }
 }
 
 fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottleneck {
@@ -177,7 +232,7 @@ fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> B
 }
 
 fn actors_limit(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottleneck {
-    let [env, infer, refresh, _, _] = totals.actors_s;
+    let [env, infer, refresh, ..] = totals.actors_s;
     let shares = totals.actor_shares();
     let frames = totals.frames_acted;
     let because = format!(
@@ -259,114 +314,4 @@ fn full_machine(totals: &Totals) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Ten seconds of a run of four actors.
-    fn totals(learner_s: [f64; 8], each_actor_s: [f64; 5]) -> Totals {
-        Totals {
-            wall_s: 10.0,
-            actors: 4.0,
-            cores: 8.0,
-            frames: 1e6,
-            frames_acted: 1.01e6,
-            updates: 1000.0,
-            unrolls: 32_000.0,
-            refreshes: 4000.0,
-            lag: (64_000.0, 32_000.0),
-            learner_s,
-            actors_s: each_actor_s.map(|s| s * 4.0),
-            cpu_s: (9.0, 20.0),
-            core_wait_s: (0.1, 0.2),
-        }
-    }
-
-    fn judge(totals: &Totals) -> Bottleneck {
-        let setting = Setting {
-            hidden: "[64, 64]".into(),
-            actors: "4".into(),
-            envs_per_actor: "8".into(),
-            ..Setting::default()
-        };
-        Bottleneck::judge(totals, &setting)
-    }
-
-    #[test]
-    fn a_busy_learner_and_waiting_actors_are_learner_bound() {
-        let found =
-            judge(&totals([0.2, 0.1, 3.0, 0.5, 6.0, 0.1, 0.1, 0.0], [1.0, 1.0, 0.1, 7.0, 0.1]));
-        assert_eq!(found.verdict, Verdict::Learner);
-        for part in ["2.0 %", "70 %", "backward 61 %", "9.8 ms", "101k"] {
-            assert!(found.because.contains(part), "{part} in {}", found.because);
-        }
-        assert!(found.advice.contains("[64, 64]") && found.advice.contains("2.0 updates"));
-        assert!(!found.because.contains("full"));
-    }
-
-    #[test]
-    fn the_optimiser_of_small_batches_has_advice_of_its_own() {
-        let found =
-            judge(&totals([0.2, 0.1, 1.0, 0.5, 1.0, 7.0, 0.1, 0.0], [1.0, 1.0, 0.1, 7.0, 0.1]));
-        assert_eq!(found.verdict, Verdict::Learner);
-        assert!(found.advice.contains("--batch"), "{}", found.advice);
-    }
-
-    #[test]
-    fn costly_environments_are_environment_bound() {
-        let measured = totals([8.0, 0.1, 0.5, 0.1, 1.0, 0.1, 0.1, 0.0], [9.0, 0.5, 0.1, 0.0, 0.1]);
-        let found = judge(&measured);
-        assert_eq!(found.verdict, Verdict::Environment);
-        for part in ["80 %", "90 %", "35.6 µs"] {
-            assert!(found.because.contains(part), "{part} in {}", found.because);
-        }
-        assert!(found.advice.contains("more actors (--actors is 4)"), "{}", found.advice);
-        assert!(!found.advice.contains("--pin"), "{}", found.advice);
-        let python =
-            Setting { has_workers: true, envs_per_actor: "8".into(), ..Setting::default() };
-        let advice = |setting: &Setting| Bottleneck::judge(&measured, setting).advice;
-        assert!(advice(&python).contains("--pin"), "{}", advice(&python));
-        let (pinned, slow) = (
-            Setting { pinned: true, ..python.clone() },
-            Setting { envs_per_actor: "64".into(), ..python },
-        );
-        assert!(!advice(&pinned).contains("--pin") && !advice(&slow).contains("--pin"));
-        // The same on a machine without a free core.
-        let full = judge(&Totals { cores: 3.0, core_wait_s: (2.0, 10.0), ..measured });
-        assert!(full.because.contains("The machine was full"), "{}", full.because);
-        assert!(full.advice.contains("would not help"), "{}", full.advice);
-    }
-
-    #[test]
-    fn costly_networks_of_actors_are_inference_bound() {
-        let found =
-            judge(&totals([8.0, 0.1, 0.5, 0.1, 1.0, 0.1, 0.1, 0.0], [0.5, 9.0, 0.1, 0.0, 0.1]));
-        assert_eq!(found.verdict, Verdict::Inference);
-        assert!(found.advice.contains("--envs-per-actor is 8"), "{}", found.advice);
-    }
-
-    #[test]
-    fn weights_may_bind_on_either_side() {
-        let fetching =
-            judge(&totals([8.0, 0.1, 0.5, 0.1, 1.0, 0.1, 0.1, 0.0], [0.5, 1.0, 8.0, 0.0, 0.1]));
-        assert_eq!(fetching.verdict, Verdict::Weights);
-        assert!(fetching.because.contains("8 ms each time"), "{}", fetching.because);
-        let publishing =
-            judge(&totals([0.1, 0.1, 0.5, 0.1, 1.0, 0.1, 8.0, 0.0], [0.5, 1.0, 1.0, 7.0, 0.1]));
-        assert_eq!(publishing.verdict, Verdict::Weights);
-    }
-
-    #[test]
-    fn sides_that_wait_for_each_other_are_told_so() {
-        let measured = totals([4.0, 0.1, 2.0, 0.5, 3.0, 0.1, 0.1, 0.0], [1.0, 1.0, 1.0, 6.0, 0.1]);
-        let found = judge(&measured);
-        assert_eq!(found.verdict, Verdict::Handover);
-        assert!(found.advice.contains("--blocks"), "{}", found.advice);
-        let full = judge(&Totals { core_wait_s: (2.0, 10.0), ..measured });
-        assert!(full.advice.contains("fewer actors"), "{}", full.advice);
-    }
-
-    #[test]
-    fn nothing_is_said_of_a_run_without_updates() {
-        assert_eq!(judge(&Totals::default()).verdict, Verdict::Unknown);
-    }
-}
+mod tests;

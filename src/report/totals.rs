@@ -23,6 +23,7 @@ pub(super) const ACTOR_STAGES: &[(&str, &str)] = &[
     ("weight refresh", "refresh_ns"),
     ("slot wait", "slot_wait_ns"),
     ("commit", "commit_ns"),
+    ("held back", "admission_wait_ns"),
 ];
 
 /// What a run came to between two of its lines. Times in seconds; those of actors are sums over them.
@@ -48,8 +49,8 @@ pub struct Totals {
     pub lag: (f64, f64),
     /// Wait, batching, forward, loss, backward, optimiser, publish, checkpoint.
     pub learner_s: [f64; 8],
-    /// Environment, inference, weight refresh, slot wait, commit.
-    pub actors_s: [f64; 5],
+    /// Environment, inference, weight refresh, slot wait, commit, held back.
+    pub actors_s: [f64; 6],
     /// Time on cores: learner, actors.
     pub cpu_s: (f64, f64),
     /// Time ready to run without a core: learner, actors.
@@ -103,6 +104,18 @@ impl Totals {
     #[must_use]
     pub fn actor_shares(&self) -> Vec<f64> {
         shares(&self.actors_s, self.wall_s * self.actors)
+    }
+
+    /// Time that actors slept because enough data was in flight.
+    #[must_use]
+    pub const fn held_back_s(&self) -> f64 {
+        self.actors_s[5]
+    }
+
+    /// The same as a share of their time.
+    #[must_use]
+    pub fn held_back(&self) -> f64 {
+        self.actor_shares()[5]
     }
 
     /// Mean policy lag.

@@ -15,6 +15,8 @@ pub enum Verdict {
     Checkpoints,
     /// Both sides wait for each other: neither works while the other does.
     Handover,
+    /// `--max-lag`: the learner starved and cores were idle while actors were held back.
+    LagBound,
     /// There was no update, or no time between two lines.
     Unknown,
 }
@@ -30,6 +32,7 @@ impl Verdict {
             Self::Weights => "weight-bound",
             Self::Checkpoints => "checkpoint-bound",
             Self::Handover => "bound by the hand-over",
+            Self::LagBound => "bound by --max-lag",
             Self::Unknown => "too short to tell",
         }
     }

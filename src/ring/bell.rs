@@ -10,7 +10,7 @@
 //!   W2  fence(SeqCst)                      R2  fence(SeqCst)
 //!   W3  heard = bell     (Acquire)         R3  if waiters == 0, done
 //!   W4  look at the slots; found: done     R4  bell += 1        (Release)
-//!   W5  sleep while bell == heard          R5  wake all
+//!   W5  sleep while bell == heard          R5  wake all, or as many as there is work for
 //!   W6  waiters -= 1
 //! ```
 //!
@@ -20,6 +20,9 @@
 //!       comes (the kernel compares and queues under one lock). Either way the waiter looks again.
 //!    2. W3 read what R4 wrote. Release and Acquire make R1 visible at W4: the waiter finds it.
 //! 2. *R2 before W2.* W4 comes after W2 and so sees the change of R1: the waiter finds it.
+//!
+//! A ringer that has work for `n` may wake `n` instead of all (a release frees G slots for G actors): whoever sleeps on
+//! would have found nothing. If one of the `n` dies before it takes its share, the others look again in time.
 //!
 //! The count is raised by one for good when a waiter is killed in its sleep. Then R3 no longer stops
 //! early, and each ring costs one system call that wakes nobody. The learner's count is set to zero when
@@ -44,16 +47,21 @@ impl<'m, O: Orders> Bell<'m, O> {
     }
 
     /// R3 to R5. The caller has changed a slot and called [`Orders::change_then_look`].
-    pub(super) fn ring(&self, wake_all: impl FnOnce(&AtomicU32)) {
-        if self.waiters.load(Ordering::Relaxed) != 0 {
-            self.ring_always(wake_all);
+    pub(super) fn ring(&self, wake: impl FnOnce(&AtomicU32)) {
+        if self.has_waiters() {
+            self.ring_always(wake);
         }
     }
 
+    /// What R3 looks at.
+    pub(super) fn has_waiters(&self) -> bool {
+        self.waiters.load(Ordering::Relaxed) != 0
+    }
+
     /// R4 and R5.
-    pub(super) fn ring_always(&self, wake_all: impl FnOnce(&AtomicU32)) {
+    pub(super) fn ring_always(&self, wake: impl FnOnce(&AtomicU32)) {
         self.bell.fetch_add(1, O::RING);
-        wake_all(self.bell);
+        wake(self.bell);
     }
 
     /// W1 to W6: one last look, then one sleep. What the look found, if it did.

@@ -65,6 +65,18 @@ impl<'m> Consumer<'m> {
         }
     }
 
+    /// Lets actors claim while fewer than `slots` slots are in flight (CLAIMED, READY or HELD), and wakes
+    /// those that may now. Less than a block is taken for a block.
+    pub fn limit_in_flight(&self, slots: usize) {
+        let ring = self.slab.ring();
+        let before = ring.in_flight_limit();
+        ring.store_in_flight_limit(slots);
+        if slots > before {
+            ring.free_bell().ring_always(futex::wake_all);
+            ring.reserve_bell().ring_always(futex::wake_all);
+        }
+    }
+
     /// The ring that it reads from.
     #[must_use]
     pub const fn ring(&self) -> Ring<'m> {
@@ -124,7 +136,11 @@ impl ReadBlock<'_> {
         };
         let ring = self.slab.ring();
         ring.release(held)?;
-        ring.free_bell().ring(futex::wake_all);
+        // One actor a slot: to wake all would cost more than the update where there are many.
+        let freed = u32::try_from(ring.shape().groups).unwrap_or(u32::MAX);
+        ring.free_bell().ring(|bell| {
+            futex::wake(bell, freed);
+        });
         Ok(())
     }
 }

@@ -1,8 +1,7 @@
 //! Every memory ordering of the ring, in one table.
 //!
 //! The protocol is generic over this table, so that the loom tests can run the product's own code with
-//! one entry weakened at a time, and show that loom then finds the fault. `docs/memory-model.md` has
-//! the same table with writers and readers.
+//! one entry weakened at a time, and show that loom then finds the fault.
 
 use crate::sync::{Ordering, fence};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::RingError;
-use super::protocol::{Claim, CommitError, Ring};
+use super::protocol::{Attempt, Claim, CommitError, Ring};
 use super::slab::{Slab, SlabError};
 use super::views::GroupMut;
 use super::waiting::wait_for;
@@ -17,6 +17,9 @@ pub enum ClaimError {
     /// All slots were taken for all of the timeout: the learner is slower than the actors.
     #[error("no slot became free within the timeout; the learner is behind")]
     TimedOut,
+    /// There were free slots, but for all of the timeout as much data in flight as the learner needs.
+    #[error("as much data is in flight as the learner allows; it needs no more for now")]
+    HeldBack,
     /// The run is over.
     #[error("the ring is closed; leave")]
     Closed,
@@ -34,6 +37,7 @@ pub struct Producer<'m> {
     slab: Slab<'m>,
     owner: Owner,
     claim: Option<Claim>,
+    held_back: bool,
 }
 
 impl<'m> Producer<'m> {
@@ -43,12 +47,14 @@ impl<'m> Producer<'m> {
     /// [`SlabError::ReadOnly`] if the payload may only be read here.
     pub fn new(slab: Slab<'m>, owner: Owner) -> Result<Self, SlabError> {
         match slab.access() {
-            Access::ReadWrite => Ok(Self { slab, owner, claim: None }),
+            Access::ReadWrite => Ok(Self { slab, owner, claim: None, held_back: false }),
             Access::ReadOnly => Err(SlabError::ReadOnly),
         }
     }
 
     /// Gets a slot to write; sleeps for at most `timeout` until there is one. Zero only looks.
+    ///
+    /// None is given while as many are in flight as the learner allows ([`Ring::in_flight_limit`]).
     ///
     /// If the last grant was dropped without a commit, the same slot comes back, with what was written.
     ///
@@ -60,9 +66,20 @@ impl<'m> Producer<'m> {
             return Err(ClaimError::Closed);
         }
         if self.claim.is_none() {
-            let look = || look_for_slot(&ring, self.owner);
-            let found = wait_for(ring.free_bell(), timeout, look);
-            self.claim = Some(found.unwrap_or(Err(ClaimError::TimedOut))?);
+            self.held_back = false;
+            let Self { owner, held_back, .. } = self;
+            let look = || look_for_slot(&ring, *owner, held_back);
+            let reserve = ring.is_in_reserve(*owner);
+            let bell = if reserve { ring.reserve_bell() } else { ring.free_bell() };
+            let found = wait_for(bell, timeout, look);
+            if !reserve && found.is_none() && ring.is_in_reserve(self.owner) {
+                // It may have been woken for a slot that it no longer takes.
+                ring.free_bell().ring(|bell| {
+                    futex::wake(bell, 1);
+                });
+            }
+            let nothing = if self.held_back { ClaimError::HeldBack } else { ClaimError::TimedOut };
+            self.claim = Some(found.unwrap_or(Err(nothing))?);
         }
         Ok(WriteGrant { producer: self })
     }
@@ -80,11 +97,23 @@ impl<'m> Producer<'m> {
     }
 }
 
-fn look_for_slot(ring: &Ring<'_>, owner: Owner) -> Option<Result<Claim, ClaimError>> {
+fn look_for_slot(
+    ring: &Ring<'_>,
+    owner: Owner,
+    held_back: &mut bool,
+) -> Option<Result<Claim, ClaimError>> {
     if ring.is_closed() {
         return Some(Err(ClaimError::Closed));
     }
-    ring.claim(owner).map_err(ClaimError::from).transpose()
+    match ring.try_claim(owner) {
+        Ok(Attempt::Claimed(claim)) => Some(Ok(claim)),
+        Ok(Attempt::Full) => None,
+        Ok(Attempt::HeldBack) => {
+            *held_back = true;
+            None
+        }
+        Err(error) => Some(Err(error.into())),
+    }
 }
 
 /// A slot of this producer's own, until it is committed.
@@ -116,6 +145,12 @@ impl WriteGrant<'_, '_> {
     #[must_use]
     pub fn slot(&self) -> usize {
         self.producer.claim.as_ref().expect("a grant lives only while its slot is claimed").slot()
+    }
+
+    /// Whether its claim waited although slots were free, because enough data was in flight.
+    #[must_use]
+    pub const fn was_held_back(&self) -> bool {
+        self.producer.held_back
     }
 
     /// Publishes the slot, and wakes the learner if its block is complete.

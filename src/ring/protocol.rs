@@ -16,6 +16,12 @@
 //! - *Fairness.* None is enforced among actors: the slots go to those who ask. A fast actor fills more of
 //!   them than a slow one, which is what throughput wants; the learner sees that mixture.
 //! - *Progress.* A claim is lost only to another claim that won, so some actor always advances.
+//!
+//! **Admission.** More data in flight than the learner needs only grows old. So a claim is refused while
+//! the slots that are not FREE are as many as [`Ring::in_flight_limit`], which the learner sets. The bound
+//! is soft: actors that look at the same moment may pass it together, by one slot each.
+//! No more actors than that limit can have a slot, so actors with a higher index are the *reserve*: they sleep
+//! apart, and the others go on with their episodes instead of taking turns with them.
 
 use std::marker::PhantomData;
 
@@ -62,9 +68,11 @@ pub(super) enum Counter {
     Dropped,
     /// Slots returned to READY after a learner's death. Supervisor.
     Requeued,
+    /// Slots that may be in flight; 0 for all. Learner.
+    InFlightLimit,
 }
 
-const COUNTERS: usize = 4;
+const COUNTERS: usize = 5;
 
 /// Indices of the 32-bit words.
 #[derive(Debug, Clone, Copy)]
@@ -73,10 +81,12 @@ enum WaitWord {
     ReadyWaiters,
     FreeBell,
     FreeWaiters,
+    ReserveBell,
+    ReserveWaiters,
     Closed,
 }
 
-const WAIT_WORDS: usize = 5;
+const WAIT_WORDS: usize = 7;
 
 /// The ring: a handle to its words, which may lie in memory that other processes share.
 ///
@@ -101,6 +111,17 @@ impl Claim {
     pub(super) const fn slot(&self) -> usize {
         self.slot
     }
+}
+
+/// What came of asking for a slot.
+#[derive(Debug)]
+pub(super) enum Attempt {
+    /// The slot is the asker's.
+    Claimed(Claim),
+    /// Every slot is in use.
+    Full,
+    /// There are free slots, but as many in flight as the learner allows.
+    HeldBack,
 }
 
 /// A block whose slots are all HELD by the holder of this token.
@@ -148,6 +169,13 @@ impl FirstSeen {
     }
 }
 
+/// What a look for a free slot found.
+enum Search {
+    Found(usize, SlotWord),
+    Full,
+    HeldBack,
+}
+
 impl<'m, O: Orders> Ring<'m, O> {
     /// A handle to the ring in `words` and `waits`; all zero is an empty ring.
     ///
@@ -192,16 +220,56 @@ impl<'m, O: Orders> Ring<'m, O> {
         self.shape
     }
 
-    /// Takes a FREE slot for `owner`, if one can be seen.
-    pub(super) fn claim(&self, owner: Owner) -> Result<Option<Claim>, RingError> {
-        while let Some((slot, free)) = self.best_free_slot(owner)? {
+    /// Takes a FREE slot for `owner`, if one can be seen and the learner needs more data.
+    pub(super) fn try_claim(&self, owner: Owner) -> Result<Attempt, RingError> {
+        if self.is_in_reserve(owner) {
+            return Ok(Attempt::HeldBack);
+        }
+        loop {
+            let (slot, free) = match self.best_free_slot(owner)? {
+                Search::Found(slot, free) => (slot, free),
+                Search::Full => return Ok(Attempt::Full),
+                Search::HeldBack => return Ok(Attempt::HeldBack),
+            };
             let word = self.next(slot, free, Event::Claim(owner))?;
             if self.exchange(slot, free, word, O::CLAIM).is_ok() {
-                return Ok(Some(Claim { slot, word }));
+                return Ok(Attempt::Claimed(Claim { slot, word }));
             }
             // Another actor was faster; what it left may look different now.
         }
-        Ok(None)
+    }
+
+    /// [`Self::try_claim`] for models that set no limit.
+    #[cfg(all(test, loom))]
+    pub(super) fn claim(&self, owner: Owner) -> Result<Option<Claim>, RingError> {
+        Ok(match self.try_claim(owner)? {
+            Attempt::Claimed(claim) => Some(claim),
+            Attempt::Full | Attempt::HeldBack => None,
+        })
+    }
+
+    /// Slots that may be in flight (CLAIMED, READY or HELD) before claims are refused.
+    #[must_use]
+    pub fn in_flight_limit(&self) -> usize {
+        let limit = self.counter(Counter::InFlightLimit).load(Ordering::Relaxed);
+        usize::try_from(limit).ok().filter(|&limit| limit > 0).unwrap_or(usize::MAX)
+    }
+
+    /// Sets that limit; at least a block, or no block would ever be complete. For the learner alone.
+    pub(super) fn store_in_flight_limit(&self, slots: usize) {
+        let limit = slots.max(self.shape.groups) as u64;
+        self.counter(Counter::InFlightLimit).store(limit, Ordering::Relaxed);
+    }
+
+    /// Whether this actor is not needed for now.
+    pub(super) fn is_in_reserve(&self, owner: Owner) -> bool {
+        usize::from(owner.actor()) >= self.in_flight_limit()
+    }
+
+    /// Whether actors sleep until they may claim; a hint, also true after one was killed in its sleep.
+    #[must_use]
+    pub fn has_waiting_actors(&self) -> bool {
+        self.free_bell().has_waiters() || self.reserve_bell().has_waiters()
     }
 
     /// Publishes a slot. `true` if the block may now be complete, so that the learner should be told.
@@ -298,6 +366,11 @@ impl<'m, O: Orders> Ring<'m, O> {
         Bell::new(self.wait_word(WaitWord::FreeBell), self.wait_word(WaitWord::FreeWaiters))
     }
 
+    /// Rung when the limit rose, for actors of the reserve.
+    pub(super) fn reserve_bell(&self) -> Bell<'m, O> {
+        Bell::new(self.wait_word(WaitWord::ReserveBell), self.wait_word(WaitWord::ReserveWaiters))
+    }
+
     /// The slot indices of a block.
     pub(super) fn slots_of(&self, block: usize) -> std::ops::Range<usize> {
         block * self.shape.groups..(block + 1) * self.shape.groups
@@ -345,27 +418,34 @@ impl<'m, O: Orders> Ring<'m, O> {
     }
 
     /// The claim policy of the module's documentation.
-    fn best_free_slot(&self, owner: Owner) -> Result<Option<(usize, SlotWord)>, RingError> {
+    fn best_free_slot(&self, owner: Owner) -> Result<Search, RingError> {
         let first = usize::from(owner.actor()) % self.shape.groups;
+        let limit = self.in_flight_limit();
+        let mut in_flight = 0;
         let mut best: Option<(usize, usize, SlotWord)> = None;
         for block in 0..self.shape.blocks {
             let slots = self.slots_of(block);
-            let (mut filled, mut free) = (0, None);
+            let (mut filled, mut held, mut free) = (0, 0, None);
             for slot in (slots.start + first..slots.end).chain(slots.start..slots.start + first) {
                 let word = self.read(slot, Ordering::Relaxed)?;
                 match word.state {
                     State::Free => free = free.or(Some((slot, word))),
                     State::Claimed | State::Ready => filled += 1,
-                    State::Held => {}
+                    State::Held => held += 1,
                 }
             }
+            in_flight += filled + held;
             if let Some((slot, word)) = free
                 && best.is_none_or(|(most, ..)| filled > most)
             {
                 best = Some((filled, slot, word));
             }
         }
-        Ok(best.map(|(_, slot, word)| (slot, word)))
+        Ok(match best {
+            None => Search::Full,
+            Some(_) if in_flight >= limit => Search::HeldBack,
+            Some((_, slot, word)) => Search::Found(slot, word),
+        })
     }
 
     fn slot(&self, slot: usize) -> &'m AtomicU64 {

@@ -52,6 +52,7 @@ impl Ring<'_, Sound> {
         self.mark_closed();
         self.ready_bell().ring_always(futex::wake_all);
         self.free_bell().ring_always(futex::wake_all);
+        self.reserve_bell().ring_always(futex::wake_all);
     }
 }
 

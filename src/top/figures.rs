@@ -64,7 +64,8 @@ pub(super) struct Actor {
     pub(super) infer: f64,
     pub(super) refresh: f64,
     pub(super) slot_wait: f64,
-    /// Versions between the newest weights and those that it acts with.
+    /// Versions between the newest weights and those that it acts with; 0 while it waits, because it takes
+    /// new ones afterwards.
     pub(super) behind: f64,
     pub(super) restarts: f64,
     pub(super) rss_bytes: f64,
@@ -99,7 +100,11 @@ impl Figures {
                 infer: share(&each("infer_ns")),
                 refresh: share(&each("refresh_ns")),
                 slot_wait: share(&each("slot_wait_ns")),
-                behind: (version - now(&each("param_version"))).max(0.0),
+                behind: if phase(now(&each("phase"))) == crate::metrics::Phase::Wait.name() {
+                    0.0
+                } else {
+                    (version - now(&each("param_version"))).max(0.0)
+                },
                 restarts: now(&format!("/children/{child}/restarts")),
                 rss_bytes: now(&each("rss_bytes")),
                 cpu: share(&each("cpu_ns")),
@@ -173,7 +178,7 @@ mod tests {
                 "wall_s": wall_s,
                 "learner": {"wait_ns": wait_ns, "version": 9},
                 "per_actor": {
-                    "phase": [2, 5],
+                    "phase": [2, 3],
                     "frames_acted": frames,
                     "param_version": [9, 7],
                 },
@@ -190,7 +195,7 @@ mod tests {
         assert_eq!(figures.learner.wait, 0.25);
         let [first, second] = &figures.actors[..] else { panic!("two actors: {figures:?}") };
         assert_eq!((first.frames_per_s, first.phase.as_str(), first.behind), (100.0, "step", 0.0));
-        assert_eq!((second.pid, second.phase.as_str(), second.behind), (None, "wait", 2.0));
+        assert_eq!((second.pid, second.phase.as_str(), second.behind), (None, "infer", 2.0));
         assert_eq!((second.state.as_str(), second.restarts), ("waiting", 3.0));
     }
 

@@ -47,6 +47,26 @@ fn has_frames(run_dir: &Path) -> bool {
     last_metrics(run_dir).is_some_and(|metrics| number(&metrics, "frames") > 0.0)
 }
 
+/// Data in flight is bounded by what the learner needs, not by the number of actors.
+#[test]
+fn lag_does_not_grow_with_the_number_of_actors() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let lag = |name: &str, flags: &[&str]| {
+        let flags = [&["--actors", "24", "--total-frames", "200000"], flags].concat();
+        let run_dir = folder.path().join(name);
+        let summary = complete(&run_dir, &flags);
+        (number(&summary, "policy_lag_mean"), last_metrics(&run_dir).expect("a line"))
+    };
+    let (bounded, metrics) = lag("bounded", &[]);
+    assert!(bounded < 6.0, "24 actors lag {bounded} updates");
+    let admission = metrics.pointer("/actors/admission_wait_ns").and_then(Value::as_f64);
+    assert!(admission.is_some_and(|ns| ns > 0.0), "nobody was held back: {metrics}");
+    let limit = metrics.pointer("/learner/in_flight_limit").and_then(Value::as_f64);
+    assert!(limit.is_some_and(|slots| slots >= 6.0), "three blocks of two slots: {metrics}");
+    let (free, _) = lag("free", &["--max-lag", "100"]);
+    assert!(free > bounded, "without a bound: {free}, with one: {bounded}");
+}
+
 #[test]
 fn a_run_leaves_what_it_should() {
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -9,6 +9,7 @@ use crate::bench::error::BenchError;
 use crate::bench::product::Product;
 use crate::bench::stats::Spread;
 use crate::config::Decay;
+use crate::learner::admission::Admission;
 use crate::learner::checkpoint::LearnerState;
 use crate::learner::episodes::EpisodeWindow;
 use crate::learner::run::{Goals, LearnLoop, Learning, Pace};
@@ -192,7 +193,10 @@ fn whole_loop<'m>(
         episodes: EpisodeWindow::new(config.stop.stop_window),
         started: Instant::now(),
     };
-    let mut looping = LearnLoop { consumer, learning };
+    let slots = consumer.ring().shape().slots();
+    // Its ring is always full.
+    let admission = Admission::new(usize::MAX, 1, slots);
+    let mut looping = LearnLoop { consumer, admission, learning };
     let (mut samples, started) = (Vec::new(), Instant::now());
     while samples.len() < 4 || started.elapsed() < 4 * effort {
         wait_until_full(&looping.consumer);

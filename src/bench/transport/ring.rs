@@ -123,7 +123,7 @@ impl WriteAndRead {
                         }
                     }
                 }
-                Err(ClaimError::TimedOut) => {}
+                Err(ClaimError::TimedOut | ClaimError::HeldBack) => {}
                 Err(ClaimError::Closed) => return Ok(()),
                 Err(error) => return Err(error.into()),
             }

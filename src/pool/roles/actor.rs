@@ -48,9 +48,9 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     pin(config, usize::from(index) + 1);
     give_way(config);
 
-    // Every life of every actor sees other episodes.
+    // Every incarnation of every actor sees other episodes.
     let stream = u64::from(incarnation) << 16 | u64::from(index);
-    let mut seeds = Rng::new(config.run.seed, ENV_STREAM | stream);
+    let mut seeds = Rng::new(pool.stream_seed(), ENV_STREAM | stream);
     let envs = config.pool.envs_per_actor;
     let mut payload = pool.memory.payload.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
     let (address, len_bytes) = (payload.address(), payload.len_bytes());
@@ -96,7 +96,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
         },
         on_failure: Box::new(teller(control)),
         policy,
-        sampler: action_sampler(config, Rng::new(config.run.seed, ACTION_STREAM | stream)),
+        sampler: action_sampler(config, Rng::new(pool.stream_seed(), ACTION_STREAM | stream)),
         owner,
         unroll: config.pool.unroll,
         parameter_count: pool.parameters.len(),

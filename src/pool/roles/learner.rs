@@ -9,6 +9,7 @@ use crate::config::{
     RewardClip as RewardClipConfig,
 };
 use crate::learner::LearnerError;
+use crate::learner::admission::Admission;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::engine::Engine;
 use crate::learner::episodes::{Episode, EpisodeWindow};
@@ -18,6 +19,7 @@ use crate::learner::optimiser::{Optimiser, OptimiserKind};
 use crate::learner::run::{Ended, Goals, LearnLoop, Learning, Pace, Surroundings};
 use crate::learner::update::Updater;
 use crate::learner::vtrace::Clips;
+use crate::metrics::Learner;
 use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
 use crate::pool::line_log::LineLog;
@@ -34,7 +36,12 @@ const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 /// How often buffered episodes reach the file.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-pub(in crate::pool) fn play_learner(pool: &Inheritance, control: &mut ChildControl) -> ExitKind {
+pub(in crate::pool) fn play_learner(
+    pool: &Inheritance,
+    incarnation: u16,
+    control: &mut ChildControl,
+) -> ExitKind {
+    pool.memory.learner().set(Learner::Incarnation, u64::from(incarnation));
     let ending = learn(pool, control);
     conclude(ending, control)
 }
@@ -99,7 +106,9 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         episodes,
         started: pool.started,
     };
-    let mut learner = LearnLoop { consumer: Consumer::new(slab), learning };
+    let (groups, slots) = (config.pool.groups_per_block(), config.pool.slots());
+    let admission = Admission::new(config.pool.max_lag, groups, slots);
+    let mut learner = LearnLoop { consumer: Consumer::new(slab), admission, learning };
     let snapshot = ParamPublisher::new(all_words(&left), 2 * pool.parameters.len(), fingerprint)
         .map_err(internal)?;
     let mut house = House::new(pool, control, snapshot);
@@ -139,7 +148,8 @@ impl Start {
         let len = pool.parameters.len();
         let kind = optimiser_kind(pool.config.learner.optimiser);
         let before = published(pool).map_err(internal)?.or_else(|| pool.checkpoint.clone());
-        if let Some(Checkpoint { parameters, optimiser: [first, second], state }) = before {
+        if let Some(Checkpoint { parameters, optimiser: [first, second], mut state }) = before {
+            state.resumes = pool.resumes();
             let optimiser = Optimiser::restore(kind, first, second, state.optimiser_steps)
                 .ok_or_else(|| internal("moments of different lengths"))?;
             return Ok(Self { parameters, optimiser, state });
@@ -147,7 +157,7 @@ impl Start {
         Ok(Self {
             parameters: initial_parameters(&pool.parameters, pool.config.run.seed),
             optimiser: Optimiser::new(kind, len),
-            state: LearnerState { seed: pool.config.run.seed, ..LearnerState::default() },
+            state: LearnerState::default(),
         })
     }
 }

@@ -91,6 +91,49 @@ fn waits_end_when_their_time_is_up() {
 }
 
 #[test]
+fn no_more_is_in_flight_than_the_learner_allows() {
+    let mut arena = Arena::new();
+    let slab = arena.slab();
+    let ring = slab.ring();
+    let mut consumer = Consumer::new(slab);
+    assert_eq!(ring.in_flight_limit(), usize::MAX, "none is set");
+    consumer.limit_in_flight(3);
+    let mut actors = [0, 1, 2].map(|actor| producer(slab, actor));
+    assert_eq!(actors.each_mut().map(commit_one), [0, 1, 2]);
+    assert_eq!(actors[0].claim(NOW).err(), Some(ClaimError::HeldBack), "four slots are free");
+
+    let held = consumer.try_take().expect("sound").expect("block 0 is complete");
+    assert_eq!(actors[0].claim(NOW).err(), Some(ClaimError::HeldBack), "what is held counts");
+    held.release().expect("held");
+    let grant = actors[0].claim(NOW).expect("one is in flight");
+    assert!(!grant.was_held_back());
+    drop(grant);
+
+    consumer.limit_in_flight(0);
+    assert_eq!(ring.in_flight_limit(), SHAPE.groups, "less would never complete a block");
+}
+
+#[test]
+fn actors_beyond_the_limit_are_the_reserve_until_it_rises() {
+    let mut arena = Arena::new();
+    let slab = arena.slab();
+    let consumer = Consumer::new(slab);
+    consumer.limit_in_flight(2);
+    let mut third = producer(slab, 2);
+    assert_eq!(third.claim(NOW).err(), Some(ClaimError::HeldBack), "though nothing is in flight");
+    assert!(producer(slab, 1).claim(NOW).is_ok());
+    std::thread::scope(|scope| {
+        let waiting =
+            scope.spawn(|| third.claim(Duration::from_secs(3600)).map(|g| g.was_held_back()));
+        while !slab.ring().has_waiting_actors() {
+            std::thread::yield_now();
+        }
+        consumer.limit_in_flight(3);
+        assert_eq!(waiting.join().expect("no panic"), Ok(true), "woken by the higher limit");
+    });
+}
+
+#[test]
 fn a_step_shows_its_parts_in_their_places() {
     let mut arena = Arena::new();
     let slab = arena.slab();
