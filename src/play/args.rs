@@ -12,6 +12,7 @@ use serde_json::json;
 use super::agent::{Agent, Choice, PlayError};
 use super::draw::draw;
 use super::evaluate::{Evaluation, evaluate};
+use super::output::Output;
 use super::show::{Gif, half_blocks};
 use crate::env::Registry;
 use crate::supervisor::ExitKind;
@@ -41,6 +42,9 @@ struct PlayArgs {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+    /// Write that object to a file; what was there stays until it is whole
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
     /// Show the episodes on the terminal
     #[arg(long)]
     render: bool,
@@ -88,6 +92,8 @@ fn play(args: &PlayArgs, registry: &Registry) -> Result<(), PlayError> {
     let choice = if args.greedy { Choice::Greedy } else { Choice::Sampled };
     // A picture shows one environment; fewer episodes than environments leave some idle.
     let envs = if watched { 1 } else { ENVS.min(episodes) };
+    // Before anything is played: a place that cannot be written to is better known now.
+    let output = args.output.as_deref().map(Output::create).transpose()?;
     let (mut agent, problems) = Agent::load(&args.path, registry, envs, args.seed, choice)?;
     for problem in problems {
         let _closed_is_fine =
@@ -115,7 +121,12 @@ fn play(args: &PlayArgs, registry: &Registry) -> Result<(), PlayError> {
     if let Some(gif) = gif {
         gif.finish()?;
     }
-    report(args, &agent, &evaluation);
+    let object = to_json(args, &agent, &evaluation).to_string();
+    if let Some(output) = output {
+        output.finish(&object)?;
+    }
+    let text = if args.json { object } else { to_text(args, &agent, &evaluation) };
+    let _closed_is_fine = writeln!(io::stdout(), "{text}");
     Ok(())
 }
 
@@ -135,37 +146,45 @@ fn on_terminal(text: &str, first: bool, fps: u32) {
     }
 }
 
-fn report(args: &PlayArgs, agent: &Agent, found: &Evaluation) {
-    let choice = if args.greedy { "greedy" } else { "sampled" };
-    let text = if args.json {
-        json!({
-            "env": agent.env_id(),
-            "checkpoint": agent.checkpoint(),
-            "trained_frames": agent.trained_frames(),
-            "actions": choice,
-            "seed": args.seed,
-            "episodes": found.returns.len(),
-            "return_mean": found.mean,
-            "return_std": found.std,
-            "return_min": found.min,
-            "return_max": found.max,
-            "length_mean": found.length_mean,
-            "returns": found.returns,
-            "lengths": found.lengths,
-        })
-        .to_string()
-    } else {
-        format!(
-            "{}: {} episodes, {choice} actions, weights after {} frames: return {:.2} +- {:.2} (min {:.2}, max {:.2}), length {:.1}",
-            agent.env_id(),
-            found.returns.len(),
-            agent.trained_frames(),
-            found.mean,
-            found.std,
-            found.min,
-            found.max,
-            found.length_mean
-        )
-    };
-    let _closed_is_fine = writeln!(io::stdout(), "{text}");
+const fn choice_name(args: &PlayArgs) -> &'static str {
+    if args.greedy { "greedy" } else { "sampled" }
+}
+
+fn to_json(args: &PlayArgs, agent: &Agent, found: &Evaluation) -> serde_json::Value {
+    let [quarter, median, three_quarters] = found.quartiles;
+    json!({
+        "env": agent.env_id(),
+        "checkpoint": agent.checkpoint(),
+        "trained_frames": agent.trained_frames(),
+        "actions": choice_name(args),
+        "seed": args.seed,
+        "episodes": found.returns.len(),
+        "return_mean": found.mean,
+        "return_std": found.std,
+        "return_min": found.min,
+        "return_q25": quarter,
+        "return_median": median,
+        "return_q75": three_quarters,
+        "return_max": found.max,
+        "length_mean": found.length_mean,
+        "returns": found.returns,
+        "lengths": found.lengths,
+    })
+}
+
+fn to_text(args: &PlayArgs, agent: &Agent, found: &Evaluation) -> String {
+    format!(
+        "{}: {} episodes, {} actions, weights after {} frames: return {:.2} +- {:.2} (min {:.2}, median {:.2}, max \
+         {:.2}), length {:.1}",
+        agent.env_id(),
+        found.returns.len(),
+        choice_name(args),
+        agent.trained_frames(),
+        found.mean,
+        found.std,
+        found.min,
+        found.quartiles[1],
+        found.max,
+        found.length_mean
+    )
 }

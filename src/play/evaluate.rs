@@ -20,6 +20,8 @@ pub struct Evaluation {
     pub min: f64,
     /// Largest return.
     pub max: f64,
+    /// Quarter, half and three quarters of the returns are at most these (between two of them, in proportion).
+    pub quartiles: [f64; 3],
     /// Mean length.
     pub length_mean: f64,
 }
@@ -70,8 +72,11 @@ fn sum_up(finished: &[(usize, f64, u32)]) -> Evaluation {
     let lengths: Vec<u32> = finished.iter().map(|episode| episode.2).collect();
     let mean = returns.iter().sum::<f64>() / n;
     let squares: f64 = returns.iter().map(|r| (r - mean).powi(2)).sum();
+    let mut sorted = returns.clone();
+    sorted.sort_by(f64::total_cmp);
     Evaluation {
         mean,
+        quartiles: [0.25, 0.5, 0.75].map(|share| quantile(&sorted, share)),
         std: if returns.len() > 1 { (squares / (n - 1.0)).sqrt() } else { 0.0 },
         min: returns.iter().copied().fold(f64::INFINITY, f64::min),
         max: returns.iter().copied().fold(f64::NEG_INFINITY, f64::max),
@@ -81,9 +86,27 @@ fn sum_up(finished: &[(usize, f64, u32)]) -> Evaluation {
     }
 }
 
+/// The value below which `share` of `sorted` lies, as numpy's default has it: position `share * (n - 1)`, in
+/// proportion between its neighbours. NaN of nothing.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
+    let at = share * last as f64;
+    let below = (0..last).take_while(|&index| (index + 1) as f64 <= at).count();
+    let (low, high) = (sorted[below], sorted[(below + 1).min(last)]);
+    if low == high { low } else { low + (high - low) * (at - below as f64) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_numpy() {
+        assert_eq!([0.25, 0.5, 0.75].map(|q| quantile(&[1.0, 2.0, 4.0, 8.0], q)), [1.75, 3.0, 5.0]);
+        assert_eq!([0.0, 0.5, 1.0].map(|q| quantile(&[3.0, 7.0], q)), [3.0, 5.0, 7.0]);
+        assert_eq!(quantile(&[5.0], 0.75), 5.0);
+        assert!(quantile(&[], 0.5).is_nan());
+    }
 
     #[test]
     fn mean_and_spread_are_those_of_a_sample() {

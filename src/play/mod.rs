@@ -2,13 +2,14 @@
 //!
 //! `agent` is the same policy code that actors run, fed from a small stack of frames instead of the ring.
 //! `evaluate` plays episodes, `canvas` is a small image, `draw` paints environments on it from what they
-//! observe, `show` puts it on a terminal and into a GIF, `args` is the command line.
+//! observe, `show` puts it on a terminal and into a GIF, `output` is the file of results, `args` is the command line.
 
 mod agent;
 mod args;
 mod canvas;
 mod draw;
 mod evaluate;
+mod output;
 mod show;
 
 pub use agent::{Agent, Choice, PlayError};

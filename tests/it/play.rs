@@ -45,6 +45,26 @@ fn trained_weights_play_better_than_fresh_ones() {
         assert!(number(found, "return_std") > 0.0 && number(found, "length_mean") >= mean - 1e-9);
     }
 
+    let (least, most) = (number(&good, "return_min"), number(&good, "return_max"));
+    let quartiles = ["return_q25", "return_median", "return_q75"].map(|key| number(&good, key));
+    assert!([&[least][..], &quartiles, &[most]].concat().is_sorted(), "{good}");
+    assert_eq!(number(&good, "seed"), 0.0);
+
+    // The same object in a file, which is there when it is whole.
+    let file = folder.path().join("evaluation.json");
+    let place = file.to_str().expect("UTF-8");
+    let finished = play(&[&trained, "-n", "40", "--output", place]);
+    assert_eq!(finished.code(), Some(0), "{}", finished.stderr);
+    let written: Value = serde_json::from_slice(&fs::read(&file).expect("written")).expect("JSON");
+    assert_eq!(written, good);
+    assert!(finished.stdout.contains("median"), "{}", finished.stdout);
+    for bad in [folder.path().to_str().expect("UTF-8"), "/nowhere/evaluation.json"] {
+        let finished = play(&[&trained, "--output", bad]);
+        assert_eq!(finished.code(), Some(3), "{}", finished.stderr);
+        assert!(finished.stderr.contains(bad) && finished.stderr.lines().count() == 1);
+        assert!(finished.stdout.is_empty(), "nothing was played: {}", finished.stdout);
+    }
+
     // The seed decides everything; greedy actions are others; a checkpoint is as good as its run.
     assert_eq!(evaluation(&[&trained, "-n", "40"]), good);
     assert_ne!(evaluation(&[&trained, "-n", "40", "--seed", "7"])["returns"], good["returns"]);
