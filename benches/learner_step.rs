@@ -5,9 +5,9 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala::bench::Product;
 use impala::learner::update::{Outcome, UpdateTimes};
-use impala::ring::{Consumer, Owner, Producer, Slab};
+use impala::ring::{Consumer, Owner, Producer};
 use impala::rng::Rng;
-use impala::shm::{Access, Inherit};
+use impala::shm::Access;
 use impala::unroll::Field;
 
 /// Fills a block with observations and actions such as a fresh policy would leave.
@@ -45,14 +45,12 @@ fn update(c: &mut Criterion) {
             let product = Product::from_flags(&flags).expect("valid");
             let plan = impala::pool::MemoryPlan::new(&product.config, product.parameters.len());
             let memory = impala::pool::PoolMemory::create(plan).expect("memory");
-            let mut write = memory.payload.map(Access::ReadWrite, Inherit::No).expect("mapped");
-            let mut read = memory.payload.map(Access::ReadOnly, Inherit::No).expect("mapped");
-            let layout = &product.config.pool.layout;
-            let ring = memory.ring().expect("a ring");
-            let writing = Slab::new(ring, &mut write, layout).expect("fits");
+            let mut write = memory.seat(Access::ReadWrite).expect("mapped");
+            let mut read = memory.seat(Access::ReadOnly).expect("mapped");
+            let writing = write.slab().expect("fits");
             let owner = Owner::new(0, 1).expect("an owner");
             fill(&mut Producer::new(writing, owner).expect("writable"), &product);
-            let mut consumer = Consumer::new(Slab::new(ring, &mut read, layout).expect("fits"));
+            let mut consumer = Consumer::new(read.slab().expect("fits"));
             let block = consumer.try_take().expect("sound").expect("complete");
 
             let mut updater = product.updater().expect("an engine");

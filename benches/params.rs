@@ -2,14 +2,14 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala::params::{ParamPublisher, ParamReader, Refresh, page_words};
-use impala::sync::AtomicU64;
+use impala::sync::{AtomicU64, ReadWord};
 
 fn page(c: &mut Criterion) {
     let mut group = c.benchmark_group("params");
     for len in [4_611, 100_000, 1_700_000] {
         let words: Vec<AtomicU64> = (0..page_words(len)).map(|_| AtomicU64::new(0)).collect();
         let mut publisher = ParamPublisher::new(&words, len, 1).expect("a zeroed page");
-        let mut reader = ParamReader::new(&words, len, 1).expect("laid out");
+        let mut reader = ParamReader::new(ReadWord::of(&words), len, 1).expect("laid out");
         let values = vec![0.5; len];
         let mut out = vec![0.0; len];
         group.throughput(Throughput::Bytes(4 * len as u64));

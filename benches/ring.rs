@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use impala::ring::{Consumer, Owner, Producer, Ring, RingShape, Slab};
-use impala::shm::{Access, Inherit, Memory};
-use impala::sync::{AtomicU32, AtomicU64};
+use impala::ring::{HeapRing, Owner};
 use impala::unroll::{BlockLayout, Field, UnrollSpec};
 
 fn once_around(c: &mut Criterion) {
     let mut group = c.benchmark_group("ring");
     for groups in [1, 4, 16] {
-        let shape = RingShape { blocks: 4, groups };
         let layout = BlockLayout::new(UnrollSpec {
             unroll: 20,
             batch: 8 * groups,
@@ -21,18 +18,10 @@ fn once_around(c: &mut Criterion) {
             ..UnrollSpec::PLAIN
         })
         .expect("a layout");
-        let words: Vec<AtomicU64> =
-            (0..<Ring>::word_count(shape)).map(|_| AtomicU64::new(0)).collect();
-        let waits: Vec<AtomicU32> = (0..<Ring>::wait_count()).map(|_| AtomicU32::new(0)).collect();
-        let ring = Ring::new(&words, &waits, shape).expect("a ring");
-        let payload_bytes = Slab::payload_bytes(shape.blocks, &layout).expect("small");
-        let memory = Memory::create("bench-ring", payload_bytes).expect("memory");
-        let mut write = memory.map(Access::ReadWrite, Inherit::No).expect("mapped");
-        let mut read = memory.map(Access::ReadOnly, Inherit::No).expect("mapped");
-        let slab = Slab::new(ring, &mut write, &layout).expect("fits");
-        let owner = Owner::new(0, 1).expect("an owner");
-        let mut producer = Producer::new(slab, owner).expect("writable");
-        let mut consumer = Consumer::new(Slab::new(ring, &mut read, &layout).expect("fits"));
+        let mut memory = HeapRing::new(4, layout).expect("a ring");
+        let mut seats = memory.seats().expect("a ring");
+        let mut producer = seats.producer(Owner::new(0, 1).expect("an owner")).expect("the first");
+        let mut consumer = seats.consumer();
 
         group.throughput(Throughput::Elements(groups as u64));
         let id = BenchmarkId::new("claim_commit_take_release", groups);

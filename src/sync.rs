@@ -9,3 +9,7 @@ pub use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
 #[cfg(loom)]
 pub use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+mod read_word;
+
+pub use read_word::ReadWord;

@@ -27,7 +27,7 @@
 
 use super::run_id::{RunId, segment_path};
 use crate::params::seqlock::{Attempt, Reader, Strict, Writer, lock_words};
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, ReadWord, fence};
 use nix::sys::mman::{ProtFlags, mprotect};
 use shared_memory::{Shmem, ShmemConf, ShmemError};
 use std::ffi::OsStr;
@@ -107,6 +107,11 @@ fn words_of(shmem: &Shmem) -> &[AtomicU64] {
     unsafe { std::slice::from_raw_parts(words, SEGMENT_WORDS) }
 }
 
+/// For the mapping of a reader, which is write-protected.
+fn read_words_of(shmem: &Shmem) -> &[ReadWord] {
+    ReadWord::of(words_of(shmem))
+}
+
 fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
     words[0].store(bytes.len() as u64, Ordering::Relaxed);
     for (word, chunk) in words[1..].iter().zip(bytes.chunks(WORD_BYTES)) {
@@ -117,12 +122,12 @@ fn store_bytes(words: &[AtomicU64], bytes: &[u8]) {
 }
 
 /// Whatever the words hold: no more bytes than they have room for.
-fn load_bytes(words: &[AtomicU64]) -> Vec<u8> {
+fn load_bytes(words: &[ReadWord]) -> Vec<u8> {
     let room = (words.len() - 1) * WORD_BYTES;
-    let len = usize::try_from(words[0].load(Ordering::Relaxed)).map_or(room, |len| len.min(room));
+    let len = usize::try_from(words[0].load()).map_or(room, |len| len.min(room));
     let mut bytes = Vec::with_capacity(len.next_multiple_of(WORD_BYTES));
     for word in &words[1..][..len.div_ceil(WORD_BYTES)] {
-        bytes.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+        bytes.extend_from_slice(&word.load().to_le_bytes());
     }
     bytes.truncate(len);
     bytes
@@ -191,7 +196,7 @@ impl StatusSegment {
             name: name.to_owned(),
             cause,
         })?;
-        if words_of(&shmem)[MAGIC_WORD].load(Ordering::Relaxed) != MAGIC {
+        if read_words_of(&shmem)[MAGIC_WORD].load() != MAGIC {
             return Err(StatusError::Format(name.to_owned()));
         }
         // Acquires the rest of the header from the Release store in `StatusSegment::create`; a
@@ -280,22 +285,23 @@ impl StatusView {
     /// The supervisor.
     #[must_use]
     pub fn id(&self) -> Option<RunId> {
-        let words = words_of(&self.shmem);
-        let pid = u32::try_from(words[PID_WORD].load(Ordering::Relaxed)).ok()?;
-        Some(RunId { pid, start_ticks: words[START_WORD].load(Ordering::Relaxed) })
+        let words = read_words_of(&self.shmem);
+        let pid = u32::try_from(words[PID_WORD].load()).ok()?;
+        Some(RunId { pid, start_ticks: words[START_WORD].load() })
     }
 
     /// The folder of the run.
     #[must_use]
     pub fn run_dir(&self) -> PathBuf {
-        let bytes = load_bytes(&words_of(&self.shmem)[RUN_DIR_WORD..HEADER_WORDS]);
+        let bytes = load_bytes(&read_words_of(&self.shmem)[RUN_DIR_WORD..HEADER_WORDS]);
         PathBuf::from(OsStr::from_bytes(&bytes))
     }
 
     /// The latest status and its number (1 for the first), if it is newer than `have_tick`.
     #[must_use]
     pub fn read(&self, have_tick: u64) -> Option<(u64, Vec<u8>)> {
-        let reader = Reader::<Strict>::new(&words_of(&self.shmem)[HEADER_WORDS..], PAYLOAD_WORDS);
+        let reader =
+            Reader::<Strict>::new(&read_words_of(&self.shmem)[HEADER_WORDS..], PAYLOAD_WORDS);
         for _ in 0..MAX_TRIES {
             match reader.try_read(have_tick, load_bytes) {
                 Attempt::New(tick, status) => return Some((tick, status)),

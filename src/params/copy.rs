@@ -3,7 +3,7 @@
 //! The compiler does not vectorise atomic accesses, so the loops move 8 bytes at a time and are
 //! unrolled by [`LANES`] to keep the loop's own cost and the checksum's latency out of the way.
 
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, ReadWord};
 
 const LANES: usize = 8;
 
@@ -57,7 +57,7 @@ pub(super) fn store(values: &[f32], words: &[AtomicU64]) -> u64 {
 }
 
 /// Loads `values` from words, and returns the checksum of the words.
-pub(super) fn load(words: &[AtomicU64], values: &mut [f32]) -> u64 {
+pub(super) fn load(words: &[ReadWord], values: &mut [f32]) -> u64 {
     assert_eq!(words.len(), values.len().div_ceil(2), "words for the values");
     let (pairs, last) = values.as_chunks_mut::<2>();
     let (pair_groups, pairs_left) = pairs.as_chunks_mut::<LANES>();
@@ -66,7 +66,7 @@ pub(super) fn load(words: &[AtomicU64], values: &mut [f32]) -> u64 {
     let mut lanes = START;
     for (group, words) in pair_groups.iter_mut().zip(word_groups) {
         for lane in 0..LANES {
-            let word = words[lane].load(Ordering::Relaxed);
+            let word = words[lane].load();
             group[lane] = pair_of(word);
             lanes[lane] = mix(lanes[lane], word);
         }
@@ -74,7 +74,7 @@ pub(super) fn load(words: &[AtomicU64], values: &mut [f32]) -> u64 {
     let mut padded = [0.0; 2];
     let pairs_left = pairs_left.iter_mut().chain(last.first().map(|_| &mut padded));
     let tail = pairs_left.zip(words_left).map(|(pair, word)| {
-        let word = word.load(Ordering::Relaxed);
+        let word = word.load();
         *pair = pair_of(word);
         word
     });
@@ -118,7 +118,7 @@ mod tests {
             let words = words_for(&values);
             let stored = store(&values, &words);
             let mut loaded = vec![f32::NAN; values.len()];
-            prop_assert_eq!(load(&words, &mut loaded), stored);
+            prop_assert_eq!(load(ReadWord::of(&words), &mut loaded), stored);
             prop_assert_eq!(bits(&loaded), bits(&values));
         }
 
@@ -134,12 +134,12 @@ mod tests {
             let (a, b) = (at.index(words.len()), other.index(words.len()));
             let mut loaded = values.clone();
             words[a].fetch_xor(1 << bit, Ordering::Relaxed);
-            prop_assert_ne!(load(&words, &mut loaded), stored);
+            prop_assert_ne!(load(ReadWord::of(&words), &mut loaded), stored);
             words[a].fetch_xor(1 << bit, Ordering::Relaxed);
             let [at_a, at_b] = [a, b].map(|i| words[i].load(Ordering::Relaxed));
             words[a].store(at_b, Ordering::Relaxed);
             words[b].store(at_a, Ordering::Relaxed);
-            prop_assert_eq!(load(&words, &mut loaded) == stored, at_a == at_b);
+            prop_assert_eq!(load(ReadWord::of(&words), &mut loaded) == stored, at_a == at_b);
         }
 
         #[test]

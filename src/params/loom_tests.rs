@@ -2,7 +2,7 @@
 //! or a word under the wrong version shows.
 
 use super::seqlock::{Attempt, Orders, Reader, Strict, Writer, lock_words};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering, ReadWord};
 use loom::thread;
 use std::sync::{Arc, Mutex};
 
@@ -29,9 +29,7 @@ fn fill<O: Orders>(writer: &mut Writer<'_, O>, version: u64) {
 }
 
 fn read<O: Orders>(reader: &Reader<'_, O>, have_version: u64) -> Attempt<()> {
-    let attempt = reader.try_read(have_version, |payload| {
-        [payload[0].load(Ordering::Relaxed), payload[1].load(Ordering::Relaxed)]
-    });
+    let attempt = reader.try_read(have_version, |payload| [payload[0].load(), payload[1].load()]);
     match attempt {
         Attempt::New(version, words) => {
             assert_eq!(words, [version; PAYLOAD_WORDS], "torn read accepted");
@@ -68,7 +66,7 @@ fn one_writer_one_reader<O: Orders + Send + 'static>(name: &str, publishes: u64,
         let writing = thread::spawn(move || {
             (2..2 + publishes).for_each(|version| fill(&mut writer, version));
         });
-        let reader = Reader::<O>::new(words, PAYLOAD_WORDS);
+        let reader = Reader::<O>::new(ReadWord::of(words), PAYLOAD_WORDS);
         let mut have_version = 0;
         for _ in 0..reads {
             match read(&reader, have_version) {
@@ -110,7 +108,7 @@ fn loom_a_dead_writer_hurts_nobody_and_a_successor_goes_on() {
             dying
         });
         let reading = thread::spawn(move || {
-            let reader = Reader::<Strict>::new(words, PAYLOAD_WORDS);
+            let reader = Reader::<Strict>::new(ReadWord::of(words), PAYLOAD_WORDS);
             let mut have_version = 0;
             for _ in 0..4 {
                 match read(&reader, have_version) {
@@ -127,7 +125,7 @@ fn loom_a_dead_writer_hurts_nobody_and_a_successor_goes_on() {
         assert_eq!(successor.latest_version(), 2);
         fill(&mut successor, 3);
         assert!((1..=3).contains(&reading.join().expect("reader")));
-        let reader = Reader::<Strict>::new(words, PAYLOAD_WORDS);
+        let reader = Reader::<Strict>::new(ReadWord::of(words), PAYLOAD_WORDS);
         assert_eq!(read(&reader, 0), Attempt::New(3, ()));
     });
 }
@@ -146,7 +144,7 @@ fn loom_a_slow_reader_rejects_two_writers_of_its_buffer() {
             half.payload()[0].store(55, Ordering::Relaxed);
             fill(&mut writer, 5);
         });
-        let reader = Reader::<Strict>::new(words, PAYLOAD_WORDS);
+        let reader = Reader::<Strict>::new(ReadWord::of(words), PAYLOAD_WORDS);
         read(&reader, 0);
         writing.join().expect("writers");
         assert_eq!(read(&reader, 0), Attempt::New(5, ()));
@@ -184,7 +182,7 @@ fn twin<O: Orders + Send + 'static>(publishes: u64) {
         let writing = thread::spawn(move || {
             (2..2 + publishes).for_each(|version| fill(&mut writer, version));
         });
-        read(&Reader::<O>::new(words, PAYLOAD_WORDS), 0);
+        read(&Reader::<O>::new(ReadWord::of(words), PAYLOAD_WORDS), 0);
         writing.join().expect("writer");
     });
 }

@@ -13,7 +13,7 @@
 //!
 //! [`seqlock`] has the protocol over atomic words (modelled with loom), [`page`] the layout,
 //! [`ParamPublisher`] and [`ParamReader`] are the two roles. No role needs `unsafe`, and the
-//! reader only loads, so that its mapping can be read-only.
+//! reader has words that can only be loaded, so that its mapping can be read-only.
 
 pub mod seqlock;
 

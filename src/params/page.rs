@@ -12,7 +12,7 @@
 //! Words 0 to 7 are written once, by the first learner. Zeroed memory is a page not laid out yet.
 
 use super::seqlock::lock_words;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, ReadWord, fence};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"IMPALAP1");
 const MAGIC_WORD: usize = 0;
@@ -75,19 +75,19 @@ pub enum PageMismatch {
     },
 }
 
-fn sized(words: &[AtomicU64], param_len: usize) -> Result<(), PageMismatch> {
+fn sized<W>(words: &[W], param_len: usize) -> Result<(), PageMismatch> {
     let (needed, found) = (page_words(param_len), words.len());
     if found < needed { Err(PageMismatch::TooSmall { needed, found }) } else { Ok(()) }
 }
 
 /// Checks the page and yields the words of its lock.
 pub(super) fn open(
-    words: &[AtomicU64],
+    words: &[ReadWord],
     param_len: usize,
     fingerprint: u64,
-) -> Result<&[AtomicU64], PageMismatch> {
+) -> Result<&[ReadWord], PageMismatch> {
     sized(words, param_len)?;
-    match words[MAGIC_WORD].load(Ordering::Relaxed) {
+    match words[MAGIC_WORD].load() {
         MAGIC => {}
         0 => return Err(PageMismatch::NotLaidOut),
         found => return Err(PageMismatch::Magic { found }),
@@ -95,11 +95,11 @@ pub(super) fn open(
     // Acquires the rest of the header from the Release store in `lay_out`; a fence, because std
     // promises no more than Relaxed loads on read-only memory.
     fence(Ordering::Acquire);
-    let found = words[FINGERPRINT_WORD].load(Ordering::Relaxed);
+    let found = words[FINGERPRINT_WORD].load();
     if found != fingerprint {
         return Err(PageMismatch::Fingerprint { expected: fingerprint, found });
     }
-    let found = words[LENGTH_WORD].load(Ordering::Relaxed);
+    let found = words[LENGTH_WORD].load();
     if usize::try_from(found) != Ok(param_len) {
         return Err(PageMismatch::Length { expected: param_len, found });
     }
@@ -119,7 +119,8 @@ pub(super) fn open_or_lay_out(
         // pairs with the fence in `open`
         words[MAGIC_WORD].store(MAGIC, Ordering::Release);
     }
-    open(words, param_len, fingerprint)
+    open(ReadWord::of(words), param_len, fingerprint)?;
+    Ok(&words[HEADER_WORDS..])
 }
 
 #[cfg(test)]
@@ -135,6 +136,12 @@ mod tests {
         let words = zeroed(page_words(5));
         let needed = page_words(5);
         let short = &words[..needed - 1];
+        let open = |words: &[_], param_len, fingerprint| {
+            open(ReadWord::of(words), param_len, fingerprint).map(|_| ())
+        };
+        let open_or_lay_out = |words: &[_], param_len, fingerprint| {
+            open_or_lay_out(words, param_len, fingerprint).map(|_| ())
+        };
         let too_small = PageMismatch::TooSmall { needed, found: needed - 1 };
         assert_eq!(open(short, 5, 7).err(), Some(too_small));
         assert_eq!(open_or_lay_out(short, 5, 7).err(), Some(too_small));

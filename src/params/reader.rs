@@ -3,7 +3,7 @@
 use super::copy;
 use super::page::{self, PageMismatch};
 use super::seqlock::{Attempt, Reader};
-use crate::sync::{AtomicU64, Ordering};
+use crate::sync::ReadWord;
 
 /// Tries of one [`ParamReader::refresh`]. Each fails only if four versions were published during
 /// its copy, so a second one is rare.
@@ -22,7 +22,7 @@ pub enum Refresh {
     Busy,
 }
 
-/// Reads versions of the parameters; it only loads, so that the page may be mapped read-only.
+/// Reads versions of the parameters; it can only load, so that the page may be mapped read-only.
 #[derive(Debug)]
 pub struct ParamReader<'m> {
     reader: Reader<'m>,
@@ -35,7 +35,7 @@ impl<'m> ParamReader<'m> {
     /// # Errors
     /// [`PageMismatch`]: not laid out yet, too small, or laid out for other parameters.
     pub fn new(
-        words: &'m [AtomicU64],
+        words: &'m [ReadWord],
         param_len: usize,
         layout_fingerprint: u64,
     ) -> Result<Self, PageMismatch> {
@@ -62,7 +62,7 @@ impl<'m> ParamReader<'m> {
         for _ in 0..MAX_TRIES {
             let attempt = self.reader.try_read(have_version, |payload| {
                 let (checksum, values) = payload.split_first().expect("a checksum word");
-                copy::load(values, out) == checksum.load(Ordering::Relaxed)
+                copy::load(values, out) == checksum.load()
             });
             match attempt {
                 Attempt::Unchanged => return Refresh::Unchanged,
@@ -80,6 +80,7 @@ impl<'m> ParamReader<'m> {
 mod tests {
     use super::*;
     use crate::params::{ParamPublisher, PublishError, page_words};
+    use crate::sync::{AtomicU64, Ordering};
 
     const FINGERPRINT: u64 = 0xF00D;
 
@@ -87,17 +88,18 @@ mod tests {
         (0..page_words(param_len)).map(|_| AtomicU64::new(0)).collect()
     }
 
+    fn reader(words: &[AtomicU64], param_len: usize) -> Result<ParamReader<'_>, PageMismatch> {
+        ParamReader::new(ReadWord::of(words), param_len, FINGERPRINT)
+    }
+
     #[test]
     fn versions_arrive_whole() {
         for param_len in [1, 2, 7, 8, 9, 1_000, 4_611] {
             let words = page(param_len);
-            assert_eq!(
-                ParamReader::new(&words, param_len, FINGERPRINT).err(),
-                Some(PageMismatch::NotLaidOut)
-            );
+            assert_eq!(reader(&words, param_len).err(), Some(PageMismatch::NotLaidOut));
             let mut publisher =
                 ParamPublisher::new(&words, param_len, FINGERPRINT).expect("a zeroed page");
-            let mut reader = ParamReader::new(&words, param_len, FINGERPRINT).expect("laid out");
+            let mut reader = reader(&words, param_len).expect("laid out");
             let mut out = vec![-1.0; param_len];
             assert_eq!(reader.refresh(0, &mut out), Refresh::Unchanged);
             assert!(out.iter().all(|&value| value == -1.0));
@@ -122,7 +124,7 @@ mod tests {
         let not_finite = publisher.publish(4, &[1.0, f32::NAN, f32::INFINITY, 1.0]);
         assert_eq!(not_finite, Err(PublishError::NonFinite { index: 1 }));
         assert!(matches!(publisher.publish(3, &[1.0; 4]), Err(PublishError::NotNewer(_))));
-        let mut reader = ParamReader::new(&words, 4, FINGERPRINT).expect("laid out");
+        let mut reader = reader(&words, 4).expect("laid out");
         let mut out = [0.0; 4];
         assert_eq!(reader.refresh(0, &mut out), Refresh::New(3));
         assert_eq!(out, [1.0; 4]);
@@ -135,7 +137,7 @@ mod tests {
         first.publish(41, &[4.0; 3]).expect("finite");
         let mut second = ParamPublisher::new(&words, 3, FINGERPRINT).expect("the same layout");
         assert_eq!(second.latest_version(), 41);
-        let mut reader = ParamReader::new(&words, 3, FINGERPRINT).expect("laid out");
+        let mut reader = reader(&words, 3).expect("laid out");
         let mut out = [0.0; 3];
         assert_eq!(reader.refresh(0, &mut out), Refresh::New(41));
         second.publish(42, &[5.0; 3]).expect("finite");
@@ -151,7 +153,7 @@ mod tests {
         let two_and_a_half = u64::from(2.5_f32.to_bits()) * 0x1_0000_0001;
         let hit = words.iter().find(|word| word.load(Ordering::Relaxed) == two_and_a_half);
         hit.expect("a pair of parameters").store(0, Ordering::Relaxed);
-        let mut reader = ParamReader::new(&words, 6, FINGERPRINT).expect("laid out");
+        let mut reader = reader(&words, 6).expect("laid out");
         let mut out = [0.0; 6];
         assert_eq!(reader.refresh(0, &mut out), Refresh::Busy);
         assert!(out.iter().all(|value| value.is_nan()));
@@ -164,7 +166,7 @@ mod tests {
     fn a_buffer_of_another_length_is_refused() {
         let words = page(4);
         ParamPublisher::new(&words, 4, FINGERPRINT).expect("a zeroed page");
-        let mut reader = ParamReader::new(&words, 4, FINGERPRINT).expect("laid out");
+        let mut reader = reader(&words, 4).expect("laid out");
         let _ = reader.refresh(0, &mut [0.0; 3]);
     }
 }

@@ -30,7 +30,7 @@
 //! The even number itself may therefore be stored Relaxed: only readers who acquired `latest` after
 //! it look for it. Each of the four orderings that are left has a model in which weakening it fails.
 
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU64, Ordering, ReadWord, fence};
 use std::marker::PhantomData;
 
 /// Buffers of a page.
@@ -101,35 +101,37 @@ const fn stride(payload_words: usize) -> usize {
     (1 + payload_words).next_multiple_of(LINE_WORDS)
 }
 
-/// Where things lie; common to both roles.
-#[derive(Debug, Clone, Copy)]
-struct Page<'m> {
-    latest: &'m AtomicU64,
-    buffers: &'m [AtomicU64],
+/// Where things lie; common to both roles. The words of a reader can only be loaded.
+#[derive(Debug)]
+struct Page<'m, W> {
+    latest: &'m W,
+    buffers: &'m [W],
     payload_words: usize,
 }
 
-impl<'m> Page<'m> {
-    fn new(words: &'m [AtomicU64], payload_words: usize) -> Self {
+impl<'m, W> Page<'m, W> {
+    fn new(words: &'m [W], payload_words: usize) -> Self {
         let needed = lock_words(payload_words);
         assert!(words.len() >= needed, "{} words for a page of {needed}", words.len());
         let (head, buffers) = words[..needed].split_at(LINE_WORDS);
         Self { latest: &head[0], buffers, payload_words }
     }
 
-    /// `(version, index)`; the index is masked, whatever the word holds.
-    #[inline]
-    fn latest(&self) -> (u64, usize) {
-        let word = self.latest.load(Ordering::Relaxed);
-        (word >> INDEX_BITS, (word % BUFFERS as u64) as usize)
-    }
-
     /// The sequence word and the payload of a buffer.
     #[inline]
-    fn buffer(&self, index: usize) -> (&'m AtomicU64, &'m [AtomicU64]) {
+    fn buffer(&self, index: usize) -> (&'m W, &'m [W]) {
         let start = index * stride(self.payload_words);
         let words = &self.buffers[start..][..=self.payload_words];
         (&words[0], &words[1..])
+    }
+}
+
+impl Page<'_, ReadWord> {
+    /// `(version, index)`; the index is masked, whatever the word holds.
+    #[inline]
+    fn latest(&self) -> (u64, usize) {
+        let word = self.latest.load();
+        (word >> INDEX_BITS, (word % BUFFERS as u64) as usize)
     }
 }
 
@@ -140,7 +142,7 @@ impl<'m> Page<'m> {
 /// the same word (tokio-rs/loom issues 166 and 392): models would explore next to nothing.
 #[derive(Debug)]
 pub struct Writer<'m, O = Strict> {
-    page: Page<'m>,
+    page: Page<'m, AtomicU64>,
     latest_version: u64,
     latest_index: usize,
     orders: PhantomData<O>,
@@ -153,8 +155,8 @@ impl<'m, O: Orders> Writer<'m, O> {
     /// If `words` is shorter than [`lock_words`].
     #[must_use]
     pub fn new(words: &'m [AtomicU64], payload_words: usize) -> Self {
+        let (latest_version, latest_index) = Page::new(ReadWord::of(words), payload_words).latest();
         let page = Page::new(words, payload_words);
-        let (latest_version, latest_index) = page.latest();
         Self { page, latest_version, latest_index, orders: PhantomData }
     }
 
@@ -225,10 +227,10 @@ pub enum Attempt<T> {
     Torn,
 }
 
-/// The reading role; any number of them, none of which stores anything.
+/// The reading role; any number of them, none of which can store anything.
 #[derive(Debug)]
 pub struct Reader<'m, O = Strict> {
-    page: Page<'m>,
+    page: Page<'m, ReadWord>,
     orders: PhantomData<O>,
 }
 
@@ -238,7 +240,7 @@ impl<'m, O: Orders> Reader<'m, O> {
     /// # Panics
     /// If `words` is shorter than [`lock_words`].
     #[must_use]
-    pub fn new(words: &'m [AtomicU64], payload_words: usize) -> Self {
+    pub fn new(words: &'m [ReadWord], payload_words: usize) -> Self {
         Self { page: Page::new(words, payload_words), orders: PhantomData }
     }
 
@@ -251,13 +253,12 @@ impl<'m, O: Orders> Reader<'m, O> {
 
     /// Copies the latest version if it is above `have_version`; one try.
     ///
-    /// `copy` must use Relaxed loads alone, and must stand any mixture of versions: only
-    /// [`Attempt::New`] says that it saw one.
+    /// `copy` must stand any mixture of versions: only [`Attempt::New`] says that it saw one.
     #[inline]
     pub fn try_read<T>(
         &self,
         have_version: u64,
-        copy: impl FnOnce(&[AtomicU64]) -> T,
+        copy: impl FnOnce(&[ReadWord]) -> T,
     ) -> Attempt<T> {
         let (version, index) = self.page.latest();
         if version <= have_version {
@@ -267,11 +268,7 @@ impl<'m, O: Orders> Reader<'m, O> {
         let (seq, payload) = self.page.buffer(index);
         let copied = copy(payload);
         O::before_check();
-        if seq.load(Ordering::Relaxed) == 2 * version {
-            Attempt::New(version, copied)
-        } else {
-            Attempt::Torn
-        }
+        if seq.load() == 2 * version { Attempt::New(version, copied) } else { Attempt::Torn }
     }
 }
 

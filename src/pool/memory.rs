@@ -7,7 +7,12 @@ use crate::params::{PageMismatch, ParamPublisher, page_words};
 use crate::policy::spec::ParamSpec;
 use crate::ring::{Ring, RingError, RingShape, Sound};
 use crate::shm::{Access, Inherit, Memory, Region, ShmError};
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, ReadWord};
+use crate::unroll::BlockLayout;
+
+mod seat;
+
+pub use seat::Seat;
 
 const WORD_BYTES: usize = size_of::<u64>();
 
@@ -18,8 +23,8 @@ const WORD_BYTES: usize = size_of::<u64>();
 #[derive(Debug)]
 pub struct PoolMemory {
     control: Region,
-    /// K blocks.
-    pub payload: Memory,
+    /// K blocks. Private, as the control words are: see `seat`.
+    payload: Memory,
     /// The parameter page.
     pub parameters: Memory,
     /// The optimiser's vectors as the learner last left them, for its successor.
@@ -28,9 +33,10 @@ pub struct PoolMemory {
 }
 
 /// Sizes of all shared memory, from the configuration alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryPlan {
     shape: RingShape,
+    layout: BlockLayout,
     actors: usize,
     parameter_count: usize,
     payload_bytes: usize,
@@ -39,9 +45,10 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// The sizes that `config` and a network of `parameter_count` parameters need.
     #[must_use]
-    pub const fn new(config: &Config, parameter_count: usize) -> Self {
+    pub fn new(config: &Config, parameter_count: usize) -> Self {
         Self {
             shape: RingShape { blocks: config.pool.blocks, groups: config.pool.groups_per_block() },
+            layout: config.pool.layout.clone(),
             actors: config.pool.actors,
             parameter_count,
             payload_bytes: config.pool.ring_bytes(),
@@ -154,6 +161,12 @@ impl PoolMemory {
         let start = actors + index * ActorCounters::WORDS;
         ActorCounters::new(self.words(start, start + ActorCounters::WORDS))
     }
+}
+
+/// All words of a region, to load.
+#[must_use]
+pub(crate) fn read_words(region: &Region) -> &[ReadWord] {
+    region.read_words(0, region.len_bytes() / WORD_BYTES)
 }
 
 /// All words of a region.

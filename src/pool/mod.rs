@@ -25,8 +25,8 @@ mod tracebacks;
 
 pub use app::{Program, main};
 pub use line::LINE;
-pub(crate) use memory::all_words;
-pub use memory::{MemoryPlan, PageError, PoolMemory};
+pub use memory::{MemoryPlan, PageError, PoolMemory, Seat};
+pub(crate) use memory::{all_words, read_words};
 pub use roles::{action_sampler, network_spec, policy_of};
 pub(crate) use roles::{give_way, loss_config, optimiser_kind};
 pub use run_dir::{RunDir, RunDirError};

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::memory::all_words;
+use super::memory::read_words;
 use super::roles::{Inheritance, optimiser_kind};
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::optimiser::Optimiser;
@@ -80,7 +80,7 @@ pub(super) fn save_published(pool: &Inheritance) -> Result<Option<PathBuf>, Publ
 fn newest(memory: &Memory, pool: &Inheritance, values: &mut [f32]) -> Result<u64, PublishedError> {
     let page = memory.map(Access::ReadOnly, Inherit::No)?;
     let fingerprint = pool.parameters.fingerprint();
-    let mut reader = match ParamReader::new(all_words(&page), values.len(), fingerprint) {
+    let mut reader = match ParamReader::new(read_words(&page), values.len(), fingerprint) {
         Err(PageMismatch::NotLaidOut) => return Ok(0),
         other => other?,
     };

@@ -19,10 +19,10 @@ use super::tensorboard::TensorBoard;
 use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
 use crate::metrics::{Actor, Learner, Phase};
-use crate::ring::{CrashRecord, Owner};
+use crate::ring::CrashRecord;
 use crate::supervisor::{
-    ChildControl, ChildStatus, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus, Reclaimed,
-    Role, Verdict,
+    ChildControl, ChildStatus, Dead, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus,
+    Reclaimed, Role, Verdict,
 };
 
 /// The supervisor's side of a run.
@@ -244,7 +244,8 @@ impl Pool for Run {
         }
     }
 
-    fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
+    fn reclaim(&mut self, dead: &Dead) -> Result<Reclaimed, PoolCorrupt> {
+        let (role, incarnation) = (dead.role(), dead.incarnation());
         let corrupt = |error: crate::ring::RingError| PoolCorrupt { what: error.to_string() };
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let progress = self.progress(role);
@@ -262,15 +263,14 @@ impl Pool for Run {
             }
         }
         let phase = last.map(Phase::name);
-        let ring = self.inheritance.memory.ring().map_err(corrupt)?;
+        let memory = &self.inheritance.memory;
         match role {
-            Role::Actor(index) => {
-                let owner = Owner::new(index, incarnation).map_err(corrupt)?;
-                let freed = ring.reclaim(owner).map_err(corrupt)?;
+            Role::Actor(_) => {
+                let freed = memory.actor_died(dead).map_err(corrupt)?;
                 Ok(Reclaimed { freed: count(freed), phase, ..Reclaimed::default() })
             }
             Role::Learner => {
-                let loss = ring.learner_died(&mut self.crashes).map_err(corrupt)?;
+                let loss = memory.learner_died(dead, &mut self.crashes).map_err(corrupt)?;
                 Ok(Reclaimed {
                     requeued: count(loss.requeued),
                     dropped: count(loss.dropped),

@@ -6,7 +6,6 @@ use super::pattern::Life;
 use super::record::Record;
 use crate::ring::{Accounting, Ring, RingError, State};
 use crate::shm::Region;
-use crate::sync::Ordering;
 use crate::unroll::{BlockLayout, Field};
 
 /// Looks at the books before "not yet": a learner at work has a slot counted and not yet free for a few
@@ -51,11 +50,11 @@ pub(super) fn balance(ring: &Ring<'_>) -> Balance {
 pub(super) fn header_of(payload: &Region, layout: &BlockLayout, slot: usize) -> (Life, u64) {
     let (block, group) = (slot / layout.groups(), slot % layout.groups());
     let offset = block * layout.block_bytes() + layout.group_range(Field::Header, 0, group).start;
-    let words = payload.words(offset, 2);
-    let owner = words[0].load(Ordering::Relaxed);
+    let words = payload.read_words(offset, 2);
+    let owner = words[0].load();
     let half = |shift: u32| u16::try_from(owner >> shift & 0xFFFF).unwrap_or(0);
     let life = Life { actor: half(0), incarnation: half(32) };
-    (life, words[1].load(Ordering::Relaxed))
+    (life, words[1].load())
 }
 
 /// The slots in this state, with what is in them.

@@ -21,10 +21,10 @@ use crate::metrics::{Actor, Learner};
 use crate::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
 use crate::pool::chaos::{CHAOS_TICK, Chaos};
 use crate::pool::{MemoryPlan, PoolMemory};
-use crate::ring::{CrashRecord, Owner, RingError, RingShape, State};
-use crate::shm::{Access, Inherit, Region};
+use crate::ring::{CrashRecord, RingError, RingShape, State};
+use crate::shm::Region;
 use crate::supervisor::{
-    ChildControl, ChildState, ExitKind, Guard, Level, Options, Outcome, Pool, PoolCorrupt,
+    ChildControl, ChildState, Dead, ExitKind, Guard, Level, Options, Outcome, Pool, PoolCorrupt,
     PoolStatus, Reclaimed, Role, Supervisor, Verdict, children_of,
 };
 
@@ -127,7 +127,7 @@ impl ProofPool {
         let actors = pool.actors;
         Ok(Self {
             // Read here and nowhere else in a supervisor: to name what a dead learner held.
-            payload: world.memory.payload.map(Access::ReadOnly, Inherit::No)?,
+            payload: world.memory.payload_to_read()?,
             crashes: CrashRecord::new(shape),
             chaos: args.chaos.map(|spec| Chaos::new(spec, args.actors)),
             seconds: args.seconds,
@@ -166,11 +166,11 @@ impl ProofPool {
         Ok(())
     }
 
-    fn learner_died(&mut self) -> Result<Reclaimed, RingError> {
+    fn learner_died(&mut self, dead: &Dead) -> Result<Reclaimed, RingError> {
         let World { memory, config, record, .. } = &self.world;
         let (ring, layout) = (memory.ring()?, &config.pool.layout);
         let held = unrolls_in(&ring, &self.payload, layout, State::Held)?;
-        let loss = ring.learner_died(&mut self.crashes)?;
+        let loss = memory.learner_died(dead, &mut self.crashes)?;
         for (slot, life, sequence) in held {
             if ring.slot_word(slot)?.state == State::Ready {
                 record.may_come_again(slot);
@@ -309,19 +309,18 @@ impl Pool for ProofPool {
         }
     }
 
-    fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
+    fn reclaim(&mut self, dead: &Dead) -> Result<Reclaimed, PoolCorrupt> {
+        let (role, incarnation) = (dead.role(), dead.incarnation());
         let progress = self.progress(role);
         let hit = self.chaos.as_mut().and_then(|chaos| chaos.reaped(role, incarnation, progress));
         let reclaimed = match role {
             Role::Learner => {
                 self.learner_progress = [self.learner_progress[1], progress];
-                self.learner_died().map_err(corrupt)?
+                self.learner_died(dead).map_err(corrupt)?
             }
             Role::Actor(index) => {
                 self.end_life(index, incarnation);
-                let owner = Owner::new(index, incarnation).map_err(corrupt)?;
-                let ring = self.world.memory.ring().map_err(corrupt)?;
-                let freed = ring.reclaim(owner).map_err(corrupt)?;
+                let freed = self.world.memory.actor_died(dead).map_err(corrupt)?;
                 Reclaimed {
                     freed: u32::try_from(freed).unwrap_or(u32::MAX),
                     ..Reclaimed::default()

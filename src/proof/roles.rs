@@ -12,8 +12,8 @@ use crate::actor::{ActorLoop, ActorParts, EnvRemedy};
 use crate::learner::checkpoint::{Checkpoint, LearnerState, list};
 use crate::metrics::{Actor, Learner, Phase};
 use crate::params::{ParamPublisher, ParamReader};
-use crate::pool::{all_words, give_way};
-use crate::ring::{BlockRef, Consumer, Owner, Producer, Slab, TakeError};
+use crate::pool::{all_words, give_way, read_words};
+use crate::ring::{BlockRef, Consumer, Owner, Producer, TakeError};
 use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, Level, ToChild};
 
@@ -35,16 +35,16 @@ pub(super) fn act(
     counters.set_phase(Phase::Init);
     give_way(&world.config);
     counters.set(Actor::Incarnation, u64::from(incarnation));
-    let mut payload = world.memory.payload.map(Access::ReadWrite, Inherit::No)?;
+    let mut seat = world.memory.seat(Access::ReadWrite)?;
     let page = world.memory.parameters.map(Access::ReadOnly, Inherit::No)?;
-    let slab = Slab::new(world.memory.ring()?, &mut payload, &world.config.pool.layout)?;
+    let slab = seat.slab()?;
     let owner = Owner::new(index, incarnation)?;
     let life = Life::from(owner);
     let parameter_count = world.parameters.len();
     let parts = ActorParts {
         producer: Producer::new(slab, owner)?,
         reader: ParamReader::new(
-            all_words(&page),
+            read_words(&page),
             parameter_count,
             world.parameters.fingerprint(),
         )?,
@@ -65,9 +65,9 @@ pub(super) fn act(
 
 /// Checks blocks until the ring is closed and drained; publishes and saves meanwhile.
 pub(super) fn learn(world: &World, control: &mut ChildControl) -> Result<(), ProofError> {
-    let mut payload = world.memory.payload.map(Access::ReadOnly, Inherit::No)?;
+    let mut seat = world.memory.seat(Access::ReadOnly)?;
     let page = world.memory.parameters.map(Access::ReadWrite, Inherit::No)?;
-    let slab = Slab::new(world.memory.ring()?, &mut payload, &world.config.pool.layout)?;
+    let slab = seat.slab()?;
     let mut publisher = ParamPublisher::new(
         all_words(&page),
         world.parameters.len(),

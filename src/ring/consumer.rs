@@ -35,7 +35,8 @@ impl<'m> Consumer<'m> {
     /// The consumer of a ring. Its payload may be mapped read-only.
     #[must_use]
     pub fn new(slab: Slab<'m>) -> Self {
-        Self { slab, seen: FirstSeen::new(slab.ring().shape()) }
+        let seen = FirstSeen::new(slab.ring().shape());
+        Self { slab, seen }
     }
 
     /// Takes the complete block that was seen first; sleeps for at most `timeout` until there is one.
@@ -50,7 +51,7 @@ impl<'m> Consumer<'m> {
         let ring = slab.ring();
         let held = wait_for(ring.ready_bell(), timeout, || look_for_block(&ring, seen));
         held.unwrap_or(Err(TakeError::TimedOut))
-            .map(|held| ReadBlock { slab: *slab, held: Some(held) })
+            .map(|held| ReadBlock { slab: slab.alias(), held: Some(held) })
     }
 
     /// Takes a block if one is complete now.

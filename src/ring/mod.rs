@@ -16,8 +16,9 @@
 //!
 //! How it is built, from the inside out: `word` (what a slot may do, pure), `orders` (every memory
 //! ordering), `protocol` (claim to release, over words and indices) with `bell` (waiting) and `recovery`
-//! (deaths); then, in life only, `waiting` (clock and futex), `slab` (the bytes, the only `unsafe`),
-//! `producer` and `consumer`. loom runs the part before the semicolon.
+//! (deaths); then, in life only, `waiting` (clock and futex), `slab` (the bytes), `producer` and
+//! `consumer`, and `heap` (a ring within one process). loom runs the part before the semicolon. `unsafe` are
+//! `slab` and `heap` alone; what a caller must promise, it promises by an `unsafe` call.
 
 mod bell;
 mod error;
@@ -28,6 +29,8 @@ mod word;
 
 #[cfg(not(loom))]
 mod consumer;
+#[cfg(not(loom))]
+mod heap;
 #[cfg(not(loom))]
 mod producer;
 #[cfg(not(loom))]
@@ -47,6 +50,8 @@ mod tests;
 #[cfg(not(loom))]
 pub use consumer::{Consumer, ReadBlock, TakeError};
 pub use error::RingError;
+#[cfg(not(loom))]
+pub use heap::{HeapRing, HeapSeats};
 pub use orders::{Orders, Sound};
 #[cfg(not(loom))]
 pub use producer::{ClaimError, Producer, WriteGrant};

@@ -8,8 +8,8 @@ use crate::sync::{Ordering, fence};
 /// The orderings that the protocol uses; the defaults are those of the product.
 ///
 /// Everything that is not named here is `Relaxed`: the search for a FREE slot (its CAS decides), the
-/// learner's READY -> HELD (its Acquire look came before, and a read-modify-write continues the release
-/// sequence of the commit), the supervisor's HELD -> READY (so does this one, and the learner that may
+/// learner's READY -> HELD (its Acquire look at the very word came before, and a read-modify-write continues
+/// the release sequence of the commit), the supervisor's HELD -> READY (so does this one, and the learner that may
 /// see it is started after it), the supervisor's loads (the reap came before), counters and waiter counts.
 pub trait Orders: Copy + std::fmt::Debug + 'static {
     /// CAS FREE -> CLAIMED in `Ring::claim`.
@@ -22,7 +22,7 @@ pub trait Orders: Copy + std::fmt::Debug + 'static {
     // pairs with the Acquire load in `Ring::oldest_ready_block`.
     const COMMIT: Ordering = Ordering::Release;
 
-    /// The learner's load of each word of a block in `Ring::oldest_ready_block`.
+    /// The learner's loads of each word of a block in `Ring::oldest_ready_block` and `Ring::take`.
     ///
     /// Acquire end of `Ring::commit` (Release).
     const LOOK: Ordering = Ordering::Acquire;

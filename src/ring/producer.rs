@@ -42,6 +42,7 @@ pub struct Producer<'m> {
 
 impl<'m> Producer<'m> {
     /// A producer that writes as `owner`. One process, one owner: a new life needs a new incarnation.
+    /// (Two of one owner would still never share a slot; but a reclaim would take both slots back.)
     ///
     /// # Errors
     /// [`SlabError::ReadOnly`] if the payload may only be read here.

@@ -90,7 +90,8 @@ const WAIT_WORDS: usize = 7;
 
 /// The ring: a handle to its words, which may lie in memory that other processes share.
 ///
-/// Copies are the same ring. All that is reachable from here without a `Slab` is indices and counts.
+/// Copies are the same ring. All that is reachable from here without a `Slab` is indices and counts, so safe
+/// code may make a ring over any words; that they guard bytes is what [`super::Slab::new`] has promised to it.
 #[derive(Debug, Clone, Copy)]
 pub struct Ring<'m, O: Orders = Sound> {
     words: &'m [AtomicU64],
@@ -319,7 +320,9 @@ impl<'m, O: Orders> Ring<'m, O> {
     /// Takes a block that `oldest_ready_block` gave.
     pub(super) fn take(&self, block: usize) -> Result<Held, RingError> {
         for slot in self.slots_of(block) {
-            let ready = self.read(slot, Ordering::Relaxed)?;
+            // LOOK again: another consumer may have had this block since, which is wrong, but no reason
+            // to read what nothing orders.
+            let ready = self.read(slot, O::LOOK)?;
             let held = self.next(slot, ready, Event::Take)?;
             self.exchange(slot, ready, held, Ordering::Relaxed)
                 .map_err(|seen| RingError::Corrupt { slot, word: seen })?;

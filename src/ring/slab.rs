@@ -5,8 +5,9 @@
 //! comments cite:
 //! - **I1** From `base`, `K * block_bytes` bytes are readable and initialised for `'m`, writable if
 //!   `access` says so, and aligned to a page: [`Slab::new`] checked it against the [`Region`].
-//! - **I2** The region is borrowed uniquely for `'m` and bound to one ring, so its bytes are reached in
-//!   this process through tokens of that ring alone, and never as atomic words.
+//! - **I2** Who called [`Slab::new`] has promised that the bytes are reached through tokens of one ring
+//!   alone, in every process, and never as atomic words; and that the words of that ring change through
+//!   the protocol alone. In this process the unique borrow of the region for `'m` sees to the first.
 //! - **I3** The ranges of `BlockLayout` lie in the block, and those of two (field, row, group) do not
 //!   overlap (tested there: every byte of every field belongs to one group).
 //! - **I4** A `Claim` means that its slot is CLAIMED and that nobody else has a token for it. Not
@@ -16,16 +17,16 @@
 //! - **I6** The acquire and release operations on the slot word order all accesses of one holder before
 //!   those of the next.
 //!
-//! I2, I4 and I5 reach across processes. What no compiler can check there: every process that maps the
-//! payload binds it to the same ring words with the same layout (children compare
-//! `BlockLayout::fingerprint`), and the supervisor calls `Ring::reclaim` and `Ring::learner_died`
-//! only for the dead. Both are the contract of a run, kept by the supervisor.
+//! I2, I4 and I5 reach across processes, where no compiler can check them. So [`Slab::new`], `Ring::reclaim`
+//! and `Ring::learner_died` are `unsafe`: the first promises I2, the others that a token is gone. Of the
+//! product only `pool::memory::seat` calls them; [`super::HeapRing`] needs no promise.
 #![allow(unsafe_code)]
 
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::ptr::NonNull;
 
+use super::error::RingError;
 use super::protocol::{Claim, Held, Ring};
 use crate::shm::{Access, Region};
 use crate::unroll::{BlockLayout, Field, MAX_FRAME_STACK};
@@ -62,13 +63,34 @@ pub enum SlabError {
         /// K.
         blocks: usize,
     },
+    /// The ring cannot be made.
+    #[error(transparent)]
+    Ring(#[from] RingError),
+    /// A second producer of one owner.
+    #[error(
+        "life {incarnation} of actor {actor} writes already; give each producer an owner of its own"
+    )]
+    Seated {
+        /// Number of the actor.
+        actor: u16,
+        /// Which life of it.
+        incarnation: u16,
+    },
     /// A producer over memory that this process may only read.
     #[error("the payload is mapped read-only here; map it Access::ReadWrite to produce")]
     ReadOnly,
 }
 
-/// A ring with its payload: a handle, copies are the same slab.
-#[derive(Debug, Clone, Copy)]
+/// A ring with its payload, for one party: it becomes a producer or a consumer, and cannot be copied.
+///
+/// ```compile_fail,E0382
+/// use impala::ring::{Consumer, Slab};
+/// fn two(slab: Slab<'_>) {
+///     let first = Consumer::new(slab);
+///     let second = Consumer::new(slab);
+/// }
+/// ```
+#[derive(Debug)]
 pub struct Slab<'m> {
     ring: Ring<'m>,
     layout: &'m BlockLayout,
@@ -95,9 +117,25 @@ impl<'m> Slab<'m> {
     /// Binds the payload to its ring. The region is borrowed uniquely for as long as the slab is used,
     /// so that its bytes are reached through claims and blocks of this ring only.
     ///
+    /// Safe code has [`super::HeapRing`] and `PoolMemory::seat` instead:
+    /// ```compile_fail,E0133
+    /// use impala::{ring::{Ring, Slab}, shm::Region, unroll::BlockLayout};
+    /// fn bind<'m>(ring: Ring<'m>, payload: &'m mut Region, layout: &'m BlockLayout) -> Slab<'m> {
+    ///     Slab::new(ring, payload, layout).unwrap()
+    /// }
+    /// ```
+    ///
+    /// # Safety
+    /// As long as anybody, in any process, has a slab over the memory of `payload`:
+    /// - **S1** The ring's words change only through rings over these words, of this shape.
+    /// - **S2** The memory of `payload` is reached, through any mapping, only by slabs of this ring with an
+    ///   equal layout; or for the holder of a claim or of a block, while it waits.
+    /// - **S3** What a producer or consumer holds is not used on both sides of a fork (a mapping that is
+    ///   not inherited sees to that).
+    ///
     /// # Errors
     /// [`SlabError`] if ring, layout and region do not fit each other.
-    pub fn new(
+    pub unsafe fn new(
         ring: Ring<'m>,
         payload: &'m mut Region,
         layout: &'m BlockLayout,
@@ -113,6 +151,12 @@ impl<'m> Slab<'m> {
         }
         let (base, access) = (payload.base(), payload.access());
         Ok(Self { ring, layout, base, access, payload: PhantomData })
+    }
+
+    /// The same slab, for the ring's own use: what it has handed out goes by tokens.
+    pub(super) const fn alias(&self) -> Self {
+        let Self { ring, layout, base, access, payload: PhantomData } = *self;
+        Self { ring, layout, base, access, payload: PhantomData }
     }
 
     /// The ring that decides who may touch which bytes.

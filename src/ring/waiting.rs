@@ -16,12 +16,24 @@ pub const RESCAN_MS: u64 = 100;
 impl Ring<'_, Sound> {
     /// Takes back the slot that a dead actor was filling; how many slots that was (0 or 1).
     ///
-    /// Call it only after the owner's process was reaped: see the contract in `recovery`. The unroll in
-    /// flight is lost, and counted as reclaimed.
+    /// The unroll in flight is lost, and counted as reclaimed.
+    ///
+    /// Not for safe code, because the slot is given to the next one who asks:
+    /// ```compile_fail,E0133
+    /// fn take_away(ring: impala::ring::Ring<'_>, slow: impala::ring::Owner) {
+    ///     let _ = ring.reclaim(slow);
+    /// }
+    /// ```
+    ///
+    /// # Safety
+    /// No producer of this owner will touch the slot that it had claimed again: its process was reaped and
+    /// nobody of its group is left (the contract in `recovery`), or the producer was in this process and is
+    /// gone. None of this owner claims during the call.
     ///
     /// # Errors
     /// [`RingError::Corrupt`] if a slot holds what no party writes.
-    pub fn reclaim(&self, dead: Owner) -> Result<usize, RingError> {
+    #[expect(unsafe_code, reason = "a promise of the caller; nothing here is unsafe to do")]
+    pub unsafe fn reclaim(&self, dead: Owner) -> Result<usize, RingError> {
         let slots = self.take_back(dead)?;
         if slots > 0 {
             self.free_bell().ring(futex::wake_all);
@@ -31,8 +43,18 @@ impl Ring<'_, Sound> {
 
     /// Returns what a dead learner held: requeued after a first death, dropped after a second one.
     ///
-    /// Call it only after the learner's process was reaped, and before the next one is started: see the
-    /// contract in `recovery`. `record` remembers first deaths and belongs to the caller alone.
+    /// `record` remembers first deaths and belongs to the caller alone. Not for safe code:
+    /// ```compile_fail,E0133
+    /// use impala::ring::{CrashRecord, Ring};
+    /// fn take_away(ring: Ring<'_>, record: &mut CrashRecord) {
+    ///     let _ = ring.learner_died(record);
+    /// }
+    /// ```
+    ///
+    /// # Safety
+    /// No block that a consumer of this ring has taken will be looked at or released again: its process was
+    /// reaped (the contract in `recovery`), or the blocks were in this process and are gone, forgotten or
+    /// released. No consumer takes during the call: call it before the next learner is started.
     ///
     /// # Errors
     /// [`RingError::Corrupt`] if a slot holds what no party writes, [`RingError::Books`] if the counters
@@ -40,7 +62,8 @@ impl Ring<'_, Sound> {
     ///
     /// # Panics
     /// If `record` was made for another shape.
-    pub fn learner_died(&self, record: &mut CrashRecord) -> Result<LearnerLoss, RingError> {
+    #[expect(unsafe_code, reason = "a promise of the caller; nothing here is unsafe to do")]
+    pub unsafe fn learner_died(&self, record: &mut CrashRecord) -> Result<LearnerLoss, RingError> {
         let loss = self.return_held(record)?;
         self.ready_bell().ring(futex::wake_all);
         self.free_bell().ring(futex::wake_all);

@@ -165,8 +165,8 @@ mod tests {
         let stat = nix::sys::stat::fstat(&memory.fd).expect("stat");
         assert_eq!(stat.st_blocks * 512, 2 * 4096, "pages are not there yet");
         let region = memory.map(Access::ReadOnly, Inherit::No).expect("mapped");
-        let words = region.words(0, 2 * PAGE_BYTES / 8);
-        assert!(words.iter().all(|word| word.load(Ordering::Relaxed) == 0));
+        let words = region.read_words(0, 2 * PAGE_BYTES / 8);
+        assert!(words.iter().all(|word| word.load() == 0));
     }
 
     #[test]
@@ -176,7 +176,20 @@ mod tests {
         let reader = memory.map(Access::ReadOnly, Inherit::Yes).expect("mapped");
         drop(memory);
         writer.words(56, 1)[0].store(7, Ordering::Relaxed);
-        assert_eq!(reader.words(56, 1)[0].load(Ordering::Relaxed), 7);
+        assert_eq!(reader.read_words(56, 1)[0].load(), 7);
+    }
+
+    #[test]
+    fn a_read_only_mapping_gives_no_words_to_store_to() {
+        let memory = Memory::create("no-stores", 64).expect("a page");
+        let region = memory.map(Access::ReadOnly, Inherit::No).expect("mapped");
+        let words = || region.words(0, 1).len();
+        let halves = || region.words32(0, 1).len();
+        for hand_out in [&words as &dyn Fn() -> usize, &halves] {
+            let hand_out = std::panic::AssertUnwindSafe(hand_out);
+            assert!(std::panic::catch_unwind(hand_out).is_err(), "words to store to");
+        }
+        assert_eq!(region.read_words(0, 8).len(), 8);
     }
 
     /// The permissions (`r--s`) and the kernel's flags of the only mapping of a memory of this name.

@@ -19,7 +19,7 @@ use std::ptr::NonNull;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, munmap};
 
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, AtomicU64, ReadWord};
 
 /// Alignment of the first byte of every region: a page.
 const ALIGN_BYTES: usize = 4096;
@@ -54,8 +54,8 @@ enum Backing {
 
 /// A range of bytes that other processes or threads may be using too.
 ///
-/// On a [`Access::ReadOnly`] region only `Relaxed` loads (and fences) may be used on the words: `std`
-/// guarantees no other atomic operation to leave read-only pages alone.
+/// Of an [`Access::ReadOnly`] region there are only words that can be loaded ([`Region::read_words`]): a
+/// store would be a fault, and `std` guarantees nothing but `Relaxed` loads to leave read-only pages alone.
 #[derive(Debug)]
 pub struct Region {
     base: NonNull<u8>,
@@ -115,9 +115,24 @@ impl Region {
     /// `count` 64-bit words from `offset_bytes` on.
     ///
     /// # Panics
-    /// If the offset is not a multiple of 8, or the words do not lie in the region.
+    /// If the region is read-only, the offset is not a multiple of 8, or the words do not lie in the
+    /// region.
     #[must_use]
     pub fn words(&self, offset_bytes: usize, count: usize) -> &[AtomicU64] {
+        self.assert_writable();
+        self.any_words(offset_bytes, count)
+    }
+
+    /// `count` 64-bit words from `offset_bytes` on, to load.
+    ///
+    /// # Panics
+    /// If the offset is not a multiple of 8, or the words do not lie in the region.
+    #[must_use]
+    pub fn read_words(&self, offset_bytes: usize, count: usize) -> &[ReadWord] {
+        ReadWord::of(self.any_words(offset_bytes, count))
+    }
+
+    fn any_words(&self, offset_bytes: usize, count: usize) -> &[AtomicU64] {
         let first = self.array_at::<AtomicU64>(offset_bytes, count);
         // SAFETY: `array_at` checked bounds and alignment (I1, I2); any bits are a u64 (I3); the bytes
         // are reached through atomics alone (I4) for as long as `self` is borrowed (I5).
@@ -127,11 +142,13 @@ impl Region {
     /// `count` 32-bit words from `offset_bytes` on.
     ///
     /// # Panics
-    /// If the offset is not a multiple of 4, or the words do not lie in the region.
+    /// If the region is read-only, the offset is not a multiple of 4, or the words do not lie in the
+    /// region.
     #[must_use]
     pub fn words32(&self, offset_bytes: usize, count: usize) -> &[AtomicU32] {
+        self.assert_writable();
         let first = self.array_at::<AtomicU32>(offset_bytes, count);
-        // SAFETY: as in `words`.
+        // SAFETY: as in `any_words`.
         unsafe { std::slice::from_raw_parts(first.as_ptr(), count) }
     }
 
@@ -156,6 +173,11 @@ impl Region {
     /// The first byte. Aligned to a page; do not use it after the region (I5).
     pub(crate) const fn base(&self) -> NonNull<u8> {
         self.base
+    }
+
+    /// Words that can be stored to are given away of memory that can be stored to.
+    fn assert_writable(&self) {
+        assert_eq!(self.access, Access::ReadWrite, "these words can only be read");
     }
 
     /// Where an array of `count` `T` at `offset_bytes` begins.

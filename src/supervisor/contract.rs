@@ -26,6 +26,37 @@ impl fmt::Display for Role {
     }
 }
 
+/// A child that was reaped, and of whose process group nobody is left: nothing of it can write any more.
+///
+/// Only the supervisor makes one, when it has seen the death, and only once for each death:
+/// ```compile_fail,E0451
+/// use impala::supervisor::{Dead, Role};
+/// let invented = Dead { role: Role::Learner, incarnation: 1 };
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dead {
+    role: Role,
+    incarnation: u16,
+}
+
+impl Dead {
+    pub(super) const fn new(role: Role, incarnation: u16) -> Self {
+        Self { role, incarnation }
+    }
+
+    /// What it was for.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Which process of this role it was.
+    #[must_use]
+    pub const fn incarnation(&self) -> u16 {
+        self.incarnation
+    }
+}
+
 /// How much a line of the log matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Level {
@@ -56,12 +87,12 @@ pub trait Pool {
     /// learner finishes its batch, saves and leaves with code 0.
     fn request_stop(&mut self);
 
-    /// Gives back what the child held. It was reaped: nothing of it can write any more.
+    /// Gives back what the child held.
     ///
     /// # Errors
     /// [`PoolCorrupt`] if shared memory holds what no correct process can have written; the run
     /// then ends with [`ExitKind::Corrupt`].
-    fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt>;
+    fn reclaim(&mut self, dead: &Dead) -> Result<Reclaimed, PoolCorrupt>;
 
     /// Useful work of this role so far (commits, updates), over all its incarnations. Only
     /// differences count: a child whose number moved has made progress.

@@ -50,7 +50,7 @@ use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 pub use contract::{
-    ChildState, ChildStatus, Level, Outcome, Pool, PoolCorrupt, PoolStatus, Reclaimed, Role,
+    ChildState, ChildStatus, Dead, Level, Outcome, Pool, PoolCorrupt, PoolStatus, Reclaimed, Role,
     Verdict,
 };
 pub use control::{ChildControl, FromChild, TEXT_BYTES, ToChild};

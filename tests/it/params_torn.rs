@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use impala::params::seqlock::{Attempt, Reader, Strict, Writer, lock_words};
 use impala::params::{ParamPublisher, ParamReader, Refresh, page_words};
 use impala::shm::{Access, Inherit, Memory, Region};
-use impala::sync::{AtomicU64, Ordering};
+use impala::sync::{AtomicU64, Ordering, ReadWord};
 
 /// More than this machine has cores, as a rule: readers are interrupted in the midst of a copy.
 const READERS: usize = 4;
@@ -52,7 +52,7 @@ struct Seen {
 
 /// Takes [`READS`] copies and looks at every parameter of each. It does not wait for new versions: the
 /// writer may not have had the processor in between.
-fn read_and_check(words: &[AtomicU64]) -> Seen {
+fn read_and_check(words: &[ReadWord]) -> Seen {
     let mut reader = ParamReader::new(words, PARAM_LEN, FINGERPRINT).expect("laid out");
     let mut out = vec![-1.0; PARAM_LEN];
     let mut last_version = 0;
@@ -79,7 +79,7 @@ fn read_and_check(words: &[AtomicU64]) -> Seen {
     seen
 }
 
-fn no_torn_reads(writable: &[AtomicU64], readable: &[AtomicU64]) {
+fn no_torn_reads(writable: &[AtomicU64], readable: &[ReadWord]) {
     ParamPublisher::new(writable, PARAM_LEN, FINGERPRINT).expect("a zeroed page");
     thread::scope(|scope| {
         let readers: Vec<_> =
@@ -99,7 +99,7 @@ fn no_torn_reads(writable: &[AtomicU64], readable: &[AtomicU64]) {
 fn no_torn_reads_on_the_heap() {
     let region = Region::heap(page_words(PARAM_LEN) * size_of::<u64>());
     let words = region.words(0, page_words(PARAM_LEN));
-    no_torn_reads(words, words);
+    no_torn_reads(words, ReadWord::of(words));
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn no_torn_reads_through_a_read_only_mapping() {
     let memory = Memory::create("params-torn", words * size_of::<u64>()).expect("room");
     let writable = memory.map(Access::ReadWrite, Inherit::No).expect("mapped");
     let readable = memory.map(Access::ReadOnly, Inherit::No).expect("mapped");
-    no_torn_reads(writable.words(0, words), readable.words(0, words));
+    no_torn_reads(writable.words(0, words), readable.read_words(0, words));
 }
 
 /// The checksum of a parameter page would hide a fault of the lock under it. Here there is none, and the
@@ -122,13 +122,13 @@ fn the_lock_alone_rejects_the_mixtures_that_occur() {
     let deadline = Instant::now() + WATCHDOG;
     thread::scope(|scope| {
         let reading = scope.spawn(|| {
-            let reader = Reader::<Strict>::new(&words, PAYLOAD_WORDS);
+            let reader = Reader::<Strict>::new(ReadWord::of(&words), PAYLOAD_WORDS);
             let (mut whole, mut mixtures) = (0_u64, 0_u64);
             while whole < 100 || mixtures < 3 {
                 let mut mixed = false;
                 let attempt = reader.try_read(0, |payload| {
-                    let first = payload[0].load(Ordering::Relaxed);
-                    let differs = |word: &AtomicU64| match word.load(Ordering::Relaxed) == first {
+                    let first = payload[0].load();
+                    let differs = |word: &ReadWord| match word.load() == first {
                         true => ControlFlow::Continue(()),
                         false => ControlFlow::Break(()),
                     };

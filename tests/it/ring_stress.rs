@@ -4,17 +4,26 @@
 //! is the reap. Every byte is a function of who wrote it, as which of its unrolls, and where it lies, and
 //! the learner computes all of them again: torn, stale, mixed or lost data cannot pass. At the end the
 //! books must be exact, unroll by unroll.
+//!
+//! Invariants, which the `SAFETY` comments cite:
+//! - **D1** Each test has one control and one payload memory, which are only ever reached by [`ring_in`] and
+//!   by slabs of that ring and one layout.
+//! - **D2** What a party held is taken back after its thread was joined: its producer is gone, its blocks
+//!   were released or forgotten, and the next one is started later.
+#![allow(unsafe_code)]
 
 mod pattern;
 
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, MutexGuard};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use impala::ring::{
-    ClaimError, Consumer, CrashRecord, Owner, Producer, Ring, RingShape, Slab, TakeError,
+    ClaimError, Consumer, CrashRecord, HeapRing, HeapSeats, Owner, Producer, Ring, RingShape, Slab,
+    TakeError,
 };
 use impala::shm::{Access, Inherit, Memory, Region};
 use impala::unroll::{BlockLayout, GroupHeader, UnrollSpec};
@@ -48,15 +57,37 @@ const FOREVER: Duration = Duration::MAX;
 
 /// Where the bytes are.
 trait Backend: Sync {
-    /// Gives a party its own view of the ring.
-    fn join<R>(&self, access: Access, party: impl FnOnce(Slab<'_>) -> R) -> R;
+    /// Gives an actor its own view of the ring.
+    fn actor<R>(&self, owner: Owner, party: impl FnOnce(Producer<'_>) -> R) -> R;
+    /// Gives a learner its own view of the ring.
+    fn learner<R>(&self, party: impl FnOnce(Consumer<'_>) -> R) -> R;
+    /// Gives the supervisor its own view of the ring, but not of the bytes.
+    fn supervisor<R>(&self, party: impl FnOnce(Ring<'_>) -> R) -> R;
 }
 
-struct Heap<'m>(Slab<'m>);
+/// All parties use the same memory at the same address.
+struct Heap<'m>(Mutex<HeapSeats<'m>>);
+
+impl<'m> Heap<'m> {
+    fn seats(&self) -> MutexGuard<'_, HeapSeats<'m>> {
+        self.0.lock().expect("nobody panics with it")
+    }
+}
 
 impl Backend for Heap<'_> {
-    fn join<R>(&self, _access: Access, party: impl FnOnce(Slab<'_>) -> R) -> R {
-        party(self.0)
+    fn actor<R>(&self, owner: Owner, party: impl FnOnce(Producer<'_>) -> R) -> R {
+        let producer = self.seats().producer(owner).expect("a new life");
+        party(producer)
+    }
+
+    fn learner<R>(&self, party: impl FnOnce(Consumer<'_>) -> R) -> R {
+        let consumer = self.seats().consumer();
+        party(consumer)
+    }
+
+    fn supervisor<R>(&self, party: impl FnOnce(Ring<'_>) -> R) -> R {
+        let ring = self.seats().ring();
+        party(ring)
     }
 }
 
@@ -67,11 +98,28 @@ struct Shared {
     layout: BlockLayout,
 }
 
-impl Backend for Shared {
+impl Shared {
     fn join<R>(&self, access: Access, party: impl FnOnce(Slab<'_>) -> R) -> R {
-        let control = self.control.map(Access::ReadWrite, Inherit::No).expect("mapped");
         let mut payload = self.payload.map(access, Inherit::No).expect("mapped");
-        party(Slab::new(ring_in(&control), &mut payload, &self.layout).expect("fits"))
+        self.supervisor(|ring| {
+            // SAFETY: D1, and nothing forks.
+            let slab = unsafe { Slab::new(ring, &mut payload, &self.layout) };
+            party(slab.expect("fits"))
+        })
+    }
+}
+
+impl Backend for Shared {
+    fn actor<R>(&self, owner: Owner, party: impl FnOnce(Producer<'_>) -> R) -> R {
+        self.join(Access::ReadWrite, |slab| party(Producer::new(slab, owner).expect("writable")))
+    }
+
+    fn learner<R>(&self, party: impl FnOnce(Consumer<'_>) -> R) -> R {
+        self.join(Access::ReadOnly, |slab| party(Consumer::new(slab)))
+    }
+
+    fn supervisor<R>(&self, party: impl FnOnce(Ring<'_>) -> R) -> R {
+        party(ring_in(&self.control.map(Access::ReadWrite, Inherit::No).expect("mapped")))
     }
 }
 
@@ -88,10 +136,8 @@ fn ring_in(control: &Region) -> Ring<'_> {
 #[test]
 fn stress_on_heap_memory() {
     let layout = BlockLayout::new(SPEC).expect("valid");
-    let control = Region::heap(control_bytes());
-    let payload_bytes = Slab::payload_bytes(SHAPE.blocks, &layout).expect("small");
-    let mut payload = Region::heap(payload_bytes);
-    run(&Heap(Slab::new(ring_in(&control), &mut payload, &layout).expect("fits")));
+    let mut memory = HeapRing::new(SHAPE.blocks, layout).expect("small");
+    run(&Heap(Mutex::new(memory.seats().expect("fits"))));
 }
 
 #[test]
@@ -112,8 +158,8 @@ enum Exit {
     Learner { consumed: Vec<GroupHeader>, left_slots: usize, died: bool },
 }
 
-fn act(slab: Slab<'_>, owner: Owner) -> Exit {
-    let mut producer = Producer::new(slab, owner).expect("writable");
+fn act(mut producer: Producer<'_>) -> Exit {
+    let owner = producer.owner();
     let mut random = mix(u64::from(owner.actor()) << 16 | u64::from(owner.incarnation()));
     let (mut committed, mut left_slot) = (0, false);
     loop {
@@ -146,8 +192,8 @@ fn act(slab: Slab<'_>, owner: Owner) -> Exit {
     }
 }
 
-fn learn(slab: Slab<'_>, life: u64, blocks: u64) -> Exit {
-    let mut consumer = Consumer::new(slab);
+fn learn(mut consumer: Consumer<'_>, life: u64, blocks: u64) -> Exit {
+    let ring = consumer.ring();
     let mut random = mix(life);
     let mut consumed = Vec::new();
     loop {
@@ -166,8 +212,8 @@ fn learn(slab: Slab<'_>, life: u64, blocks: u64) -> Exit {
         }
         consumed.extend_from_slice(block.view().headers());
         block.release().expect("held");
-        if slab.ring().identity().consumed >= blocks * SHAPE.groups as u64 {
-            slab.ring().close();
+        if ring.identity().consumed >= blocks * SHAPE.groups as u64 {
+            ring.close();
         }
     }
 }
@@ -204,7 +250,7 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
     fn start_actor(&mut self, owner: Owner) {
         let (backend, exits) = (self.backend, self.exits.0.clone());
         let party = move || {
-            report(&exits, || backend.join(Access::ReadWrite, |slab| act(slab, owner)));
+            report(&exits, || backend.actor(owner, act));
         };
         self.actors.insert(owner.actor(), self.scope.spawn(party));
     }
@@ -212,8 +258,8 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
     fn start_learner(&mut self, life: u64) {
         let (backend, exits) = (self.backend, self.exits.0.clone());
         let party = move || {
-            let learn = |slab: Slab<'_>| learn(slab, life, BLOCKS_TO_CONSUME);
-            report(&exits, || backend.join(Access::ReadOnly, learn));
+            let learn = |consumer: Consumer<'_>| learn(consumer, life, BLOCKS_TO_CONSUME);
+            report(&exits, || backend.learner(learn));
         };
         self.learner = Some(self.scope.spawn(party));
     }
@@ -246,7 +292,9 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
                     let life = (owner.actor().into(), owner.incarnation().into());
                     books.committed.insert(life, committed);
                     books.reclaimed += u64::from(left_slot);
-                    assert_eq!(ring.reclaim(owner), Ok(usize::from(left_slot)), "{owner:?}");
+                    // SAFETY: D2.
+                    let freed = unsafe { ring.reclaim(owner) };
+                    assert_eq!(freed, Ok(usize::from(left_slot)), "{owner:?}");
                     if died {
                         let next = Owner::new(owner.actor(), owner.incarnation() + 1);
                         self.start_actor(next.expect("in range"));
@@ -257,7 +305,8 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
                         let unroll = (header.actor, header.incarnation, header.sequence);
                         *books.consumed.entry(unroll).or_default() += 1;
                     }
-                    let loss = ring.learner_died(&mut record).expect("sound words");
+                    // SAFETY: D2.
+                    let loss = unsafe { ring.learner_died(&mut record) }.expect("sound words");
                     assert_eq!(loss.requeued + loss.dropped, left_slots);
                     books.requeued += loss.requeued as u64;
                     books.dropped += loss.dropped as u64;
@@ -273,8 +322,7 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
 }
 
 fn run<B: Backend>(backend: &B) {
-    backend.join(Access::ReadOnly, |slab| {
-        let ring = slab.ring();
+    backend.supervisor(|ring| {
         let books = std::thread::scope(|scope| {
             let deadline = Instant::now() + WATCHDOG;
             let (actors, learner) = (HashMap::new(), None);

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use impala::supervisor::{
-    ChildControl, ExitKind, Guard, Level, Options, Pool, PoolCorrupt, PoolStatus, Reclaimed, Role,
-    Supervisor, ToChild, Verdict,
+    ChildControl, Dead, ExitKind, Guard, Level, Options, Pool, PoolCorrupt, PoolStatus, Reclaimed,
+    Role, Supervisor, ToChild, Verdict,
 };
 
 use crate::board::{Board, Mode, Word};
@@ -89,8 +89,8 @@ impl Pool for Toy {
         self.board.set(Word::Stop, 1);
     }
 
-    fn reclaim(&mut self, role: Role, _incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
-        self.board.add(Word::Reclaims(place(role)));
+    fn reclaim(&mut self, dead: &Dead) -> Result<Reclaimed, PoolCorrupt> {
+        self.board.add(Word::Reclaims(place(dead.role())));
         if self.board.get(Word::Corrupt) != 0 {
             return Err(PoolCorrupt { what: "word 3 says 7".into() });
         }

@@ -1,6 +1,5 @@
 //! Actors that act at random, one thread each, into a ring whose blocks are released unread.
 
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use crate::actor::{ActorLoop, ActorParts, EnvRemedy};
@@ -10,8 +9,8 @@ use crate::env::SharedMemory;
 use crate::gym;
 use crate::params::{ParamPublisher, ParamReader};
 use crate::policy::act::UniformPolicy;
-use crate::pool::{MemoryPlan, PoolMemory, action_sampler, all_words};
-use crate::ring::{Consumer, Owner, Producer, Slab, TakeError};
+use crate::pool::{MemoryPlan, PoolMemory, action_sampler, all_words, read_words};
+use crate::ring::{Consumer, Owner, Producer, TakeError};
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit};
 
@@ -31,10 +30,10 @@ pub(super) fn with_actors<T>(
     let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
     let mut publisher = ParamPublisher::new(all_words(&page), len, fingerprint)?;
     publisher.publish(1, &product.weights())?;
-    let mut payload = memory.payload.map(Access::ReadOnly, Inherit::No)?;
+    let mut seat = memory.seat(Access::ReadOnly)?;
     let config = &product.config;
     let layout = &config.pool.layout;
-    let mut consumer = Consumer::new(Slab::new(memory.ring()?, &mut payload, layout)?);
+    let mut consumer = Consumer::new(seat.slab()?);
     let actors = config.pool.actors;
     let block_frames = layout.groups() * config.pool.unroll * config.pool.envs_per_actor;
     std::thread::scope(|scope| {
@@ -91,20 +90,20 @@ fn stand_still(memory: &PoolMemory, failed: &dyn Fn() -> bool) -> Result<(), Ben
 fn act(product: &Product, memory: &PoolMemory, index: usize) -> Result<(), BenchError> {
     let config = &product.config;
     let actor = u16::try_from(index).unwrap_or(u16::MAX);
-    let mut payload = memory.payload.map(Access::ReadWrite, Inherit::No)?;
+    let mut seat = memory.seat(Access::ReadWrite)?;
     let page = memory.parameters.map(Access::ReadOnly, Inherit::No)?;
     let seed = Rng::new(config.run.seed, index as u64).next_u64();
     let registry = gym::registry();
     let mut env =
         registry.make(&config.env.id, &config.env.options, config.pool.envs_per_actor, seed)?;
-    let (address, len_bytes) = (payload.address(), payload.len_bytes());
-    env.attach(&SharedMemory { file: memory.payload.as_fd(), address, len_bytes })?;
-    let slab = Slab::new(memory.ring()?, &mut payload, &config.pool.layout)?;
+    let (address, len_bytes) = (seat.address(), seat.len_bytes());
+    env.attach(&SharedMemory { file: memory.payload_file(), address, len_bytes })?;
+    let slab = seat.slab()?;
     let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
     let owner = Owner::new(actor, 1)?;
     let mut acting = ActorLoop::new(ActorParts {
         producer: Producer::new(slab, owner)?,
-        reader: ParamReader::new(all_words(&page), len, fingerprint)?,
+        reader: ParamReader::new(read_words(&page), len, fingerprint)?,
         counters: memory.actor(index),
         env,
         remedy: EnvRemedy::Fail,

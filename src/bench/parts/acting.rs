@@ -28,8 +28,9 @@ pub(super) struct ActingNs {
 type Failed = Option<BenchError>;
 
 pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, BenchError> {
-    let mut stage = Stage::new(product)?;
-    let mut ends = stage.ends(product)?;
+    let stage = Stage::new(product)?;
+    let mut seats = stage.seats()?;
+    let mut ends = stage.ends(&mut seats, product)?;
     let pool = &product.config.pool;
     let mut actor = Actor {
         env: product.env()?,

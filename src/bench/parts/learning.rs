@@ -37,8 +37,9 @@ pub(super) fn measure(
     product: &Product,
     effort: Duration,
 ) -> Result<(LearningNs, f64), BenchError> {
-    let mut stage = Stage::new(product)?;
-    let ends = stage.ends(product)?;
+    let stage = Stage::new(product)?;
+    let mut seats = stage.seats()?;
+    let ends = stage.ends(&mut seats, product)?;
     let (memory, mut consumer, mut publisher) = (ends.memory, ends.consumer, ends.publisher);
     publisher.publish(1, &product.weights())?;
     let ring = memory.ring()?;

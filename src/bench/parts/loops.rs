@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::stage::{Stage, all_words, owner};
+use super::stage::{Stage, owner};
 use crate::actor::{ActorLoop, ActorParts, EnvRemedy};
 use crate::bench::cpu::CpuClock;
 use crate::bench::error::BenchError;
@@ -13,8 +13,8 @@ use crate::learner::run::Surroundings;
 use crate::learner::update::Updater;
 use crate::metrics::Actor;
 use crate::params::ParamReader;
-use crate::pool::PoolMemory;
-use crate::ring::{Producer, Slab, TakeError};
+use crate::pool::{PoolMemory, read_words};
+use crate::ring::{Producer, TakeError};
 use crate::shm::{Access, Inherit};
 
 /// How long the consumer sleeps before it looks at the clock.
@@ -41,14 +41,14 @@ impl Surroundings for Quiet {
 /// Acts in this thread until the ring is closed; CPU time that the loop took.
 pub(super) fn act(product: &Product, memory: &PoolMemory) -> Result<Duration, BenchError> {
     let config = &product.config;
-    let mut payload = memory.payload.map(Access::ReadWrite, Inherit::No)?;
+    let mut seat = memory.seat(Access::ReadWrite)?;
     let page = memory.parameters.map(Access::ReadOnly, Inherit::No)?;
-    let slab = Slab::new(memory.ring()?, &mut payload, &config.pool.layout)?;
+    let slab = seat.slab()?;
     let parameter_count = product.parameters.len();
     let fingerprint = product.parameters.fingerprint();
     let mut acting = ActorLoop::new(ActorParts {
         producer: Producer::new(slab, owner()?)?,
-        reader: ParamReader::new(all_words(&page), parameter_count, fingerprint)?,
+        reader: ParamReader::new(read_words(&page), parameter_count, fingerprint)?,
         counters: memory.actor(0),
         env: product.env()?,
         remedy: EnvRemedy::Fail,
@@ -65,8 +65,9 @@ pub(super) fn act(product: &Product, memory: &PoolMemory) -> Result<Duration, Be
 
 /// CPU time in ns per frame of the product's acting loop, whose blocks are released unread.
 pub(super) fn acting(product: &Product, effort: Duration) -> Result<f64, BenchError> {
-    let mut stage = Stage::new(product)?;
-    let ends = stage.ends(product)?;
+    let stage = Stage::new(product)?;
+    let mut seats = stage.seats()?;
+    let ends = stage.ends(&mut seats, product)?;
     let (memory, mut consumer, mut publisher) = (ends.memory, ends.consumer, ends.publisher);
     let weights = product.weights();
     publisher.publish(1, &weights)?;

@@ -3,18 +3,23 @@
 use crate::bench::error::BenchError;
 use crate::bench::product::Product;
 use crate::params::{ParamPublisher, ParamReader};
-use crate::pool::{MemoryPlan, PoolMemory};
-use crate::ring::{Consumer, Owner, Producer, Slab};
+use crate::pool::{MemoryPlan, PoolMemory, Seat, all_words};
+use crate::ring::{Consumer, Owner, Producer};
 use crate::shm::{Access, Inherit, Region};
-use crate::sync::AtomicU64;
+use crate::sync::ReadWord;
 
-/// The memory of a run, mapped once as an actor has it and once as the learner has it.
+/// The memory of a run.
 #[derive(Debug)]
 pub(super) struct Stage {
-    pub(super) memory: PoolMemory,
-    actors_payload: Region,
-    learners_payload: Region,
+    memory: PoolMemory,
     page: Region,
+}
+
+/// Its payload, mapped once as an actor has it and once as the learner has it.
+#[derive(Debug)]
+pub(super) struct Seats<'p> {
+    actors: Seat<'p>,
+    learners: Seat<'p>,
 }
 
 /// The ends of the ring and of the parameter page.
@@ -36,32 +41,29 @@ impl Stage {
     pub(super) fn new(product: &Product) -> Result<Self, BenchError> {
         let plan = MemoryPlan::new(&product.config, product.parameters.len());
         let memory = PoolMemory::create(plan)?;
-        Ok(Self {
-            actors_payload: memory.payload.map(Access::ReadWrite, Inherit::No)?,
-            learners_payload: memory.payload.map(Access::ReadOnly, Inherit::No)?,
-            page: memory.parameters.map(Access::ReadWrite, Inherit::No)?,
-            memory,
-        })
+        Ok(Self { page: memory.parameters.map(Access::ReadWrite, Inherit::No)?, memory })
     }
 
-    pub(super) fn ends<'m>(&'m mut self, product: &'m Product) -> Result<Ends<'m>, BenchError> {
-        let Self { memory, actors_payload, learners_payload, page } = self;
-        let layout = &product.config.pool.layout;
+    pub(super) fn seats(&self) -> Result<Seats<'_>, BenchError> {
+        let Self { memory, .. } = self;
+        let (actors, learners) = (memory.seat(Access::ReadWrite)?, memory.seat(Access::ReadOnly)?);
+        Ok(Seats { actors, learners })
+    }
+
+    pub(super) fn ends<'m>(
+        &'m self,
+        seats: &'m mut Seats<'_>,
+        product: &Product,
+    ) -> Result<Ends<'m>, BenchError> {
+        let Self { memory, page } = self;
         let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
-        let writing = Slab::new(memory.ring()?, actors_payload, layout)?;
-        let reading = Slab::new(memory.ring()?, learners_payload, layout)?;
         let page = all_words(page);
         Ok(Ends {
             memory,
-            producer: Producer::new(writing, owner()?)?,
-            consumer: Consumer::new(reading),
+            producer: Producer::new(seats.actors.slab()?, owner()?)?,
+            consumer: Consumer::new(seats.learners.slab()?),
             publisher: ParamPublisher::new(page, len, fingerprint)?,
-            reader: ParamReader::new(page, len, fingerprint)?,
+            reader: ParamReader::new(ReadWord::of(page), len, fingerprint)?,
         })
     }
-}
-
-/// All words of a region.
-pub(super) fn all_words(region: &Region) -> &[AtomicU64] {
-    region.words(0, region.len_bytes() / size_of::<u64>())
 }

@@ -15,11 +15,11 @@ use crate::bench::error::BenchError;
 use crate::metrics::{Actor, Learner};
 use crate::pool::{MemoryPlan, PoolMemory};
 use crate::ring::{
-    ClaimError, Consumer, CrashRecord, Owner, Producer, RingError, RingShape, Slab, TakeError,
+    ClaimError, Consumer, CrashRecord, Owner, Producer, RingError, RingShape, TakeError,
 };
 use crate::shm::{Access, Inherit, Memory, Region};
 use crate::supervisor::{
-    ChildControl, ExitKind, Level, Options, Pool, PoolCorrupt, PoolStatus, Reclaimed, Role,
+    ChildControl, Dead, ExitKind, Level, Options, Pool, PoolCorrupt, PoolStatus, Reclaimed, Role,
     Supervisor, Verdict,
 };
 use crate::sync::Ordering;
@@ -100,9 +100,8 @@ impl WriteAndRead {
         incarnation: u16,
         control: &ChildControl,
     ) -> Result<(), BenchError> {
-        let mut payload = self.memory.payload.map(Access::ReadWrite, Inherit::No)?;
-        let slab = Slab::new(self.memory.ring()?, &mut payload, self.load.layout())?;
-        let mut producer = Producer::new(slab, Owner::new(index, incarnation)?)?;
+        let mut seat = self.memory.seat(Access::ReadWrite)?;
+        let mut producer = Producer::new(seat.slab()?, Owner::new(index, incarnation)?)?;
         let counters = self.memory.actor(usize::from(index));
         control.ready();
         let mut started = None;
@@ -132,9 +131,8 @@ impl WriteAndRead {
 
     /// Reads blocks until the time is up.
     fn read(&self, control: &mut ChildControl) -> Result<(), BenchError> {
-        let mut payload = self.memory.payload.map(Access::ReadOnly, Inherit::No)?;
-        let slab = Slab::new(self.memory.ring()?, &mut payload, self.load.layout())?;
-        let mut consumer = Consumer::new(slab);
+        let mut seat = self.memory.seat(Access::ReadOnly)?;
+        let mut consumer = Consumer::new(seat.slab()?);
         let counters = self.memory.learner();
         control.ready();
         let mut reader = Reader::new(&self.load, self.seconds);
@@ -223,15 +221,13 @@ impl Pool for WriteAndRead {
         }
     }
 
-    fn reclaim(&mut self, role: Role, incarnation: u16) -> Result<Reclaimed, PoolCorrupt> {
-        let ring = self.memory.ring().map_err(corrupt)?;
-        match role {
-            Role::Actor(index) => {
-                let owner = Owner::new(index, incarnation).map_err(corrupt)?;
-                ring.reclaim(owner).map_err(corrupt)?;
+    fn reclaim(&mut self, dead: &Dead) -> Result<Reclaimed, PoolCorrupt> {
+        match dead.role() {
+            Role::Actor(_) => {
+                self.memory.actor_died(dead).map_err(corrupt)?;
             }
             Role::Learner => {
-                ring.learner_died(&mut self.crashes).map_err(corrupt)?;
+                self.memory.learner_died(dead, &mut self.crashes).map_err(corrupt)?;
             }
         }
         Ok(Reclaimed::default())

@@ -73,5 +73,5 @@ fn bad_segments_are_refused() {
 #[test]
 fn scribbled_lengths_are_cut() {
     let words: Vec<_> = (0..3).map(|_| AtomicU64::new(u64::MAX)).collect();
-    assert_eq!(load_bytes(&words), [255; 16]);
+    assert_eq!(load_bytes(ReadWord::of(&words)), [255; 16]);
 }

@@ -12,8 +12,12 @@ fn publish(writer: &mut Writer<'_>, version: u64) {
     writing.finish();
 }
 
-fn words_of(payload: &[AtomicU64]) -> Vec<u64> {
-    payload.iter().map(|word| word.load(Ordering::Relaxed)).collect()
+fn reader(words: &[AtomicU64], payload_words: usize) -> Reader<'_> {
+    Reader::new(ReadWord::of(words), payload_words)
+}
+
+fn words_of(payload: &[ReadWord]) -> Vec<u64> {
+    payload.iter().map(ReadWord::load).collect()
 }
 
 #[test]
@@ -35,7 +39,7 @@ fn buffers_start_on_lines() {
 fn versions_rise_and_start_above_zero() {
     let words = page(3);
     let mut writer = Writer::<Strict>::new(&words, 3);
-    let reader = Reader::<Strict>::new(&words, 3);
+    let reader = reader(&words, 3);
     assert_eq!(reader.try_read(0, words_of), Attempt::Unchanged);
     assert_eq!(writer.begin(0).err(), Some(NotNewer { version: 0, latest: 0 }));
     for version in [1, 2, 5, 6, 7, 900, MAX_VERSION - 1, MAX_VERSION] {
@@ -50,7 +54,7 @@ fn versions_rise_and_start_above_zero() {
 #[test]
 fn an_abandoned_version_is_never_seen() {
     let words = page(2);
-    let reader = Reader::<Strict>::new(&words, 2);
+    let reader = reader(&words, 2);
     publish(&mut Writer::new(&words, 2), 1);
     for _ in 0..BUFFERS + 1 {
         // Each of these dies with half of version 2 written.
@@ -70,12 +74,12 @@ fn a_copy_survives_three_publishes_and_is_rejected_by_the_fourth() {
     for (publishes, torn) in [(3, false), (4, true)] {
         let words = page(2);
         let mut writer = Writer::new(&words, 2);
-        let reader = Reader::<Strict>::new(&words, 2);
+        let reader = reader(&words, 2);
         publish(&mut writer, 1);
         let attempt = reader.try_read(0, |payload| {
-            let first = payload[0].load(Ordering::Relaxed);
+            let first = payload[0].load();
             (2..2 + publishes).for_each(|version| publish(&mut writer, version));
-            [first, payload[1].load(Ordering::Relaxed)]
+            [first, payload[1].load()]
         });
         let expected = if torn { Attempt::Torn } else { Attempt::New(1, [1, 1]) };
         assert_eq!(attempt, expected);
@@ -86,7 +90,7 @@ fn a_copy_survives_three_publishes_and_is_rejected_by_the_fourth() {
 fn a_half_written_overwrite_is_rejected() {
     let words = page(2);
     let mut writer = Writer::new(&words, 2);
-    let reader = Reader::<Strict>::new(&words, 2);
+    let reader = reader(&words, 2);
     (1..=4).for_each(|version| publish(&mut writer, version));
     let attempt = reader.try_read(0, |payload| {
         (5..=7).for_each(|version| publish(&mut writer, version));

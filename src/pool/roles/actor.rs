@@ -1,6 +1,5 @@
 //! The life of an actor.
 
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use super::{Ending, Inheritance, conclude, give_way, internal, native, pin, resources};
@@ -14,12 +13,12 @@ use crate::policy::bounds::ActionBounds;
 use crate::policy::native::NativePolicy;
 use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::{NetworkSpec, ParamSpec};
-use crate::pool::memory::all_words;
-use crate::ring::{ClaimError, Owner, Producer, Ring, Slab};
+use crate::pool::memory::read_words;
+use crate::ring::{ClaimError, Owner, Producer, Ring};
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit, futex};
 use crate::supervisor::{ChildControl, ExitKind, Level};
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU32, ReadWord};
 
 /// Streams of the run's seed, one kind of randomness each.
 const ENV_STREAM: u64 = 1 << 32;
@@ -52,13 +51,13 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let stream = u64::from(incarnation) << 16 | u64::from(index);
     let mut seeds = Rng::new(pool.stream_seed(), ENV_STREAM | stream);
     let envs = config.pool.envs_per_actor;
-    let mut payload = pool.memory.payload.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
-    let (address, len_bytes) = (payload.address(), payload.len_bytes());
+    let mut seat = pool.memory.seat(Access::ReadWrite).map_err(resources)?;
+    let (address, len_bytes) = (seat.address(), seat.len_bytes());
     let mut options = config.env.options.clone();
     options.hosting.log = Some(pool.run_dir.worker_log(index));
     let mut make = move || {
         let mut env = pool.registry.make(&config.env.id, &options, envs, seeds.next_u64())?;
-        let file = pool.memory.payload.as_fd();
+        let file = pool.memory.payload_file();
         env.attach(&SharedMemory { file, address, len_bytes })?;
         Ok(env)
     };
@@ -71,10 +70,10 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
 
     let page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let ring = pool.memory.ring().map_err(internal)?;
-    let slab = Slab::new(ring, &mut payload, &config.pool.layout).map_err(internal)?;
+    let slab = seat.slab().map_err(internal)?;
     let owner = Owner::new(index, incarnation).map_err(internal)?;
     let Some(reader) = first_weights(
-        all_words(&page),
+        read_words(&page),
         pool.parameters.len(),
         pool.parameters.fingerprint(),
         ring,
@@ -139,7 +138,7 @@ fn teller(control: &ChildControl) -> impl FnMut(&ActorError) {
 /// nothing about who gets here first; and it may be dead, and its successor not yet there. `None` if
 /// the run ends before that.
 fn first_weights<'m>(
-    page: &'m [AtomicU64],
+    page: &'m [ReadWord],
     len: usize,
     fingerprint: u64,
     ring: Ring<'_>,
@@ -199,6 +198,7 @@ mod tests {
     use super::*;
     use crate::params::{ParamPublisher, page_words};
     use crate::ring::RingShape;
+    use crate::sync::AtomicU64;
 
     const LEN: usize = 3;
 
@@ -217,7 +217,7 @@ mod tests {
         let counters = ActorCounters::new(&block);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                first_weights(&page, LEN, 7, ring, &ActorCounters::new(&block))
+                first_weights(ReadWord::of(&page), LEN, 7, ring, &ActorCounters::new(&block))
                     .expect("one layout")
                     .map(|reader| reader.latest_version())
             });
@@ -231,8 +231,12 @@ mod tests {
         });
         ring.close();
         let empty = words(page_words(LEN));
-        assert!(first_weights(&empty, LEN, 7, ring, &counters).expect("nothing wrong").is_none());
-        let other = first_weights(&page, LEN, 8, ring, &counters);
+        assert!(
+            first_weights(ReadWord::of(&empty), LEN, 7, ring, &counters)
+                .expect("nothing wrong")
+                .is_none()
+        );
+        let other = first_weights(ReadWord::of(&page), LEN, 8, ring, &counters);
         assert!(other.expect("closed before a look").is_none());
     }
 }

@@ -25,7 +25,7 @@ use crate::policy::init::initial_parameters;
 use crate::pool::line_log::LineLog;
 use crate::pool::memory::all_words;
 use crate::pool::published::published;
-use crate::ring::{BlockRef, Consumer, Slab};
+use crate::ring::{BlockRef, Consumer};
 use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, ExitKind, Level, ToChild};
 
@@ -50,11 +50,10 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     let config = &pool.config;
     pool.memory.learner().set_phase(crate::metrics::Phase::Init);
     pin(config, 0);
-    let mut payload = pool.memory.payload.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
+    let mut seat = pool.memory.seat(Access::ReadOnly).map_err(resources)?;
     let page = pool.memory.parameters.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
     let left = pool.memory.optimiser.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
-    let ring = pool.memory.ring().map_err(internal)?;
-    let slab = Slab::new(ring, &mut payload, &config.pool.layout).map_err(internal)?;
+    let slab = seat.slab().map_err(internal)?;
     let fingerprint = pool.parameters.fingerprint();
     let publisher = ParamPublisher::new(all_words(&page), pool.parameters.len(), fingerprint)
         .map_err(internal)?;

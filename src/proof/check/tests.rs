@@ -8,9 +8,8 @@ use crate::metrics::ActorCounters;
 use crate::params::{ParamPublisher, ParamReader, page_words};
 use crate::proof::env::{PatternEnv, PatternPolicy};
 use crate::proof::record::Record;
-use crate::ring::{Consumer, GroupMut, Owner, Producer, Ring, RingShape, Slab, Sound};
-use crate::shm::Region;
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::ring::{GroupMut, HeapRing, Owner, Producer, RingShape};
+use crate::sync::{AtomicU64, ReadWord};
 use crate::unroll::UnrollSpec;
 
 const SEED: u64 = 5;
@@ -37,20 +36,13 @@ fn words(count: usize) -> Vec<AtomicU64> {
 
 /// Lets `produce` fill blocks, and gives the findings of each.
 fn findings_of(produce: impl FnOnce(Producer<'_>)) -> Vec<Findings> {
-    let layout = layout();
-    let ring_words = words(Ring::<'_, Sound>::word_count(SHAPE));
-    let waits: Vec<_> = (0..Ring::<'_, Sound>::wait_count()).map(|_| AtomicU32::new(0)).collect();
-    let ring = Ring::new(&ring_words, &waits, SHAPE).expect("possible");
-    let bytes = Slab::payload_bytes(SHAPE.blocks, &layout).expect("small");
-    let mut payload = Region::heap(bytes);
+    let mut memory = HeapRing::new(SHAPE.blocks, layout()).expect("small");
     // Nothing that was there before may pass for right.
-    payload.words(0, bytes / 8).iter().for_each(|word| {
-        word.store(u64::MAX, crate::sync::Ordering::Relaxed);
-    });
-    let slab = Slab::new(ring, &mut payload, &layout).expect("fits");
-    produce(Producer::new(slab, Owner::new(1, 7).expect("small")).expect("writable"));
-    ring.close();
-    let (mut consumer, mut checker) = (Consumer::new(slab), Checker::new(SEED));
+    memory.scribble(u8::MAX);
+    let mut seats = memory.seats().expect("possible");
+    produce(seats.producer(Owner::new(1, 7).expect("small")).expect("the first"));
+    seats.ring().close();
+    let (mut consumer, mut checker) = (seats.consumer(), Checker::new(SEED));
     let mut all = Vec::new();
     while let Ok(Some(block)) = consumer.try_take() {
         all.push(checker.check(&block.view(), 0, 1));
@@ -72,7 +64,7 @@ fn the_products_actor_writes_the_pattern() {
         let life = Life::from(owner);
         let record = Record::create(2, 2).expect("memory");
         let parts = ActorParts {
-            reader: ParamReader::new(&page, PARAMETERS, 0).expect("fits"),
+            reader: ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("fits"),
             counters: ActorCounters::new(&counted),
             env: Box::new(PatternEnv::new(life, ENVS)),
             remedy: crate::actor::EnvRemedy::Fail,

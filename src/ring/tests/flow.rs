@@ -10,31 +10,31 @@ fn claims_fill_the_fullest_open_block_first_and_its_holes_before_all() {
     let slab = arena.slab();
     let ring = slab.ring();
     let slots: Vec<_> =
-        (0..4).map(|actor| producer(slab, actor)).map(|mut p| commit_one(&mut p)).collect();
+        (0..4).map(|actor| producer(&slab, actor)).map(|mut p| commit_one(&mut p)).collect();
     assert_eq!(slots, [0, 1, 2, 3], "blocks are filled one after the other");
 
-    let mut consumer = Consumer::new(slab);
+    let mut consumer = consumer(&slab);
     drop(consumer.try_take().expect("sound").expect("block 0 is complete"));
-    let mut dying = producer(slab, 4);
+    let mut dying = producer(&slab, 4);
     assert_eq!(dying.claim(NOW).expect("free").slot(), 0, "the lowest of the empty blocks");
-    let mut other = producer(slab, 5);
+    let mut other = producer(&slab, 5);
     assert_eq!(other.claim(NOW).expect("free").slot(), 1);
-    let mut third = producer(slab, 6);
+    let mut third = producer(&slab, 6);
     assert_eq!(third.claim(NOW).expect("free").slot(), 4);
-    assert_eq!(ring.reclaim(owner(4, 1)), Ok(1));
+    assert_eq!(reclaim(ring, owner(4, 1)), Ok(1));
     assert_eq!(
-        producer(slab, 7).claim(NOW).expect("free").slot(),
+        producer(&slab, 7).claim(NOW).expect("free").slot(),
         0,
         "the hole, by the next claim"
     );
-    assert_eq!(ring.reclaim(owner(4, 1)), Ok(0), "taken back already");
+    assert_eq!(reclaim(ring, owner(4, 1)), Ok(0), "taken back already");
 }
 
 #[test]
 fn an_abandoned_grant_comes_back_with_its_slot() {
     let mut arena = Arena::new();
     let slab = arena.slab();
-    let mut producer = producer(slab, 1);
+    let mut producer = producer(&slab, 1);
     let mut grant = producer.claim(NOW).expect("free");
     let slot = grant.slot();
     grant.group().history_mut().fill(7);
@@ -49,9 +49,9 @@ fn an_abandoned_grant_comes_back_with_its_slot() {
 fn blocks_are_taken_in_the_order_in_which_they_were_seen_complete() {
     let mut arena = Arena::new();
     let slab = arena.slab();
-    let mut actors = [0, 1].map(|actor| producer(slab, actor));
+    let mut actors = [0, 1].map(|actor| producer(&slab, actor));
     let mut fill = || actors.iter_mut().map(commit_one).max().expect("two") / SHAPE.groups;
-    let mut consumer = Consumer::new(slab);
+    let mut consumer = consumer(&slab);
     assert_eq!((fill(), fill()), (0, 1));
     let first = consumer.try_take().expect("sound").expect("complete");
     assert_eq!(first.view().index(), 0);
@@ -67,9 +67,9 @@ fn blocks_are_taken_in_the_order_in_which_they_were_seen_complete() {
 fn a_closed_ring_gives_what_is_complete_and_nothing_else() {
     let mut arena = Arena::new();
     let slab = arena.slab();
-    let mut actor = producer(slab, 0);
+    let mut actor = producer(&slab, 0);
     commit(&mut actor, 3);
-    let mut consumer = Consumer::new(slab);
+    let mut consumer = consumer(&slab);
     slab.ring().close();
     assert_eq!(actor.claim(Duration::MAX).err(), Some(ClaimError::Closed));
     drop(consumer.take(Duration::MAX).expect("block 0 is complete"));
@@ -82,8 +82,8 @@ fn waits_end_when_their_time_is_up() {
     let mut arena = Arena::new();
     let slab = arena.slab();
     let timeout = Duration::from_millis(2);
-    assert_eq!(Consumer::new(slab).take(timeout).err(), Some(TakeError::TimedOut));
-    let mut actors: Vec<_> = (0..7).map(|actor| producer(slab, actor)).collect();
+    assert_eq!(consumer(&slab).take(timeout).err(), Some(TakeError::TimedOut));
+    let mut actors: Vec<_> = (0..7).map(|actor| producer(&slab, actor)).collect();
     let last = actors.pop().expect("seven");
     actors.iter_mut().for_each(|actor| drop(actor.claim(NOW).expect("free")));
     let mut last = last;
@@ -95,10 +95,10 @@ fn no_more_is_in_flight_than_the_learner_allows() {
     let mut arena = Arena::new();
     let slab = arena.slab();
     let ring = slab.ring();
-    let mut consumer = Consumer::new(slab);
+    let mut consumer = consumer(&slab);
     assert_eq!(ring.in_flight_limit(), usize::MAX, "none is set");
     consumer.limit_in_flight(3);
-    let mut actors = [0, 1, 2].map(|actor| producer(slab, actor));
+    let mut actors = [0, 1, 2].map(|actor| producer(&slab, actor));
     assert_eq!(actors.each_mut().map(commit_one), [0, 1, 2]);
     assert_eq!(actors[0].claim(NOW).err(), Some(ClaimError::HeldBack), "four slots are free");
 
@@ -117,11 +117,11 @@ fn no_more_is_in_flight_than_the_learner_allows() {
 fn actors_beyond_the_limit_are_the_reserve_until_it_rises() {
     let mut arena = Arena::new();
     let slab = arena.slab();
-    let consumer = Consumer::new(slab);
+    let consumer = consumer(&slab);
     consumer.limit_in_flight(2);
-    let mut third = producer(slab, 2);
+    let mut third = producer(&slab, 2);
     assert_eq!(third.claim(NOW).err(), Some(ClaimError::HeldBack), "though nothing is in flight");
-    assert!(producer(slab, 1).claim(NOW).is_ok());
+    assert!(producer(&slab, 1).claim(NOW).is_ok());
     std::thread::scope(|scope| {
         let waiting =
             scope.spawn(|| third.claim(Duration::from_secs(3600)).map(|g| g.was_held_back()));
@@ -137,7 +137,7 @@ fn actors_beyond_the_limit_are_the_reserve_until_it_rises() {
 fn a_step_shows_its_parts_in_their_places() {
     let mut arena = Arena::new();
     let slab = arena.slab();
-    let mut actors = [0, 1].map(|actor| producer(slab, actor));
+    let mut actors = [0, 1].map(|actor| producer(&slab, actor));
     for (actor, tag) in actors.iter_mut().zip([10_u8, 20]) {
         let mut grant = actor.claim(NOW).expect("free");
         let mut group = grant.group();
@@ -160,7 +160,7 @@ fn a_step_shows_its_parts_in_their_places() {
         grant.commit().expect("not fenced");
     }
 
-    let mut consumer = Consumer::new(slab);
+    let mut consumer = consumer(&slab);
     let block = consumer.take(NOW).expect("complete");
     let view = block.view();
     let columns = |tag_of: fn(u8) -> f32| {
@@ -194,9 +194,9 @@ fn parts_that_do_not_fit_are_refused_at_the_start() {
     let ring = ring_in(&control, SHAPE).expect("fits");
     let need_bytes = Slab::payload_bytes(SHAPE.blocks, &layout).expect("small");
     let mut payload = Region::heap(need_bytes - 1);
-    let groups = Slab::new(ring, &mut payload, &wide).err();
+    let groups = slab_over(ring, &mut payload, &wide).err();
     assert_eq!(groups, Some(SlabError::Groups { ring: 2, layout: 3 }));
-    let small = Slab::new(ring, &mut payload, &layout).err();
+    let small = slab_over(ring, &mut payload, &layout).err();
     let have_bytes = need_bytes - 1;
     assert_eq!(small, Some(SlabError::TooSmall { blocks: 3, need_bytes, have_bytes }));
     let huge = Slab::payload_bytes(usize::MAX, &layout);
@@ -204,6 +204,40 @@ fn parts_that_do_not_fit_are_refused_at_the_start() {
 
     let memory = Memory::create("read-only", need_bytes).expect("small");
     let mut payload = memory.map(Access::ReadOnly, Inherit::No).expect("mapped");
-    let slab = Slab::new(ring, &mut payload, &layout).expect("fits");
+    let slab = slab_over(ring, &mut payload, &layout).expect("fits");
     assert_eq!(Producer::new(slab, owner(0, 1)).err(), Some(SlabError::ReadOnly));
+}
+
+#[test]
+fn a_heap_ring_seats_each_owner_once_and_starts_with_what_was_scribbled() {
+    let mut memory = HeapRing::new(2, BlockLayout::new(SPEC).expect("valid")).expect("small");
+    memory.scribble(0x5A);
+    let mut seats = memory.seats().expect("fits");
+    let mut actor = seats.producer(owner(0, 1)).expect("the first");
+    assert_eq!(
+        seats.producer(owner(0, 1)).err(),
+        Some(SlabError::Seated { actor: 0, incarnation: 1 })
+    );
+    let mut successor = seats.producer(owner(0, 2)).expect("another life");
+    assert_ne!(commit_one(&mut actor), commit_one(&mut successor));
+    let mut learner = seats.consumer();
+    let block = learner.take(NOW).expect("complete");
+    assert_eq!(block.view().field::<u8>(Field::Flags)[0], 0x5A);
+    let none = HeapRing::new(0, BlockLayout::new(SPEC).expect("valid")).err();
+    let shape = RingShape { blocks: 0, groups: 2 };
+    assert_eq!(none, Some(SlabError::Ring(RingError::Shape(shape))));
+}
+
+/// Wrong, but nothing that two consumers do can give both a block.
+#[test]
+fn two_consumers_never_hold_one_block() {
+    let mut memory = HeapRing::new(3, BlockLayout::new(SPEC).expect("valid")).expect("small");
+    let mut seats = memory.seats().expect("fits");
+    commit(&mut seats.producer(owner(0, 1)).expect("the first"), 4);
+    let (mut one, mut other) = (seats.consumer(), seats.consumer());
+    let first = one.take(NOW).expect("complete");
+    let second = other.take(NOW).expect("complete");
+    assert_ne!(first.view().index(), second.view().index());
+    assert_eq!(one.take(NOW).err(), Some(TakeError::TimedOut));
+    drop((first, second));
 }

@@ -1,4 +1,10 @@
 //! The ring from outside its protocol: producer, consumer and supervisor in one thread.
+//!
+//! Invariants, which the `SAFETY` comments cite:
+//! - **T1** All slabs of a test are over one heap region and one ring in one control region. Where a test
+//!   stores to a word of it, no bytes are looked at afterwards.
+//! - **T2** The dead of a test were dropped or forgotten, or do no more than fail to commit.
+#![allow(unsafe_code)]
 
 mod faults;
 mod flow;
@@ -42,8 +48,27 @@ impl Arena {
 
     fn slab(&mut self) -> Slab<'_> {
         let ring = ring_in(&self.control, SHAPE).expect("fits");
-        Slab::new(ring, &mut self.payload, &self.layout).expect("fits")
+        slab_over(ring, &mut self.payload, &self.layout).expect("fits")
     }
+}
+
+fn slab_over<'m>(
+    ring: Ring<'m>,
+    payload: &'m mut Region,
+    layout: &'m BlockLayout,
+) -> Result<Slab<'m>, SlabError> {
+    // SAFETY: T1.
+    unsafe { Slab::new(ring, payload, layout) }
+}
+
+fn reclaim(ring: Ring<'_>, dead: Owner) -> Result<usize, RingError> {
+    // SAFETY: T2.
+    unsafe { ring.reclaim(dead) }
+}
+
+fn learner_died(ring: Ring<'_>, record: &mut CrashRecord) -> Result<LearnerLoss, RingError> {
+    // SAFETY: T2.
+    unsafe { ring.learner_died(record) }
 }
 
 fn words_in(control: &Region) -> &[AtomicU64] {
@@ -59,8 +84,12 @@ fn owner(actor: u16, incarnation: u16) -> Owner {
     Owner::new(actor, incarnation).expect("in range")
 }
 
-fn producer(slab: Slab<'_>, actor: u16) -> Producer<'_> {
-    Producer::new(slab, owner(actor, 1)).expect("writable")
+fn consumer<'m>(slab: &Slab<'m>) -> Consumer<'m> {
+    Consumer::new(slab.alias())
+}
+
+fn producer<'m>(slab: &Slab<'m>, actor: u16) -> Producer<'m> {
+    Producer::new(slab.alias(), owner(actor, 1)).expect("writable")
 }
 
 fn commit_one(producer: &mut Producer<'_>) -> usize {

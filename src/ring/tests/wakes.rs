@@ -47,7 +47,7 @@ fn wakes(who: Who, prepare: for<'m> fn(Slab<'m>) -> Cause<'m>) {
     let mut arena = Arena::new();
     let layout = arena.layout.clone();
     let ring = ring_in(&arena.control, SHAPE).expect("fits");
-    let slab = Slab::new(ring, &mut arena.payload, &layout).expect("fits");
+    let slab = slab_over(ring, &mut arena.payload, &layout).expect("fits");
     let waits = arena.control.words32(words_in(&arena.control).len() * 8, <Ring>::wait_count());
     // Bells and counts of waiters take turns, a cache line each.
     let waiters: &AtomicU32 = match who {
@@ -64,28 +64,28 @@ fn wakes(who: Who, prepare: for<'m> fn(Slab<'m>) -> Cause<'m>) {
     assert_eq!(waiters.load(Ordering::Relaxed), 0);
 }
 
-fn fill_block(slab: Slab<'_>) {
+fn fill_block(slab: &Slab<'_>) {
     commit(&mut producer(slab, 0), SHAPE.groups);
 }
 
 #[test]
 fn the_last_commit_of_a_block_wakes_the_learner() {
     wakes(Who::Learner, |slab| {
-        commit(&mut producer(slab, 0), SHAPE.groups - 1);
-        Box::new(move || commit(&mut producer(slab, 1), 1))
+        commit(&mut producer(&slab, 0), SHAPE.groups - 1);
+        Box::new(move || commit(&mut producer(&slab, 1), 1))
     });
 }
 
 #[test]
 fn a_release_wakes_actors() {
     wakes(Who::Actor, |slab| {
-        fill_block(slab);
-        let block = Consumer::new(slab).take(NOW).expect("complete");
+        fill_block(&slab);
+        let block = consumer(&slab).take(NOW).expect("complete");
         Box::new(move || block.release().expect("held"))
     });
     wakes(Who::Actor, |slab| {
-        fill_block(slab);
-        let block = Consumer::new(slab).take(NOW).expect("complete");
+        fill_block(&slab);
+        let block = consumer(&slab).take(NOW).expect("complete");
         Box::new(move || drop(block))
     });
 }
@@ -93,8 +93,8 @@ fn a_release_wakes_actors() {
 #[test]
 fn a_reclaim_wakes_actors() {
     wakes(Who::Actor, |slab| {
-        let _dead_with_it = producer(slab, 0).claim(NOW).expect("free").slot();
-        Box::new(move || assert_eq!(slab.ring().reclaim(owner(0, 1)), Ok(1)))
+        let _dead_with_it = producer(&slab, 0).claim(NOW).expect("free").slot();
+        Box::new(move || assert_eq!(reclaim(slab.ring(), owner(0, 1)), Ok(1)))
     });
 }
 
@@ -102,11 +102,13 @@ fn a_reclaim_wakes_actors() {
 fn a_dropped_batch_wakes_actors() {
     wakes(Who::Actor, |slab| {
         let mut record = CrashRecord::new(SHAPE);
+        let alias = slab.alias();
         let mut die = move || {
-            std::mem::forget(Consumer::new(slab).take(NOW).expect("complete"));
-            slab.ring().learner_died(&mut record).expect("sound words")
+            let slab = &alias;
+            std::mem::forget(consumer(slab).take(NOW).expect("complete"));
+            learner_died(slab.ring(), &mut record).expect("sound words")
         };
-        fill_block(slab);
+        fill_block(&slab);
         assert_eq!(die().requeued, 2);
         Box::new(move || assert_eq!(die().dropped, 2))
     });
@@ -130,17 +132,17 @@ fn a_ring_of_one_slot_goes_back_and_forth() {
     let words = control.words(0, <Ring>::word_count(shape));
     let waits = control.words32(words.len() * 8, <Ring>::wait_count());
     let ring = Ring::new(words, waits, shape).expect("fits");
-    let slab = Slab::new(ring, &mut payload, &layout).expect("fits");
+    let slab = slab_over(ring, &mut payload, &layout).expect("fits");
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut actor = producer(slab, 0);
+            let mut actor = producer(&slab, 0);
             for round in 0..ROUNDS {
                 let mut grant = actor.claim(HANG).expect("released in time");
                 grant.group().header_mut().sequence = round as u64;
                 grant.commit().expect("not fenced");
             }
         });
-        let mut learner = Consumer::new(slab);
+        let mut learner = consumer(&slab);
         for round in 0..ROUNDS {
             let block = learner.take(HANG).expect("committed in time");
             assert_eq!(block.view().headers()[0].sequence, round as u64);

@@ -9,6 +9,7 @@ use nix::unistd::{Pid, getpgid};
 
 use super::messages::LAST_WORDS;
 use super::{Event, ExitKind, Level, Role, Watch, index_of, role_at};
+use crate::supervisor::contract::Dead;
 use crate::supervisor::machine::Cause;
 use crate::supervisor::orphans;
 use crate::supervisor::spawn::describe;
@@ -77,7 +78,7 @@ impl Watch<'_> {
         };
         let who = format!("{role} (pid {}, incarnation {incarnation})", reaped.pid);
         let how = describe(reaped.cause);
-        match self.pool.reclaim(role, incarnation) {
+        match self.pool.reclaim(&Dead::new(role, incarnation)) {
             Ok(reclaimed) => {
                 let orderly = reaped.cause == Cause::Exited(0);
                 let level = if orderly { Level::Debug } else { Level::Warn };
