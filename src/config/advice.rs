@@ -52,6 +52,7 @@ impl Config {
             .filter(|(applies, ..)| *applies)
             .map(|(_, key, with)| format!("--{key} has no effect with {with}"))
             .collect();
+        lines.extend(self.env.notes.iter().map(|note| format!("{}: {note}", self.env.id)));
         let (actors, slots) = (self.pool.actors, self.pool.slots());
         let groups = self.pool.groups_per_block();
         if slots < actors + groups {

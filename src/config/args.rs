@@ -133,6 +133,7 @@ mod tests {
             .or(defaults::find(defaults::OPTIMISERS, "rmsprop-tf").expect("rmsprop-tf"))
             .or(Settings {
                 env_wrapper: Some("my:own".into()),
+                observation_keys: Some(vec!["image".into()]),
                 frame_stack: Some(4),
                 python: Some("python3".into()),
                 python_path: Some("envs".into()),

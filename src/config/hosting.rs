@@ -18,7 +18,16 @@ pub(super) fn hosting(
     if let Some(value) = all.env_wrapper.clone().filter(|wrapper| odd(wrapper)) {
         return Err(ConfigError::ControlCharacter { key: "env-wrapper", value });
     }
+    let keys = all.observation_keys.clone().unwrap_or_default();
+    if let Some(value) = keys.iter().find(|key| odd(key)).cloned() {
+        return Err(ConfigError::ControlCharacter { key: "observation-keys", value });
+    }
     if !registry.is_of_family(id) {
+        if !keys.is_empty() {
+            let problem =
+                "it is built in, --observation-keys is for those of Gymnasium (gym:ID)".into();
+            return Err(EnvError::NotMade { id: id.to_owned(), problem }.into());
+        }
         if all.env_wrapper.is_some() {
             let problem = "it is built in, --env-wrapper is for those of Gymnasium (gym:ID)".into();
             return Err(EnvError::NotMade { id: id.to_owned(), problem }.into());
@@ -30,6 +39,7 @@ pub(super) fn hosting(
         python: Some(all.python.as_deref().map_or_else(usual_python, python)),
         python_path: Some(absolute(python_path)),
         wrapper: all.env_wrapper.as_deref().map(wrapper),
+        observation_keys: keys,
         ..Hosting::new()
     })
 }
@@ -109,6 +119,12 @@ mod tests {
         let wrapped = Settings { env_wrapper: Some("a:b".into()), ..Settings::default() };
         let refused = hosting(&wrapped, "CartPole-v1", &registry()).expect_err("built in");
         assert!(refused.to_string().contains("gym:ID"), "{refused}");
+        let keyed =
+            Settings { observation_keys: Some(vec!["image".into()]), ..Settings::default() };
+        let refused = hosting(&keyed, "CartPole-v1", &registry()).expect_err("built in");
+        assert!(refused.to_string().contains("--observation-keys"), "{refused}");
+        let found = hosting(&keyed, "gym:X-v0", &registry()).expect("valid");
+        assert_eq!(found.observation_keys, ["image"]);
         let odd = Settings { env_wrapper: Some("a:\nb".into()), ..Settings::default() };
         assert!(hosting(&odd, "gym:X-v0", &registry()).is_err());
     }

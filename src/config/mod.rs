@@ -68,7 +68,7 @@ impl Config {
 /// The environment.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnvConfig {
-    /// The name it is registered under.
+    /// The name it is registered under: for one of Gymnasium the one that was found, with its version.
     pub id: String,
     /// Its options.
     pub options: EnvOptions,
@@ -76,6 +76,8 @@ pub struct EnvConfig {
     pub spec: EnvSpec,
     /// How actions that are numbers come within their bounds.
     pub action_bounds: ActionBounds,
+    /// What is odd about it, and no fault: a line each.
+    pub notes: Vec<String>,
 }
 
 /// Processes and ring.

@@ -85,6 +85,8 @@ impl Config {
                 env.options.iter().map(|(key, value)| format!("{key}={value}")).collect(),
             ),
             env_wrapper: env.options.hosting.wrapper.clone(),
+            observation_keys: Some(env.options.hosting.observation_keys.clone())
+                .filter(|keys| !keys.is_empty()),
             frame_stack: env.options.frame_stack,
             python: env.options.hosting.python.clone(),
             python_path: env.options.hosting.python_path.clone(),

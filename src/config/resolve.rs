@@ -23,9 +23,17 @@ pub(super) fn resolve(
     registry: &Registry,
     libtorch: bool,
 ) -> Result<Config, ConfigError> {
-    let all = layered(typed)?;
+    let mut all = layered(typed, None)?;
     ranges::check(&all)?;
-    let env = environment(&all, registry)?;
+    let mut env = environment(&all, registry)?;
+    if all.env.as_ref() != Some(&env.id) {
+        // A name without its version: the defaults are those of what it stands for.
+        all = layered(typed, Some(&env.id))?;
+        env.options.frame_stack = all.frame_stack;
+        env.spec.observation.frame_stack =
+            all.frame_stack.unwrap_or(env.spec.observation.frame_stack);
+    }
+    let env = with_bounds(env, &all)?;
     let (network, engine) = network(typed, &all, &env, libtorch)?;
     Ok(Config {
         pool: pool(typed, &all, &env, &network, engine)?,
@@ -63,8 +71,9 @@ fn set<T>(setting: Option<T>) -> T {
     setting.expect("the tables of `defaults` set everything that has no other source")
 }
 
-/// The typed settings over preset, environment, optimiser and built-in ones.
-fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
+/// The typed settings over preset, environment, optimiser and built-in ones. `found` is what the environment
+/// turned out to be.
+fn layered(typed: &Settings, found: Option<&str>) -> Result<Settings, ConfigError> {
     let preset = match &typed.preset {
         None => Settings::default(),
         Some(name) => defaults::find(PRESETS, name).ok_or_else(|| ConfigError::UnknownName {
@@ -73,7 +82,8 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
             known: PRESETS.iter().map(|row| row.name).collect(),
         })?,
     };
-    let base = typed.clone().or(preset);
+    let mut base = typed.clone().or(preset);
+    base.env = found.map(str::to_owned).or(base.env);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
     let mut row = defaults::of_environment(&env).unwrap_or_default();
     let usual = row.optimiser.or(defaults::built_in().optimiser);
@@ -102,21 +112,26 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
     // A worker that never answers here would keep the user waiting without a word.
     let limit = all.actor_start_timeout.and_then(|s| Duration::try_from_secs_f64(s).ok());
     options.hosting.patience = limit;
-    let spec = registry.spec(&id, &options)?;
+    let (spec, notes) = registry.inspect(&id, &options)?;
     options.hosting.patience = None;
-    let ActionSpec::Continuous { low, high } = &spec.action else {
-        // Choices have no bounds.
-        return Ok(EnvConfig { id, options, spec, action_bounds: ActionBounds::Clip });
+    let id = if registry.is_of_family(&id) { spec.id.clone() } else { id };
+    // Choices have no bounds.
+    Ok(EnvConfig { id, options, spec, action_bounds: ActionBounds::Clip, notes })
+}
+
+fn with_bounds(env: EnvConfig, all: &Settings) -> Result<EnvConfig, ConfigError> {
+    let ActionSpec::Continuous { low, high } = &env.spec.action else {
+        return Ok(env);
     };
     let action_bounds = set(all.action_bounds);
     if action_bounds == ActionBounds::Squash {
         let endless = low.iter().zip(high).position(|(&low, &high)| !is_bounded(low, high));
         if let Some(number) = endless {
             let (low, high) = (low[number], high[number]);
-            return Err(ConfigError::Endless { env: id, number, low, high });
+            return Err(ConfigError::Endless { env: env.id, number, low, high });
         }
     }
-    Ok(EnvConfig { id, options, spec, action_bounds })
+    Ok(EnvConfig { action_bounds, ..env })
 }
 
 fn pool(

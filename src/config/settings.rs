@@ -26,6 +26,9 @@ pub struct Settings {
     /// Function that each Gymnasium environment is passed through; a file.py may stand for the module
     #[arg(long, value_name = "MODULE:FUNCTION", help_heading = "Environment")]
     pub env_wrapper: Option<String>,
+    /// Parts of a Dict observation that are seen, in this order [default: all]
+    #[arg(long, value_name = "KEY,KEY", value_delimiter = ',', help_heading = "Environment")]
+    pub observation_keys: Option<Vec<String>>,
     /// Frames that the network sees at once; they are stored once [default: the environment's]
     #[arg(long, value_parser = whole::<usize>, value_name = "K", help_heading = "Environment")]
     pub frame_stack: Option<usize>,
@@ -235,7 +238,7 @@ impl Settings {
             ($($field:ident)*) => { Self { $($field: self.$field.or(below.$field)),* } };
         }
         first! {
-            env env_arg env_wrapper frame_stack python python_path
+            env env_arg env_wrapper observation_keys frame_stack python python_path
             actors envs_per_actor unroll batch blocks max_lag engine pin actor_nice
             preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet

@@ -14,6 +14,10 @@ pub struct Hosting {
     pub python_path: Option<PathBuf>,
     /// What each environment is passed through, `module:function`.
     pub wrapper: Option<String>,
+    /// Parts of a `Dict` observation that are seen, in this order; empty for all of them.
+    pub observation_keys: Vec<String>,
+    /// Whether the environments are tried before they are handed out: a reset, some random steps.
+    pub trial: bool,
     /// File that takes what the environments print; `None` to keep it for the message of a failure only.
     pub log: Option<PathBuf>,
     /// How long the environments may take to start; `None` for as long as they like.
@@ -24,7 +28,15 @@ impl Hosting {
     /// Nothing set.
     #[must_use]
     pub const fn new() -> Self {
-        Self { python: None, python_path: None, wrapper: None, log: None, patience: None }
+        Self {
+            python: None,
+            python_path: None,
+            wrapper: None,
+            observation_keys: Vec::new(),
+            trial: false,
+            log: None,
+            patience: None,
+        }
     }
 }
 

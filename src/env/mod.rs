@@ -175,6 +175,11 @@ pub trait VectorEnv {
     /// How many environments there are (E).
     fn envs(&self) -> usize;
 
+    /// What is odd about the environments, and no fault: a line for the user each.
+    fn notes(&self) -> &[String] {
+        &[]
+    }
+
     /// Tells where the slices of most steps will lie, so that environments in another process can write
     /// there themselves. To be called again when the environments are made anew; slices elsewhere work
     /// as well.

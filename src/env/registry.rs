@@ -177,6 +177,22 @@ impl Registry {
         self.families.iter().find(|family| id.starts_with(&family.prefix))
     }
 
+    /// What an environment looks like, and what is odd about it. Makes one of it to find out, and has it
+    /// tried if it is one of a family.
+    ///
+    /// # Errors
+    /// As [`Registry::make`].
+    pub fn inspect(
+        &self,
+        id: &str,
+        options: &EnvOptions,
+    ) -> Result<(EnvSpec, Vec<String>), EnvError> {
+        let mut options = options.clone();
+        options.hosting.trial = true;
+        let made = self.make(id, &options, 1, 0)?;
+        Ok((made.spec().clone(), made.notes().to_vec()))
+    }
+
     /// What an environment looks like. Makes one of it to find out.
     ///
     /// # Errors

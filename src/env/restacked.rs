@@ -26,6 +26,10 @@ impl VectorEnv for Restacked {
         self.inner.envs()
     }
 
+    fn notes(&self) -> &[String] {
+        self.inner.notes()
+    }
+
     fn attach(&mut self, memory: &SharedMemory<'_>) -> Result<(), EnvError> {
         self.inner.attach(memory)
     }

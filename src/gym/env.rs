@@ -23,6 +23,7 @@ pub(super) struct GymEnv {
     envs: usize,
     seed: u64,
     spec: EnvSpec,
+    notes: Vec<String>,
     worker: Worker,
     ring: Option<Ring>,
     scratch: Scratch,
@@ -66,7 +67,7 @@ impl GymEnv {
         envs: usize,
         seed: u64,
     ) -> Result<Self, EnvError> {
-        let (worker, spec) = Worker::start(id, options, envs, seed)?;
+        let (worker, spec, notes) = Worker::start(id, options, envs, seed)?;
         let scratch = Scratch::new(&spec, envs)
             .map_err(|reason| EnvError::Failed { id: id.to_owned(), reason })?;
         let mut env = Self {
@@ -75,6 +76,7 @@ impl GymEnv {
             envs,
             seed,
             spec,
+            notes,
             worker,
             ring: None,
             scratch,
@@ -98,7 +100,7 @@ impl GymEnv {
     /// Another worker in place of one that has died, with other episodes.
     fn start_again(&mut self) -> Result<(), EnvError> {
         self.seed = self.seed.wrapping_add(1);
-        let (worker, spec) = Worker::start(&self.id, &self.options, self.envs, self.seed)?;
+        let (worker, spec, _) = Worker::start(&self.id, &self.options, self.envs, self.seed)?;
         if spec != self.spec {
             return Err(self.failed("it looks otherwise than before its worker died".into()));
         }
@@ -204,6 +206,10 @@ impl VectorEnv for GymEnv {
 
     fn envs(&self) -> usize {
         self.envs
+    }
+
+    fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     fn attach(&mut self, memory: &SharedMemory<'_>) -> Result<(), EnvError> {

@@ -93,6 +93,10 @@ pub(super) struct Request<'a> {
     pub(super) seed: u64,
     /// Where modules are looked for first.
     pub(super) path: Vec<String>,
+    /// Parts of the observation that are seen; none for all.
+    pub(super) keys: Option<&'a [String]>,
+    /// Whether the worker tries what it made before it answers.
+    pub(super) trial: bool,
 }
 
 impl<'a> Request<'a> {
@@ -106,6 +110,8 @@ impl<'a> Request<'a> {
             envs,
             seed,
             path: path.map(|folder| folder.to_string_lossy().into_owned()).into_iter().collect(),
+            keys: Some(&options.hosting.observation_keys[..]).filter(|keys| !keys.is_empty()),
+            trial: options.hosting.trial,
         }
     }
 }
@@ -122,6 +128,11 @@ pub(super) struct Hello {
     pub(super) action: Option<Action>,
     #[serde(default)]
     pub(super) masks: bool,
+    /// After a trial: the name with which Gymnasium knows the environment, its version included.
+    pub(super) id: Option<String>,
+    /// After a trial: what is odd about it.
+    #[serde(default)]
+    pub(super) notes: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,8 +187,9 @@ impl Hello {
                 }
             }
         };
+        let known = self.id.as_deref().map(|known| format!("{}{known}", super::PREFIX));
         Ok(EnvSpec {
-            id: id.to_owned(),
+            id: known.unwrap_or_else(|| id.to_owned()),
             observation: ObservationSpec::new(dtype, &observation.shape),
             action,
             masks: self.masks,
@@ -226,6 +238,9 @@ mod tests {
         let spec = hello.spec("gym:ALE/Pong-v5").expect("complete");
         assert_eq!(spec.observation, ObservationSpec::new(Dtype::U8, &[84, 84]));
         assert_eq!(spec.action, ActionSpec::Discrete { n: 6 });
+        assert_eq!(spec.id, "gym:ALE/Pong-v5");
+        let tried = Hello { id: Some("m:Pong-v5".into()), ..hello };
+        assert_eq!(tried.spec("gym:m:Pong").expect("complete").id, "gym:m:Pong-v5");
         let moving: Hello = serde_json::from_str(
             r#"{"abi": 3, "observation": {"dtype": "f32", "shape": [3]},
                 "action": {"kind": "continuous", "low": [-2.0, null], "high": [2, null]}}"#,

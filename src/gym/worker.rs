@@ -36,7 +36,8 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts a worker for `envs` environments and learns what they look like. `id` is the whole name.
+    /// Starts a worker for `envs` environments and learns what they look like, and what is odd about them.
+    /// `id` is the whole name.
     ///
     /// # Errors
     /// [`EnvError::NotMade`] for what the user can mend, [`EnvError::Failed`] if the environment failed.
@@ -45,7 +46,7 @@ impl Worker {
         options: &EnvOptions,
         envs: usize,
         seed: u64,
-    ) -> Result<(Self, EnvSpec), EnvError> {
+    ) -> Result<(Self, EnvSpec, Vec<String>), EnvError> {
         let not_made = |problem: String| EnvError::NotMade { id: id.to_owned(), problem };
         let name = id.strip_prefix(super::PREFIX).unwrap_or(id);
         if name.is_empty() || name.ends_with(':') {
@@ -74,7 +75,7 @@ impl Worker {
         };
         let hello = worker.introduce(&Request::new(name, options, envs, seed), hosting.patience)?;
         let spec = hello.spec(id).map_err(not_made)?;
-        Ok((worker, spec))
+        Ok((worker, spec, hello.notes))
     }
 
     fn introduce(

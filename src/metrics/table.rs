@@ -91,7 +91,7 @@ table! {
         ParamRefreshes = "param_refreshes" ["versions"] Counter: "Versions of the weights fetched."
         ParamBusy = "param_busy" ["refreshes"] Counter: "Refreshes overtaken by the learner, which kept the old weights."
         ParamVersion = "param_version" ["version"] Gauge: "Version of the weights it acts with."
-        EnvErrors = "env_errors" ["errors"] Counter: "Errors of environments that it recovered from."
+        EnvErrors = "env_errors" ["errors"] Counter: "Errors of environments: those that it recovered from, and those that kept it from starting."
         UnrollsDropped = "unrolls_dropped" ["unrolls"] Counter: "Unrolls overwritten in place because their data was bad."
     }
 }

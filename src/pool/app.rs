@@ -142,6 +142,10 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     }
     preflight::check(&config, &preflight::Machine::read())?;
     let console = Console::new(config.run.quiet);
+    if let Some(typed) = typed.env.as_ref().filter(|&typed| *typed != config.env.id) {
+        let found = config.env.id.strip_prefix(crate::gym::PREFIX).unwrap_or(&config.env.id);
+        console.line(&format!("{typed} is {found}"));
+    }
     for line in config.advice(&typed) {
         console.warn(&line);
     }
@@ -202,6 +206,7 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     let chaos = args.chaos.map(|spec| Chaos::new(spec, actors));
     let mut run = Run::new(inheritance, console, board, chaos);
     let mut outcome = supervisor.run(&mut run);
+    run.name_the_cause(&mut outcome);
     run.save_what_is_left(&mut outcome);
     let summary = run.finish(&outcome);
     if let Err(error) = run.inheritance.run_dir.write(SUMMARY_FILE, &summary.to_json()) {

@@ -13,6 +13,7 @@ mod line;
 mod line_log;
 mod memory;
 mod metrics_log;
+mod never_works;
 mod processes;
 mod published;
 mod roles;

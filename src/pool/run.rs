@@ -10,6 +10,7 @@ use super::chaos::Chaos;
 use super::console::Console;
 use super::hangs::{Beat, Hangs, Limits};
 use super::metrics_log::MetricsLog;
+use super::never_works::NeverWorks;
 use super::processes::Processes;
 use super::published::save_published;
 use super::roles::{Inheritance, play_actor, play_learner};
@@ -52,6 +53,7 @@ pub(super) struct Run {
     /// Actors that have panicked, until they are reclaimed.
     panicked: Vec<Role>,
     tracebacks: Tracebacks,
+    never_works: NeverWorks,
     /// Why the run cannot go on.
     must_stop: Option<(ExitKind, String)>,
 }
@@ -83,6 +85,7 @@ impl Run {
         let (run_dir, actors) = (&inheritance.run_dir, inheritance.config.pool.actors);
         let tensorboard = TensorBoard::open(run.tensorboard, run_dir, actors, frames, &console);
         let now = Sample { at: began, frames, frames_acted: 0, lag_sum: 0, unrolls: 0 };
+        let tracebacks = Tracebacks::new(run.quiet, run_dir.path());
         let hangs = Hangs::new(Limits::new(&inheritance.config.faults));
         Self {
             inheritance,
@@ -104,7 +107,8 @@ impl Run {
             hangs,
             faults: Faults::default(),
             panicked: Vec::new(),
-            tracebacks: Tracebacks::default(),
+            tracebacks,
+            never_works: NeverWorks::default(),
             must_stop: None,
         }
     }
@@ -147,7 +151,8 @@ impl Run {
     /// If the last learner died without saving, saves what it published.
     pub(super) fn save_what_is_left(&self, outcome: &mut Outcome) {
         let learner_is_stuck = outcome.unkillable.contains(&Role::Learner);
-        if outcome.exit == ExitKind::Finished
+        // Where no environment has worked, nothing was learnt.
+        if matches!(outcome.exit, ExitKind::Finished | ExitKind::NoEnvWorks)
             || (outcome.exit == ExitKind::LeftBehind && !learner_is_stuck)
         {
             return;
@@ -162,6 +167,11 @@ impl Run {
             Ok(None) => {}
             Err(error) => self.console.warn(&format!("nothing more could be saved: {error}")),
         }
+    }
+
+    /// Says of a run whose actors died of their environments that none of these ever worked.
+    pub(super) fn name_the_cause(&mut self, outcome: &mut Outcome) {
+        self.never_works.name(outcome, &self.inheritance);
     }
 
     /// Takes the live line away and sums the run up.
@@ -257,6 +267,7 @@ impl Pool for Run {
         self.panicked.retain(|&panicked| panicked != role);
         if self.panicked.len() < panics && last.is_some_and(Phase::is_env) {
             self.faults.env_panics += 1;
+            self.never_works.died(role);
             if self.inheritance.config.faults.on_bad_env == OnBadEnv::Fail {
                 let reason = format!("{role}: an environment panicked");
                 self.must_stop = Some((ExitKind::EnvFault, reason));
@@ -311,6 +322,9 @@ impl Pool for Run {
         let limit = self.inheritance.config.stop.time_limit_s;
         if !status.stopping && limit.is_some_and(|limit| status.uptime.as_secs_f64() >= limit) {
             self.time_is_up = true;
+            if let Some(reason) = self.never_works.at_end(&self.inheritance) {
+                return Verdict::Stop { exit: ExitKind::NoEnvWorks, reason };
+            }
             return Verdict::Stop {
                 exit: ExitKind::Finished,
                 reason: "the time limit was reached".into(),
@@ -319,11 +333,19 @@ impl Pool for Run {
         if let Some((exit, reason)) = self.must_stop.take() {
             return Verdict::Stop { exit, reason };
         }
+        if !status.stopping
+            && let Some(reason) = self.never_works.look(&self.inheritance)
+        {
+            return Verdict::Stop { exit: ExitKind::NoEnvWorks, reason };
+        }
         let beats: Vec<Beat> = status.children.iter().map(|child| self.beat(child)).collect();
         // At a stop others count the time.
         match self.hangs.look(status.uptime, status.gap.is_some(), beats.into_iter()) {
             Some(hang) if !status.stopping => {
                 self.faults.hang_kills += 1;
+                if hang.phase.is_some_and(Phase::is_env) {
+                    self.never_works.died(hang.role);
+                }
                 Verdict::Kill { role: hang.role, reason: hang.reason() }
             }
             _ => Verdict::Continue,

@@ -16,6 +16,7 @@
 //! | 12 | `EnvFault` | an environment failed, and `--on-bad-env fail` was given | the run ends |
 //! | 13 | `LeftBehind` | all saved, but a process that SIGKILL did not end was left behind | not restarted |
 //! | 14 | `Diverged` | many updates in a row had a loss or gradient that was not finite | the run ends |
+//! | 15 | `NoEnvWorks` | every environment failed again and again before one unroll was filled | the run ends |
 //! | 70 | `Internal` | a bug in this program | restarted |
 //!
 //! "Not restarted": an actor is given up, the others go on; without its learner the run ends with
@@ -57,6 +58,8 @@ pub enum ExitKind {
     LeftBehind = 13,
     /// Learning got nowhere: many updates in a row had a loss or gradient that was not finite.
     Diverged = 14,
+    /// Every environment failed again and again before one unroll was filled.
+    NoEnvWorks = 15,
     /// A bug in this program.
     Internal = 70,
 }
@@ -74,7 +77,7 @@ pub enum Remedy {
 
 impl ExitKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Finished,
         Self::Usage,
         Self::RunFolder,
@@ -89,6 +92,7 @@ impl ExitKind {
         Self::EnvFault,
         Self::LeftBehind,
         Self::Diverged,
+        Self::NoEnvWorks,
         Self::Internal,
     ];
 
@@ -120,7 +124,7 @@ impl ExitKind {
             | Self::CheckpointUnusable
             | Self::CheckpointNotWritten
             | Self::LeftBehind => Remedy::Never,
-            Self::Corrupt | Self::EnvFault | Self::Diverged => Remedy::StopRun,
+            Self::Corrupt | Self::EnvFault | Self::Diverged | Self::NoEnvWorks => Remedy::StopRun,
         }
     }
 
@@ -149,6 +153,7 @@ impl fmt::Display for ExitKind {
             Self::EnvFault => "environment failed, as --on-bad-env fail asks",
             Self::LeftBehind => "a process that cannot be killed was left behind",
             Self::Diverged => "learning has diverged",
+            Self::NoEnvWorks => "no environment works",
             Self::Internal => "internal error",
         })
     }
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     fn numbers_are_fixed() {
         let numbers: Vec<u8> = ExitKind::ALL.into_iter().map(ExitKind::code).collect();
-        assert_eq!(numbers, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 70]);
+        assert_eq!(numbers, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 70]);
     }
 
     #[test]
@@ -176,7 +181,7 @@ mod tests {
             assert_eq!(ExitKind::from_code(i32::from(kind.code())), Some(kind));
         }
         // 1: any program; 101: a Rust panic; 256 + 2 must not pass for 2.
-        for stranger in [1, 15, 101, 134, 255, 258, -2] {
+        for stranger in [1, 16, 101, 134, 255, 258, -2] {
             assert_eq!(ExitKind::from_code(stranger), None);
         }
     }

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from .errors import EnvFault, Unusable, described
+from .errors import EnvFault, Unusable, described, summary
 from .spaces import MASK, Action, Observation
+from .values import declared, five, number, truth, two, wrong_call
 
 _U64 = (1 << 64) - 1
 
@@ -34,9 +35,9 @@ class Batch:
     and its end does not count.
     """
 
-    def __init__(self, observation_space, action_space, envs):
+    def __init__(self, observation_space, action_space, envs, keys=None):
         self.envs = envs
-        self.observation = Observation(observation_space)
+        self.observation = Observation(observation_space, keys)
         self.action = Action(action_space)
         self.steps = 0
 
@@ -56,9 +57,10 @@ class Batch:
         """A failure, in words: which environment, when, with which seed, and the traceback."""
         who = "the vector environment" if index is None else f"environment {index}"
         head = f"{who} failed in {what} at step {self.steps} (seed {self.seeds[index or 0]})"
+        error = wrong_call(what, error) or error
         if isinstance(error, EnvFault):
             return EnvFault(f"{head}: {error}")
-        return EnvFault(f"{head}\n{described(error)}")
+        return EnvFault(f"{head}\n{described(error)}", f"{head}: {summary(error)}")
 
     def checked_mask(self, mask, shape):
         if mask is None:
@@ -78,25 +80,34 @@ class ByHand(Batch):
         self.seeds = [seed_of(seed, index) for index in range(envs)]
         self.members = [maker.one() for _ in range(envs)]
         self.over = np.zeros(envs, bool)
-        first = self.members[0]
-        super().__init__(first.observation_space, first.action_space, envs)
-        # The first reset comes early: its info says whether there are masks.
-        self.started = [self._reset(index, seed) for index, seed in enumerate(self.seeds)]
-        self.find_masks(self.started[0][1])
+        spaces = [declared(self.members[0], name) for name in ("observation_space", "action_space")]
+        super().__init__(*spaces, envs, maker.keys)
+        # The first reset comes early: its info says whether there are masks. What it shows is copied at
+        # once: environments may hand out one buffer again and again, and may even share it.
+        frames = np.zeros((envs, *self.observation.shape), self.observation.numpy)
+        seen, masks = self.observation.view(frames), None
+        for index, seed in enumerate(self.seeds):
+            observation, info = self._reset(index, seed)
+            if index == 0:
+                self.find_masks(info)
+                masks = np.zeros((envs, self.action.outputs), np.uint8) if self.masks else None
+            self._write("reset", index, observation, info, seen, masks)
+        self.started = (seen, masks)
 
     def _reset(self, index, seed=None):
         try:
-            found = self.members[index].reset(seed=seed)
-            if not (isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)):
-                raise EnvFault(f"reset gave {found!r:.200} and not (observation, info)")
-            return found
+            return two(self.members[index].reset(seed=seed))
         except Exception as error:
             raise self.fault("reset", error, index) from None
 
     def reset(self, frames, masks):
-        for index in range(self.envs):
-            found = self.started[index] if self.started else self._reset(index)
-            self._write("reset", index, found[0], found[1], frames, masks)
+        if self.started:
+            frames[...] = self.started[0]
+            if self.masks:
+                masks[...] = self.started[1]
+        else:
+            for index in range(self.envs):
+                self._write("reset", index, *self._reset(index), frames, masks)
         self.started = None
         self.over[:] = False
 
@@ -122,13 +133,10 @@ class ByHand(Batch):
                 self._write("reset", index, *self._reset(index), frames, masks)
                 continue
             try:
-                result = env.step(actions[index])
-                if not (isinstance(result, tuple) and len(result) == 5):
-                    raise EnvFault(
-                        f"step gave {result!r:.200} and not (observation, reward, terminated, truncated, info)"
-                    )
-                observation, rewards[index], ended, cut_off, info = result
-                terminated[index], truncated[index] = bool(ended), bool(cut_off)
+                observation, reward, ended, cut_off, info = five(env.step(actions[index]))
+                rewards[index] = reward if type(reward) is float else number(reward)
+                ended, cut_off = truth("terminated", ended), truth("truncated", cut_off)
+                terminated[index], truncated[index] = ended, cut_off
                 over[index] = ended or cut_off
             except Exception as error:
                 raise self.fault("step", error, index) from None
@@ -142,10 +150,11 @@ class ByHand(Batch):
 class OwnVector(Batch):
     """E environments of an implementation of their own."""
 
-    def __init__(self, vector, envs, seed):
+    def __init__(self, vector, envs, seed, keys=None):
         self.vector = vector
         self.seeds = [seed_of(seed, 0)]
-        super().__init__(vector.single_observation_space, vector.single_action_space, envs)
+        spaces = [declared(vector, name) for name in ("single_observation_space", "single_action_space")]
+        super().__init__(*spaces, envs, keys)
         self.started = self._reset(self.seeds[0])
         self.find_masks(self.started[1])
 
@@ -157,7 +166,7 @@ class OwnVector(Batch):
         vector = maker.many(envs)
         mode = vector.metadata.get("autoreset_mode")
         if mode in (AutoresetMode.NEXT_STEP, AutoresetMode.NEXT_STEP.value):
-            return cls(vector, envs, seed)
+            return cls(vector, envs, seed, maker.keys)
         vector.close()
         if maker.gymnasium.envs.registration._find_spec(maker.id).entry_point is None:
             raise Unusable(f"the vector environment of {maker.id} has autoreset {mode}, it must be NEXT_STEP")
@@ -165,7 +174,7 @@ class OwnVector(Batch):
 
     def _reset(self, seed=None):
         try:
-            return self.vector.reset(seed=seed)
+            return two(self.vector.reset(seed=seed))
         except Exception as error:
             raise self.fault("reset", error) from None
 
@@ -189,7 +198,7 @@ class OwnVector(Batch):
             return
         self.steps += 1
         try:
-            observations, reward, ended, cut_off, info = self.vector.step(self.action.read(words))
+            observations, reward, ended, cut_off, info = five(self.vector.step(self.action.read(words)))
             # As few calls of numpy as can be: each costs as much as some carts.
             rewards[:], terminated[:], truncated[:] = reward, ended, cut_off
         except Exception as error:

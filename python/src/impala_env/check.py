@@ -5,6 +5,7 @@ if it can be used, 1 if it failed at work, 2 if it cannot be used.
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -18,6 +19,7 @@ def main(argv=None):
     parser.add_argument("env", metavar="ID", help="CartPole-v1, or module:ID for a package that registers on import")
     parser.add_argument("--env-arg", metavar="KEY=VALUE", action="append", default=[], help="option of the environment")
     parser.add_argument("--wrapper", metavar="MODULE:FUNCTION", help="applied to each environment")
+    parser.add_argument("--observation-keys", metavar="KEY,KEY", help="parts of a Dict that are seen, in this order")
     parser.add_argument("--envs", metavar="E", type=int, default=4, help="environments that step together [%(default)s]")
     parser.add_argument("--steps", metavar="N", type=int, default=1000, help="vector steps [%(default)s]")
     parser.add_argument("--seed", metavar="S", type=int, default=1, help="[%(default)s]")
@@ -26,7 +28,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     sys.path.insert(0, "")
     try:
-        with warnings.catch_warnings(record=True) as caught:
+        # What the environment prints is no part of the report.
+        with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("always")
             report = run(args)
     except Unusable as refusal:
@@ -38,7 +41,9 @@ def main(argv=None):
     except Exception as error:
         print(f"{args.env}: it cannot be made\n{described(error)}", file=sys.stderr)
         return 1
-    lines = dict.fromkeys(str(warning.message).replace("\x1b[33m", "").replace("\x1b[0m", "") for warning in caught)
+    from .making import plain
+
+    lines = dict.fromkeys(plain(warning.message) for warning in caught)
     report["warnings"] = [*report["warnings"], *lines]
     print(json.dumps(report) if args.json else text(report))
     return 0
@@ -49,17 +54,19 @@ def run(args):
 
     gymnasium_or_say()
     from .batch import make
+    from .trying import random_words, stepped
 
     options = [tuple(pair.split("=", 1)) for pair in args.env_arg]
     if bad := next((pair for pair in args.env_arg if "=" not in pair), None):
         raise Unusable(f"--env-arg {bad}: write it as KEY=VALUE")
     if args.envs < 1 or args.steps < 1:
         raise Unusable("--envs and --steps are at least 1")
-    maker = Maker(args.env, options, args.wrapper, check=True)
+    keys = args.observation_keys.split(",") if args.observation_keys else None
+    maker = Maker(args.env, options, args.wrapper, check=True, keys=keys)
     started = time.perf_counter()
     batch = make(maker, args.envs, args.seed)
     starting = time.perf_counter() - started
-    measured = bare(batch, args.steps) if args.bare else stepped(batch, args.steps, args.seed)
+    measured = bare(batch, random_words(batch, 256), args.steps) if args.bare else stepped(batch, args.steps)
     observation, action = batch.observation, batch.action
     report = {
         "env": maker.id,
@@ -74,78 +81,15 @@ def run(args):
         ],
         "starting_s": starting,
         **measured,
-        "warnings": [],
     }
-    report["warnings"] = advice(report)
+    report["warnings"] = [*maker.notes, *measured.pop("notes", []), *advice(report)]
+    report.pop("notes", None)
     batch.close()
     return report
 
 
-def random_words(batch, rows):
-    import numpy as np
-
-    rng, action = np.random.default_rng(0), batch.action
-    shape = (rows, batch.envs, action.words)
-    if action.kind == "continuous":
-        low, high = np.maximum(action.low, -1e3), np.minimum(action.high, 1e3)
-        return rng.uniform(low, high, shape).astype(np.float32)
-    return rng.integers(0, action.sizes, shape).astype(np.int32)
-
-
-def stepped(batch, steps, seed):
-    """Steps with random actions and looks at what comes."""
-    import numpy as np
-
-    envs = batch.envs
-    frames = np.zeros((envs, *batch.observation.shape), batch.observation.numpy)
-    rewards, (terminated, truncated) = np.zeros(envs, np.float32), np.zeros((2, envs), np.uint8)
-    over = np.zeros(envs, bool)
-    masks = np.ones((envs, batch.action.outputs), np.uint8) if batch.masks else None
-    words = random_words(batch, 256)
-    seen = batch.observation.view(frames)
-    batch.reset(seen, masks)
-    episodes, low, high = 0, np.inf, -np.inf
-    spent = 0.0
-    for step in range(steps):
-        chosen = words[step % len(words)]
-        if masks is not None:
-            chosen = allowed(batch.action, chosen, masks)
-        started = time.perf_counter()
-        batch.step(batch.action.view(chosen), seen, rewards, terminated, truncated, masks)
-        spent += time.perf_counter() - started
-        # Where an episode was over, this was the reset.
-        rewards[over] = 0
-        over = ((terminated | truncated) != 0) & ~over
-        for what, numbers in (("reward", rewards), ("observation", frames)):
-            if numbers.dtype.kind == "f" and not np.isfinite(numbers).all():
-                index = int(np.argwhere(~np.isfinite(numbers))[0][0])
-                raise EnvFault(f"environment {index} gave a {what} that is not finite at step {step + 1}")
-        episodes += int(over.sum())
-        low, high = min(low, rewards.min()), max(high, rewards.max())
-    return {
-        "steps_per_s": steps * envs / spent,
-        "us_per_vector_step": spent / steps * 1e6,
-        "episodes": episodes,
-        "reward_range": [float(low), float(high)],
-    }
-
-
-def allowed(action, words, masks):
-    """The same actions, where they are allowed, else the first that is."""
-    import numpy as np
-
-    words, offset = words.copy(), 0
-    for column, size in enumerate(action.sizes):
-        part = masks[:, offset : offset + size]
-        rows = np.arange(len(words))
-        words[:, column] = np.where(part[rows, words[:, column]], words[:, column], part.argmax(axis=1))
-        offset += size
-    return words
-
-
-def bare(batch, steps):
+def bare(batch, words, steps):
     """The loop that a program without a worker would have."""
-    words = random_words(batch, 256)
     actions = [batch.action.read(batch.action.view(row)) for row in words]
     env = getattr(batch, "vector", None)
     if env is None:

@@ -4,6 +4,7 @@ import os
 import traceback
 
 _HERE = __name__.rpartition(".")[0]
+_MAX_LINE_CHARS = 400
 _MAX_CHARS = 6_000
 """Longest traceback: the supervisor shows no more than 8 KiB."""
 
@@ -13,7 +14,11 @@ class Unusable(Exception):
 
 
 class EnvFault(Exception):
-    """The environment failed while it was at work."""
+    """The environment failed while it was at work. `line` is the same on one line, without a traceback."""
+
+    def __init__(self, text, line=None):
+        super().__init__(text)
+        self.line = one_line(line or text)
 
 
 def one_line(text):
@@ -35,9 +40,27 @@ def described(error):
     return text
 
 
+def summary(error):
+    """`error` on one line: what it says, and the file and line that raised it."""
+    said = one_line(error)[:_MAX_LINE_CHARS]
+    return f"{type(error).__name__}{': ' if said else ''}{said} ({location(error)})"
+
+
 def location(error):
-    """File and line that raised `error`, for a message of one line."""
+    """File and line that raised `error`: of the user's code, if it passed through any."""
     frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{os.path.basename(error.filename)}:{error.lineno}"
+    own = [frame for frame in frames if not _is_foreign(frame.filename)]
     if not frames:
         return "unknown place"
-    return f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}"
+    last = (own or frames)[-1]
+    return f"{os.path.basename(last.filename)}:{last.lineno}"
+
+
+def _is_foreign(path):
+    """Whether a file is of a package, of Python itself, or of this package."""
+    library = os.path.dirname(os.__file__)
+    # Sent by an actor this package has no files.
+    here = os.path.dirname(globals().get("__file__", "")) or library
+    return path.startswith(("<", library, here)) or "site-packages" in path

@@ -3,9 +3,11 @@
 import ast
 import importlib
 import importlib.util
+import re
 import warnings
 
-from .errors import Unusable, one_line
+from .errors import Unusable, one_line, summary
+from .naming import how_to_install, instead, latest
 
 ATARI = dict(
     stack_num=1,
@@ -24,6 +26,9 @@ ATARI = dict(
 )
 """Preprocessing of `ALE/...`, beneath what the user asks for: single frames, for a stack is made where the
 network is; rewards as they are, for the learner clips them."""
+
+ATARI_PLAIN = ("frameskip", "repeat_action_probability", "full_action_space")
+"""Those of them that a single environment has, whose observations are not preprocessed."""
 
 
 def literal(text):
@@ -59,9 +64,13 @@ def _import(module, what):
     try:
         return importlib.import_module(module)
     except ImportError as error:
+        missing = getattr(error, "name", None) or ""
+        install = how_to_install(missing) if module == missing or module.startswith(f"{missing}.") else None
         raise Unusable(
-            f"{what} cannot be imported: {one_line(error)}; install it, or name its folder with --python-path"
+            f"{what} cannot be imported: {one_line(error)}; {install or 'install it'}, or name its folder with --python-path"
         ) from None
+    except (Exception, SystemExit) as error:
+        raise Unusable(f"{what} cannot be imported: {summary(error)}; mend what it does at import") from None
 
 
 def wrapper_of(path):
@@ -76,6 +85,8 @@ def wrapper_of(path):
             spec.loader.exec_module(found)
         except OSError as error:
             raise Unusable(f"--env-wrapper {path}: {one_line(error)}") from None
+        except (Exception, SystemExit) as error:
+            raise Unusable(f"--env-wrapper {path}: its module cannot be imported: {summary(error)}") from None
     else:
         found = _import(module, f"--env-wrapper {path}: its module")
     for part in name.split("."):
@@ -90,42 +101,51 @@ def wrapper_of(path):
 class Maker:
     """Makes what `ID` or `module:ID` names, with the options of the user.
 
-    vector: whether the environment's own vector implementation is used.
+    vector: whether the environment's own vector implementation is used; id: what gymnasium found, with its
+    version; keys: the parts of the observation that are seen, None for all; notes: what it said of the ID.
     """
 
-    def __init__(self, name, options=(), wrapper=None, check=False):
+    def __init__(self, name, options=(), wrapper=None, check=False, keys=None):
         self.gymnasium = gymnasium_or_say()
-        module, _, self.id = name.rpartition(":")
+        self.module, _, self.id = name.rpartition(":")
         self.options = {key: literal(value) for key, value in options}
         self.wrapper = wrapper_of(wrapper) if wrapper else None
-        self.check = check
-        if module:
-            _import(module, f"module {module}")
+        self.check, self.keys, self.notes = check, keys, []
+        if self.module:
+            _import(self.module, f"module {self.module}")
         atari = self.id.startswith("ALE/")
         if atari:
-            package = _import("ale_py", "package ale_py (`pip install ale-py`)")
-            self.gymnasium.register_envs(package)
+            self.gymnasium.register_envs(_import("ale_py", "package ale_py"))
         spec = self._spec()
+        self.id = spec.id
         mode = self.options.pop("vectorization_mode", None)
+        # The memory of a game is an option that its vector implementation does not have.
+        memory = atari and "obs_type" in self.options
         self.vector = (
             spec.vector_entry_point is not None
             and mode in (None, "vector_entry_point")
+            and not memory
             and (spec.entry_point is None or not (self.wrapper or spec.additional_wrappers))
         )
         if self.wrapper and self.vector:
             raise Unusable(f"{self.id} exists as a vector environment only, which takes no --env-wrapper")
         if atari and self.vector:
             self.options = ATARI | self.options
+        elif memory:
+            self.options = {key: ATARI[key] for key in ATARI_PLAIN} | self.options
 
     def _spec(self):
         error = self.gymnasium.error
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
             try:
                 # Finds names without a version as well.
-                return self.gymnasium.envs.registration._find_spec(self.id)
+                spec = self.gymnasium.envs.registration._find_spec(self.id)
             except error.Error as refusal:
-                raise Unusable(one_line(refusal)) from None
+                raise Unusable(instead(self.gymnasium, self.module, self.id, one_line(refusal))) from None
+        lines = [plain(warning.message) for warning in said]
+        self.notes += [line for line in lines if "out of date" in line or "deprecated" in line]
+        return spec
 
     def _made(self, make):
         error = self.gymnasium.error
@@ -134,12 +154,34 @@ class Maker:
         except error.DependencyNotInstalled as refusal:
             raise Unusable(one_line(refusal)) from None
         except ModuleNotFoundError as missing:
-            raise Unusable(f"it needs a package that is not installed: {one_line(missing)}") from None
+            install = how_to_install(missing.name or "")
+            raise Unusable(
+                f"it needs a package that is not installed: {one_line(missing)}{f'; {install}' if install else ''}"
+            ) from None
+        except ImportError as wrong:
+            # Gymnasium's way to say that old versions have moved elsewhere, among others.
+            newer = latest(self.gymnasium, self.module, self.id)
+            raise Unusable(f"{one_line(wrong)}{f'; type --env {newer}' if newer else ''}") from None
         except error.Error as refusal:
             raise Unusable(one_line(refusal)) from None
+        except AttributeError as wrong:
+            if "has no attribute" in str(wrong) and str(wrong).startswith("module "):
+                entry = self.gymnasium.envs.registration._find_spec(self.id).entry_point
+                raise Unusable(f"it is registered as {entry!r}, but {one_line(wrong)}: mend its entry_point") from None
+            raise
         except TypeError as wrong:
-            if "unexpected keyword argument" in str(wrong):
-                raise Unusable(f"--env-arg: {one_line(wrong)}") from None
+            text = one_line(wrong)
+            if "unexpected keyword argument" in text:
+                raise Unusable(f"--env-arg: {text}") from None
+            if missing := re.search(r"missing \d+ required (?:positional|keyword-only) arguments?: ((?:(?:, |,? and )?'\w+')+)", text):
+                names = re.findall(r"'(\w+)'", missing[1])
+                typed = " ".join(f"--env-arg {name}=VALUE" for name in names)
+                raise Unusable(f"it needs what was not given ({missing[0]}): add {typed}") from None
+            if "Gym is incompatible with Gymnasium" in text:
+                raise Unusable(
+                    "it is an environment of the old package gym: derive it from gymnasium.Env, or "
+                    "`pip install shimmy` and --env gym:shimmy:GymV21Environment-v0 --env-arg env_id=ID"
+                ) from None
             raise
 
     def one(self):
@@ -148,7 +190,12 @@ class Maker:
         if not self.check:
             options = {"disable_env_checker": True, **options}
         env = self._made(lambda: self.gymnasium.make(self.id, **options))
-        return self.wrapper(env) if self.wrapper else env
+        if self.wrapper is None:
+            return env
+        wrapped = self.wrapper(env)
+        if wrapped is None or not hasattr(wrapped, "step"):
+            raise Unusable(f"--env-wrapper gave {type(wrapped).__name__} and no environment: it must return one")
+        return wrapped
 
     def many(self, count):
         """`count` environments that step together, of their own vector implementation."""
@@ -157,3 +204,8 @@ class Maker:
                 self.id, num_envs=count, vectorization_mode="vector_entry_point", **self.options
             )
         )
+
+
+def plain(message):
+    """A warning of gymnasium without its colours."""
+    return one_line(re.sub(r"\x1b\[[0-9;]*m", "", str(message))).removeprefix("WARN: ")

@@ -8,7 +8,7 @@ Observations become one array of `u8` or `f32` for each environment:
 - any other `Box` becomes f32 in its shape;
 - `Discrete(n)` becomes n numbers, one of them 1; `MultiDiscrete` the same for each of its parts in turn;
 - `MultiBinary` becomes 0 and 1;
-- `Dict` and `Tuple` become one f32 vector: the parts in the order of `space.spaces` (for a plain dict
+- `Dict` and `Tuple` become one f32 vector (of the parts that `--observation-keys` names, in its order): the parts in the order of `space.spaces` (for a plain dict
   gymnasium sorts the keys), each flattened in C order, depth first, bytes divided by 255. If there is only
   one part, it is taken as if it stood alone. The key `action_mask` at the top of a `Dict` is no part of
   the observation: it says which actions are allowed.
@@ -22,6 +22,7 @@ import numpy as np
 from gymnasium import spaces
 
 from .errors import EnvFault, Unusable
+from .keys import selected, what_to_see
 
 MASK = "action_mask"
 
@@ -64,7 +65,7 @@ class Part:
         if array.shape != expected:
             raise EnvFault(
                 f"observation{self.path} has shape {list(array.shape[1:])}, "
-                f"but its space {space} says {list(space.shape)}"
+                f"but its space {space} says {list(space.shape)}{nothing(array)}"
             )
         if array.dtype.kind not in "fiub":
             raise EnvFault(f"observation{self.path} is of dtype {array.dtype}, but its space is {space}")
@@ -73,6 +74,8 @@ class Part:
         if isinstance(space, spaces.MultiDiscrete):
             starts = np.broadcast_to(space.start, space.nvec.shape).reshape(-1)
             return one_hot(array.reshape(envs, -1), space.nvec.reshape(-1), starts, self.path)
+        if self.kind == "0 or 1" and ((array != 0) & (array != 1)).any():
+            raise EnvFault(f"observation{self.path} is {array[0].tolist()}, but its space has 0 and 1 only")
         flat = array.reshape(envs, -1).astype(np.float32)
         if self.kind == "bytes / 255":
             flat *= np.float32(1 / 255)
@@ -83,6 +86,11 @@ class Part:
             return np.asarray(values)
         except ValueError as error:
             raise EnvFault(f"observation{self.path} is no array: {error}") from None
+
+
+def nothing(array):
+    """What to add where the reason is that an environment gave None."""
+    return " (it is None)" if array.dtype == object and array.size and array.flat[0] is None else ""
 
 
 def one_hot(array, sizes, starts, path):
@@ -132,15 +140,29 @@ def _leaves(space, path, keys):
     return found
 
 
+def learnable(space):
+    """Whether a network can be shown this."""
+    try:
+        return bool(_leaves(space, "", (None,)))
+    except Unusable:
+        return False
+
+
 class Observation:
     """How the observations of one environment become a frame.
 
-    dtype: "u8" or "f32"; shape: of one frame; parts: the leaves, in order.
+    dtype: "u8" or "f32"; shape: of one frame; parts: the leaves, in order, or those that `keys` name in theirs.
     """
 
-    def __init__(self, space):
+    def __init__(self, space, keys=None):
         self.space = space
-        self.parts = _leaves(space, "", ())
+        if keys:
+            self.parts = [part for found in selected(space, keys, MASK) for part in _leaves(*found)]
+        else:
+            try:
+                self.parts = _leaves(space, "", ())
+            except Unusable as refusal:
+                raise Unusable(f"{refusal}{what_to_see(space, learnable, MASK)}") from None
         self.masks = isinstance(space, spaces.Dict) and MASK in space.spaces
         if not self.parts:
             raise Unusable(f"the observation space {one_text(space)} has no parts")
@@ -192,7 +214,7 @@ class Observation:
         if array.shape != out.shape:
             raise EnvFault(
                 f"observation{part.path} has shape {list(array.shape[1:])}, but its space {one_text(part.space)} "
-                f"says {list(self.space_shape)}"
+                f"says {list(self.space_shape)}{nothing(array)}"
             )
         if self.bytes and array.dtype != np.uint8 or array.dtype.kind not in "fiub":
             raise EnvFault(

@@ -7,13 +7,14 @@ the kernel kills this process when the actor dies, even inside a step that hangs
 import json
 import mmap
 import os
+import shlex
 import signal
 import socket
 import struct
 import sys
 
 from . import ABI
-from .errors import EnvFault, Unusable, described
+from .errors import EnvFault, Unusable, described, summary
 
 SCRATCH, RING = 0, 1
 MAP, RESET, STEP = 1, 2, 3
@@ -70,19 +71,29 @@ class Worker:
             return None
         _keep_from_forks(channel, list(pipes))
         request = json.loads(request)
-        batch = None
+        batch, trial = None, request.get("trial", False)
         try:
             if request["abi"] != ABI:
                 raise Unusable(f"the actor speaks version {request['abi']} of the messages, the worker {ABI}")
-            batch = _made(request)
+            batch, name, notes = _made(request)
+            if trial:
+                from .trying import tried
+
+                notes += tried(batch)
             answer = batch.describe()
+            if trial:
+                answer |= {"id": name, "notes": notes}
         except Unusable as refusal:
             answer = {"unusable": str(refusal)}
         except EnvFault as fault:
-            answer = {"failed": str(fault)}
+            answer = {"unusable": f"{fault.line}{_where_more(request)}"} if trial else {"failed": str(fault)}
+            _print(str(fault))
         except BaseException as error:
             # An environment that wants to leave the process among them.
             answer = {"failed": f"it cannot be made\n{described(error)}"}
+            if trial:
+                answer = {"unusable": f"it raised {summary(error)}{_where_more(request)}"}
+            _print(described(error))
         _send(channel, json.dumps({"abi": ABI, **answer}))
         return cls(channel, *pipes, batch) if "action" in answer else None
 
@@ -109,6 +120,8 @@ class Worker:
         batch.close()
 
     def _failed(self, text):
+        # The actor may show its end only.
+        _print(text)
         _send(self.channel, text)
         os.write(self.answers, FAILED)
 
@@ -180,12 +193,28 @@ def _send(channel, text):
     channel.send(text.encode()[:PACKET_BYTES])
 
 
+def _print(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+def _where_more(request):
+    """How to see the whole traceback."""
+    arguments = [request["env"]]
+    for key, value in request["options"]:
+        arguments += ["--env-arg", f"{key}={value}"]
+    if request["wrapper"]:
+        arguments += ["--wrapper", request["wrapper"]]
+    return f"; `python -m impala_env.check {shlex.join(arguments)}` tells more"
+
+
 def _made(request):
+    """The environments, the name that gymnasium knows them by, and what is to be said of them."""
     from .making import Maker, gymnasium_or_say
 
     gymnasium_or_say()
     from .batch import make
 
     sys.path[:0] = request["path"]
-    maker = Maker(request["env"], request["options"], request["wrapper"])
-    return make(maker, request["envs"], request["seed"])
+    maker = Maker(request["env"], request["options"], request["wrapper"], keys=request.get("keys"))
+    batch = make(maker, request["envs"], request["seed"])
+    return batch, f"{maker.module}:{maker.id}" if maker.module else maker.id, maker.notes

@@ -11,7 +11,10 @@ if name.startswith("ALE/"):
     import ale_py
     gym.register_envs(ale_py)
     # As the worker has it.
-    options = dict(stack_num=1, num_threads=1, reward_clipping=False, repeat_action_probability=0.0) | options
+    if "obs_type" in options:
+        options = dict(vectorization_mode="sync", repeat_action_probability=0.0) | options
+    else:
+        options = dict(stack_num=1, num_threads=1, reward_clipping=False, repeat_action_probability=0.0) | options
 env = gym.make_vec(name, num_envs=envs, **options)
 actions = [env.action_space.sample() for _ in range(256)]
 env.reset(seed=1)

@@ -64,7 +64,10 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let on_bad_env = config.faults.on_bad_env;
     let bad_env =
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
-    let env = make().map_err(|e: EnvError| (bad_env, e.to_string()))?;
+    let env = make().map_err(|e: EnvError| {
+        counters.add(Actor::EnvErrors, 1);
+        (bad_env, e.to_string())
+    })?;
     let policy =
         policy_of(config.pool.engine, &pool.network, &pool.parameters, envs).map_err(internal)?;
 
