@@ -1,5 +1,6 @@
 //! Environments of Gymnasium: spaces, autoreset, and everything that can go wrong in another process.
 
+mod broken;
 mod failing;
 mod learnt;
 mod spaces;

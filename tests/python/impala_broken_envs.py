@@ -161,6 +161,19 @@ class MaskOfNothing(Masked):
     mask = [0, 0]
 
 
+class MaskOfNothingAtTheEnd(Base):
+    """Works: who has lost has no move."""
+
+    def __init__(self):
+        super().__init__()
+        self.observation_space = spaces.Dict(
+            board=spaces.Box(-1, 1, (4,), np.float32), action_mask=spaces.MultiBinary(2)
+        )
+
+    def seen(self):
+        return {"board": super().seen(), "action_mask": np.full(2, self.left > 0, np.int8)}
+
+
 class Chatty(Base):
     """Works, and prints."""
 
@@ -259,6 +272,7 @@ KINDS = {
     "needs-size": NeedsSize,
     "mask-length": Masked,
     "mask-of-nothing": MaskOfNothing,
+    "mask-of-nothing-at-the-end": MaskOfNothingAtTheEnd,
     "chatty": Chatty,
     "slow": Slow,
     "shared-buffer": SharedBuffer,

@@ -79,7 +79,8 @@ class Trial:
     def _look_at_masks(self, when):
         offset = 0
         for size in self.batch.action.sizes:
-            nothing = ~self.masks[:, offset : offset + size].any(axis=1)
+            # Where an episode is over, no action follows.
+            nothing = ~self.masks[:, offset : offset + size].any(axis=1) & ~self.over
             if nothing.any():
                 raise EnvFault(
                     f"environment {int(nothing.argmax())} gave an {MASK} that allows nothing {when}: allow one action at least"
