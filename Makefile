@@ -36,7 +36,7 @@ libtorch: ## fetch libtorch into third_party/ (once; 527 MB to download)
 	@scripts/fetch-libtorch
 
 build: libtorch ## build the supervisor
-	$(TORCH) build --release
+	$(TORCH) build --release --features torch
 
 train: build ## train on CartPole-v1 until solved
 	"$(TARGET)/release/impala-supervisor" --actors 4 --env CartPole-v1 --stop-at-return 475 $(ARGS)
@@ -51,9 +51,9 @@ atari: build ## train on an Atari game: GAME=Pong
 # Optimised, because some tests train an agent. One test at a time, because each of those starts a
 # pool of processes that fills the machine.
 test: libtorch test-python ## run every test: with torch, without, and the loom models
-	RUST_TEST_THREADS=1 $(TORCH) test --release
-	RUST_TEST_THREADS=1 $(NO_TORCH) test --no-default-features
-	$(NO_TORCH) test --no-default-features --features kill-points --test it kill_points
+	RUST_TEST_THREADS=1 $(TORCH) test --release --features torch
+	RUST_TEST_THREADS=1 $(NO_TORCH) test
+	$(NO_TORCH) test --features kill-points --test it kill_points
 	$(MAKE) --no-print-directory loom
 
 # What tests read our files with (TensorBoard's own reader, numpy, safetensors), and environments that they
@@ -66,23 +66,23 @@ test-python: ## install the Python packages that some tests need (once), and tes
 	@[[ ! -x "$(IMPALA_TEST_PYTHON)" ]] || (cd python/tests && "$(IMPALA_TEST_PYTHON)" -W ignore -m unittest)
 
 loom: ## check the lock-free parts under all interleavings
-	$(LOOM) test --lib --release --no-default-features loom_
+	$(LOOM) test --lib --release loom_
 
 # With torch in the release profile, as in `test`: so torch-sys compiles its C++ (a minute or more
 # per profile) once for both.
 check: libtorch ## formatting, lints, documentation, and that torch is optional
 	$(CARGO) fmt --check
-	$(NO_TORCH) clippy --no-default-features --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --no-default-features --no-deps
-	$(NO_TORCH) build --no-default-features
+	$(NO_TORCH) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --no-deps
+	$(NO_TORCH) build
 	@echo 'without the feature torch, neither tch nor torch-sys may be in the tree'
-	@tree=$$($(CARGO) tree --no-default-features -e normal,build,dev --prefix none); \
+	@tree=$$($(CARGO) tree -e normal,build,dev --prefix none); \
 	    ! grep -E '^(tch|torch-sys) ' <<<"$$tree"
-	$(TORCH) clippy --release --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(TORCH) doc --release --no-deps
+	$(TORCH) clippy --release --features torch --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(TORCH) doc --release --features torch --no-deps
 
 bench: libtorch ## run the benchmarks
-	$(TORCH) bench $(ARGS)
+	$(TORCH) bench --features torch $(ARGS)
 
 clean: ## remove what was built, keep libtorch
 	$(CARGO) clean

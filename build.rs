@@ -2,10 +2,15 @@
 //!
 //! torch-sys passes no rpath on to the programs that use it, so without this file each of them
 //! would need `LD_LIBRARY_PATH`. The lookup below follows torch-sys 0.26's own, step by step.
+//! Cargo passes link arguments on to no other package: a program that depends on this one with the
+//! feature `torch` sets `LD_LIBRARY_PATH`, or has the line with `-rpath` in a build script of its own.
 
 use std::env;
 use std::path::PathBuf;
 use std::process::Command;
+
+const NOT_SET: &str = "the feature torch needs a libtorch 2.13: name its folder in LIBTORCH, or set LIBTORCH_USE_PYTORCH=1 for \
+that of an installed PyTorch, or build without the feature; cargo finds the one of `make libtorch` when started in the repository";
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
@@ -40,13 +45,13 @@ fn lib_dir() -> Result<PathBuf, String> {
     } else {
         let root = env::var_os("LIBTORCH_LIB").or_else(|| env::var_os("LIBTORCH"));
         // .cargo/config.toml sets it, which cargo reads only when started in the repository.
-        PathBuf::from(root.ok_or("LIBTORCH is not set: start cargo in the repository")?).join("lib")
+        PathBuf::from(root.ok_or(NOT_SET)?).join("lib")
     };
     if lib.join("libtorch.so").exists() {
         Ok(lib)
     } else {
         Err(format!(
-            "no libtorch.so in {}: run `make libtorch`, or build with --no-default-features",
+            "no libtorch.so in {}: run `make libtorch`, or build without the feature torch",
             lib.display()
         ))
     }

@@ -1,5 +1,5 @@
 //! What the engine costs, beside what the CPU could do. Asserts nothing:
-//! `cargo test --release --no-default-features --lib policy::mlp::timing -- --ignored --nocapture`
+//! `cargo test --release --lib policy::mlp::timing -- --ignored --nocapture`
 
 use std::hint::black_box;
 

@@ -1,0 +1,63 @@
+//! This package as a dependency: a small crate outside the repository builds and trains.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::program::{finish, run_as_usual, summary};
+use crate::watch::wait_until;
+
+/// All dependencies are compiled anew, on a machine that may have one core.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+const MANIFEST: &str = r#"[package]
+name = "beacon"
+version = "0.1.0"
+edition = "2024"
+
+[dependencies]
+impala = { path = "ROOT" }
+
+[profile.dev]
+opt-level = 1
+debug = false
+"#;
+
+#[test]
+fn a_crate_outside_the_repository_builds_and_trains() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().expect("temporary folder");
+    fs::create_dir(folder.path().join("src")).expect("created");
+    let manifest = MANIFEST.replace("ROOT", &root.display().to_string());
+    fs::write(folder.path().join("Cargo.toml"), manifest).expect("written");
+    fs::write(folder.path().join("src/main.rs"), include_str!("dependent/main.rs"))
+        .expect("written");
+    // The same versions, which are on this machine already.
+    fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).expect("copied");
+
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dependent");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--offline"]).current_dir(folder.path());
+    cargo.env("CARGO_TARGET_DIR", &target).stdin(Stdio::null());
+    // What the repository's own cargo was told is not for this one.
+    for name in ["LIBTORCH", "CPLUS_INCLUDE_PATH", "RUSTFLAGS"] {
+        cargo.env_remove(name);
+    }
+    let mut child = cargo.spawn().expect("cargo starts");
+    let mut status = None;
+    wait_until("the crate is built", PATIENCE, || {
+        status = child.try_wait().expect("a child");
+        status.is_some()
+    });
+    assert!(status.is_some_and(|status| status.success()), "cargo build: {status:?}");
+
+    let mut beacon = run_as_usual(target.join("debug/beacon"));
+    let run_dir = folder.path().join("run");
+    beacon.args(["--env", "Beacon-v0", "--actors", "2", "--stop-at-return", "11"]);
+    beacon.args(["--total-frames", "1000000", "--seed", "1", "--run-dir"]).arg(&run_dir);
+    let finished = finish(beacon);
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+    let summary = summary(&run_dir);
+    assert_eq!(summary["status"], "solved", "{summary}");
+}
