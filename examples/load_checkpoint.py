@@ -4,11 +4,12 @@
     python examples/load_checkpoint.py runs/CartPole-v1-001
 
 Tensors have PyTorch's names and shapes (`torso.0.weight [out, in]`, `policy.bias [outputs]`, ...), so that
-`torch.nn.Module.load_state_dict` takes them as well. Outputs are logits, of one choice after the other; for
-actions that are numbers, their means and then their raw log-deviations (docs/algorithm.md, "Policies").
+`torch.nn.Module.load_state_dict` takes them as well. Outputs are the logits of one choice after the other, then, for
+actions that are or have numbers, their means and then their raw log-deviations (docs/algorithm.md, "Policies").
 
 With --observations FILE, a JSON list of observations
-(each `[frame stack * frame]` numbers, bytes already divided by 255), prints their logits and values as JSON.
+(each `[frame stack * frame]` numbers, bytes already divided by 255), prints their logits and values, and the most
+likely action of each (choices, then numbers in the policy's units) as JSON.
 """
 
 import argparse
@@ -70,6 +71,16 @@ def network(tensors, config, observations):
     return logits, values[:, 0]
 
 
+def most_likely(outputs, layout):
+    """Of each choice the one with the largest logit, then the means of the numbers. [N, outputs] to N lists."""
+    columns, start = [], 0
+    for size in layout["sizes"]:
+        columns.append(outputs[:, start : start + size].argmax(axis=1).tolist())
+        start += size
+    means = outputs[:, start : start + layout["numbers"]].tolist()
+    return [[*choices, *numbers] for *choices, numbers in zip(*columns, means)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("path", type=pathlib.Path, help="a run folder, or one of its checkpoints")
@@ -83,7 +94,9 @@ def main():
         return
     observations = np.array(json.loads(args.observations.read_text()), dtype=np.float32)
     logits, values = network(tensors, config, observations)
-    print(json.dumps({"logits": logits.tolist(), "values": values.tolist()}))
+    layout = json.loads((checkpoint / "manifest.json").read_text())["actions"]
+    actions = most_likely(logits, layout)
+    print(json.dumps({"logits": logits.tolist(), "values": values.tolist(), "actions": actions}))
 
 
 if __name__ == "__main__":

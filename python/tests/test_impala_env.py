@@ -12,6 +12,7 @@ import socket
 import struct
 import subprocess
 import sys
+import types
 import unittest
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -24,7 +25,7 @@ import impala_test_envs
 import numpy as np
 from gymnasium import spaces
 
-from impala_env import batch, check, errors, making
+from impala_env import actions, batch, check, errors, making, trying
 from impala_env import spaces as codecs
 
 
@@ -82,17 +83,62 @@ class Spaces(unittest.TestCase):
 
     def test_actions_are_what_the_spaces_contain(self):
         for name, space in impala_test_envs.ACTIONS.items():
-            if name in ("ints", "tuple"):
+            if name in ("text", "sequence"):
                 with self.assertRaises(errors.Unusable):
-                    codecs.Action(space)
+                    actions.Action(space)
                 continue
-            action = codecs.Action(space)
-            words = np.zeros((2, action.words), action.numpy)
-            for one in action.read(action.view(words)):
-                self.assertTrue(space.contains(one), f"{name}: {one!r}")
-                self.assertEqual(one.dtype, space.dtype, name)
+            action = actions.Action(space)
+            words = trying.random_words(types.SimpleNamespace(action=action, envs=3), 20)
+            for row in words:
+                for one in action.read_each(action.view(row)):
+                    self.assertTrue(space.contains(one), f"{name}: {one!r}")
+                batch = action.read(action.view(row))
+                self.assertTrue(gym.vector.utils.batch_space(space, 3).contains(batch), f"{name}: {batch!r}")
+
+    def test_words_of_parts_lie_in_the_documented_order(self):
+        space = spaces.Dict(
+            a=spaces.Box(-1, 1, (2,), np.float32),
+            b=spaces.Tuple((spaces.Discrete(3, start=5), spaces.Box(2, 4, (2,), np.int16))),
+            c=spaces.Box(0, 1000, (), np.int64),
+        )
+        action = actions.Action(space)
         self.assertEqual(
-            codecs.Action(spaces.Box(np.array([-np.inf, 0]), np.array([1, np.inf]))).describe(),
+            action.describe(),
+            {"kind": "hybrid", "sizes": [3, 3, 3], "low": [-1.0, -1.0, 0.0], "high": [1.0, 1.0, 1000.0]},
+        )
+        words = np.array([[1, 0, 2, 0, 0, 0]], np.int32)
+        words[0, 3:] = np.array([0.25, -0.5, 41.6], np.float32).view(np.int32)
+        (one,) = action.read_each(action.view(words))
+        self.assertEqual(list(one), ["a", "b", "c"])
+        self.assertEqual((one["a"].tolist(), one["b"][0], one["b"][1].tolist()), ([0.25, -0.5], 6, [2, 4]))
+        self.assertEqual((one["b"][1].dtype, one["c"], one["c"].dtype), (np.int16, 42, np.int64))
+        self.assertTrue(space.contains(one))
+
+    def test_rounded_numbers_stay_inside_whatever_their_type(self):
+        for dtype in (np.int8, np.uint8, np.int32, np.int64, np.uint64):
+            limits = np.iinfo(dtype)
+            space = spaces.Box(limits.min, limits.max, (3,), dtype)
+            action = actions.Action(space)
+            words = np.array([[action.low[0], action.high[0], 7.5]], np.float32)
+            (one,) = action.read_each(action.view(words))
+            self.assertTrue(space.contains(one), f"{dtype}: {one}")
+            self.assertEqual(one.tolist(), [limits.min, limits.max, 8])
+
+    def test_masks_are_flat_or_trees(self):
+        space = spaces.Dict(a=spaces.Discrete(2), b=spaces.Tuple((spaces.MultiDiscrete([2, 3]), spaces.Box(0, 1, (1,)))))
+        action = actions.Action(space)
+        trees = {"a": np.array([1, 0]), "b": ((np.array([0, 1]), np.array([1, 1, 0])), None)}
+        expected = [True, False, False, True, True, True, False]
+        for mask in (np.array(expected, np.int8), [int(m) for m in expected], trees):
+            self.assertEqual(action.mask(mask, ()).tolist(), expected)
+        self.assertEqual(action.mask({"a": None, "b": (np.ones(5), None)}, ()).tolist(), [True] * 7)
+        for lie in (np.ones(6), {"a": np.ones(2)}, {"a": np.ones(3), "b": (np.ones(5), None)}):
+            with self.assertRaises(errors.EnvFault):
+                action.mask(lie, ())
+
+    def test_bounds_that_are_none(self):
+        self.assertEqual(
+            actions.Action(spaces.Box(np.array([-np.inf, 0]), np.array([1, np.inf]))).describe(),
             {"kind": "continuous", "low": [None, 0.0], "high": [1.0, None]},
         )
 

@@ -3,14 +3,13 @@
 use super::choice::{Activation, Core, OptimiserName, Torso};
 use super::settings::Settings;
 use super::{Config, Optimiser};
-use crate::env::ActionSpec;
 
 impl Config {
     /// Settings in `typed` that have no effect, and sizes that will make processes wait; one line each.
     #[must_use]
     pub fn advice(&self, typed: &Settings) -> Vec<String> {
         let adam = matches!(self.learner.optimiser, Optimiser::Adam { .. });
-        let numbers = matches!(self.env.spec.action, ActionSpec::Continuous { .. });
+        let numbers = self.env.spec.action.numbers() > 0;
         let torso = self.network.torso;
         let cnn = torso == Torso::Cnn;
         let with_torso = match torso {

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use super::choice::{Core, EngineChoice, Torso};
 use super::settings::Settings;
 use super::{Config, Engine, Optimiser};
-use crate::env::ActionSpec;
 
 /// Names and values of what is set, in order, each value as it would be typed.
 #[must_use]
@@ -62,7 +61,7 @@ impl Config {
     #[must_use]
     pub fn to_settings(&self) -> Settings {
         let Self { env, pool, network, learner, faults, stop, run } = self;
-        let numbers = matches!(env.spec.action, ActionSpec::Continuous { .. });
+        let numbers = env.spec.action.numbers() > 0;
         let or_inf = |limit: Option<f64>| Some(limit.unwrap_or(f64::INFINITY));
         let constants = match learner.optimiser {
             Optimiser::Adam { beta1, beta2, epsilon } => Settings {

@@ -13,7 +13,7 @@ use super::{
     Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimiser, PoolConfig, RunConfig,
     StopConfig,
 };
-use crate::env::{ActionSpec, EnvOptions, EnvSpec, ObservationSpec, Registry};
+use crate::env::{EnvOptions, EnvSpec, ObservationSpec, Registry};
 use crate::policy::bounds::is_bounded;
 use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
 
@@ -114,15 +114,18 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
     options.hosting.patience = limit;
     let (spec, notes) = registry.inspect(&id, &options)?;
     options.hosting.patience = None;
-    let id = if registry.is_of_family(&id) { spec.id.clone() } else { id };
+    // A family may know a name that stands for another of its own, never one of somebody else's.
+    let is_own = |found: &str| registry.is_of_family(&id) && registry.is_of_family(found);
+    let id = if is_own(&spec.id) { spec.id.clone() } else { id };
     // Choices have no bounds.
     Ok(EnvConfig { id, options, spec, action_bounds: ActionBounds::Clip, notes })
 }
 
 fn with_bounds(env: EnvConfig, all: &Settings) -> Result<EnvConfig, ConfigError> {
-    let ActionSpec::Continuous { low, high } = &env.spec.action else {
+    let (low, high) = env.spec.action.bounds();
+    if low.is_empty() {
         return Ok(env);
-    };
+    }
     let action_bounds = set(all.action_bounds);
     if action_bounds == ActionBounds::Squash {
         let endless = low.iter().zip(high).position(|(&low, &high)| !is_bounded(low, high));

@@ -75,6 +75,7 @@ impl Stage {
                     .map(|(low, high)| low + (high - low) * rng.unit_f32())
                     .collect(),
             ),
+            ActionSpec::Hybrid { .. } => panic!("say here what is within the ranges of both"),
         }
     }
 }
@@ -225,7 +226,9 @@ fn actions_out_of_range_are_refused() {
                     assert!(named, "{id}: {error}");
                 }
             }
-            ActionSpec::MultiDiscrete { .. } => panic!("{id}: say here what is out of range"),
+            ActionSpec::MultiDiscrete { .. } | ActionSpec::Hybrid { .. } => {
+                panic!("{id}: say here what is out of range")
+            }
         }
     }
 }

@@ -95,54 +95,83 @@ pub enum ActionSpec {
         /// Largest value of each number.
         high: Vec<f32>,
     },
+    /// Choices and numbers at once, one action of both: first all choices, then all numbers.
+    Hybrid {
+        /// Number of actions of each choice, at least one choice.
+        sizes: Vec<usize>,
+        /// Smallest value of each number, at least one number.
+        low: Vec<f32>,
+        /// Largest value of each number.
+        high: Vec<f32>,
+    },
 }
 
 impl ActionSpec {
+    /// Number of actions of each choice; empty if there are numbers only.
+    #[must_use]
+    pub const fn sizes(&self) -> &[usize] {
+        match self {
+            Self::Discrete { n } => std::slice::from_ref(n),
+            Self::MultiDiscrete { sizes } | Self::Hybrid { sizes, .. } => sizes.as_slice(),
+            Self::Continuous { .. } => &[],
+        }
+    }
+
+    /// Smallest and largest value of each number; empty if there are choices only.
+    #[must_use]
+    pub const fn bounds(&self) -> (&[f32], &[f32]) {
+        match self {
+            Self::Continuous { low, high } | Self::Hybrid { low, high, .. } => {
+                (low.as_slice(), high.as_slice())
+            }
+            Self::Discrete { .. } | Self::MultiDiscrete { .. } => (&[], &[]),
+        }
+    }
+
+    /// D: how many numbers there are.
+    #[must_use]
+    pub const fn numbers(&self) -> usize {
+        self.bounds().0.len()
+    }
+
+    /// Logits of all choices together: what a mask has bytes for.
+    #[must_use]
+    pub fn logits(&self) -> usize {
+        self.sizes().iter().sum()
+    }
+
     /// Length of the vector that a policy gives for one observation: a logit for each action of each
-    /// choice, or the means of all numbers and then their raw log-deviations.
+    /// choice, then the means of all numbers, then their raw log-deviations.
     #[must_use]
     pub fn outputs(&self) -> usize {
-        match self {
-            Self::Discrete { n } => *n,
-            Self::MultiDiscrete { sizes } => sizes.iter().sum(),
-            Self::Continuous { low, .. } => 2 * low.len(),
-        }
+        self.logits() + 2 * self.numbers()
     }
 
-    /// W: 4-byte words of one action as it is stored: choices as i32, numbers as the bits of f32.
+    /// W: 4-byte words of one action as it is stored: choices as i32, then numbers as the bits of f32.
     #[must_use]
     pub const fn words(&self) -> usize {
-        match self {
-            Self::Discrete { .. } => 1,
-            Self::MultiDiscrete { sizes } => sizes.len(),
-            Self::Continuous { low, .. } => low.len(),
-        }
+        self.sizes().len() + self.numbers()
     }
 
-    /// Length of the vector that tells a network which action came before: one-hot choices, or numbers.
+    /// Length of the vector that tells a network which action came before: one-hot choices, then numbers.
     #[must_use]
     pub fn inputs(&self) -> usize {
-        match self {
-            Self::Discrete { .. } | Self::MultiDiscrete { .. } => self.outputs(),
-            Self::Continuous { low, .. } => low.len(),
-        }
+        self.logits() + self.numbers()
     }
 
     fn problem(&self) -> Option<&'static str> {
-        match self {
-            Self::Discrete { n: 0 } => Some("it has no actions"),
-            Self::MultiDiscrete { sizes } if sizes.is_empty() || sizes.contains(&0) => {
-                Some("a choice of it has no actions")
-            }
-            Self::Continuous { low, high }
-                if low.is_empty()
-                    || low.len() != high.len()
-                    || !low.iter().zip(high).all(|(low, high)| low < high) =>
-            {
-                Some("its actions need bounds, the lower ones below the upper ones")
-            }
-            _ => None,
+        let (sizes, (low, high)) = (self.sizes(), self.bounds());
+        if let Self::Discrete { n: 0 } = self {
+            return Some("it has no actions");
         }
+        let has_choices = !matches!(self, Self::Continuous { .. });
+        if has_choices && (sizes.is_empty() || sizes.contains(&0)) {
+            return Some("a choice of it has no actions");
+        }
+        let has_numbers = matches!(self, Self::Continuous { .. } | Self::Hybrid { .. });
+        let bounded = low.len() == high.len() && low.iter().zip(high).all(|(low, high)| low < high);
+        (has_numbers && (low.is_empty() || !bounded))
+            .then_some("its actions need bounds, the lower ones below the upper ones")
     }
 }
 
@@ -153,6 +182,8 @@ pub enum Actions<'a> {
     Discrete(&'a [i32]),
     /// `[E][W]` numbers, each within its bounds.
     Continuous(&'a [f32]),
+    /// `[E][W]` words: choices, then the bits of numbers within their bounds.
+    Hybrid(&'a [i32]),
 }
 
 /// The action of one environment.
@@ -177,7 +208,7 @@ impl<const W: usize> Action for [usize; W] {
             Actions::Discrete(choices) => std::array::from_fn(|word| {
                 usize::try_from(choices[env * W + word]).expect("actions were checked")
             }),
-            Actions::Continuous(_) => panic!("numbers for an environment of choices"),
+            _ => panic!("numbers for an environment of choices"),
         }
     }
 }
@@ -186,8 +217,22 @@ impl<const W: usize> Action for [f32; W] {
     fn of(actions: Actions<'_>, env: usize) -> Self {
         match actions {
             Actions::Continuous(numbers) => std::array::from_fn(|word| numbers[env * W + word]),
-            Actions::Discrete(_) => panic!("choices for an environment of numbers"),
+            _ => panic!("choices for an environment of numbers"),
         }
+    }
+}
+
+/// Choices and numbers at once.
+impl<const C: usize, const D: usize> Action for ([usize; C], [f32; D]) {
+    fn of(actions: Actions<'_>, env: usize) -> Self {
+        let Actions::Hybrid(words) = actions else {
+            panic!("an environment of choices and numbers needs both");
+        };
+        let (choices, numbers) = words[env * (C + D)..][..C + D].split_at(C);
+        (
+            std::array::from_fn(|at| usize::try_from(choices[at]).expect("actions were checked")),
+            std::array::from_fn(|at| f32::from_bits(numbers[at].cast_unsigned())),
+        )
     }
 }
 
@@ -211,10 +256,10 @@ impl EnvSpec {
         Self { id: id.to_owned(), observation, action, masks: false }
     }
 
-    /// Bytes of the mask of one observation, `[outputs]` u8; 0 without masks.
+    /// Bytes of the mask of one observation, `[logits]` u8; 0 without masks.
     #[must_use]
     pub fn mask_bytes(&self) -> usize {
-        if self.masks { self.action.outputs() } else { 0 }
+        if self.masks { self.action.logits() } else { 0 }
     }
 
     /// Checks the actions of one vector step of `envs` environments. Every [`super::VectorEnv`] does
@@ -231,33 +276,53 @@ impl EnvSpec {
         match (&self.action, actions) {
             (ActionSpec::Discrete { n }, Actions::Discrete(choices)) => {
                 assert_eq!(choices.len(), words, "actions of {envs} environments");
-                self.check_choices(choices, &[*n])
+                self.check_choices(0, choices, &[*n])
             }
             (ActionSpec::MultiDiscrete { sizes }, Actions::Discrete(choices)) => {
                 assert_eq!(choices.len(), words, "actions of {envs} environments");
-                self.check_choices(choices, sizes)
+                self.check_choices(0, choices, sizes)
             }
             (ActionSpec::Continuous { low, high }, Actions::Continuous(numbers)) => {
                 assert_eq!(numbers.len(), words, "actions of {envs} environments");
-                let bounds = low.iter().zip(high).cycle();
-                let bad = numbers
-                    .iter()
-                    .zip(bounds)
-                    .position(|(x, (low, high))| !(low <= x && x <= high));
-                bad.map_or(Ok(()), |at| {
-                    Err(EnvError::BadNumber {
-                        id: self.id.clone(),
-                        env: at / low.len(),
-                        word: at % low.len(),
-                        number: numbers[at].to_string(),
-                    })
-                })
+                let rows = numbers.chunks_exact(low.len()).enumerate();
+                rows.map(|(env, row)| (env, row.iter().copied()))
+                    .try_for_each(|(env, row)| self.check_numbers(env, row, low, high))
+            }
+            (ActionSpec::Hybrid { sizes, low, high }, Actions::Hybrid(both)) => {
+                assert_eq!(both.len(), words, "actions of {envs} environments");
+                for (env, row) in both.chunks_exact(self.action.words()).enumerate() {
+                    let (choices, numbers) = row.split_at(sizes.len());
+                    self.check_choices(env, choices, sizes)?;
+                    let numbers = numbers.iter().map(|word| f32::from_bits(word.cast_unsigned()));
+                    self.check_numbers(env, numbers, low, high)?;
+                }
+                Ok(())
             }
             _ => panic!("{}: actions of the wrong kind", self.id),
         }
     }
 
-    fn check_choices(&self, choices: &[i32], sizes: &[usize]) -> Result<(), EnvError> {
+    fn check_numbers(
+        &self,
+        env: usize,
+        mut numbers: impl Iterator<Item = f32> + Clone,
+        low: &[f32],
+        high: &[f32],
+    ) -> Result<(), EnvError> {
+        let mut pairs = numbers.clone().zip(low.iter().zip(high));
+        let Some(word) = pairs.position(|(x, (low, high))| !(*low <= x && x <= *high)) else {
+            return Ok(());
+        };
+        let number = numbers.nth(word).map_or_else(String::new, |x| x.to_string());
+        Err(EnvError::BadNumber { id: self.id.clone(), env, word, number })
+    }
+
+    fn check_choices(
+        &self,
+        first_env: usize,
+        choices: &[i32],
+        sizes: &[usize],
+    ) -> Result<(), EnvError> {
         // A negative number is a huge one here. No early exit: the loop is then vectorised.
         let bad = |choice: i32, size: usize| {
             choice.cast_unsigned() >= u32::try_from(size).unwrap_or(u32::MAX)
@@ -273,7 +338,7 @@ impl EnvSpec {
         let at = pairs.position(|(&choice, &size)| bad(choice, size)).expect("one of them is bad");
         Err(EnvError::BadAction {
             id: self.id.clone(),
-            env: at / sizes.len(),
+            env: first_env + at / sizes.len(),
             action: choices[at],
             count: sizes[at % sizes.len()],
         })
@@ -285,7 +350,7 @@ impl EnvSpec {
             Some("its observation has no elements")
         } else if self.observation.frame_stack == 0 {
             Some("its frame stack is 0; 1 means none")
-        } else if self.masks && matches!(self.action, ActionSpec::Continuous { .. }) {
+        } else if self.masks && self.action.sizes().is_empty() {
             Some("only choices can be masked, not numbers")
         } else {
             self.action.problem()
@@ -347,6 +412,30 @@ mod tests {
     }
 
     #[test]
+    fn choices_and_numbers_at_once_are_checked_and_read_together() {
+        let (low, high) = (vec![-1.0], vec![2.0]);
+        let action = ActionSpec::Hybrid { sizes: vec![2, 3], low, high };
+        assert_eq!((action.outputs(), action.words(), action.inputs()), (7, 3, 6));
+        let mut both = EnvSpec { action, ..spec(&[4], 1) };
+        both.masks = true;
+        assert_eq!((both.problem(), both.mask_bytes()), (None, 5));
+        let bits = |x: f32| x.to_bits().cast_signed();
+        let words = [1, 2, bits(0.5), 0, 1, bits(-1.0)];
+        assert_eq!(both.check_actions(Actions::Hybrid(&words), 2), Ok(()));
+        assert_eq!(<([usize; 2], [f32; 1])>::of(Actions::Hybrid(&words), 1), ([0, 1], [-1.0]));
+        let mut bad = words;
+        bad[4] = 3;
+        let named = refusal(&both, Actions::Hybrid(&bad), 2);
+        assert!(named.contains("action 3 for environment 1"), "{named}");
+        for number in [2.5, f32::NAN] {
+            bad = words;
+            bad[5] = bits(number);
+            let named = refusal(&both, Actions::Hybrid(&bad), 2);
+            assert!(named.contains("number 0 of environment 1"), "{named}");
+        }
+    }
+
+    #[test]
     fn an_action_is_read_out_of_its_row() {
         assert_eq!(usize::of(Actions::Discrete(&[4, 7]), 1), 7);
         assert_eq!(<[usize; 2]>::of(Actions::Discrete(&[1, 2, 3, 4]), 1), [3, 4]);
@@ -364,6 +453,8 @@ mod tests {
             ActionSpec::Continuous { low: vec![0.0], high: vec![0.0] },
             ActionSpec::Continuous { low: vec![0.0], high: vec![f32::NAN] },
             ActionSpec::Continuous { low: vec![0.0], high: vec![] },
+            ActionSpec::Hybrid { sizes: vec![], low: vec![0.0], high: vec![1.0] },
+            ActionSpec::Hybrid { sizes: vec![2], low: vec![], high: vec![] },
         ] {
             assert!(EnvSpec { action, ..spec(&[4], 2) }.problem().is_some());
         }

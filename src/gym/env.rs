@@ -249,7 +249,7 @@ impl VectorEnv for GymEnv {
             return Err(self.failed("its worker is gone".into()));
         }
         let words: &[u8] = match actions {
-            Actions::Discrete(choices) => bytemuck::cast_slice(choices),
+            Actions::Discrete(words) | Actions::Hybrid(words) => bytemuck::cast_slice(words),
             Actions::Continuous(numbers) => bytemuck::cast_slice(numbers),
         };
         let acted = self.place(Array::Actions, words.as_ptr().expose_provenance(), words.len());

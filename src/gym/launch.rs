@@ -15,12 +15,13 @@ use crate::env::Hosting;
 const BOOT: &str = include_str!("../../python/src/impala_env/boot.py");
 
 /// The modules of the worker.
-const MODULES: [(&str, &str); 11] = [
+const MODULES: [(&str, &str); 12] = [
     ("impala_env", include_str!("../../python/src/impala_env/__init__.py")),
     ("impala_env.errors", include_str!("../../python/src/impala_env/errors.py")),
     ("impala_env.keys", include_str!("../../python/src/impala_env/keys.py")),
     ("impala_env.values", include_str!("../../python/src/impala_env/values.py")),
     ("impala_env.spaces", include_str!("../../python/src/impala_env/spaces.py")),
+    ("impala_env.actions", include_str!("../../python/src/impala_env/actions.py")),
     ("impala_env.naming", include_str!("../../python/src/impala_env/naming.py")),
     ("impala_env.making", include_str!("../../python/src/impala_env/making.py")),
     ("impala_env.batch", include_str!("../../python/src/impala_env/batch.py")),

@@ -162,6 +162,12 @@ pub(super) enum Action {
         low: Vec<Option<f32>>,
         high: Vec<Option<f32>>,
     },
+    /// Choices, then numbers.
+    Hybrid {
+        sizes: Vec<usize>,
+        low: Vec<Option<f32>>,
+        high: Vec<Option<f32>>,
+    },
 }
 
 impl Hello {
@@ -174,18 +180,21 @@ impl Hello {
             Element::U8 => Dtype::U8,
             Element::F32 => Dtype::F32,
         };
+        let bound = |bounds: &[Option<f32>], none: f32| {
+            bounds.iter().map(|bound| bound.unwrap_or(none)).collect()
+        };
         let action = match action {
             Action::Discrete { n } => ActionSpec::Discrete { n: *n },
             Action::MultiDiscrete { sizes } => ActionSpec::MultiDiscrete { sizes: sizes.clone() },
-            Action::Continuous { low, high } => {
-                let bound = |bounds: &[Option<f32>], none: f32| {
-                    bounds.iter().map(|bound| bound.unwrap_or(none)).collect()
-                };
-                ActionSpec::Continuous {
-                    low: bound(low, f32::NEG_INFINITY),
-                    high: bound(high, f32::INFINITY),
-                }
-            }
+            Action::Continuous { low, high } => ActionSpec::Continuous {
+                low: bound(low, f32::NEG_INFINITY),
+                high: bound(high, f32::INFINITY),
+            },
+            Action::Hybrid { sizes, low, high } => ActionSpec::Hybrid {
+                sizes: sizes.clone(),
+                low: bound(low, f32::NEG_INFINITY),
+                high: bound(high, f32::INFINITY),
+            },
         };
         let known = self.id.as_deref().map(|known| format!("{}{known}", super::PREFIX));
         Ok(EnvSpec {

@@ -15,26 +15,30 @@ pub(super) fn actions(spec: &ActionSpec, words: &[i32]) -> Result<(), LearnerErr
             let largest = words.iter().fold(0_u32, |largest, &a| largest.max(a.cast_unsigned()));
             in_range(largest, *n)
         }
-        ActionSpec::MultiDiscrete { sizes } => {
+        _ => {
+            let sizes = spec.sizes();
             let mut largest = vec![0_u32; sizes.len()];
-            for action in words.chunks_exact(sizes.len()) {
-                for (largest, word) in largest.iter_mut().zip(action) {
+            let mut finite = true;
+            for action in words.chunks_exact(spec.words()) {
+                let (choices, numbers) = action.split_at(sizes.len());
+                for (largest, word) in largest.iter_mut().zip(choices) {
                     *largest = (*largest).max(word.cast_unsigned());
                 }
+                finite &= numbers.iter().fold(true, |finite, &w| finite & number(w).is_finite());
             }
-            largest.into_iter().zip(sizes).try_for_each(|(largest, &n)| in_range(largest, n))
-        }
-        ActionSpec::Continuous { .. } => {
-            let number = |word: i32| f32::from_bits(word.cast_unsigned());
-            let finite = words.iter().fold(true, |finite, &w| finite & number(w).is_finite());
-            let bad = words.iter().map(|&word| number(word)).find(|x| !x.is_finite());
+            largest.into_iter().zip(sizes).try_for_each(|(largest, &n)| in_range(largest, n))?;
             if finite {
-                Ok(())
-            } else {
-                Err(LearnerError::BadNumber { number: bad.unwrap_or(0.0) })
+                return Ok(());
             }
+            let rows = words.chunks_exact(spec.words());
+            let mut numbers = rows.flat_map(|row| &row[sizes.len()..]).map(|&word| number(word));
+            Err(LearnerError::BadNumber { number: numbers.find(|x| !x.is_finite()).unwrap_or(0.0) })
         }
     }
+}
+
+const fn number(word: i32) -> f32 {
+    f32::from_bits(word.cast_unsigned())
 }
 
 fn in_range(largest: u32, count: usize) -> Result<(), LearnerError> {

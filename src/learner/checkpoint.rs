@@ -28,9 +28,9 @@ use serde::{Deserialize, Serialize};
 
 pub use folder::list;
 
-use crate::policy::spec::ParamSpec;
+use crate::policy::spec::{ActionLayout, ParamSpec};
 
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMISER: &str = "optimiser.safetensors";
 const STATE: &str = "state.bin";
@@ -123,6 +123,8 @@ struct Manifest {
     frames: u64,
     version: u64,
     return_mean: Option<f64>,
+    /// What the policy's outputs are for.
+    actions: ActionLayout,
     files: BTreeMap<String, FileEntry>,
 }
 
@@ -193,6 +195,7 @@ impl Checkpoint {
             frames: self.state.frames,
             version: self.state.version,
             return_mean: self.state.return_mean,
+            actions: parameters.actions().clone(),
             files,
         };
         let path = folder.join(MANIFEST);
@@ -253,6 +256,11 @@ impl Checkpoint {
                 return Err(CheckpointError::OtherNetwork { path: weights_path, problem });
             }
             copy_numbers(tensor.data(), &mut flat[entry.range()]);
+        }
+        if manifest.actions != *parameters.actions() {
+            let problem =
+                format!("its actions are {}, here {}", manifest.actions, parameters.actions());
+            return Err(CheckpointError::OtherNetwork { path, problem });
         }
         if tensors.len() != parameters.entries().len() {
             let problem = format!(

@@ -10,12 +10,13 @@
 //! ```
 //!
 //! (Espeholt et al. 2018, section 4.2.) What `log pi`, `H` and their derivatives are depends on the kind of
-//! action: `categorical`, `multi`, `gaussian`. Both engines take these gradients from here, so there
+//! action: `categorical`, `multi`, `gaussian`, `hybrid`. Both engines take these gradients from here, so there
 //! is one loss; a test holds them against libtorch's autograd.
 
 mod categorical;
 mod config;
 mod gaussian;
+mod hybrid;
 mod multi;
 mod stats;
 mod steps;
@@ -31,6 +32,7 @@ pub use stats::{LossStats, LossSums};
 
 use categorical::Categorical;
 use gaussian::Gaussian;
+use hybrid::Hybrid;
 use multi::MultiCategorical;
 use steps::Steps;
 
@@ -43,7 +45,7 @@ pub struct Batch<'a> {
     pub action: &'a ActionSpec,
     /// `[T][B][W]` words.
     pub actions: &'a [i32],
-    /// `[T + 1][B][outputs]`, 0 where a choice is forbidden; empty without masks.
+    /// `[T + 1][B][logits]`, 0 where a choice is forbidden; empty without masks.
     pub masks: &'a [u8],
     /// `[T][B]`.
     pub rewards: &'a [f32],
@@ -84,6 +86,9 @@ pub struct Loss {
     categorical: Categorical,
     multi: MultiCategorical,
     gaussian: Gaussian,
+    hybrid: Hybrid,
+    /// Words of actions of both kinds.
+    words: Vec<i32>,
     /// Logits with those of forbidden choices replaced.
     masked: Vec<f32>,
     d_logits: Vec<f32>,
@@ -126,14 +131,18 @@ impl Loss {
         assert_eq!(batch.flags.len(), batch.rewards.len() + batch.columns, "flags");
 
         let logits = &logits[..steps * outputs];
-        let masks = || batch.rows(batch.masks, outputs, &strip);
+        let width = batch.action.logits();
+        let masks =
+            || batch.rows(batch.masks, width, &strip).flat_map(|row| row.chunks_exact(width));
         let logits = if batch.masks.is_empty() {
             logits
         } else {
             self.masked.clear();
-            for (row, mask) in logits.chunks_exact(columns * outputs).zip(masks()) {
+            for (row, mask) in logits.chunks_exact(outputs).zip(masks()) {
+                let (choices, numbers) = row.split_at(width);
                 // What is not finite shows in the loss; where it is forbidden it does no harm.
-                let _shows = extend_masked(&mut self.masked, row, mask);
+                let _shows = extend_masked(&mut self.masked, choices, mask);
+                self.masked.extend_from_slice(numbers);
             }
             &self.masked
         };
@@ -143,6 +152,11 @@ impl Loss {
             ActionSpec::MultiDiscrete { sizes } => self.multi.evaluate(logits, sizes, words, taken),
             ActionSpec::Continuous { low, .. } => {
                 self.gaussian.evaluate(logits, low.len(), words, taken);
+            }
+            ActionSpec::Hybrid { sizes, low, .. } => {
+                self.words.clear();
+                self.words.extend(words);
+                self.hybrid.evaluate(logits, (sizes, low.len()), &self.words, taken);
             }
         }
         self.steps.gather(batch, &strip, config);
@@ -167,10 +181,13 @@ impl Loss {
             ActionSpec::Continuous { low, .. } => {
                 self.gaussian.gradients(low.len(), stakes, d_logits)
             }
+            ActionSpec::Hybrid { sizes, low, .. } => {
+                self.hybrid.gradients((sizes, low.len()), stakes, d_logits)
+            }
         };
         sums.entropy = f64::from(entropy);
         if !batch.masks.is_empty() {
-            for (row, mask) in d_logits.chunks_exact_mut(columns * outputs).zip(masks()) {
+            for (row, mask) in d_logits.chunks_exact_mut(outputs).zip(masks()) {
                 row.iter_mut().zip(mask).filter(|(_, m)| **m == 0).for_each(|(d, _)| *d = 0.0);
             }
         }

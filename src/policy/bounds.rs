@@ -28,9 +28,13 @@ pub fn is_bounded(low: f32, high: f32) -> bool {
 /// The bounds of all numbers of an action, and memory for actions within them.
 #[derive(Debug)]
 pub struct Applied {
+    /// Choices before the numbers of a row.
+    choices: usize,
     numbers: Vec<Number>,
     squash: bool,
     within: Vec<f32>,
+    /// Rows of choices and of numbers within their bounds.
+    words: Vec<i32>,
 }
 
 /// `a = middle + reach * u`, kept from `low` to `high`.
@@ -47,13 +51,15 @@ impl Applied {
     /// For the actions of `spec`.
     #[must_use]
     pub fn new(spec: &ActionSpec, bounds: ActionBounds) -> Self {
-        let numbers = match spec {
-            ActionSpec::Continuous { low, high } => {
-                low.iter().zip(high).map(|(&low, &high)| Number::new(low, high)).collect()
-            }
-            ActionSpec::Discrete { .. } | ActionSpec::MultiDiscrete { .. } => Vec::new(),
-        };
-        Self { numbers, squash: bounds == ActionBounds::Squash, within: Vec::new() }
+        let (low, high) = spec.bounds();
+        let numbers = low.iter().zip(high).map(|(&low, &high)| Number::new(low, high));
+        Self {
+            choices: spec.sizes().len(),
+            numbers: numbers.collect(),
+            squash: bounds == ActionBounds::Squash,
+            within: Vec::new(),
+            words: Vec::new(),
+        }
     }
 
     /// What the environments are given for `words`, `[E][W]`.
@@ -61,7 +67,18 @@ impl Applied {
         if self.numbers.is_empty() {
             return Actions::Discrete(words);
         }
-        let Self { numbers, squash, within } = self;
+        let Self { choices, numbers, squash, within, words: both } = self;
+        if *choices > 0 {
+            both.clear();
+            both.extend_from_slice(words);
+            for row in both.chunks_exact_mut(*choices + numbers.len()) {
+                for (word, number) in row[*choices..].iter_mut().zip(&*numbers) {
+                    let drawn = f32::from_bits(word.cast_unsigned());
+                    *word = number.apply(drawn, *squash).to_bits().cast_signed();
+                }
+            }
+            return Actions::Hybrid(both);
+        }
         within.clear();
         for row in words.chunks_exact(numbers.len()) {
             let drawn = row.iter().map(|word| f32::from_bits(word.cast_unsigned()));
@@ -100,7 +117,7 @@ mod tests {
         let words = words(drawn);
         match Applied::new(&spec, bounds).actions(&words) {
             Actions::Continuous(numbers) => numbers.to_vec(),
-            Actions::Discrete(_) => panic!("numbers stay numbers"),
+            _ => panic!("numbers stay numbers"),
         }
     }
 
@@ -130,6 +147,17 @@ mod tests {
         let spec = ActionSpec::MultiDiscrete { sizes: vec![2, 3] };
         let mut applied = Applied::new(&spec, ActionBounds::Clip);
         assert_eq!(applied.actions(&[1, 2]), Actions::Discrete(&[1, 2]));
+    }
+
+    #[test]
+    fn of_both_the_numbers_alone_are_brought_within() {
+        let spec = ActionSpec::Hybrid { sizes: vec![5], low: vec![-2.0], high: vec![2.0] };
+        let mut applied = Applied::new(&spec, ActionBounds::Clip);
+        let [half, far] = [0.5_f32, 7.0].map(|x| x.to_bits().cast_signed());
+        let drawn = [4, half, 3, far];
+        let Actions::Hybrid(given) = applied.actions(&drawn) else { panic!("both") };
+        let [one, two] = [1.0_f32, 2.0].map(|x| x.to_bits().cast_signed());
+        assert_eq!(given, [4, one, 3, two]);
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use crate::env::{ActionSpec, flag};
 
 /// Encodes the action and the reward that led to one observation with `flags` into `out`, of
-/// `action.inputs() + 1` numbers: each choice as a one-hot, or each number clipped to `[-1, 1]`; then the
+/// `action.inputs() + 1` numbers: each choice as a one-hot, then each number clipped to `[-1, 1]`; then the
 /// reward clipped to `[-1, 1]`. All of it is zero at the first observation of an episode, and so is a
 /// choice that there is not.
 ///
@@ -21,20 +21,14 @@ pub fn encode(action: &ActionSpec, words: &[i32], reward: f32, flags: u8, out: &
             out[start + choice] = 1.0;
         }
     };
-    match action {
-        ActionSpec::Discrete { n } => one_hot(0, *n, words[0]),
-        ActionSpec::MultiDiscrete { sizes } => {
-            let mut start = 0;
-            for (&size, &word) in sizes.iter().zip(words) {
-                one_hot(start, size, word);
-                start += size;
-            }
-        }
-        ActionSpec::Continuous { .. } => {
-            for (x, &word) in out.iter_mut().zip(words) {
-                *x = f32::from_bits(word.cast_unsigned()).clamp(-1.0, 1.0);
-            }
-        }
+    let (choices, numbers) = words.split_at(action.sizes().len());
+    let mut start = 0;
+    for (&size, &word) in action.sizes().iter().zip(choices) {
+        one_hot(start, size, word);
+        start += size;
+    }
+    for (x, &word) in out[start..start + action.numbers()].iter_mut().zip(numbers) {
+        *x = f32::from_bits(word.cast_unsigned()).clamp(-1.0, 1.0);
     }
     out[action.inputs()] = reward.clamp(-1.0, 1.0);
 }

@@ -13,21 +13,16 @@ pub fn extend_masked(masked: &mut Vec<f32>, logits: &[f32], mask: &[u8]) -> bool
     logits.iter().fold(true, |finite, z| finite & z.is_finite())
 }
 
-/// The first row of `masks` (`[rows][outputs]`) in which some choice has nothing that is allowed; `None`
+/// The first row of `masks` (`[rows][logits]`) in which some choice has nothing that is allowed; `None`
 /// also for actions that are numbers. Rows whose `flags` say that the episode is over are passed over: no
 /// action follows, and in most board games no move is left.
 #[must_use]
 pub fn first_without_choice(action: &ActionSpec, masks: &[u8], flags: &[u8]) -> Option<usize> {
-    let one;
-    let sizes = match action {
-        ActionSpec::Discrete { n } => {
-            one = [*n];
-            &one[..]
-        }
-        ActionSpec::MultiDiscrete { sizes } => sizes,
-        ActionSpec::Continuous { .. } => return None,
-    };
-    masks.chunks_exact(action.outputs()).zip(flags).position(|(mut row, flags)| {
+    let sizes = action.sizes();
+    if sizes.is_empty() {
+        return None;
+    }
+    masks.chunks_exact(action.logits()).zip(flags).position(|(mut row, flags)| {
         flags & flag::DONE == 0
             && sizes.iter().any(|&size| {
                 let (choice, rest) = row.split_at(size);

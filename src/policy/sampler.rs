@@ -2,7 +2,7 @@
 //!
 //! One choice is a categorical distribution ([`super::sample`]); several are one each, independent of each
 //! other given the observation, so that their log-probabilities add up; numbers are a diagonal Gaussian
-//! ([`super::gaussian`]). What is stored of an action are its words: choices, or the bits of the numbers
+//! ([`super::gaussian`]); choices and numbers at once are independent of each other too. What is stored of an action are its words: choices, or the bits of the numbers
 //! that were drawn, before their bounds.
 
 use super::bounds::{ActionBounds, Applied};
@@ -26,6 +26,22 @@ enum Kind {
     One(Sampler),
     Several(Choices),
     Numbers { dims: usize, sampler: GaussianSampler },
+    Both(Box<Both>),
+}
+
+/// Choices and numbers of one action, and memory for the part of each in a row.
+#[derive(Debug)]
+struct Both {
+    choices: Choices,
+    dims: usize,
+    sampler: GaussianSampler,
+    /// `[E][logits]`.
+    logits: Vec<f32>,
+    /// `[E][2 D]`.
+    outputs: Vec<f32>,
+    chosen: Vec<i32>,
+    drawn: Vec<i32>,
+    densities: Vec<f32>,
 }
 
 /// Several categorical distributions, and memory for the part of one of them.
@@ -41,25 +57,29 @@ struct Choices {
 impl ActionSampler {
     /// For actions of `spec`, drawn from `rng`.
     #[must_use]
-    pub fn new(spec: &ActionSpec, bounds: ActionBounds, rng: Rng) -> Self {
+    pub fn new(spec: &ActionSpec, bounds: ActionBounds, mut rng: Rng) -> Self {
         let kind = match spec {
             ActionSpec::Discrete { .. } => Kind::One(Sampler::new(rng)),
-            ActionSpec::MultiDiscrete { sizes } => Kind::Several(Choices {
-                sizes: sizes.clone(),
-                sampler: Sampler::new(rng),
-                logits: Vec::new(),
-                actions: Vec::new(),
-                log_probs: Vec::new(),
-            }),
+            ActionSpec::MultiDiscrete { sizes } => Kind::Several(Choices::new(sizes, rng)),
             ActionSpec::Continuous { low, .. } => {
                 let dims = low.len();
                 Kind::Numbers { dims, sampler: GaussianSampler::new(dims, rng) }
             }
+            ActionSpec::Hybrid { sizes, low, .. } => Kind::Both(Box::new(Both {
+                dims: low.len(),
+                sampler: GaussianSampler::new(low.len(), Rng::new(rng.next_u64(), 0)),
+                choices: Choices::new(sizes, rng),
+                logits: Vec::new(),
+                outputs: Vec::new(),
+                chosen: Vec::new(),
+                drawn: Vec::new(),
+                densities: Vec::new(),
+            })),
         };
         Self { kind, applied: Applied::new(spec, bounds), masked: Vec::new() }
     }
 
-    /// Draws an action for each row of `outputs` (`[E][outputs]`) among those that `masks` allows (as many
+    /// Draws an action for each row of `outputs` (`[E][outputs]`) among those that `masks` allows (`[E][logits]`
     /// bytes, or empty), and writes its words (`[E][W]`) and log-probability (`[E]`).
     ///
     /// Returns false if an output is not finite: the network has diverged, and the actions mean nothing.
@@ -74,9 +94,13 @@ impl ActionSampler {
         words: &mut [i32],
         log_probs: &mut [f32],
     ) -> bool {
+        if let Kind::Both(both) = &mut self.kind {
+            return both.sample(&mut self.masked, (outputs, masks), words, log_probs);
+        }
         let (outputs, finite) = masked(&mut self.masked, outputs, masks);
         finite
             & match &mut self.kind {
+                Kind::Both(_) => unreachable!("returned above"),
                 Kind::One(sampler) => sampler.sample(outputs, words, log_probs),
                 Kind::Several(choices) => choices.sample(outputs, words, log_probs),
                 Kind::Numbers { sampler, .. } => sampler.sample(outputs, words, log_probs),
@@ -90,9 +114,13 @@ impl ActionSampler {
     /// If lengths do not agree.
     #[must_use = "actions from outputs that are not finite mean nothing"]
     pub fn greedy(&mut self, outputs: &[f32], masks: &[u8], words: &mut [i32]) -> bool {
+        if let Kind::Both(both) = &mut self.kind {
+            return both.greedy(&mut self.masked, (outputs, masks), words);
+        }
         let (outputs, finite) = masked(&mut self.masked, outputs, masks);
         finite
             & match &mut self.kind {
+                Kind::Both(_) => unreachable!("returned above"),
                 Kind::One(_) => greedy(outputs, words),
                 Kind::Several(choices) => choices.greedy(outputs, words),
                 Kind::Numbers { dims, .. } => means(outputs, *dims, words),
@@ -116,7 +144,77 @@ fn masked<'a>(buffer: &'a mut Vec<f32>, outputs: &'a [f32], masks: &[u8]) -> (&'
     (buffer, finite)
 }
 
+impl Both {
+    fn sample(
+        &mut self,
+        buffer: &mut Vec<f32>,
+        (outputs, masks): (&[f32], &[u8]),
+        words: &mut [i32],
+        log_probs: &mut [f32],
+    ) -> bool {
+        let envs = log_probs.len();
+        self.split(outputs, envs);
+        self.densities.resize(envs, 0.0);
+        let (logits, mut finite) = masked(buffer, &self.logits, masks);
+        finite &= self.choices.sample(logits, &mut self.chosen, log_probs);
+        finite &= self.sampler.sample(&self.outputs, &mut self.drawn, &mut self.densities);
+        log_probs.iter_mut().zip(&self.densities).for_each(|(sum, density)| *sum += density);
+        self.join(words);
+        finite
+    }
+
+    fn greedy(
+        &mut self,
+        buffer: &mut Vec<f32>,
+        (outputs, masks): (&[f32], &[u8]),
+        words: &mut [i32],
+    ) -> bool {
+        self.split(outputs, words.len() / (self.choices.sizes.len() + self.dims));
+        let (logits, mut finite) = masked(buffer, &self.logits, masks);
+        finite &= self.choices.greedy(logits, &mut self.chosen);
+        finite &= means(&self.outputs, self.dims, &mut self.drawn);
+        self.join(words);
+        finite
+    }
+
+    /// Takes the rows of `outputs` apart.
+    fn split(&mut self, outputs: &[f32], envs: usize) {
+        let Self { choices, dims, logits, outputs: numbers, chosen, drawn, .. } = self;
+        let count = choices.sizes.iter().sum::<usize>();
+        assert_eq!(outputs.len(), envs * (count + 2 * *dims), "outputs");
+        logits.clear();
+        numbers.clear();
+        for row in outputs.chunks_exact(count + 2 * *dims) {
+            logits.extend_from_slice(&row[..count]);
+            numbers.extend_from_slice(&row[count..]);
+        }
+        chosen.resize(envs * choices.sizes.len(), 0);
+        drawn.resize(envs * *dims, 0);
+    }
+
+    /// Writes choices and numbers as rows.
+    fn join(&self, words: &mut [i32]) {
+        let count = self.choices.sizes.len();
+        assert_eq!(words.len(), self.chosen.len() + self.drawn.len(), "words");
+        let parts = self.chosen.chunks_exact(count).zip(self.drawn.chunks_exact(self.dims));
+        for (row, (chosen, drawn)) in words.chunks_exact_mut(count + self.dims).zip(parts) {
+            row[..count].copy_from_slice(chosen);
+            row[count..].copy_from_slice(drawn);
+        }
+    }
+}
+
 impl Choices {
+    fn new(sizes: &[usize], rng: Rng) -> Self {
+        Self {
+            sizes: sizes.to_vec(),
+            sampler: Sampler::new(rng),
+            logits: Vec::new(),
+            actions: Vec::new(),
+            log_probs: Vec::new(),
+        }
+    }
+
     fn sample(&mut self, outputs: &[f32], words: &mut [i32], log_probs: &mut [f32]) -> bool {
         log_probs.fill(0.0);
         let (mut finite, envs) = (true, log_probs.len());
@@ -272,6 +370,48 @@ mod tests {
         let outputs = [0.0, 1.0, 3.0, 2.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.5];
         assert!(sampler(&spec).greedy(&outputs, &[], &mut words));
         assert_eq!(words, [1, 0, 0, 2]);
+    }
+
+    #[test]
+    fn of_both_each_is_drawn_as_alone_and_the_log_probability_is_of_both() {
+        const DRAWS: usize = 40_000;
+        let spec = ActionSpec::Hybrid { sizes: vec![2, 3], low: vec![-1.0; 2], high: vec![1.0; 2] };
+        let row = [0.5, -0.5, 1.0, 9.0, -2.0, 0.3, -0.7, -0.5, 0.2];
+        let mask = [1, 1, 1, 0, 1];
+        let (mut words, mut log_probs) = (vec![-1; 4 * DRAWS], vec![f32::NAN; DRAWS]);
+        let mut sampler = sampler(&spec);
+        let (outputs, masks) = (row.repeat(DRAWS), mask.repeat(DRAWS));
+        assert!(sampler.sample(&outputs, &masks, &mut words, &mut log_probs));
+        let (first, second) = (log_softmax(&row[..2]), log_softmax(&[row[2], row[4]]));
+        let (mut sums, mut ones) = ([0.0; 2], 0);
+        for (action, &log_prob) in words.chunks_exact(4).zip(&log_probs) {
+            let at = |word: i32| usize::try_from(word).expect("not negative");
+            assert_ne!(action[1], 1, "forbidden");
+            ones += action[0];
+            let mut exact = first[at(action[0])] + second[at(action[1]) / 2];
+            for dim in 0..2 {
+                let u = f64::from(f32::from_bits(action[2 + dim].cast_unsigned()));
+                sums[dim] += u;
+                let (mean, raw) = (f64::from(row[5 + dim]), f64::from(row[7 + dim]));
+                let log_std = -1.5 + 3.5 * ((raw + 1.5) / 3.5).tanh();
+                let z = (u - mean) / log_std.exp();
+                exact -= 0.5 * z * z + log_std + 0.5 * std::f64::consts::TAU.ln();
+            }
+            assert!((f64::from(log_prob) - exact).abs() < 1e-4, "{log_prob} is not {exact}");
+        }
+        for (sum, mean) in sums.iter().zip(&row[5..7]) {
+            assert!((sum / DRAWS as f64 - f64::from(*mean)).abs() < 0.04, "{sum}");
+        }
+        let share = f64::from(ones) / DRAWS as f64;
+        assert!((share - first[1].exp()).abs() < 0.02, "{share}");
+
+        let mut best = [0; 4];
+        assert!(sampler.greedy(&row, &mask, &mut best));
+        assert_eq!(best[..2], [0, 0]);
+        assert_eq!([best[2], best[3]].map(|w| f32::from_bits(w.cast_unsigned())), [0.3, -0.7]);
+        assert!(!sampler.greedy(&[f32::NAN; 9], &mask, &mut best));
+        let Actions::Hybrid(given) = sampler.applied(&words[..4]) else { panic!("both") };
+        assert_eq!(given[..2], words[..2]);
     }
 
     #[test]

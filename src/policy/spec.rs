@@ -9,7 +9,7 @@ mod layout;
 #[cfg(test)]
 mod tests;
 
-pub use layout::{ParamEntry, ParamSpec};
+pub use layout::{ActionLayout, ParamEntry, ParamSpec};
 
 use crate::env::{ActionSpec, ObservationSpec};
 

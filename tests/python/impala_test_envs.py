@@ -81,9 +81,15 @@ class Spaces(gym.Env):
     def step(self, action):
         assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
         self.left -= 1
-        weights = 10.0 ** np.arange(np.size(action))
-        reward = float((np.asarray(action, np.float64).reshape(-1) * weights).sum())
+        numbers = np.array(list(leaves(action)), np.float64)
+        reward = float((numbers * 10.0 ** np.arange(len(numbers))).sum())
         return self.value, reward, self.left == 0, False, self.info()
+
+
+def leaves(action):
+    """All numbers of an action, in the order of its space."""
+    for part in action.values() if isinstance(action, dict) else action if isinstance(action, tuple) else [action]:
+        yield from leaves(part) if isinstance(part, (dict, tuple)) else np.asarray(part).reshape(-1)
 
 
 IMAGE = np.arange(2 * 5 * 3, dtype=np.uint8).reshape(2, 5, 3)
@@ -122,7 +128,18 @@ ACTIONS = {
     "short": spaces.MultiDiscrete([2, 3], dtype=np.int32, start=[-1, 4]),
     "box": spaces.Box(-2, 2, (2,), np.float32),
     "ints": spaces.Box(0, 3, (2,), np.int32),
+    "shifted-ints": spaces.Box(-2, 1, (2,), np.int8),
+    "wide-ints": spaces.Box(0, 1000, (2,), np.int32),
+    "bytes": spaces.Box(0, 255, (2,), np.uint8),
     "tuple": spaces.Tuple((spaces.Discrete(2), spaces.Discrete(2))),
+    "one": spaces.Tuple((spaces.Discrete(3, start=4),)),
+    "dict": spaces.Dict(kind=spaces.Discrete(3), force=spaces.Box(-2, 2, (1,), np.float32)),
+    "nested": spaces.Dict(
+        move=spaces.Tuple((spaces.Discrete(2, start=1), spaces.Box(0, 3, (2,), np.int64))),
+        aim=spaces.Dict(angle=spaces.Box(-1, 1, (), np.float64), zoom=spaces.Box(1, 200, (1,), np.int16)),
+    ),
+    "text": spaces.Tuple((spaces.Discrete(2), spaces.Text(3))),
+    "sequence": spaces.Sequence(spaces.Discrete(2)),
 }
 
 
@@ -203,3 +220,80 @@ class Drifting(gym.Env):
 
 gym.register("Locks-v0", entry_point=Locks)
 gym.register("Drifting-v0", entry_point=Drifting)
+
+
+class Copycat(gym.Env):
+    """Shows an action for 10 steps and gives up to a point for doing it: the product, over its parts, of how near each
+    came. `mask` forbids some wrong choices, and raises if they are made."""
+
+    def __init__(self, action="dict", mask=False):
+        self.action_space = ACTIONS[action]
+        self.parts = list(leaf_spaces(self.action_space))
+        width = sum(int(np.prod(space.shape)) or 1 for space in self.parts)
+        self.observation_space = spaces.Box(-1, 1, (width,), np.float32)
+        self.mask = mask
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = 10
+        return self.seen(), self.info()
+
+    def seen(self):
+        self.wanted = self.np_random.uniform(-1, 1, self.observation_space.shape).astype(np.float32)
+        self.goals, at = [], 0
+        for space in self.parts:
+            size = int(np.prod(space.shape)) or 1
+            low, high = bounds(space)
+            goal = low + (self.wanted[at : at + size] + 1) / 2 * (high - low)
+            whole = space.dtype.kind in "iu"
+            self.goals.append((np.rint(goal) if whole else goal, low, high))
+            at += size
+        return self.wanted
+
+    def info(self):
+        if not self.mask:
+            return {}
+        # Of the first choice one wrong value is forbidden.
+        goal, low, high = self.goals[0]
+        self.forbidden = low[0] + (goal[0] - low[0] + 1) % (high[0] - low[0] + 1)
+        first = (np.arange(low[0], high[0] + 1) != self.forbidden).astype(np.int8)
+        return {"action_mask": masked(self.action_space, [first])}
+
+    def step(self, action):
+        assert self.action_space.contains(action), f"{action!r} is not in {self.action_space}"
+        numbers, at, near = np.array(list(leaves(action)), np.float64), 0, 1.0
+        if self.mask:
+            assert numbers[0] != self.forbidden, f"{action!r} is forbidden"
+        for goal, low, high in self.goals:
+            off = np.abs(numbers[at : at + len(goal)] - goal) / (high - low)
+            # A choice is right or wrong; a number may be near.
+            near *= float((off < 1e-9).mean() if (high - low).max() < 10 and goal[0] == round(goal[0]) else (1 - off).mean())
+            at += len(goal)
+        self.left -= 1
+        return self.seen(), near, self.left == 0, False, self.info()
+
+
+def leaf_spaces(space):
+    if isinstance(space, (spaces.Dict, spaces.Tuple)):
+        for child in space.spaces.values() if isinstance(space, spaces.Dict) else space.spaces:
+            yield from leaf_spaces(child)
+    else:
+        yield space
+
+
+def bounds(space):
+    if isinstance(space, spaces.Discrete):
+        return np.array([space.start], float), np.array([space.start + space.n - 1], float)
+    return space.low.reshape(-1).astype(float), space.high.reshape(-1).astype(float)
+
+
+def masked(space, first):
+    """A mask in the structure of `space`: `first.pop()` for its first choice, None for everything else."""
+    if isinstance(space, spaces.Dict):
+        return {key: masked(child, first) for key, child in space.spaces.items()}
+    if isinstance(space, spaces.Tuple):
+        return tuple(masked(child, first) for child in space.spaces)
+    return first.pop() if first and isinstance(space, spaces.Discrete) else None
+
+
+gym.register("Copycat-v0", entry_point=Copycat)

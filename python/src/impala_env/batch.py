@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from .actions import Action
 from .errors import EnvFault, Unusable, described, summary
-from .spaces import MASK, Action, Observation
+from .spaces import MASK, Observation
 from .values import declared, five, number, truth, two, wrong_call
 
 _U64 = (1 << 64) - 1
@@ -30,7 +31,7 @@ class Batch:
     """What both kinds have in common.
 
     Outputs are arrays: rewards `[E]` f32, whose episode terminated and whose was truncated `[E]` u8 each,
-    masks `[E][outputs]` u8 or None, and views of the frames and of the action words that `Observation` and
+    masks `[E][logits]` u8 or None, and views of the frames and of the action words that `Observation` and
     `Action` made. The actor remembers whose episode is over: what a step that resets writes as its reward
     and its end does not count.
     """
@@ -50,7 +51,7 @@ class Batch:
 
     def find_masks(self, info):
         self.masks = self.observation.masks or MASK in info
-        if self.masks and self.action.kind == "continuous":
+        if self.masks and not self.action.sizes:
             raise Unusable("it gives an action_mask, but its actions are continuous")
 
     def fault(self, what, error, index=None):
@@ -65,12 +66,7 @@ class Batch:
     def checked_mask(self, mask, shape):
         if mask is None:
             raise EnvFault(f"{MASK} is missing")
-        if isinstance(mask, tuple):
-            mask = np.concatenate([np.asarray(part).reshape(*shape[:-1], -1) for part in mask], axis=-1)
-        mask = np.asarray(mask)
-        if mask.size != np.prod(shape):
-            raise EnvFault(f"{MASK} has shape {list(mask.shape)}, but there are {shape[-1]} actions")
-        return mask.reshape(shape) != 0
+        return self.action.mask(mask, shape)
 
 
 class ByHand(Batch):
@@ -90,7 +86,7 @@ class ByHand(Batch):
             observation, info = self._reset(index, seed)
             if index == 0:
                 self.find_masks(info)
-                masks = np.zeros((envs, self.action.outputs), np.uint8) if self.masks else None
+                masks = np.zeros((envs, self.action.logits), np.uint8) if self.masks else None
             self._write("reset", index, observation, info, seen, masks)
         self.started = (seen, masks)
 
@@ -116,7 +112,7 @@ class ByHand(Batch):
             self.observation.write_one(observation, frames[index, ...])
             if self.masks:
                 mask = observation.get(MASK) if self.observation.masks else info.get(MASK)
-                masks[index] = self.checked_mask(mask, (self.action.outputs,))
+                masks[index] = self.checked_mask(mask, ())
         except Exception as error:
             raise self.fault(what, error, index) from None
 
@@ -125,7 +121,7 @@ class ByHand(Batch):
             self.reset(frames, masks)
             return
         self.steps += 1
-        actions = self.action.read(words)
+        actions = self.action.read_each(words)
         over = self.over
         for index, env in enumerate(self.members):
             if over[index]:
@@ -188,7 +184,7 @@ class OwnVector(Batch):
             self.observation.write(observations, frames)
             if self.masks:
                 mask = observations.get(MASK) if self.observation.masks else info.get(MASK)
-                masks[...] = self.checked_mask(mask, masks.shape)
+                masks[...] = self.checked_mask(mask, (self.envs,))
         except Exception as error:
             raise self.fault(what, error) from None
 

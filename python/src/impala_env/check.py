@@ -113,7 +113,7 @@ def advice(report):
         found.append("every reward was 0")
     if max(abs(low), abs(high)) > 100:
         found.append("large rewards: bring returns to about 1 to 100 with --reward-scale")
-    if report["action"]["kind"] == "continuous" and None in report["action"]["low"] + report["action"]["high"]:
+    if None in report["action"].get("low", []) + report["action"].get("high", []):
         found.append("actions without bounds")
     return found
 

@@ -13,7 +13,7 @@ Observations become one array of `u8` or `f32` for each environment:
   one part, it is taken as if it stood alone. The key `action_mask` at the top of a `Dict` is no part of
   the observation: it says which actions are allowed.
 
-Actions are 4-byte words: i32 choices counted from 0, or f32 numbers.
+Actions are 4-byte words: i32 choices counted from 0, or f32 numbers; see `actions.py`.
 """
 
 import math
@@ -115,7 +115,7 @@ def unsupported(what, space):
     kind = type(space).__name__
     return Unusable(
         f"{what} is a {kind} space, which is not supported ({one_text(space)}); there are Box, Discrete, "
-        "MultiDiscrete, MultiBinary, and Dict and Tuple of these as observations"
+        "MultiDiscrete, MultiBinary, and Dict and Tuple of these"
     )
 
 
@@ -239,51 +239,3 @@ class Observation:
 
     def describe(self):
         return {"dtype": self.dtype, "shape": [int(n) for n in self.shape]}
-
-
-class Action:
-    """How 4-byte words become actions. kind: "discrete", "multi_discrete" or "continuous"; taken: the dtype
-    that the environment gets."""
-
-    def __init__(self, space):
-        self.space = space
-        self.sizes = self.low = self.high = None
-        if isinstance(space, spaces.Discrete):
-            self.kind, self.sizes = "discrete", [int(space.n)]
-            self.start = np.int64(space.start)
-        elif isinstance(space, spaces.MultiDiscrete):
-            self.kind, self.sizes = "multi_discrete", [int(n) for n in space.nvec.reshape(-1)]
-            self.start = np.broadcast_to(space.start, space.nvec.shape).astype(space.dtype)
-        elif isinstance(space, spaces.MultiBinary):
-            self.kind, self.sizes, self.start = "multi_discrete", [2] * math.prod(space.shape), np.int64(0)
-        elif isinstance(space, spaces.Box) and space.dtype.kind == "f":
-            self.kind = "continuous"
-            self.low = space.low.reshape(-1).astype(np.float32)
-            self.high = space.high.reshape(-1).astype(np.float32)
-        else:
-            raise unsupported("action", space)
-        self.taken = np.dtype(np.int64) if self.kind == "discrete" else space.dtype
-        self.shifted = self.sizes is not None and bool(np.any(self.start))
-        self.words = len(self.sizes) if self.sizes is not None else len(self.low)
-        self.outputs = sum(self.sizes) if self.sizes is not None else 2 * self.words
-        self.numpy = np.dtype(np.float32 if self.kind == "continuous" else np.int32)
-        if self.words == 0 or self.sizes is not None and min(self.sizes) < 1:
-            raise Unusable(f"the action space {one_text(space)} has no actions")
-
-    def view(self, words):
-        """Words `[envs][W]` as `read` takes them: in the shape of the space, without a copy."""
-        return words.reshape(len(words), *self.space.shape)
-
-    def read(self, words):
-        """A batch of actions as a vector environment takes them, of a view of the words."""
-        actions = words.astype(self.taken)
-        return actions + self.start if self.shifted else actions
-
-    def describe(self):
-        if self.kind == "discrete":
-            return {"kind": "discrete", "n": self.sizes[0]}
-        if self.kind == "multi_discrete":
-            return {"kind": "multi_discrete", "sizes": self.sizes}
-        # JSON has no infinity.
-        bound = lambda numbers: [float(x) if math.isfinite(x) else None for x in numbers]
-        return {"kind": "continuous", "low": bound(self.low), "high": bound(self.high)}

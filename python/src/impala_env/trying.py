@@ -20,10 +20,14 @@ SECONDS = 2.0
 def random_words(batch, rows):
     rng, action = np.random.default_rng(0), batch.action
     shape = (rows, batch.envs, action.words)
-    if action.kind == "continuous":
-        low, high = np.maximum(action.low, -1e3), np.minimum(action.high, 1e3)
-        return rng.uniform(low, high, shape).astype(np.float32)
-    return rng.integers(0, action.sizes, shape).astype(np.int32)
+    words, choices = np.zeros(shape, np.int32), len(action.sizes)
+    words[..., :choices] = rng.integers(0, action.sizes or 1, (*shape[:2], choices))
+    low, high = np.maximum(action.low, -1e3), np.minimum(action.high, 1e3)
+    # Where one of them lies beyond the other's limit.
+    low, high = np.minimum(low, action.high), np.maximum(high, action.low)
+    drawn = rng.uniform(low, high, (*shape[:2], len(low))).astype(np.float32)
+    words[..., choices:] = np.clip(drawn, action.low, action.high).view(np.int32)
+    return words.view(action.numpy)
 
 
 class Trial:
@@ -39,7 +43,7 @@ class Trial:
         self.seen = batch.observation.view(self.frames)
         self.rewards, self.ends = np.zeros(envs, np.float32), np.zeros((2, envs), np.uint8)
         self.over = np.zeros(envs, bool)
-        self.masks = np.ones((envs, batch.action.outputs), np.uint8) if batch.masks else None
+        self.masks = np.ones((envs, batch.action.logits), np.uint8) if batch.masks else None
         self.words = random_words(batch, 256)
         self.steps, self.spent, self.episodes, self.after_an_end = 0, 0.0, 0, 0
         self.low, self.high = np.inf, -np.inf

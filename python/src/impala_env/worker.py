@@ -157,7 +157,7 @@ class Worker:
 
         frames, rewards, ends, masks, words = addresses
         frames = observation.view(array(frames, observation.numpy, envs, *observation.shape))
-        masks = array(masks, np.uint8, envs, action.outputs) if batch.masks else None
+        masks = array(masks, np.uint8, envs, action.logits) if batch.masks else None
         if operation == RESET:
             found = (RESET, (frames, masks))
         else:

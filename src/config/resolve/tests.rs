@@ -1,5 +1,6 @@
 //! What can only be seen with and without libtorch side by side, and the round trip through TOML.
 
+use crate::env::ActionSpec;
 use std::path::Path;
 
 use super::*;

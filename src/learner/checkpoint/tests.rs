@@ -100,3 +100,27 @@ fn a_damaged_one_gives_way_to_the_one_before() {
     let (found, problems) = Checkpoint::load_newest(folder.path(), &parameters).expect("whole");
     assert_eq!((found, problems.len()), (older, 0));
 }
+
+#[test]
+fn outputs_of_the_same_shape_for_other_actions_are_another_network() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let of = |action: ActionSpec| {
+        let observation = ObservationSpec::new(ObservationDtype::F32, &[3]);
+        let torso = Torso::Mlp { hidden: vec![4], activation: Activation::Tanh };
+        ParamSpec::new(&NetworkSpec::new(observation, action, torso)).expect("a network")
+    };
+    let choices = of(ActionSpec::MultiDiscrete { sizes: vec![2, 2] });
+    let place = checkpoint(&choices).save(folder.path(), &choices, 3).expect("saved");
+    assert!(Checkpoint::load(&place, &choices).is_ok());
+    let (low, high) = (vec![0.0], vec![1.0]);
+    for other in [
+        of(ActionSpec::Continuous { low: vec![0.0; 2], high: vec![1.0; 2] }),
+        of(ActionSpec::Hybrid { sizes: vec![2], low, high }),
+        of(ActionSpec::Discrete { n: 4 }),
+    ] {
+        let error = Checkpoint::load(&place, &other).expect_err("other actions").to_string();
+        let there =
+            error.contains("choices of 2, 2") && error.contains(&other.actions().to_string());
+        assert!(there && !error.contains('\n'), "{error}");
+    }
+}

@@ -43,14 +43,14 @@ impl Sample {
         flags[COLUMNS] = flag::TERMINATED;
         flags[2 * COLUMNS] = flag::FIRST;
         let mut words = Vec::new();
-        let mut masks = vec![1; if masked { rows * action.outputs() } else { 0 }];
+        let mut masks = vec![1; if masked { rows * action.logits() } else { 0 }];
         for row in 0..STEPS * COLUMNS {
-            let mut mask = masks.chunks_exact_mut(action.outputs()).nth(row);
+            let mut mask = masks.chunks_exact_mut(action.logits().max(1)).nth(row);
             for m in mask.iter_mut().flat_map(|mask| mask.iter_mut()) {
                 *m = u8::from(rng.below(3) > 0);
             }
             let mut start = 0;
-            for &size in sizes(&action) {
+            for &size in action.sizes() {
                 let choice = rng.below(size);
                 if let Some(mask) = &mut mask {
                     mask[start + choice] = 1;
@@ -58,8 +58,8 @@ impl Sample {
                 words.push(i32::try_from(choice).expect("small"));
                 start += size;
             }
-            if let ActionSpec::Continuous { low, .. } = &action {
-                let drawn = low.iter().map(|_| 1.5 * rng.normal_f64() as f32);
+            if action.numbers() > 0 {
+                let drawn = action.bounds().0.iter().map(|_| 1.5 * rng.normal_f64() as f32);
                 words.extend(drawn.map(|u| u.to_bits().cast_signed()));
             }
         }
@@ -83,7 +83,9 @@ impl Sample {
     }
 
     fn is_allowed(&self, output: usize) -> bool {
-        self.masks.get(output).is_none_or(|&mask| mask != 0)
+        let (row, at) = (output / self.action.outputs(), output % self.action.outputs());
+        let width = self.action.logits();
+        at >= width || self.masks.get(row * width + at).is_none_or(|&mask| mask != 0)
     }
 
     /// log pi of the action of transition `row`, and the policy's entropy, from `outputs` of all rows.
@@ -92,19 +94,18 @@ impl Sample {
         let words = &self.words[row * w..][..w];
         let row_of = &outputs[row * count..][..count];
         let (mut log_prob, mut entropy) = (0.0, 0.0);
-        if let ActionSpec::Continuous { low, .. } = &self.action {
-            for dim in 0..low.len() {
-                let u = f64::from(f32::from_bits(words[dim].cast_unsigned()));
-                let log_std = -1.5 + 3.5 * ((row_of[low.len() + dim] + 1.5) / 3.5).tanh();
-                let variance = (2.0 * log_std).exp();
-                let normaliser = (std::f64::consts::TAU * variance).ln();
-                log_prob -= 0.5 * ((u - row_of[dim]).powi(2) / variance + normaliser);
-                entropy += 0.5 * (1.0 + normaliser);
-            }
-            return (log_prob, entropy);
+        let (first, dims) = (self.action.logits(), self.action.numbers());
+        for dim in 0..dims {
+            let word = words[self.action.sizes().len() + dim];
+            let u = f64::from(f32::from_bits(word.cast_unsigned()));
+            let log_std = -1.5 + 3.5 * ((row_of[first + dims + dim] + 1.5) / 3.5).tanh();
+            let variance = (2.0 * log_std).exp();
+            let normaliser = (std::f64::consts::TAU * variance).ln();
+            log_prob -= 0.5 * ((u - row_of[first + dim]).powi(2) / variance + normaliser);
+            entropy += 0.5 * (1.0 + normaliser);
         }
         let mut start = 0;
-        for (&size, &word) in sizes(&self.action).iter().zip(words) {
+        for (&size, &word) in self.action.sizes().iter().zip(words) {
             let allowed = |i: &usize| self.is_allowed(row * count + start + i);
             let total: f64 = (0..size).filter(allowed).map(|i| row_of[start + i].exp()).sum();
             let log_of = |i: usize| row_of[start + i] - total.ln();
@@ -163,16 +164,12 @@ impl Sample {
     }
 }
 
-fn sizes(action: &ActionSpec) -> &[usize] {
-    match action {
-        ActionSpec::Discrete { n } => std::slice::from_ref(n),
-        ActionSpec::MultiDiscrete { sizes } => sizes,
-        ActionSpec::Continuous { .. } => &[],
-    }
-}
-
 fn numbers(dims: usize) -> ActionSpec {
     ActionSpec::Continuous { low: vec![-1.0; dims], high: vec![1.0; dims] }
+}
+
+fn both(sizes: Vec<usize>, dims: usize) -> ActionSpec {
+    ActionSpec::Hybrid { sizes, low: vec![-1.0; dims], high: vec![1.0; dims] }
 }
 
 fn any_action() -> impl Strategy<Value = ActionSpec> {
@@ -181,6 +178,8 @@ fn any_action() -> impl Strategy<Value = ActionSpec> {
         prop::collection::vec(1_usize..5, 1..4)
             .prop_map(|sizes| ActionSpec::MultiDiscrete { sizes }),
         (1_usize..5).prop_map(numbers),
+        (prop::collection::vec(1_usize..5, 1..4), 1_usize..4)
+            .prop_map(|(sizes, dims)| both(sizes, dims)),
     ]
 }
 
@@ -220,6 +219,7 @@ fn one_loss_serves_strip_after_strip_of_any_kind() {
     for (action, masked) in [
         (ActionSpec::MultiDiscrete { sizes: vec![3, 2] }, true),
         (numbers(2), false),
+        (both(vec![3, 2], 2), true),
         (ActionSpec::Discrete { n: 3 }, true),
     ] {
         let sample = Sample::new(action, masked, 2);

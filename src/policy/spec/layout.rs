@@ -1,6 +1,11 @@
 //! Where each parameter of a network lies in the flat vector.
 
+use std::fmt;
 use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::env::ActionSpec;
 
 use super::{Conv, Core, NetworkSpec, SpecError, Torso};
 
@@ -41,6 +46,45 @@ pub struct ParamSpec {
     entries: Vec<ParamEntry>,
     len: usize,
     activations: usize,
+    actions: ActionLayout,
+}
+
+/// What the policy's outputs are for: logits of choices, then means and raw log-deviations of numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActionLayout {
+    /// Number of actions of each choice.
+    pub sizes: Vec<usize>,
+    /// How many numbers there are.
+    pub numbers: usize,
+}
+
+impl ActionLayout {
+    /// That of `action`.
+    #[must_use]
+    pub fn of(action: &ActionSpec) -> Self {
+        Self { sizes: action.sizes().to_vec(), numbers: action.numbers() }
+    }
+}
+
+impl fmt::Display for ActionLayout {
+    /// `choices of 3, 2 and 2 numbers`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sizes, numbers } = self;
+        match &sizes[..] {
+            [] => {}
+            [size] => write!(f, "a choice of {size}")?,
+            _ => {
+                let sizes: Vec<String> = sizes.iter().map(usize::to_string).collect();
+                write!(f, "choices of {}", sizes.join(", "))?;
+            }
+        }
+        let and = if sizes.is_empty() || *numbers == 0 { "" } else { " and " };
+        match numbers {
+            0 => Ok(()),
+            1 => write!(f, "{and}a number"),
+            _ => write!(f, "{and}{numbers} numbers"),
+        }
+    }
 }
 
 impl ParamSpec {
@@ -54,7 +98,12 @@ impl ParamSpec {
         nonzero("the observation", observation.frame_len())?;
         nonzero("the number of actions", network.logits())?;
         let inputs = observation.stacked_len();
-        let mut spec = Self { entries: Vec::new(), len: 0, activations: inputs };
+        let mut spec = Self {
+            entries: Vec::new(),
+            len: 0,
+            activations: inputs,
+            actions: ActionLayout::of(&network.action),
+        };
         let features = match &network.torso {
             Torso::Mlp { hidden, .. } => spec.dense_layers("torso", inputs, hidden)?,
             Torso::Cnn { convs, hidden } => {
@@ -95,6 +144,12 @@ impl ParamSpec {
     #[must_use]
     pub const fn activations(&self) -> usize {
         self.activations
+    }
+
+    /// What the policy's outputs are for: shapes alone do not tell 2 choices of 2 from 2 numbers.
+    #[must_use]
+    pub const fn actions(&self) -> &ActionLayout {
+        &self.actions
     }
 
     /// Whether there are no parameters: never, for a spec from [`ParamSpec::new`].

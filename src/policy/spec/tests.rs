@@ -21,6 +21,14 @@ fn listing(spec: &ParamSpec) -> Vec<(&str, &[usize], usize, usize)> {
 }
 
 #[test]
+fn actions_are_told_in_words() {
+    let layout = |sizes: &[usize], numbers| ActionLayout { sizes: sizes.to_vec(), numbers };
+    assert_eq!(layout(&[2, 3], 1).to_string(), "choices of 2, 3 and a number");
+    assert_eq!(layout(&[2], 0).to_string(), "a choice of 2");
+    assert_eq!(layout(&[], 4).to_string(), "4 numbers");
+}
+
+#[test]
 fn an_mlp_is_laid_out_from_the_input_to_the_heads() {
     let spec = ParamSpec::new(&mlp(&[2, 2], 3, &[8, 5], 2)).expect("valid");
     let expected: [(&str, &[usize], usize, usize); 8] = [

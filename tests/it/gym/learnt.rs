@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::{gymnasium, supervised};
 use crate::play::evaluation;
-use crate::program::{finish, last_metrics, number, summary};
+use crate::program::{finish, last_metrics, number, resume, summary};
+use crate::python::run_python;
 
 /// Runs to the end, which must be in order, and gives the summary.
 fn trained(python: &Path, run_dir: &Path, env: &str, flags: &[&str]) -> Value {
@@ -77,4 +78,61 @@ fn numbers_stay_inside_their_bounds() {
         let metrics = last_metrics(folder.path()).expect("metrics");
         assert_eq!(number(&metrics["learner"], "updates_skipped_nonfinite"), 0.0, "{metrics}");
     }
+}
+
+#[test]
+fn actions_of_parts_are_learnt_played_and_continued() {
+    let Some(python) = gymnasium("gym hybrid actions") else {
+        return;
+    };
+    // Each to a mean of 10 steps, of which a random policy gets the second number at most.
+    for (action, goal, chance) in [
+        ("dict", "8.5", 3.5),
+        ("nested", "4.5", 1.5),
+        ("shifted-ints", "9", 4.0),
+        ("wide-ints", "9", 7.5),
+    ] {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let run_dir = folder.path().join("run");
+        let env_arg = format!("action={action}");
+        let flags = ["--env-arg", &env_arg, "--discount", "0", "--stop-at-return", goal];
+        let flags = [&flags[..], &["--total-frames", "1000000"]].concat();
+        let summary = trained(&python, &run_dir, "Copycat-v0", &flags);
+        assert_eq!(summary["status"], "solved", "{action}: {summary}");
+        let path = run_dir.to_str().expect("UTF-8");
+        let played = evaluation(&[path, "-n", "40", "--greedy"]);
+        let goal: f64 = goal.parse().expect("a number");
+        assert!(number(&played, "return_mean") > goal.midpoint(chance), "{action}: {played}");
+        let observations = folder.path().join("observations.json");
+        let width = if action == "nested" { 5 } else { 2 };
+        std::fs::write(&observations, format!("{:?}", vec![vec![0.5; width]; 3])).expect("written");
+        let example = include_str!("../../../examples/load_checkpoint.py");
+        let file = observations.to_str().expect("UTF-8");
+        if let Some(printed) = run_python("gym hybrid", example, &[path, "--observations", file]) {
+            let words = if action == "nested" { 5 } else { 2 };
+            let found: Value = serde_json::from_str(&printed).expect("JSON");
+            let rows = found["actions"].as_array().expect("rows");
+            let right = |row: &Value| row.as_array().is_some_and(|row| row.len() == words);
+            assert!(rows.len() == 3 && rows.iter().all(right), "{action}: {found}");
+        }
+        let learnt = number(&summary, "frames");
+        let more = (learnt + 5000.0).to_string();
+        let finished =
+            resume(&run_dir, &["--total-frames", &more, "--stop-at-return", "inf"]).wait();
+        assert_eq!(finished.code(), Some(0), "{action}: {}", finished.stderr);
+        assert!(number(&crate::program::summary(&run_dir), "return_mean_100") > chance, "{action}");
+    }
+}
+
+#[test]
+fn masks_of_parts_forbid_what_they_say() {
+    let Some(python) = gymnasium("gym hybrid masks") else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("temporary folder");
+    // What is forbidden raises an exception, which `trained` would see.
+    let flags = ["--env-arg", "action=dict", "--env-arg", "mask=true", "--discount", "0"];
+    let stop = ["--stop-at-return", "8.5", "--total-frames", "1000000"];
+    let summary = trained(&python, folder.path(), "Copycat-v0", &[&flags[..], &stop].concat());
+    assert_eq!(summary["status"], "solved", "{summary}");
 }

@@ -54,7 +54,22 @@ fn actions_arrive_as_the_space_has_them() {
     };
     let sizes = |sizes: &[usize]| ActionSpec::MultiDiscrete { sizes: sizes.to_vec() };
     let bounds = ActionSpec::Continuous { low: vec![-2.0; 2], high: vec![2.0; 2] };
-    let cases: [(&str, ActionSpec, Actions<'_>, [f32; 2]); 5] = [
+    let wide = ActionSpec::Continuous { low: vec![0.0; 2], high: vec![1000.0; 2] };
+    let dict = ActionSpec::Hybrid { sizes: vec![3], low: vec![-2.0], high: vec![2.0] };
+    let nested =
+        ActionSpec::Hybrid { sizes: vec![2, 4, 4], low: vec![-1.0, 1.0], high: vec![1.0, 200.0] };
+    let bits = |x: f32| x.to_bits().cast_signed();
+    // Gymnasium keeps the keys of Dict(key=...) in their order.
+    let dicts = [2, bits(0.5), 1, bits(-1.5)];
+    let trees = [0, 3, 1, bits(0.5), bits(9.7), 1, 0, 2, bits(-1.0), bits(200.0)];
+    let cases: [(&str, ActionSpec, Actions<'_>, [f32; 2]); 12] = [
+        ("ints", sizes(&[4, 4]), Actions::Discrete(&[1, 3, 0, 2]), [31.0, 20.0]),
+        ("shifted-ints", sizes(&[4, 4]), Actions::Discrete(&[0, 3, 2, 1]), [8.0, -10.0]),
+        ("wide-ints", wide, Actions::Continuous(&[6.6, 1000.0, 0.4, 3.0]), [10007.0, 30.0]),
+        ("tuple", sizes(&[2, 2]), Actions::Discrete(&[0, 1, 1, 0]), [10.0, 1.0]),
+        ("one", sizes(&[3]), Actions::Discrete(&[0, 2]), [4.0, 6.0]),
+        ("dict", dict, Actions::Hybrid(&dicts), [7.0, -14.0]),
+        ("nested", nested, Actions::Hybrid(&trees), [100_631.0, 1_999_202.0]),
         ("discrete", ActionSpec::Discrete { n: 3 }, Actions::Discrete(&[2, 1]), [2.0, 1.0]),
         ("start", ActionSpec::Discrete { n: 3 }, Actions::Discrete(&[0, 2]), [-1.0, 1.0]),
         ("binary", sizes(&[2; 3]), Actions::Discrete(&[1, 0, 1, 0, 1, 1]), [101.0, 110.0]),
@@ -101,8 +116,8 @@ fn other_spaces_are_refused_by_name() {
     for (pair, says) in [
         ("observation=text", "observation is a Text space"),
         ("observation=sequence", "observation['list'] is a Sequence space"),
-        ("action=ints", "action is a Box space"),
-        ("action=tuple", "action is a Tuple space"),
+        ("action=text", "action[1] is a Text space"),
+        ("action=sequence", "action is a Sequence space"),
     ] {
         let refused = make(ID, &options(&python, &[pair]), 1).err().expect("refused");
         assert!(matches!(refused, EnvError::NotMade { .. }), "{refused:?}");
