@@ -376,3 +376,6 @@ fn widths(spec: &EnvSpec) -> Widths {
         mask: spec.mask_bytes(),
     }
 }
+
+#[cfg(all(test, not(loom)))]
+mod tests;

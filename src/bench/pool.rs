@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::error::BenchError;
 use super::product::{Product, parse};
 use super::temporary::TemporaryFolder;
+use crate::metrics::MetricsRecord;
 
 /// Name of the program that is measured.
 const SUPERVISOR: &str = "impala-supervisor";
@@ -125,31 +126,30 @@ fn read(path: &Path, what: &'static str) -> Result<Value, BenchError> {
 }
 
 /// The lines with frames in them, without the last, in whose time the run ended.
-fn metrics(path: &Path) -> Result<Vec<Value>, BenchError> {
+fn metrics(path: &Path) -> Result<Vec<MetricsRecord>, BenchError> {
     let text =
         std::fs::read_to_string(path).map_err(BenchError::io("read metrics.jsonl".to_owned()))?;
     let mut lines = text
         .lines()
         .map(serde_json::from_str)
-        .collect::<Result<Vec<Value>, _>>()
+        .collect::<Result<Vec<MetricsRecord>, _>>()
         .map_err(|source| BenchError::Json { what: "metrics.jsonl", source })?;
     lines.pop();
-    lines.retain(|line| number(line, &["frames"]) > 0.0);
+    lines.retain(|line| line.frames > 0);
     if lines.len() < 2 {
         return Err(BenchError::TooShort { lines: lines.len() });
     }
     Ok(lines)
 }
 
-/// A number of a JSON object; 0 if there is none.
-fn number(object: &Value, path: &[&str]) -> f64 {
-    let at = path.iter().try_fold(object, |object, key| object.get(key));
-    at.and_then(Value::as_f64).unwrap_or(0.0)
+/// A number of a summary; 0 if there is none.
+fn number(summary: &Value, key: &str) -> f64 {
+    summary[key].as_f64().unwrap_or(0.0)
 }
 
 fn sample(
     summary: &Value,
-    lines: &[Value],
+    lines: &[MetricsRecord],
     product: &Product,
     cores: usize,
     usage: [Option<Usage>; 2],
@@ -157,32 +157,33 @@ fn sample(
     let [.., last] = lines else {
         return Err(BenchError::TooShort { lines: 0 });
     };
-    let since = |path: &[&str]| number(last, path) - number(&lines[0], path);
+    let first = &lines[0];
+    let since = |of: fn(&MetricsRecord) -> u64| of(last) as f64 - of(first) as f64;
     let pool = &product.config.pool;
-    let wall_s = since(&["wall_s"]).max(f64::MIN_POSITIVE);
-    let actor = |name| since(&["actors", name]) * 1e-9 / (wall_s * pool.actors as f64);
-    let learner = |name| since(&["learner", name]) * 1e-9 / wall_s;
-    let unrolls = since(&["learner", "unrolls_consumed"]);
+    let wall_s = (last.wall_s - first.wall_s).max(f64::MIN_POSITIVE);
+    let actor = |of| since(of) * 1e-9 / (wall_s * pool.actors as f64);
+    let learner = |of| since(of) * 1e-9 / wall_s;
+    let unrolls = since(|line| line.learner.unrolls_consumed);
     let taken = unrolls * (pool.unroll * pool.envs_per_actor) as f64;
     Ok(PoolSample {
-        steady_frames_per_s: since(&["frames"]) / wall_s,
-        wall_frames_per_s: number(summary, &["frames_per_s"]),
-        policy_lag: since(&["learner", "lag_sum"]) / unrolls.max(1.0),
-        learned_share: since(&["frames"]) / taken.max(1.0),
+        steady_frames_per_s: since(|line| line.frames) / wall_s,
+        wall_frames_per_s: number(summary, "frames_per_s"),
+        policy_lag: since(|line| line.learner.lag_sum) / unrolls.max(1.0),
+        learned_share: since(|line| line.frames) / taken.max(1.0),
         actor: ActorShares {
-            env: actor("env_ns"),
-            inference: actor("infer_ns"),
-            refresh: actor("refresh_ns"),
-            slot_wait: actor("slot_wait_ns"),
+            env: actor(|line| line.actors.env_ns),
+            inference: actor(|line| line.actors.infer_ns),
+            refresh: actor(|line| line.actors.refresh_ns),
+            slot_wait: actor(|line| line.actors.slot_wait_ns),
         },
         learner: LearnerShares {
-            wait: learner("wait_ns"),
-            batching: learner("batching_ns"),
-            forward: learner("forward_ns"),
-            vtrace_loss: learner("vtrace_ns"),
-            backward: learner("backward_ns"),
-            optimiser: learner("optimiser_ns"),
-            publish: learner("publish_ns"),
+            wait: learner(|line| line.learner.wait_ns),
+            batching: learner(|line| line.learner.batching_ns),
+            forward: learner(|line| line.learner.forward_ns),
+            vtrace_loss: learner(|line| line.learner.vtrace_ns),
+            backward: learner(|line| line.learner.backward_ns),
+            optimiser: learner(|line| line.learner.optimiser_ns),
+            publish: learner(|line| line.learner.publish_ns),
         },
         kernel: KernelFigures::between(usage, summary, cores),
     })
@@ -202,9 +203,9 @@ impl KernelFigures {
         let user_s = added(&|usage| seconds(usage.user_time()));
         let system_s = added(&|usage| seconds(usage.system_time()));
         let cpu_s = (user_s + system_s).max(f64::MIN_POSITIVE);
-        let frames = number(summary, &["frames"]).max(1.0);
-        let wall_s = number(summary, &["wall_s"]).max(f64::MIN_POSITIVE);
-        let thousands = number(summary, &["updates"]).max(1.0) / 1e3;
+        let frames = number(summary, "frames").max(1.0);
+        let wall_s = number(summary, "wall_s").max(f64::MIN_POSITIVE);
+        let thousands = number(summary, "updates").max(1.0) / 1e3;
         Self {
             cpu_us_per_frame: cpu_s * 1e6 / frames,
             system_share: system_s / cpu_s,

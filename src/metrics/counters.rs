@@ -3,7 +3,7 @@
 //! [`super::table`] names the words. A block survives its writer: a restarted actor goes on counting where the last one stopped.
 //! Words are sampled one by one, so two counters of a snapshot may be some nanoseconds apart.
 
-use super::table::{Actor, Descriptor, Kind, Learner, Phase, Table};
+use super::table::{Actor, Kind, Learner, Phase, Table};
 use crate::sync::{AtomicU64, Ordering};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -46,12 +46,6 @@ impl<'m, T: Table> Counters<'m, T> {
     #[must_use]
     pub fn nth(words: &'m [AtomicU64], index: usize) -> Self {
         Self::new(&words[index * Self::WORDS..])
-    }
-
-    /// What the words mean, in their order.
-    #[must_use]
-    pub const fn descriptors() -> &'static [Descriptor] {
-        T::DESCRIPTORS
     }
 
     /// Adds to a counter; wraps.
@@ -134,15 +128,6 @@ impl Counters<'_, Learner> {
     }
 }
 
-/// The value of a word, by its kind.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Value {
-    /// Of a counter or a gauge.
-    Count(u64),
-    /// Of a real gauge.
-    Real(f64),
-}
-
 /// The words of a block at one time (`[u64; N]` in the order of the table).
 #[derive(Debug, Clone, Copy)]
 pub struct Snapshot<T: Table>(T::Words);
@@ -183,17 +168,6 @@ impl<T: Table> Snapshot<T> {
             }
         }
         Self(words)
-    }
-
-    /// All words with what they mean.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static Descriptor, Value)> + '_ {
-        T::DESCRIPTORS.iter().zip(self.words()).map(|(descriptor, &word)| {
-            let value = match descriptor.kind {
-                Kind::Counter | Kind::Gauge => Value::Count(word),
-                Kind::Real => Value::Real(f64::from_bits(word)),
-            };
-            (descriptor, value)
-        })
     }
 }
 
@@ -242,10 +216,6 @@ mod tests {
         assert_eq!(interval.get(Learner::Frames), 11);
         assert_eq!(interval.get(Learner::LagMax), 7);
         assert_eq!(interval.get_f64(Learner::Entropy).to_bits(), (-0.25_f64).to_bits());
-        let named = |name| interval.iter().find(|(word, _)| word.name == name).map(|(_, v)| v);
-        assert_eq!(named("frames"), Some(Value::Count(11)));
-        assert_eq!(named("entropy"), Some(Value::Real(-0.25)));
-        assert_eq!(named("nonsense"), None);
     }
 
     #[test]

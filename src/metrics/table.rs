@@ -41,7 +41,7 @@ pub trait Table: Copy + Debug + 'static {
 
 macro_rules! table {
     ($(#[$doc:meta])* $table:ident {
-        $($word:ident = $name:literal [$unit:literal] $kind:ident: $meaning:literal)*
+        $($word:ident = $name:ident [$unit:literal] $kind:ident $($each:ident)?: $meaning:literal)*
     }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,7 +58,7 @@ macro_rules! table {
             type Words = [u64; $table::ALL.len()];
             const ZERO: Self::Words = [0; $table::ALL.len()];
             const DESCRIPTORS: &'static [Descriptor] = &[$(Descriptor {
-                name: $name,
+                name: stringify!($name),
                 unit: $unit,
                 kind: Kind::$kind,
                 meaning: $meaning,
@@ -72,79 +72,94 @@ macro_rules! table {
     };
 }
 
-table! {
-    /// What an actor counts. The first two words are its heartbeat: no change of either for the
-    /// hang time-out, in a phase that is no wait, means that it hangs.
-    Actor {
-        Phase = "phase" [""] Gauge: "What it is doing, see `Phase`."
-        Progress = "progress" ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."
-        Incarnation = "incarnation" [""] Gauge: "Which life of this actor, from 1."
-        FramesActed = "frames_acted" ["frames"] Counter: "Environment steps taken."
-        UnrollsCommitted = "unrolls_committed" ["unrolls"] Counter: "Unrolls handed to the learner."
-        Episodes = "episodes" ["episodes"] Counter: "Episodes that ended."
-        EnvNs = "env_ns" ["ns"] Counter: "Time in environments."
-        InferNs = "infer_ns" ["ns"] Counter: "Time in the network and in drawing actions."
-        RefreshNs = "refresh_ns" ["ns"] Counter: "Time in fetching weights."
-        SlotWaitNs = "slot_wait_ns" ["ns"] Counter: "Time waiting for a free slot: back-pressure of the learner."
-        AdmissionWaitNs = "admission_wait_ns" ["ns"] Counter: "Time asleep because as much data was in flight as the learner needs (`max-lag`)."
-        CommitNs = "commit_ns" ["ns"] Counter: "Time in committing unrolls, the wake-up of the learner included."
-        ParamRefreshes = "param_refreshes" ["versions"] Counter: "Versions of the weights fetched."
-        ParamBusy = "param_busy" ["refreshes"] Counter: "Refreshes overtaken by the learner, which kept the old weights."
-        ParamVersion = "param_version" ["version"] Gauge: "Version of the weights it acts with."
-        EnvErrors = "env_errors" ["errors"] Counter: "Errors of environments: those that it recovered from, and those that kept it from starting."
-        UnrollsDropped = "unrolls_dropped" ["unrolls"] Counter: "Unrolls overwritten in place because their data was bad."
-    }
+/// The words of an actor's block, given to a macro. `each`: a line of `metrics.jsonl` has it for each actor.
+macro_rules! actor_words {
+    ($make:ident) => {
+        $make! {
+            /// What an actor counts. The first two words are its heartbeat: no change of either for the
+            /// hang time-out, in a phase that is no wait, means that it hangs.
+            Actor {
+                Phase = phase [""] Gauge each: "What it is doing, see `Phase`."
+                Progress = progress ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."
+                Incarnation = incarnation [""] Gauge each: "Which life of this actor, from 1."
+                FramesActed = frames_acted ["frames"] Counter each: "Environment steps taken."
+                UnrollsCommitted = unrolls_committed ["unrolls"] Counter each: "Unrolls handed to the learner."
+                Episodes = episodes ["episodes"] Counter each: "Episodes that ended."
+                EnvNs = env_ns ["ns"] Counter each: "Time in environments."
+                InferNs = infer_ns ["ns"] Counter each: "Time in the network and in drawing actions."
+                RefreshNs = refresh_ns ["ns"] Counter each: "Time in fetching weights."
+                SlotWaitNs = slot_wait_ns ["ns"] Counter each: "Time waiting for a free slot: back-pressure of the learner."
+                AdmissionWaitNs = admission_wait_ns ["ns"] Counter each: "Time asleep because as much data was in flight as the learner needs (`max-lag`)."
+                CommitNs = commit_ns ["ns"] Counter each: "Time in committing unrolls, the wake-up of the learner included."
+                ParamRefreshes = param_refreshes ["versions"] Counter each: "Versions of the weights fetched."
+                ParamBusy = param_busy ["refreshes"] Counter: "Refreshes overtaken by the learner, which kept the old weights."
+                ParamVersion = param_version ["version"] Gauge each: "Version of the weights it acts with."
+                EnvErrors = env_errors ["errors"] Counter: "Errors of environments: those that it recovered from, and those that kept it from starting."
+                UnrollsDropped = unrolls_dropped ["unrolls"] Counter: "Unrolls overwritten in place because their data was bad."
+            }
+        }
+    };
 }
 
-table! {
-    /// What the learner counts.
-    Learner {
-        Frames = "frames" ["frames"] Counter: "Agent steps that the learner has trained on."
-        Updates = "updates" ["updates"] Counter: "Steps of the optimiser."
-        Blocks = "blocks" ["blocks"] Counter: "Batch blocks taken."
-        UnrollsConsumed = "unrolls_consumed" ["unrolls"] Counter: "Unrolls in those blocks."
-        Episodes = "episodes" ["episodes"] Counter: "Episodes that ended in them."
-        Version = "version" ["version"] Gauge: "Latest version of the weights."
-        ParamsPublished = "params_published" ["versions"] Counter: "Versions published to the actors."
-        UpdatesSkippedNonfinite = "updates_skipped_nonfinite" ["updates"] Counter: "Updates skipped because a loss or gradient was not finite."
-        Progress = "progress" ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."
-        Incarnation = "incarnation" [""] Gauge: "Which life of the learner, from 1."
-        WaitNs = "wait_ns" ["ns"] Counter: "Time waiting for a full block: the actors are too slow."
-        BatchingNs = "batching_ns" ["ns"] Counter: "Time in making tensors of a block."
-        ForwardNs = "forward_ns" ["ns"] Counter: "Time in the forward pass."
-        VtraceNs = "vtrace_ns" ["ns"] Counter: "Time in V-trace and the losses."
-        BackwardNs = "backward_ns" ["ns"] Counter: "Time in the backward pass."
-        OptimiserNs = "optimiser_ns" ["ns"] Counter: "Time in clipping and the optimiser."
-        PublishNs = "publish_ns" ["ns"] Counter: "Time in publishing weights."
-        CheckpointNs = "checkpoint_ns" ["ns"] Counter: "Time in writing checkpoints."
-        PolicyLoss = "policy_loss" [""] Real: "Policy-gradient loss of the latest update."
-        BaselineLoss = "baseline_loss" [""] Real: "Value loss of the latest update."
-        Entropy = "entropy" ["nats"] Real: "Mean entropy of the policy in the latest update."
-        TotalLoss = "total_loss" [""] Real: "Weighted sum of the losses of the latest update."
-        GradNorm = "grad_norm" [""] Real: "Norm of the gradient before clipping."
-        LearningRate = "learning_rate" [""] Real: "Learning rate of the latest update."
-        ReturnMean100 = "return_mean_100" ["reward"] Real: "Mean return of the last episodes (`stop-window`, 100 by default)."
-        ReturnBest = "return_best" ["reward"] Real: "Best of those means so far, over full windows; 0 before the first."
-        LengthMean100 = "length_mean_100" ["steps"] Real: "Mean length of the episodes in that window."
-        RhoMean = "rho_mean" [""] Real: "Mean importance ratio before clipping."
-        RhoMin = "rho_min" [""] Real: "Smallest importance ratio."
-        RhoMax = "rho_max" [""] Real: "Largest importance ratio."
-        CMean = "c_mean" [""] Real: "Mean of the ratios after truncation at c-bar: how far corrections travel."
-        CMin = "c_min" [""] Real: "Smallest of those."
-        CMax = "c_max" [""] Real: "Largest of those."
-        RhoClippedFraction = "rho_clipped_fraction" [""] Real: "Part of the ratios above rho-bar."
-        CClippedFraction = "c_clipped_fraction" [""] Real: "Part of the ratios above c-bar."
-        LagMean = "lag_mean" ["versions"] Real: "Mean policy lag of the latest block: updates between acting and learning."
-        LagMin = "lag_min" ["versions"] Gauge: "Smallest policy lag of the latest block."
-        LagMax = "lag_max" ["versions"] Gauge: "Largest policy lag of the latest block."
-        LagSum = "lag_sum" ["versions"] Counter: "Sum of the policy lags of all unrolls consumed; over `unrolls_consumed` it is the exact mean."
-        InFlightLimit = "in_flight_limit" ["slots"] Gauge: "Slots that may be in flight: `max-lag` and the one at the learner in blocks, more while it starves and cores are idle."
-        FramesToTarget = "frames_to_target" ["frames"] Gauge: "Frames when the target return was reached; 0 if not yet."
-        SecondsToTarget = "seconds_to_target" ["s"] Real: "Wall time when the target return was reached; 0 if not yet."
-        TargetReached = "target_reached" [""] Gauge: "1 once the target return was reached."
-        Phase = "phase" [""] Gauge: "What it is doing, see `Phase`."
-    }
+/// The words of the learner's block, given to a macro.
+macro_rules! learner_words {
+    ($make:ident) => {
+        $make! {
+            /// What the learner counts.
+            Learner {
+                Frames = frames ["frames"] Counter: "Agent steps that the learner has trained on."
+                Updates = updates ["updates"] Counter: "Steps of the optimiser."
+                Blocks = blocks ["blocks"] Counter: "Batch blocks taken."
+                UnrollsConsumed = unrolls_consumed ["unrolls"] Counter: "Unrolls in those blocks."
+                Episodes = episodes ["episodes"] Counter: "Episodes that ended in them."
+                Version = version ["version"] Gauge: "Latest version of the weights."
+                ParamsPublished = params_published ["versions"] Counter: "Versions published to the actors."
+                UpdatesSkippedNonfinite = updates_skipped_nonfinite ["updates"] Counter: "Updates skipped because a loss or gradient was not finite."
+                Progress = progress ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."
+                Incarnation = incarnation [""] Gauge: "Which life of the learner, from 1."
+                WaitNs = wait_ns ["ns"] Counter: "Time waiting for a full block: the actors are too slow."
+                BatchingNs = batching_ns ["ns"] Counter: "Time in making tensors of a block."
+                ForwardNs = forward_ns ["ns"] Counter: "Time in the forward pass."
+                VtraceNs = vtrace_ns ["ns"] Counter: "Time in V-trace and the losses."
+                BackwardNs = backward_ns ["ns"] Counter: "Time in the backward pass."
+                OptimiserNs = optimiser_ns ["ns"] Counter: "Time in clipping and the optimiser."
+                PublishNs = publish_ns ["ns"] Counter: "Time in publishing weights."
+                CheckpointNs = checkpoint_ns ["ns"] Counter: "Time in writing checkpoints."
+                PolicyLoss = policy_loss [""] Real: "Policy-gradient loss of the latest update."
+                BaselineLoss = baseline_loss [""] Real: "Value loss of the latest update."
+                Entropy = entropy ["nats"] Real: "Mean entropy of the policy in the latest update."
+                TotalLoss = total_loss [""] Real: "Weighted sum of the losses of the latest update."
+                GradNorm = grad_norm [""] Real: "Norm of the gradient before clipping."
+                LearningRate = learning_rate [""] Real: "Learning rate of the latest update."
+                ReturnMean100 = return_mean_100 ["reward"] Real: "Mean return of the last episodes (`stop-window`, 100 by default)."
+                ReturnBest = return_best ["reward"] Real: "Best of those means so far, over full windows; 0 before the first."
+                LengthMean100 = length_mean_100 ["steps"] Real: "Mean length of the episodes in that window."
+                RhoMean = rho_mean [""] Real: "Mean importance ratio before clipping."
+                RhoMin = rho_min [""] Real: "Smallest importance ratio."
+                RhoMax = rho_max [""] Real: "Largest importance ratio."
+                CMean = c_mean [""] Real: "Mean of the ratios after truncation at c-bar: how far corrections travel."
+                CMin = c_min [""] Real: "Smallest of those."
+                CMax = c_max [""] Real: "Largest of those."
+                RhoClippedFraction = rho_clipped_fraction [""] Real: "Part of the ratios above rho-bar."
+                CClippedFraction = c_clipped_fraction [""] Real: "Part of the ratios above c-bar."
+                LagMean = lag_mean ["versions"] Real: "Mean policy lag of the latest block: updates between acting and learning."
+                LagMin = lag_min ["versions"] Gauge: "Smallest policy lag of the latest block."
+                LagMax = lag_max ["versions"] Gauge: "Largest policy lag of the latest block."
+                LagSum = lag_sum ["versions"] Counter: "Sum of the policy lags of all unrolls consumed; over `unrolls_consumed` it is the exact mean."
+                InFlightLimit = in_flight_limit ["slots"] Gauge: "Slots that may be in flight: `max-lag` and the one at the learner in blocks, more while it starves and cores are idle."
+                FramesToTarget = frames_to_target ["frames"] Gauge: "Frames when the target return was reached; 0 if not yet."
+                SecondsToTarget = seconds_to_target ["s"] Real: "Wall time when the target return was reached; 0 if not yet."
+                TargetReached = target_reached [""] Gauge: "1 once the target return was reached."
+                Phase = phase [""] Gauge: "What it is doing, see `Phase`."
+            }
+        }
+    };
 }
+
+pub(super) use {actor_words, learner_words};
+
+actor_words!(table);
+learner_words!(table);
 
 /// What an actor or the learner is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::metrics_log::METRICS_FILE;
 use super::roles::EPISODES_FILE;
 use super::run_dir::{RunDir, RunDirError};
+use crate::metrics::MetricsRecord;
 
 /// Takes out of both logs what came after `frames` and `wall_s` of the run, where it continues, and a last
 /// line that a kill cut short.
@@ -15,10 +16,9 @@ use super::run_dir::{RunDir, RunDirError};
 /// If a log cannot be rewritten; it is then as it was.
 pub(super) fn cut_back(run_dir: &RunDir, frames: u64, wall_s: f64) -> Result<(), RunDirError> {
     let metrics = |line: &str| {
-        let line: serde_json::Value = serde_json::from_str(line).ok()?;
+        let line: MetricsRecord = serde_json::from_str(line).ok()?;
         // While a checkpoint is written the frames stand still, and the time does not.
-        let is_later = line.get("wall_s").and_then(serde_json::Value::as_f64)? > wall_s;
-        line.get("frames")?.as_u64().filter(|_| !is_later)
+        (line.wall_s <= wall_s).then_some(line.frames)
     };
     // An episode is logged with the frames before the block in which it ended.
     let episodes = |line: &str| {

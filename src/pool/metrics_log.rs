@@ -2,11 +2,10 @@
 
 use std::fs::File;
 
-use serde_json::Value as Json;
-
 use super::console::Console;
 use super::line_log::LineLog;
 use super::run_dir::RunDir;
+use crate::metrics::MetricsRecord;
 
 /// Name of the file in the run folder.
 pub(super) const METRICS_FILE: &str = "metrics.jsonl";
@@ -25,9 +24,12 @@ impl MetricsLog {
     }
 
     /// Appends one line.
-    pub(super) fn write(&mut self, line: &Json, console: &Console) {
-        if let Some(log) = &mut self.0 {
-            log.push(&line.to_string());
+    pub(super) fn write(&mut self, line: &MetricsRecord, console: &Console) {
+        // Of numbers and lists of numbers alone, which cannot fail to become text.
+        if let Some(log) = &mut self.0
+            && let Ok(text) = serde_json::to_string(line)
+        {
+            log.push(&text);
             if let Some(news) = log.flush() {
                 console.warn(&news);
             }

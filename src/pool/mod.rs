@@ -25,7 +25,6 @@ mod tensorboard;
 mod tracebacks;
 
 pub use app::{Program, main};
-pub use line::LINE;
 pub use memory::{MemoryPlan, PageError, PoolMemory, Seat};
 pub(crate) use memory::{all_words, read_words};
 pub use roles::{action_sampler, network_spec, policy_of};

@@ -19,7 +19,7 @@ use super::summary::{Books, InjectedFaults, Status, Summary};
 use super::tensorboard::TensorBoard;
 use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
-use crate::metrics::{Actor, Learner, Phase};
+use crate::metrics::{Actor, FaultsRecord, Learner, Phase};
 use crate::ring::CrashRecord;
 use crate::supervisor::{
     ChildControl, ChildStatus, Dead, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus,
@@ -49,22 +49,13 @@ pub(super) struct Run {
     time_is_up: bool,
     chaos: Option<Chaos>,
     hangs: Hangs,
-    pub(super) faults: Faults,
+    pub(super) faults: FaultsRecord,
     /// Actors that have panicked, until they are reclaimed.
     panicked: Vec<Role>,
     tracebacks: Tracebacks,
     never_works: NeverWorks,
     /// Why the run cannot go on.
     must_stop: Option<(ExitKind, String)>,
-}
-
-/// Faults that only the supervisor sees.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Faults {
-    /// Processes killed because they stood still.
-    pub(super) hang_kills: u64,
-    /// Panics of actors within their environments.
-    pub(super) env_panics: u64,
 }
 
 impl Run {
@@ -105,7 +96,7 @@ impl Run {
             time_is_up: false,
             chaos,
             hangs,
-            faults: Faults::default(),
+            faults: FaultsRecord::default(),
             panicked: Vec::new(),
             tracebacks,
             never_works: NeverWorks::default(),

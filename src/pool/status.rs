@@ -2,14 +2,13 @@
 
 use std::path::Path;
 
-use serde::Serialize;
-
 use super::console::Console;
 use super::processes::MAX_ACTORS_SHOWN;
-use super::run::Faults;
 use super::run_dir::RunDir;
 use crate::config::Config;
-use crate::metrics::{RunId, StatusSegment};
+use crate::metrics::{
+    ChildRecord, FaultsRecord, MetricsRecord, PoolRecord, RunId, StatusRecord, StatusSegment,
+};
 use crate::supervisor::{ChildState, ChildStatus, Guard, PoolStatus, Supervisor, SupervisorError};
 
 /// Where POSIX shared memory has its names on Linux.
@@ -19,46 +18,6 @@ const SHM_DIR: &str = "/dev/shm";
 #[derive(Debug)]
 pub(super) struct Status {
     segment: Option<StatusSegment>,
-}
-
-/// What the segment holds, as JSON.
-#[derive(Debug, Serialize)]
-pub(super) struct StatusLine<'a> {
-    /// What is learnt.
-    env: &'a str,
-    /// Shape of the pool.
-    pool: PoolShape,
-    /// Whether the run is ending.
-    stopping: bool,
-    /// Frames to learn from.
-    total_frames: u64,
-    /// The numbers of the last second, otherwise as in `metrics.jsonl`.
-    pub(super) metrics: &'a serde_json::Value,
-    /// The learner, then the actors.
-    pub(super) children: Vec<ChildLine>,
-    /// What went wrong and was mended.
-    pub(super) faults: &'a Faults,
-}
-
-/// Sizes that make the numbers readable.
-#[derive(Debug, Serialize)]
-struct PoolShape {
-    actors: usize,
-    envs_per_actor: usize,
-    unroll: usize,
-    batch: usize,
-    blocks: usize,
-    slots: usize,
-}
-
-/// One process of the pool.
-#[derive(Debug, Serialize)]
-pub(super) struct ChildLine {
-    role: String,
-    state: &'static str,
-    pid: Option<i32>,
-    incarnation: u16,
-    restarts: u32,
 }
 
 impl Status {
@@ -89,19 +48,19 @@ impl Status {
     /// Shows a sample to whoever looks.
     pub(super) fn publish(
         &mut self,
-        metrics: &serde_json::Value,
+        metrics: MetricsRecord,
         status: &PoolStatus,
         config: &Config,
-        faults: &Faults,
+        faults: FaultsRecord,
     ) {
         let Some(segment) = &mut self.segment else {
             return;
         };
         let shown = status.children.iter().take(MAX_ACTORS_SHOWN + 1);
         let pool = &config.pool;
-        let line = StatusLine {
-            env: &config.env.id,
-            pool: PoolShape {
+        let record = StatusRecord {
+            env: config.env.id.clone(),
+            pool: PoolRecord {
                 actors: pool.actors,
                 envs_per_actor: pool.envs_per_actor,
                 unroll: pool.unroll,
@@ -112,10 +71,10 @@ impl Status {
             stopping: status.stopping,
             total_frames: config.stop.total_frames,
             metrics,
-            children: shown.map(ChildLine::new).collect(),
+            children: shown.map(child).collect(),
             faults,
         };
-        if let Ok(bytes) = serde_json::to_vec(&line) {
+        if let Ok(bytes) = serde_json::to_vec(&record) {
             // Too long for the segment: the view stays as it was.
             let _stale_view = segment.publish(&bytes);
         }
@@ -129,18 +88,16 @@ impl Status {
     }
 }
 
-impl ChildLine {
-    fn new(child: &ChildStatus) -> Self {
-        let ChildStatus { role, state, pid, incarnation, restarts } = *child;
-        let state = match state {
-            ChildState::Starting => "starting",
-            ChildState::Running => "running",
-            ChildState::Waiting => "waiting",
-            ChildState::Dying => "dying",
-            ChildState::Unkillable => "unkillable",
-            ChildState::Failed => "failed",
-            ChildState::Gone => "gone",
-        };
-        Self { role: role.to_string(), state, pid, incarnation, restarts }
-    }
+fn child(child: &ChildStatus) -> ChildRecord {
+    let ChildStatus { role, state, pid, incarnation, restarts } = *child;
+    let state = match state {
+        ChildState::Starting => "starting",
+        ChildState::Running => "running",
+        ChildState::Waiting => "waiting",
+        ChildState::Dying => "dying",
+        ChildState::Unkillable => "unkillable",
+        ChildState::Failed => "failed",
+        ChildState::Gone => "gone",
+    };
+    ChildRecord { role: role.to_string(), state: state.to_owned(), pid, incarnation, restarts }
 }

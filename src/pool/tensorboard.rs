@@ -1,57 +1,65 @@
 //! The numbers of a run as TensorBoard shows them.
 
-use serde_json::Value as Json;
-
 use super::console::Console;
 use super::run_dir::RunDir;
-use crate::metrics::HistogramSnapshot;
 use crate::metrics::tensorboard::EventWriter;
+use crate::metrics::{HistogramSnapshot, MetricsRecord};
 
-/// Tag in TensorBoard, and where in a line its number stands.
-const SCALARS: &[(&str, &str)] = &[
-    ("charts/return_mean", "/return_mean"),
-    ("charts/episode_length_mean", "/learner/length_mean_100"),
-    ("charts/episodes", "/learner/episodes"),
-    ("charts/learning_rate", "/learner/learning_rate"),
-    ("losses/policy", "/learner/policy_loss"),
-    ("losses/baseline", "/learner/baseline_loss"),
-    ("losses/total", "/learner/total_loss"),
-    ("losses/entropy", "/learner/entropy"),
-    ("losses/grad_norm", "/learner/grad_norm"),
-    ("vtrace/rho_mean", "/learner/rho_mean"),
-    ("vtrace/rho_min", "/learner/rho_min"),
-    ("vtrace/rho_max", "/learner/rho_max"),
-    ("vtrace/rho_clipped_fraction", "/learner/rho_clipped_fraction"),
-    ("vtrace/c_mean", "/learner/c_mean"),
-    ("vtrace/c_clipped_fraction", "/learner/c_clipped_fraction"),
-    ("lag/mean", "/policy_lag_mean"),
-    ("lag/min", "/learner/lag_min"),
-    ("lag/max", "/learner/lag_max"),
-    ("throughput/frames_per_s", "/frames_per_s"),
-    ("throughput/frames_acted_per_s", "/frames_acted_per_s"),
-    ("ring/free", "/ring/free"),
-    ("ring/claimed", "/ring/claimed"),
-    ("ring/ready", "/ring/ready"),
-    ("ring/held", "/ring/held"),
-    ("pool/restarts", "/restarts"),
-    ("pool/unrolls_abandoned", "/unrolls_abandoned"),
-    ("pool/learner_bytes", "/memory/learner_bytes"),
-    ("pool/actors_bytes", "/memory/actors_bytes"),
+/// Takes a number out of a line.
+type Of<N> = fn(&MetricsRecord) -> N;
+
+/// Tag in TensorBoard, and its number of a line.
+const SCALARS: &[(&str, Of<Option<f64>>)] = &[
+    ("charts/return_mean", |line| line.return_mean),
+    ("charts/episode_length_mean", |line| Some(line.learner.length_mean_100)),
+    ("charts/episodes", |line| Some(line.learner.episodes as f64)),
+    ("charts/learning_rate", |line| Some(line.learner.learning_rate)),
+    ("losses/policy", |line| Some(line.learner.policy_loss)),
+    ("losses/baseline", |line| Some(line.learner.baseline_loss)),
+    ("losses/total", |line| Some(line.learner.total_loss)),
+    ("losses/entropy", |line| Some(line.learner.entropy)),
+    ("losses/grad_norm", |line| Some(line.learner.grad_norm)),
+    ("vtrace/rho_mean", |line| Some(line.learner.rho_mean)),
+    ("vtrace/rho_min", |line| Some(line.learner.rho_min)),
+    ("vtrace/rho_max", |line| Some(line.learner.rho_max)),
+    ("vtrace/rho_clipped_fraction", |line| Some(line.learner.rho_clipped_fraction)),
+    ("vtrace/c_mean", |line| Some(line.learner.c_mean)),
+    ("vtrace/c_clipped_fraction", |line| Some(line.learner.c_clipped_fraction)),
+    ("lag/mean", |line| Some(line.policy_lag_mean)),
+    ("lag/min", |line| Some(line.learner.lag_min as f64)),
+    ("lag/max", |line| Some(line.learner.lag_max as f64)),
+    ("throughput/frames_per_s", |line| Some(line.frames_per_s)),
+    ("throughput/frames_acted_per_s", |line| Some(line.frames_acted_per_s)),
+    ("ring/free", |line| Some(line.ring.free as f64)),
+    ("ring/claimed", |line| Some(line.ring.claimed as f64)),
+    ("ring/ready", |line| Some(line.ring.ready as f64)),
+    ("ring/held", |line| Some(line.ring.held as f64)),
+    ("pool/restarts", |line| Some(line.restarts as f64)),
+    ("pool/unrolls_abandoned", |line| Some(line.unrolls_abandoned as f64)),
+    ("pool/learner_bytes", |line| Some(line.memory.learner_bytes as f64)),
+    ("pool/actors_bytes", |line| Some(line.memory.actors_bytes as f64)),
 ];
 
+/// Whose time it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Learner,
+    Actors,
+}
+
 /// Times, shown as a share of the wall time of the processes that they are of.
-const SHARES: &[(&str, &str)] = &[
-    ("learner_time/wait", "/learner/wait_ns"),
-    ("learner_time/batching", "/learner/batching_ns"),
-    ("learner_time/forward", "/learner/forward_ns"),
-    ("learner_time/vtrace", "/learner/vtrace_ns"),
-    ("learner_time/backward", "/learner/backward_ns"),
-    ("learner_time/optimiser", "/learner/optimiser_ns"),
-    ("learner_time/publish", "/learner/publish_ns"),
-    ("actor_time/environment", "/actors/env_ns"),
-    ("actor_time/inference", "/actors/infer_ns"),
-    ("actor_time/weight_refresh", "/actors/refresh_ns"),
-    ("actor_time/slot_wait", "/actors/slot_wait_ns"),
+const SHARES: &[(&str, Who, Of<u64>)] = &[
+    ("learner_time/wait", Who::Learner, |line| line.learner.wait_ns),
+    ("learner_time/batching", Who::Learner, |line| line.learner.batching_ns),
+    ("learner_time/forward", Who::Learner, |line| line.learner.forward_ns),
+    ("learner_time/vtrace", Who::Learner, |line| line.learner.vtrace_ns),
+    ("learner_time/backward", Who::Learner, |line| line.learner.backward_ns),
+    ("learner_time/optimiser", Who::Learner, |line| line.learner.optimiser_ns),
+    ("learner_time/publish", Who::Learner, |line| line.learner.publish_ns),
+    ("actor_time/environment", Who::Actors, |line| line.actors.env_ns),
+    ("actor_time/inference", Who::Actors, |line| line.actors.infer_ns),
+    ("actor_time/weight_refresh", Who::Actors, |line| line.actors.refresh_ns),
+    ("actor_time/slot_wait", Who::Actors, |line| line.actors.slot_wait_ns),
 ];
 
 /// The event file of a run; closed for good, with one warning, when it can no longer be written.
@@ -59,7 +67,7 @@ const SHARES: &[(&str, &str)] = &[
 pub(super) struct TensorBoard {
     writer: Option<EventWriter>,
     actors: usize,
-    last: Option<Json>,
+    last: Option<MetricsRecord>,
 }
 
 impl TensorBoard {
@@ -79,11 +87,15 @@ impl TensorBoard {
     }
 
     /// Appends the numbers of a line.
-    pub(super) fn write(&mut self, line: &Json, lags: &HistogramSnapshot, console: &Console) {
+    pub(super) fn write(
+        &mut self,
+        line: &MetricsRecord,
+        lags: &HistogramSnapshot,
+        console: &Console,
+    ) {
         let Some(writer) = &mut self.writer else { return };
-        let step = line["frames"].as_u64().unwrap_or_default();
         let scalars = scalars(line, self.last.as_ref(), self.actors);
-        if let Err(error) = writer.write(step, &scalars, &[("lag/histogram", lags)]) {
+        if let Err(error) = writer.write(line.frames, &scalars, &[("lag/histogram", lags)]) {
             console.warn(&format!("{} is no longer written: {error}", writer.path().display()));
             self.writer = None;
         }
@@ -91,23 +103,23 @@ impl TensorBoard {
     }
 }
 
-fn scalars(line: &Json, last: Option<&Json>, actors: usize) -> Vec<(String, f64)> {
-    let number = |line: &Json, place: &str| line.pointer(place).and_then(Json::as_f64);
+fn scalars(
+    line: &MetricsRecord,
+    last: Option<&MetricsRecord>,
+    actors: usize,
+) -> Vec<(String, f64)> {
     let mut scalars: Vec<(String, f64)> = SCALARS
         .iter()
-        .filter_map(|(tag, place)| Some(((*tag).to_owned(), number(line, place)?)))
+        .filter_map(|(tag, of)| Some(((*tag).to_owned(), of(line).filter(|n| n.is_finite())?)))
         .collect();
-    let since = |place| {
-        Some(number(line, place)? - last.and_then(|last| number(last, place)).unwrap_or(0.0))
-    };
-    if let Some(seconds) = last.and(since("/wall_s")).filter(|&seconds| seconds > 0.0) {
-        for (tag, place) in SHARES {
-            let processes = if place.starts_with("/actors") { actors as f64 } else { 1.0 };
-            if let Some(ns) = since(place) {
-                // A stage is counted when it is over: in a short interval it may be longer than that.
-                let share = (ns / 1e9 / seconds / processes).min(1.0);
-                scalars.push(((*tag).to_owned(), share));
-            }
+    let Some(last) = last else { return scalars };
+    let seconds = line.wall_s - last.wall_s;
+    if seconds > 0.0 {
+        for (tag, who, of) in SHARES {
+            let processes = if *who == Who::Actors { actors as f64 } else { 1.0 };
+            let ns = of(line) as f64 - of(last) as f64;
+            // A stage is counted when it is over: in a short interval it may be longer than that.
+            scalars.push(((*tag).to_owned(), (ns / 1e9 / seconds / processes).min(1.0)));
         }
     }
     scalars
@@ -116,16 +128,36 @@ fn scalars(line: &Json, last: Option<&Json>, actors: usize) -> Vec<(String, f64)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::metrics::{ActorsRecord, LearnerRecord};
+
+    fn of(scalars: &[(String, f64)], tag: &str) -> Option<f64> {
+        scalars.iter().find(|(name, _)| name == tag).map(|(_, value)| *value)
+    }
 
     #[test]
     fn times_become_shares_of_the_interval() {
-        let line = |wall_s: f64, wait_ns: u64, env_ns: u64| json!({"wall_s": wall_s, "learner": {"wait_ns": wait_ns}, "actors": {"env_ns": env_ns}});
+        let line = |wall_s: f64, wait_ns: u64, env_ns: u64| MetricsRecord {
+            wall_s,
+            learner: LearnerRecord { wait_ns, ..LearnerRecord::default() },
+            actors: ActorsRecord { env_ns, ..ActorsRecord::default() },
+            ..MetricsRecord::default()
+        };
         let (first, second) = (line(1.0, 0, 0), line(3.0, 1_000_000_000, 2_000_000_000));
-        assert!(scalars(&first, None, 4).is_empty(), "no interval yet");
+        let shares = scalars(&first, None, 4);
+        assert!(!shares.iter().any(|(tag, _)| tag.contains("_time/")), "no interval yet");
         let shares = scalars(&second, Some(&first), 4);
-        let of = |tag| shares.iter().find(|(name, _)| name == tag).map(|(_, share)| *share);
-        assert_eq!(of("learner_time/wait"), Some(0.5));
-        assert_eq!(of("actor_time/environment"), Some(0.25));
+        assert_eq!(of(&shares, "learner_time/wait"), Some(0.5));
+        assert_eq!(of(&shares, "actor_time/environment"), Some(0.25));
+    }
+
+    #[test]
+    fn what_is_no_number_is_left_out() {
+        let learner = LearnerRecord { entropy: f64::NAN, lag_max: 3, ..LearnerRecord::default() };
+        let line = MetricsRecord { learner, ..MetricsRecord::default() };
+        let scalars = scalars(&line, None, 1);
+        assert_eq!(of(&scalars, "losses/entropy"), None);
+        assert_eq!(of(&scalars, "charts/return_mean"), None, "before the first episode");
+        assert_eq!(of(&scalars, "lag/max"), Some(3.0));
+        assert_eq!(scalars.len(), SCALARS.len() - 2);
     }
 }

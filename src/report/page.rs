@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use serde_json::Value as Json;
-
 use super::bottleneck::Bottleneck;
 use super::chart::escape;
 use super::plots::groups;
-use super::run_data::{RunData, number};
+use super::run_data::RunData;
 use super::scale::{bytes, si, time};
 use super::style::{PAGE, PLOTS};
-use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
+use super::totals::{ACTOR_STAGES, ActorStage, LEARNER_STAGES, Totals};
 
 /// One HTML document that needs nothing else.
 pub(super) fn html(runs: &[RunData]) -> String {
@@ -69,15 +67,14 @@ struct Came {
 
 impl Came {
     fn of(run: &RunData) -> Self {
-        let last = &run.lines[run.lines.len() - 1];
-        let line = |place| number(last, place).unwrap_or(0.0);
+        let last = run.last();
         let summary = run.summary.as_ref().filter(|summary| {
             // A summary of the run before this one was resumed is not this run's.
-            summary["frames"].as_f64().is_some_and(|frames| frames >= line("/frames"))
+            summary["frames"].as_f64().is_some_and(|frames| frames >= last.frames as f64)
         });
         let key = |key: &str| summary.and_then(|summary| summary[key].as_f64());
         let (frames, wall_s) =
-            (key("frames").unwrap_or(line("/frames")), key("wall_s").unwrap_or(line("/wall_s")));
+            (key("frames").unwrap_or(last.frames as f64), key("wall_s").unwrap_or(last.wall_s));
         Self {
             status: summary
                 .and_then(|summary| summary["status"].as_str())
@@ -86,10 +83,10 @@ impl Came {
             frames,
             wall_s,
             frames_per_s: frames / wall_s.max(1e-9),
-            return_mean: last.get("return_mean").and_then(Json::as_f64),
+            return_mean: last.return_mean,
             to_target: key("frames_to_target").zip(key("seconds_to_target")),
-            restarts: line("/restarts"),
-            abandoned: line("/unrolls_abandoned"),
+            restarts: last.restarts as f64,
+            abandoned: last.unrolls_abandoned as f64,
             lag: Totals::of(run).lag_mean(),
         }
     }
@@ -199,7 +196,7 @@ fn stages(page: &mut String, run: &RunData, named: bool) {
          <th>share of wall time</th><th>per frame</th></tr>",
     );
     let shares = totals.actor_shares();
-    for (index, (stage, _)) in ACTOR_STAGES.iter().enumerate() {
+    for (index, ActorStage { name: stage, .. }) in ACTOR_STAGES.iter().enumerate() {
         let _infallible = write!(
             page,
             "<tr><td>{stage}</td><td class=\"n\">{:.1} %</td><td class=\"n\">{}</td></tr>",
@@ -207,8 +204,7 @@ fn stages(page: &mut String, run: &RunData, named: bool) {
             time(totals.actors_s[index] / totals.frames_acted.max(1.0))
         );
     }
-    let last = &run.lines[run.lines.len() - 1];
-    let shared = number(last, "/memory/shared_bytes").unwrap_or(0.0);
+    let shared = run.last().memory.shared_bytes as f64;
     let _infallible = write!(
         page,
         "</table><p class=\"soft\">Shared memory of the run: {}.</p></div></div>",

@@ -2,8 +2,9 @@
 
 use super::bars::StackedBars;
 use super::chart::{LineChart, Series};
-use super::run_data::{Episode, RunData, number};
+use super::run_data::{Episode, Figure, RunData};
 use super::stages::{SECONDS_LABEL, actor_stages, cores, learner_stages, update_stages};
+use crate::metrics::RingRecord;
 
 /// Points of a learning curve.
 const CURVE_POINTS: usize = 150;
@@ -33,34 +34,34 @@ pub(super) fn groups(runs: &[RunData]) -> Vec<Group> {
     ]
 }
 
-const FRAMES: (&str, &str) = ("/frames", "frames learnt");
-const SECONDS: (&str, &str) = ("/wall_s", SECONDS_LABEL);
+const FRAMES: (Figure, &str) = (|line| line.frames as f64, "frames learnt");
+const SECONDS: (Figure, &str) = (|line| line.wall_s, SECONDS_LABEL);
 
-/// A line of a plot: name, place in a line of metrics, factor.
-type Line = (&'static str, &'static str, f64);
+/// A line of a plot: name, number of a line of metrics, factor.
+type Line = (&'static str, Figure, f64);
 
 /// A chart of some gauges; with several runs, of the first of them only.
 fn gauges(
     runs: &[RunData],
     id: &str,
     title: &str,
-    x: (&'static str, &'static str),
+    x: (Figure, &'static str),
     lines: &[Line],
     set: impl Fn(&mut LineChart),
 ) -> Plot {
     let mut chart = LineChart { title: title.to_owned(), x_label: x.1, ..LineChart::default() };
     if let [run] = runs {
-        for (name, place, factor) in lines {
-            let points = run.gauge(x.0, place);
+        for (name, of, factor) in lines {
+            let points = run.gauge(x.0, *of);
             let points = points.into_iter().map(|(x, y)| (x, y * factor)).collect();
             chart.series.push(Series::new(*name, points));
         }
-    } else if let Some((name, place, factor)) = lines.first() {
+    } else if let Some((name, of, factor)) = lines.first() {
         if lines.len() > 1 {
             chart.title = format!("{title}: {name}");
         }
         for run in runs {
-            let points = run.gauge(x.0, place);
+            let points = run.gauge(x.0, *of);
             let points = points.into_iter().map(|(x, y)| (x, y * factor)).collect();
             chart.series.push(Series::new(run.name.clone(), points));
         }
@@ -130,7 +131,7 @@ fn learning(runs: &[RunData]) -> Vec<Plot> {
             "learning-rate",
             "Learning rate",
             FRAMES,
-            &[("learning rate", "/learner/learning_rate", 1.0)],
+            &[("learning rate", |line| line.learner.learning_rate, 1.0)],
             |chart| chart.from_zero = true,
         ),
     ]
@@ -154,23 +155,23 @@ fn learning_curve(episodes: &[Episode], x: fn(&Episode) -> f64, y: fn(&Episode) 
 }
 
 fn losses(runs: &[RunData]) -> Vec<Plot> {
-    let one = |id, title, place| gauges(runs, id, title, FRAMES, &[(title, place, 1.0)], noisy);
+    let one = |id, title, of: Figure| gauges(runs, id, title, FRAMES, &[(title, of, 1.0)], noisy);
     vec![
-        one("policy-loss", "Policy loss per frame", "/learner/policy_loss"),
-        one("baseline-loss", "Baseline (critic) loss per frame", "/learner/baseline_loss"),
-        one("total-loss", "Total loss per frame", "/learner/total_loss"),
-        one("entropy", "Entropy of the policy (nats)", "/learner/entropy"),
-        one("gradient-norm", "Norm of the gradient before clipping", "/learner/grad_norm"),
+        one("policy-loss", "Policy loss per frame", |line| line.learner.policy_loss),
+        one("baseline-loss", "Baseline (critic) loss per frame", |line| line.learner.baseline_loss),
+        one("total-loss", "Total loss per frame", |line| line.learner.total_loss),
+        one("entropy", "Entropy of the policy (nats)", |line| line.learner.entropy),
+        one("gradient-norm", "Norm of the gradient before clipping", |line| line.learner.grad_norm),
         gauges(
             runs,
             "importance-ratios",
             "Importance ratios before truncation",
             FRAMES,
             &[
-                ("mean", "/learner/rho_mean", 1.0),
-                ("smallest", "/learner/rho_min", 1.0),
-                ("largest", "/learner/rho_max", 1.0),
-                ("mean after c-bar", "/learner/c_mean", 1.0),
+                ("mean", |line| line.learner.rho_mean, 1.0),
+                ("smallest", |line| line.learner.rho_min, 1.0),
+                ("largest", |line| line.learner.rho_max, 1.0),
+                ("mean after c-bar", |line| line.learner.c_mean, 1.0),
             ],
             noisy,
         ),
@@ -180,8 +181,8 @@ fn losses(runs: &[RunData]) -> Vec<Plot> {
             "Importance ratios that were truncated (%)",
             FRAMES,
             &[
-                ("above rho-bar", "/learner/rho_clipped_fraction", 100.0),
-                ("above c-bar", "/learner/c_clipped_fraction", 100.0),
+                ("above rho-bar", |line| line.learner.rho_clipped_fraction, 100.0),
+                ("above c-bar", |line| line.learner.c_clipped_fraction, 100.0),
             ],
             |chart| {
                 noisy(chart);
@@ -197,7 +198,10 @@ fn time(runs: &[RunData]) -> Vec<Plot> {
         "throughput",
         "Frames per second",
         SECONDS,
-        &[("learnt", "/frames_per_s", 1.0), ("produced by actors", "/frames_acted_per_s", 1.0)],
+        &[
+            ("learnt", |line| line.frames_per_s, 1.0),
+            ("produced by actors", |line| line.frames_acted_per_s, 1.0),
+        ],
         |chart| chart.from_zero = true,
     )];
     for (index, run) in runs.iter().enumerate() {
@@ -225,9 +229,9 @@ fn pool(runs: &[RunData]) -> Vec<Plot> {
         "Policy lag in updates",
         FRAMES,
         &[
-            ("mean", "/learner/lag_mean", 1.0),
-            ("smallest", "/learner/lag_min", 1.0),
-            ("largest", "/learner/lag_max", 1.0),
+            ("mean", |line| line.learner.lag_mean, 1.0),
+            ("smallest", |line| line.learner.lag_min as f64, 1.0),
+            ("largest", |line| line.learner.lag_max as f64, 1.0),
         ],
         |chart| {
             noisy(chart);
@@ -254,9 +258,9 @@ fn pool(runs: &[RunData]) -> Vec<Plot> {
         "Memory in MiB",
         SECONDS,
         &[
-            ("learner", "/memory/learner_bytes", 1.0 / 1_048_576.0),
-            ("actors, together", "/memory/actors_bytes", 1.0 / 1_048_576.0),
-            ("supervisor", "/memory/supervisor_bytes", 1.0 / 1_048_576.0),
+            ("learner", |line| line.memory.learner_bytes as f64, 1.0 / 1_048_576.0),
+            ("actors, together", |line| line.memory.actors_bytes as f64, 1.0 / 1_048_576.0),
+            ("supervisor", |line| line.memory.supervisor_bytes as f64, 1.0 / 1_048_576.0),
         ],
         |chart| chart.from_zero = true,
     ));
@@ -264,34 +268,28 @@ fn pool(runs: &[RunData]) -> Vec<Plot> {
 }
 
 fn lag_histogram(run: &RunData, title: String) -> StackedBars {
-    let buckets = run.lines[run.lines.len() - 1]["lag_histogram"].as_array();
-    let buckets: Vec<[f64; 3]> = buckets
-        .into_iter()
-        .flatten()
-        .filter_map(|b| Some([b[0].as_f64()?, b[1].as_f64()?, b[2].as_f64()?]))
-        .collect();
-    let sum: f64 = buckets.iter().map(|b| b[2]).sum::<f64>().max(1.0);
+    let buckets = &run.last().lag_histogram;
+    let sum = buckets.iter().map(|bucket| bucket[2]).sum::<u64>().max(1) as f64;
     // Wide buckets are drawn as high as their values on average, so that areas can be compared.
-    let bar = |[low, high, n]: [f64; 3]| {
-        let width = high - low + 1.0;
-        (low - 0.5, high + 0.5, vec![100.0 * n / sum / width])
+    let bar = |&[low, high, n]: &[u64; 3]| {
+        let width = (high - low + 1) as f64;
+        (low as f64 - 0.5, high as f64 + 0.5, vec![100.0 * n as f64 / sum / width])
     };
     StackedBars {
         title,
         x_label: "updates between acting and learning",
         parts: vec!["of all unrolls, per update of lag"],
-        bars: buckets.into_iter().map(bar).collect(),
+        bars: buckets.iter().map(bar).collect(),
         percent: false,
         names: vec![],
     }
 }
 
 fn ring(run: &RunData, title: String) -> StackedBars {
-    let parts = ["ready", "held", "claimed", "free"];
-    let lines = run.lines.windows(2).filter_map(|pair| {
-        let (from, to) = (number(&pair[0], "/wall_s")?, number(&pair[1], "/wall_s")?);
-        let slots = parts.map(|part| number(&pair[1], &format!("/ring/{part}")).unwrap_or(0.0));
-        Some((from, to, slots.to_vec()))
+    let lines = run.lines.windows(2).map(|pair| {
+        let RingRecord { free, claimed, ready, held } = pair[1].ring;
+        let slots = [ready, held, claimed, free].map(|slots| slots as f64);
+        (pair[0].wall_s, pair[1].wall_s, slots.to_vec())
     });
     let all: Vec<_> = lines.collect();
     // Bars thinner than a pixel say nothing.
@@ -302,7 +300,7 @@ fn ring(run: &RunData, title: String) -> StackedBars {
     }
     StackedBars {
         title,
-        x_label: SECONDS.1,
+        x_label: SECONDS_LABEL,
         parts: vec!["ready for the learner", "held by the learner", "being written", "free"],
         bars,
         percent: false,

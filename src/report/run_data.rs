@@ -6,11 +6,15 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::ReportError;
+use crate::metrics::MetricsRecord;
 
 /// Lines of metrics that are looked at; counters lose nothing when lines between are skipped.
 const MAX_LINES: usize = 1500;
 /// Episodes that are looked at.
 const MAX_EPISODES: usize = 200_000;
+
+/// A number of a line.
+pub(super) type Figure = fn(&MetricsRecord) -> f64;
 
 /// One finished episode.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,7 +33,7 @@ pub struct RunData {
     pub(super) config: toml::Table,
     pub(super) summary: Option<Json>,
     /// Lines of `metrics.jsonl`, in order; at least one.
-    pub(super) lines: Vec<Json>,
+    pub(super) lines: Vec<MetricsRecord>,
     pub(super) episodes: Vec<Episode>,
 }
 
@@ -45,7 +49,7 @@ impl RunData {
         };
         let config = text("config.toml")?.parse().unwrap_or_default();
         let metrics = text("metrics.jsonl")?;
-        let lines: Vec<Json> = thinned(&metrics, MAX_LINES)
+        let lines: Vec<MetricsRecord> = thinned(&metrics, MAX_LINES)
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect();
         if lines.is_empty() {
@@ -66,11 +70,16 @@ impl RunData {
         })
     }
 
-    /// Pairs of two numbers of each line that has both, after the first update: gauges say nothing before it.
-    pub(super) fn gauge(&self, x: &str, y: &str) -> Vec<(f64, f64)> {
-        let learnt = |line: &&Json| number(line, "/learner/updates").is_some_and(|n| n > 0.0);
-        let lines = self.lines.iter().filter(learnt);
-        lines.filter_map(|line| Some((number(line, x)?, number(line, y)?))).collect()
+    /// The newest line.
+    pub(super) fn last(&self) -> &MetricsRecord {
+        &self.lines[self.lines.len() - 1]
+    }
+
+    /// Pairs of two numbers of each line, after the first update: gauges say nothing before it.
+    pub(super) fn gauge(&self, x: Figure, y: Figure) -> Vec<(f64, f64)> {
+        let learnt = self.lines.iter().filter(|line| line.learner.updates > 0);
+        let pairs = learnt.map(|line| (x(line), y(line)));
+        pairs.filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
     }
 
     /// A setting, as text.
@@ -81,11 +90,6 @@ impl RunData {
             None => "-".to_owned(),
         }
     }
-}
-
-/// A number of a line, by its place.
-pub(super) fn number(line: &Json, place: &str) -> Option<f64> {
-    line.pointer(place)?.as_f64()
 }
 
 /// Lines of `text`, the last among them, at most about `most`.
@@ -127,7 +131,8 @@ mod tests {
         let error = RunData::load(folder.path()).expect_err("empty").to_string();
         assert!(error.contains("config.toml"), "{error}");
         fs::write(folder.path().join("config.toml"), "env = \"X\"").expect("written");
-        fs::write(folder.path().join("metrics.jsonl"), "{\"frames\":1}\n{\"fra").expect("written");
+        let line = "{\"wall_s\":1,\"frames\":1}\n{\"fra";
+        fs::write(folder.path().join("metrics.jsonl"), line).expect("written");
         let run = RunData::load(folder.path()).expect("one line is a run");
         assert_eq!((run.lines.len(), run.setting("env")), (1, "X".to_owned()));
         fs::write(folder.path().join("metrics.jsonl"), "").expect("written");

@@ -1,8 +1,9 @@
 //! Where the time of learner and actors went, as stacked bars.
 
 use super::bars::StackedBars;
-use super::run_data::{RunData, number};
-use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals, added};
+use super::run_data::RunData;
+use super::totals::{ACTOR_STAGES, ActorStage, LEARNER_STAGES, Totals, added};
+use crate::metrics::MetricsRecord;
 
 /// Bars over time.
 const TIME_BINS: usize = 40;
@@ -12,23 +13,22 @@ pub(super) const SECONDS_LABEL: &str = "seconds";
 /// The lines of a run in bins of about equal wall time, at least `least_s` each: start, end, and what was added
 /// in between.
 fn binned(run: &RunData, least_s: f64) -> Vec<(f64, f64, Totals)> {
-    let at = |index: usize| number(&run.lines[index], "/wall_s").unwrap_or(0.0);
+    let at = |index: usize| run.lines[index].wall_s;
     let last = run.lines.len() - 1;
     let width = ((at(last) - at(0)) / TIME_BINS as f64).max(least_s);
     let mut bins = Vec::new();
     let mut from = 0;
     for to in 1..=last {
         if at(to) - at(from) >= width || to == last {
-            let lines = &run.lines[from..=to];
-            bins.push((at(from), at(to), Totals::between(lines, lines.last())));
+            bins.push((at(from), at(to), Totals::between(&run.lines[from..=to])));
             from = to;
         }
     }
     bins
 }
 
-fn names(stages: &[(&'static str, &str)]) -> Vec<&'static str> {
-    stages.iter().map(|(name, _)| *name).chain(["other"]).collect()
+fn learner_names() -> impl Iterator<Item = &'static str> {
+    LEARNER_STAGES.iter().map(|(name, _)| *name)
 }
 
 pub(super) fn learner_stages(run: &RunData, title: String) -> StackedBars {
@@ -36,7 +36,7 @@ pub(super) fn learner_stages(run: &RunData, title: String) -> StackedBars {
     StackedBars {
         title,
         x_label: SECONDS_LABEL,
-        parts: names(LEARNER_STAGES),
+        parts: learner_names().chain(["other"]).collect(),
         bars: bars.collect(),
         percent: true,
         names: vec![],
@@ -54,7 +54,7 @@ pub(super) fn update_stages(run: &RunData, title: String) -> StackedBars {
     StackedBars {
         title,
         x_label: SECONDS_LABEL,
-        parts: LEARNER_STAGES.iter().map(|(name, _)| *name).collect(),
+        parts: learner_names().collect(),
         bars: bars.collect(),
         percent: false,
         names: vec![],
@@ -62,13 +62,14 @@ pub(super) fn update_stages(run: &RunData, title: String) -> StackedBars {
 }
 
 pub(super) fn actor_stages(run: &RunData, title: String) -> StackedBars {
-    let last = &run.lines[run.lines.len() - 1];
-    let count = last.pointer("/per_actor/phase").and_then(|p| p.as_array()).map_or(0, Vec::len);
+    let count = run.last().per_actor.actors();
     let wall = Totals::of(run).wall_s;
-    let added =
-        |index: usize, word: &str| added(&run.lines, &format!("/per_actor/{word}/{index}")) / 1e9;
+    let of = |stage: &ActorStage, index: usize| {
+        let ns = |line: &MetricsRecord| (stage.each)(&line.per_actor).get(index).copied();
+        added(&run.lines, |line| ns(line).unwrap_or(0) as f64) / 1e9
+    };
     let bars = (0..count.min(32)).map(|index| {
-        let times: Vec<f64> = ACTOR_STAGES.iter().map(|(_, word)| added(index, word)).collect();
+        let times: Vec<f64> = ACTOR_STAGES.iter().map(|stage| of(stage, index)).collect();
         let whole = wall.max(times.iter().sum()).max(1e-9);
         let rest = (whole - times.iter().sum::<f64>()).max(0.0);
         let parts = times.iter().chain([&rest]).map(|time| time / whole).collect();
@@ -77,7 +78,7 @@ pub(super) fn actor_stages(run: &RunData, title: String) -> StackedBars {
     StackedBars {
         title,
         x_label: if count > 32 { "the first 32 actors" } else { "actors" },
-        parts: names(ACTOR_STAGES),
+        parts: ACTOR_STAGES.iter().map(|stage| stage.name).chain(["other"]).collect(),
         bars: bars.collect(),
         percent: true,
         names: (0..count.min(32)).map(|index| format!("{index}")).collect(),

@@ -1,29 +1,53 @@
 //! Where the time of a run went: sums of its counters, and what they are per frame and per update.
 
-use serde_json::Value as Json;
+use super::run_data::RunData;
+use crate::metrics::{ActorsRecord, LearnerRecord, MetricsRecord, PerActorRecord};
 
-use super::run_data::{RunData, number};
+/// A stage of an update: its name, and its time.
+type LearnerStage = (&'static str, fn(&LearnerRecord) -> u64);
 
-/// Stages of an update, in their order: name, word of the learner.
-pub(super) const LEARNER_STAGES: &[(&str, &str)] = &[
-    ("wait for data", "/learner/wait_ns"),
-    ("batching", "/learner/batching_ns"),
-    ("forward", "/learner/forward_ns"),
-    ("V-trace and loss", "/learner/vtrace_ns"),
-    ("backward", "/learner/backward_ns"),
-    ("optimiser", "/learner/optimiser_ns"),
-    ("publish", "/learner/publish_ns"),
-    ("checkpoint", "/learner/checkpoint_ns"),
+/// Stages of an update, in their order.
+pub(super) const LEARNER_STAGES: &[LearnerStage] = &[
+    ("wait for data", |learner| learner.wait_ns),
+    ("batching", |learner| learner.batching_ns),
+    ("forward", |learner| learner.forward_ns),
+    ("V-trace and loss", |learner| learner.vtrace_ns),
+    ("backward", |learner| learner.backward_ns),
+    ("optimiser", |learner| learner.optimiser_ns),
+    ("publish", |learner| learner.publish_ns),
+    ("checkpoint", |learner| learner.checkpoint_ns),
 ];
 
-/// Stages of an actor, in their order: name, word of the actor.
-pub(super) const ACTOR_STAGES: &[(&str, &str)] = &[
-    ("environment", "env_ns"),
-    ("inference", "infer_ns"),
-    ("weight refresh", "refresh_ns"),
-    ("slot wait", "slot_wait_ns"),
-    ("commit", "commit_ns"),
-    ("held back", "admission_wait_ns"),
+/// A stage of an actor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ActorStage {
+    pub(super) name: &'static str,
+    /// Time of all actors in it.
+    pub(super) sum: fn(&ActorsRecord) -> u64,
+    /// Of each.
+    pub(super) each: fn(&PerActorRecord) -> &[u64],
+}
+
+/// Stages of an actor, in their order.
+pub(super) const ACTOR_STAGES: &[ActorStage] = &[
+    ActorStage { name: "environment", sum: |actors| actors.env_ns, each: |each| &each.env_ns },
+    ActorStage { name: "inference", sum: |actors| actors.infer_ns, each: |each| &each.infer_ns },
+    ActorStage {
+        name: "weight refresh",
+        sum: |actors| actors.refresh_ns,
+        each: |each| &each.refresh_ns,
+    },
+    ActorStage {
+        name: "slot wait",
+        sum: |actors| actors.slot_wait_ns,
+        each: |each| &each.slot_wait_ns,
+    },
+    ActorStage { name: "commit", sum: |actors| actors.commit_ns, each: |each| &each.commit_ns },
+    ActorStage {
+        name: "held back",
+        sum: |actors| actors.admission_wait_ns,
+        each: |each| &each.admission_wait_ns,
+    },
 ];
 
 /// What a run came to between two of its lines. Times in seconds; those of actors are sums over them.
@@ -61,35 +85,38 @@ impl Totals {
     /// Sums over the whole run. The time before the first line, when processes start, is left out.
     #[must_use]
     pub fn of(run: &RunData) -> Self {
-        Self::between(&run.lines, run.lines[run.lines.len() - 1..].first())
+        Self::between(&run.lines)
     }
 
-    /// Sums over some lines in a row; `last` tells how many actors there were.
-    pub(super) fn between(lines: &[Json], last: Option<&Json>) -> Self {
-        let sum = |place: &str| added(lines, place);
-        let seconds = |place: &str| sum(place) / 1e9;
-        let actor = |word: &str| sum(&format!("/actors/{word}")) / 1e9;
+    /// Sums over some lines in a row; the last tells how many actors there were.
+    pub(super) fn between(lines: &[MetricsRecord]) -> Self {
+        let sum = |of: fn(&MetricsRecord) -> u64| added(lines, |line| of(line) as f64);
+        let seconds = |of: fn(&MetricsRecord) -> u64| sum(of) / 1e9;
         let mut learner_s = [0.0; LEARNER_STAGES.len()];
-        learner_s.iter_mut().zip(LEARNER_STAGES).for_each(|(s, (_, place))| *s = seconds(place));
+        for (s, (_, stage)) in learner_s.iter_mut().zip(LEARNER_STAGES) {
+            *s = added(lines, |line| stage(&line.learner) as f64) / 1e9;
+        }
         let mut actors_s = [0.0; ACTOR_STAGES.len()];
-        actors_s.iter_mut().zip(ACTOR_STAGES).for_each(|(s, (_, word))| *s = actor(word));
-        let actors = last.and_then(|line| line.pointer("/per_actor/phase")?.as_array());
+        for (s, stage) in actors_s.iter_mut().zip(ACTOR_STAGES) {
+            *s = added(lines, |line| (stage.sum)(&line.actors) as f64) / 1e9;
+        }
+        let last = lines.last();
         Self {
-            wall_s: sum("/wall_s"),
-            actors: actors.map_or(1.0, |actors| actors.len().max(1) as f64),
-            cores: last.and_then(|line| number(line, "/cpu/cores")).unwrap_or(0.0),
-            frames: sum("/frames"),
-            frames_acted: sum("/actors/frames_acted"),
-            updates: sum("/learner/updates"),
-            unrolls: sum("/actors/unrolls_committed"),
-            refreshes: sum("/actors/param_refreshes"),
-            lag: (sum("/learner/lag_sum"), sum("/learner/unrolls_consumed")),
+            wall_s: added(lines, |line| line.wall_s),
+            actors: last.map_or(1, |line| line.per_actor.actors().max(1)) as f64,
+            cores: last.map_or(0, |line| line.cpu.cores) as f64,
+            frames: sum(|line| line.frames),
+            frames_acted: sum(|line| line.actors.frames_acted),
+            updates: sum(|line| line.learner.updates),
+            unrolls: sum(|line| line.actors.unrolls_committed),
+            refreshes: sum(|line| line.actors.param_refreshes),
+            lag: (sum(|line| line.learner.lag_sum), sum(|line| line.learner.unrolls_consumed)),
             learner_s,
             actors_s,
-            cpu_s: (seconds("/cpu/learner_ns"), seconds("/cpu/actors_ns")),
+            cpu_s: (seconds(|line| line.cpu.learner_ns), seconds(|line| line.cpu.actors_ns)),
             core_wait_s: (
-                seconds("/cpu/learner_core_wait_ns"),
-                seconds("/cpu/actors_core_wait_ns"),
+                seconds(|line| line.cpu.learner_core_wait_ns),
+                seconds(|line| line.cpu.actors_core_wait_ns),
             ),
         }
     }
@@ -142,8 +169,8 @@ fn shares(parts: &[f64], whole: f64) -> Vec<f64> {
 
 /// What was added to a counter from the first line to the last. One that went back was started anew by a
 /// resumed run, and counts from 0.
-pub(super) fn added(lines: &[Json], place: &str) -> f64 {
-    let values = lines.iter().map(|line| number(line, place).unwrap_or(0.0));
+pub(super) fn added(lines: &[MetricsRecord], of: impl Fn(&MetricsRecord) -> f64) -> f64 {
+    let values = lines.iter().map(of);
     let mut sum = 0.0;
     let mut before = None;
     for value in values {
@@ -158,13 +185,17 @@ pub(super) fn added(lines: &[Json], place: &str) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn counters_that_start_anew_are_added_up() {
-        let lines: Vec<Json> = [5, 7, 2, 3].iter().map(|n| json!({"learner": {"n": n}})).collect();
-        assert_eq!(added(&lines, "/learner/n"), 2.0 + 2.0 + 1.0);
-        assert_eq!(added(&lines, "/nowhere"), 0.0);
+        let line = |updates| MetricsRecord {
+            learner: LearnerRecord { updates, ..LearnerRecord::default() },
+            ..MetricsRecord::default()
+        };
+        let lines = [5, 7, 2, 3].map(line);
+        assert_eq!(added(&lines, |line| line.learner.updates as f64), 2.0 + 2.0 + 1.0);
+        assert_eq!(Totals::between(&lines).updates, 5.0);
+        assert_eq!(Totals::between(&[]).updates, 0.0);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! From two readings of a run to what a person wants to know.
 
 use serde::Serialize;
-use serde_json::Value as Json;
+
+use crate::metrics::{ChildRecord, LearnerRecord, PerActorRecord, Phase, StatusRecord};
 
 /// A run at a glance. Shares are of wall time, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
@@ -30,7 +31,7 @@ pub(super) struct Figures {
 /// The learner's line.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub(super) struct Learner {
-    pub(super) pid: Option<i64>,
+    pub(super) pid: Option<i32>,
     pub(super) state: String,
     pub(super) restarts: f64,
     pub(super) wait: f64,
@@ -56,7 +57,7 @@ pub(super) struct Ring {
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
 pub(super) struct Actor {
     pub(super) index: usize,
-    pub(super) pid: Option<i64>,
+    pub(super) pid: Option<i32>,
     pub(super) state: String,
     pub(super) phase: String,
     pub(super) frames_per_s: f64,
@@ -74,116 +75,121 @@ pub(super) struct Actor {
 
 impl Figures {
     /// From the newest reading and an older one.
-    pub(super) fn of(newest: &Json, old: &Json) -> Self {
-        let now = |place: &str| at(newest, place).unwrap_or(0.0);
-        let seconds = now("/metrics/wall_s") - at(old, "/metrics/wall_s").unwrap_or(0.0);
-        let since = |place: &str| (now(place) - at(old, place).unwrap_or(0.0)).max(0.0);
-        let per_s = |place: &str| if seconds > 0.0 { since(place) / seconds } else { 0.0 };
-        let share = |place: &str| (per_s(place) / 1e9).min(1.0);
-        let text = |place: &str| {
-            newest.pointer(place).and_then(Json::as_str).unwrap_or_default().to_owned()
+    pub(super) fn of(newest: &StatusRecord, old: &StatusRecord) -> Self {
+        let now = &newest.metrics;
+        let seconds = now.wall_s - old.metrics.wall_s;
+        let per_s = |of: &dyn Fn(&StatusRecord) -> u64| {
+            let added = (of(newest) as f64 - of(old) as f64).max(0.0);
+            if seconds > 0.0 { added / seconds } else { 0.0 }
         };
-        let pid = |child: usize| newest.pointer(&format!("/children/{child}/pid"))?.as_i64();
-        let phases = newest.pointer("/metrics/per_actor/phase").and_then(Json::as_array);
-        let version = now("/metrics/learner/version");
+        let share = |of: &dyn Fn(&StatusRecord) -> u64| (per_s(of) / 1e9).min(1.0);
+        let stage = |of: fn(&LearnerRecord) -> u64| share(&|status| of(&status.metrics.learner));
+        let child = |index: usize| newest.children.get(index).cloned().unwrap_or_default();
         let actor = |index: usize| {
-            let each = |word: &str| format!("/metrics/per_actor/{word}/{index}");
+            let at = |list: fn(&PerActorRecord) -> &[u64], status: &StatusRecord| {
+                list(&status.metrics.per_actor).get(index).copied().unwrap_or(0)
+            };
+            let share = |list| share(&|status| at(list, status));
+            let phase = Phase::from_code(at(|each| &each.phase, newest));
+            let version = at(|each| &each.param_version, newest);
             // The learner comes first among the children.
-            let child = index + 1;
+            let ChildRecord { pid, state, restarts, .. } = child(index + 1);
             Actor {
                 index,
-                pid: pid(child),
-                state: text(&format!("/children/{child}/state")),
-                phase: phase(now(&each("phase"))).to_owned(),
-                frames_per_s: per_s(&each("frames_acted")),
-                env: share(&each("env_ns")),
-                infer: share(&each("infer_ns")),
-                refresh: share(&each("refresh_ns")),
-                slot_wait: share(&each("slot_wait_ns")),
-                behind: if phase(now(&each("phase"))) == crate::metrics::Phase::Wait.name() {
+                pid,
+                state,
+                phase: phase.map_or("?", Phase::name).to_owned(),
+                frames_per_s: per_s(&|status| at(|each| &each.frames_acted, status)),
+                env: share(|each| &each.env_ns),
+                infer: share(|each| &each.infer_ns),
+                refresh: share(|each| &each.refresh_ns),
+                slot_wait: share(|each| &each.slot_wait_ns),
+                behind: if phase == Some(Phase::Wait) {
                     0.0
                 } else {
-                    (version - now(&each("param_version"))).max(0.0)
+                    now.learner.version.saturating_sub(version) as f64
                 },
-                restarts: now(&format!("/children/{child}/restarts")),
-                rss_bytes: now(&each("rss_bytes")),
-                cpu: share(&each("cpu_ns")),
+                restarts: f64::from(restarts),
+                rss_bytes: at(|each| &each.rss_bytes, newest) as f64,
+                cpu: share(|each| &each.cpu_ns),
             }
         };
+        let ChildRecord { pid, state, restarts, .. } = child(0);
         Self {
-            env: text("/env"),
-            wall_s: now("/metrics/wall_s"),
-            frames: now("/metrics/frames"),
-            total_frames: now("/total_frames"),
-            frames_per_s: now("/metrics/frames_per_s"),
-            frames_acted_per_s: now("/metrics/frames_acted_per_s"),
-            updates_per_s: per_s("/metrics/learner/updates"),
-            return_mean: at(newest, "/metrics/return_mean"),
-            episodes: now("/metrics/learner/episodes"),
-            policy_lag: now("/metrics/policy_lag_mean"),
-            lag_min: now("/metrics/learner/lag_min"),
-            lag_max: now("/metrics/learner/lag_max"),
-            restarts: now("/metrics/restarts"),
-            unrolls_abandoned: now("/metrics/unrolls_abandoned"),
+            env: newest.env.clone(),
+            wall_s: now.wall_s,
+            frames: now.frames as f64,
+            total_frames: newest.total_frames as f64,
+            frames_per_s: now.frames_per_s,
+            frames_acted_per_s: now.frames_acted_per_s,
+            updates_per_s: per_s(&|status| status.metrics.learner.updates),
+            return_mean: now.return_mean,
+            episodes: now.learner.episodes as f64,
+            policy_lag: now.policy_lag_mean,
+            lag_min: now.learner.lag_min as f64,
+            lag_max: now.learner.lag_max as f64,
+            restarts: now.restarts as f64,
+            unrolls_abandoned: now.unrolls_abandoned as f64,
             learner: Learner {
-                pid: pid(0),
-                state: text("/children/0/state"),
-                restarts: now("/children/0/restarts"),
-                wait: share("/metrics/learner/wait_ns"),
-                batching: share("/metrics/learner/batching_ns"),
-                forward: share("/metrics/learner/forward_ns"),
-                vtrace: share("/metrics/learner/vtrace_ns"),
-                backward: share("/metrics/learner/backward_ns"),
-                optimiser: share("/metrics/learner/optimiser_ns"),
-                publish: share("/metrics/learner/publish_ns"),
-                rss_bytes: now("/metrics/memory/learner_bytes"),
+                pid,
+                state,
+                restarts: f64::from(restarts),
+                wait: stage(|learner| learner.wait_ns),
+                batching: stage(|learner| learner.batching_ns),
+                forward: stage(|learner| learner.forward_ns),
+                vtrace: stage(|learner| learner.vtrace_ns),
+                backward: stage(|learner| learner.backward_ns),
+                optimiser: stage(|learner| learner.optimiser_ns),
+                publish: stage(|learner| learner.publish_ns),
+                rss_bytes: now.memory.learner_bytes as f64,
             },
             ring: Ring {
-                free: now("/metrics/ring/free"),
-                claimed: now("/metrics/ring/claimed"),
-                ready: now("/metrics/ring/ready"),
-                held: now("/metrics/ring/held"),
+                free: now.ring.free as f64,
+                claimed: now.ring.claimed as f64,
+                ready: now.ring.ready as f64,
+                held: now.ring.held as f64,
             },
-            shared_bytes: now("/metrics/memory/shared_bytes"),
-            actors: (0..phases.map_or(0, Vec::len)).map(actor).collect(),
-            stopping: newest["stopping"].as_bool().unwrap_or(false),
+            shared_bytes: now.memory.shared_bytes as f64,
+            actors: (0..now.per_actor.actors()).map(actor).collect(),
+            stopping: newest.stopping,
         }
     }
-}
-
-fn at(status: &Json, place: &str) -> Option<f64> {
-    status.pointer(place)?.as_f64()
-}
-
-#[expect(clippy::cast_sign_loss, reason = "a code, or no phase")]
-fn phase(code: f64) -> &'static str {
-    crate::metrics::Phase::from_code(code as u64).map_or("?", |phase| phase.name())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::metrics::MetricsRecord;
 
-    fn status(wall_s: f64, frames: [u64; 2], wait_ns: u64) -> Json {
-        json!({
-            "env": "CartPole-v1",
-            "total_frames": 1000,
-            "children": [
-                {"role": "learner", "state": "running", "pid": 11, "restarts": 1},
-                {"role": "actor-0", "state": "running", "pid": 12, "restarts": 0},
-                {"role": "actor-1", "state": "waiting", "pid": null, "restarts": 3},
-            ],
-            "metrics": {
-                "wall_s": wall_s,
-                "learner": {"wait_ns": wait_ns, "version": 9},
-                "per_actor": {
-                    "phase": [2, 3],
-                    "frames_acted": frames,
-                    "param_version": [9, 7],
-                },
+    fn status(wall_s: f64, frames: [u64; 2], wait_ns: u64) -> StatusRecord {
+        let child = |state: &str, pid, restarts| ChildRecord {
+            state: state.to_owned(),
+            pid,
+            restarts,
+            ..ChildRecord::default()
+        };
+        let metrics = MetricsRecord {
+            wall_s,
+            learner: LearnerRecord { wait_ns, version: 9, ..LearnerRecord::default() },
+            per_actor: PerActorRecord {
+                phase: vec![2, 3],
+                frames_acted: frames.to_vec(),
+                param_version: vec![9, 7],
+                ..PerActorRecord::default()
             },
-        })
+            ..MetricsRecord::default()
+        };
+        StatusRecord {
+            env: "CartPole-v1".to_owned(),
+            total_frames: 1000,
+            children: vec![
+                child("running", Some(11), 1),
+                child("running", Some(12), 0),
+                child("waiting", None, 3),
+            ],
+            metrics,
+            ..StatusRecord::default()
+        }
     }
 
     #[test]
@@ -204,6 +210,7 @@ mod tests {
         let only = status(10.0, [100, 50], 7);
         let figures = Figures::of(&only, &only);
         assert_eq!(figures.actors[0].frames_per_s, 0.0);
-        assert_eq!(Figures::of(&json!({}), &json!([])), Figures::default());
+        let nothing = StatusRecord::default();
+        assert_eq!(Figures::of(&nothing, &nothing), Figures::default());
     }
 }

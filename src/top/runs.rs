@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use crate::metrics::{RunId, StatusSegment, StatusView, list};
+use crate::metrics::{RunId, StatusRecord, StatusSegment, StatusView, list};
 
 /// Rates are over at least this long, if there are readings that old.
 const SPAN: Duration = Duration::from_secs(1);
@@ -22,12 +22,12 @@ pub(super) struct Run {
     pub(super) ended: bool,
     view: StatusView,
     tick: u64,
-    readings: Vec<(Instant, Json)>,
+    readings: Vec<(Instant, StatusRecord)>,
 }
 
 impl Run {
     /// The newest reading, and one about a second older to take differences with.
-    pub(super) fn readings(&self) -> Option<(&Json, &Json)> {
+    pub(super) fn readings(&self) -> Option<(&StatusRecord, &StatusRecord)> {
         let (at, newest) = self.readings.last()?;
         let old = self.readings.iter().rev().find(|(then, _)| *at - *then >= SPAN);
         Some((newest, &old.or(self.readings.first())?.1))
@@ -38,17 +38,17 @@ impl Run {
         self.readings.len()
     }
 
-    fn read(&mut self, now: Instant) {
-        if let Some((tick, bytes)) = self.view.read(self.tick)
-            && let Ok(status) = serde_json::from_slice(&bytes)
-        {
-            self.tick = tick;
-            self.readings.push((now, status));
-            if self.readings.len() > MAX_READINGS {
-                self.readings.remove(0);
-            }
-        }
+    /// Returns false if what was read is no status of this build: then there is nothing to show.
+    fn read(&mut self, now: Instant) -> bool {
         self.ended = !self.id.is_alive();
+        let Some((tick, bytes)) = self.view.read(self.tick) else { return true };
+        let Ok(status) = serde_json::from_slice(&bytes) else { return false };
+        self.tick = tick;
+        self.readings.push((now, status));
+        if self.readings.len() > MAX_READINGS {
+            self.readings.remove(0);
+        }
+        true
     }
 
     /// How it ended, from its summary.
@@ -95,7 +95,7 @@ impl Runs {
                 });
             }
         }
-        self.all.iter_mut().for_each(|run| run.read(now));
+        self.all.retain_mut(|run| run.read(now));
     }
 
     fn is_wanted(&self, name: &str, pid: u32, run_dir: &str) -> bool {
@@ -109,6 +109,7 @@ impl Runs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::MetricsRecord;
 
     #[test]
     fn a_run_is_wanted_by_name_pid_or_folder() {
@@ -131,13 +132,21 @@ mod tests {
         runs.refresh();
         assert_eq!(runs.all.len(), 1, "found by its folder");
         assert!(runs.all[0].readings().is_none(), "nothing was published yet");
+        // Of a build that knows other numbers, or none: nothing to show, and no reason to fall over.
+        for foreign in ["{\"frames\":1}", "{\"metrics\":{\"wall_s\":\"x\"}}", "[]", "nonsense"] {
+            segment.publish(foreign.as_bytes()).expect("fits");
+            runs.refresh();
+            assert!(runs.all.is_empty(), "{foreign}");
+        }
         for frames in [1, 2] {
-            segment.publish(format!("{{\"frames\":{frames}}}").as_bytes()).expect("fits");
+            let metrics = MetricsRecord { frames, ..MetricsRecord::default() };
+            let status = StatusRecord { metrics, ..StatusRecord::default() };
+            segment.publish(&serde_json::to_vec(&status).expect("numbers")).expect("fits");
             runs.refresh();
         }
         runs.refresh();
         let (newest, old) = runs.all[0].readings().expect("two readings");
-        assert_eq!((newest["frames"].as_u64(), old["frames"].as_u64()), (Some(2), Some(1)));
+        assert_eq!((newest.metrics.frames, old.metrics.frames), (2, 1));
         assert_eq!(runs.all[0].count(), 2, "the same status is read once");
         drop(segment);
         runs.refresh();

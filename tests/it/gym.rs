@@ -33,7 +33,7 @@ pub(crate) fn options(python: &Path, pairs: &[&str]) -> EnvOptions {
 }
 
 /// A supervisor with two actors for an environment of these tests, to be given its other flags.
-fn supervised(python: &Path, run_dir: &Path, env: &str) -> Command {
+pub(crate) fn supervised(python: &Path, run_dir: &Path, env: &str) -> Command {
     let mut command = supervisor();
     command.args(["--env", env, "--actors", "2", "--python"]).arg(python);
     command.arg("--python-path").arg(test_envs()).arg("--run-dir").arg(run_dir);

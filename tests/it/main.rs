@@ -23,6 +23,7 @@ mod hangs;
 mod kill_points;
 mod learning;
 mod metrics;
+mod metrics_written;
 mod params_torn;
 mod parity;
 mod play;

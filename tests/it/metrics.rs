@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use impala::metrics::{Actor, Descriptor, Kind, Learner, Table};
-use impala::pool::LINE;
+use impala::metrics::{Actor, Descriptor, Kind, LINE, Learner, Phase, Table};
 use serde_json::Value;
 
 use crate::pool::complete;
@@ -40,6 +39,10 @@ fn every_metric_is_documented_with_its_unit_and_meaning() {
     documented_as("## A line", LINE);
     documented_as("## The learner", Learner::DESCRIPTORS);
     documented_as("## An actor", Actor::DESCRIPTORS);
+    let phases: Vec<String> =
+        Phase::ALL.iter().map(|phase| format!("{} `{}`", *phase as u8, phase.name())).collect();
+    let phases = format!("The phases are {}.", phases.join(", "));
+    assert!(DOCS.lines().any(|line| line == phases), "{phases}");
 }
 
 /// Names of the numbers of a line, objects within as `outer.inner`.

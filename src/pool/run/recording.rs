@@ -88,7 +88,7 @@ impl Run {
         if due(self.published_at, PUBLISH_EVERY) {
             let progress = self.progress_since(now, &self.recent);
             let line = compose(&progress, &self.inheritance, &self.processes);
-            self.board.publish(&line, status, &self.inheritance.config, &self.faults);
+            self.board.publish(line, status, &self.inheritance.config, self.faults);
             self.published_at = Some(now.at);
         }
     }
