@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::chart::{area, axes, escape, legend, open};
+use super::frame::{Area, Legend, escape};
 use super::scale::{Scale, si};
 use super::style::{COLOURS, REST};
 
@@ -10,7 +10,7 @@ use super::style::{COLOURS, REST};
 #[derive(Debug, Clone, Default)]
 pub(super) struct StackedBars {
     pub(super) title: String,
-    pub(super) x_label: &'static str,
+    pub(super) x_label: String,
     /// Names of the parts, from the bottom up; "other" is grey.
     pub(super) parts: Vec<&'static str>,
     /// Where each bar begins and ends on the x axis, and its parts.
@@ -29,8 +29,9 @@ impl StackedBars {
 
     #[expect(clippy::cast_sign_loss, reason = "at least 1")]
     pub(super) fn svg(&self) -> String {
-        let mut svg = open(&self.title);
-        let (left, right, top, bottom) = area();
+        let legend = self.legend();
+        let (mut svg, area) = (legend.open(&self.title), legend.area());
+        let Area { left, right, top, bottom } = area;
         let sum = |parts: &[f64]| parts.iter().sum::<f64>();
         let highest = self.bars.iter().map(|b| sum(&b.2)).fold(0.0, f64::max);
         let high = if self.percent { 1.0 } else { highest };
@@ -41,7 +42,7 @@ impl StackedBars {
         let number = |value: f64| if self.percent { percent(value) } else { si(value) };
         // Bars with names have no numbers below them.
         let ticks = if self.names.is_empty() { x.ticks() } else { Vec::new() };
-        axes(&mut svg, (&x, &ticks), &y, self.x_label, number);
+        area.axes(&mut svg, (&x, &ticks), &y, &self.x_label, number);
         for (index, (from, to, parts)) in self.bars.iter().enumerate() {
             let (start, end) = (x.at(*from), x.at(*to));
             let gap = if self.names.is_empty() { 0.0 } else { (end - start) * 0.12 };
@@ -84,12 +85,16 @@ impl StackedBars {
                 }
             }
         }
+        svg.push_str("</svg>");
+        svg
+    }
+
+    /// The names of parts that can be seen.
+    fn legend(&self) -> Legend {
         let shown =
             |part: usize| self.bars.iter().any(|b| b.2.get(part).is_some_and(|&v| v > 0.001));
         let names = self.parts.iter().enumerate().filter(|(part, _)| shown(*part));
-        legend(&mut svg, names.map(|(part, name)| (self.colour(part), *name)));
-        svg.push_str("</svg>");
-        svg
+        Legend::new(names.map(|(part, name)| (self.colour(part), *name)))
     }
 
     fn colour(&self, part: usize) -> usize {
@@ -100,12 +105,13 @@ impl StackedBars {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::frame::attributes;
 
     #[test]
     fn parts_are_stacked_to_the_full_height() {
         let chart = StackedBars {
             title: "t".into(),
-            x_label: "s",
+            x_label: "s".into(),
             parts: vec!["work", "never", "other"],
             bars: vec![(0.0, 1.0, vec![0.25, 0.0, 0.75]), (1.0, 2.0, vec![0.5, 0.0, 0.5])],
             percent: true,
@@ -115,7 +121,7 @@ mod tests {
         assert!(chart.has_data());
         assert!(svg.contains(">work<") && svg.contains(">other<") && !svg.contains(">never<"));
         assert!(svg.contains("<title>work: 25 %</title>"), "{svg}");
-        let (_, _, top, bottom) = area();
+        let Area { top, bottom, .. } = chart.legend().area();
         let heights: f64 = svg
             .split("height=\"")
             .skip(1)
@@ -123,5 +129,51 @@ mod tests {
             .filter(|&height| height != 10.0)
             .sum();
         assert!((heights - 2.0 * (bottom - top)).abs() < 0.1, "{heights}");
+    }
+
+    #[test]
+    fn a_legend_of_any_length_lies_above_the_bars() {
+        let all = [
+            "wait for data",
+            "batching",
+            "forward",
+            "V-trace and loss",
+            "backward",
+            "optimiser",
+            "publish",
+            "checkpoint",
+            "other",
+        ];
+        let wide = [
+            "environment",
+            "held back by the limit of lag",
+            "waiting for a slot of the ring",
+            "inference and drawing of actions",
+            "fetching of weights",
+            "commit",
+            "all the others",
+        ];
+        for parts in [&all[..2], &all[..], &wide[..], &[&all[..], &wide[..]].concat()[..]] {
+            let share = 1.0 / parts.len() as f64;
+            let chart = StackedBars {
+                parts: parts.to_vec(),
+                bars: vec![(0.0, 1.0, vec![share; parts.len()])],
+                percent: true,
+                ..StackedBars::default()
+            };
+            let svg = chart.svg();
+            let names = attributes(&svg, "text class=\"legend\"", "y");
+            assert_eq!(names.len(), parts.len(), "{svg}");
+            let lowest = names.into_iter().fold(0.0, f64::max);
+            // Bars are rectangles without round corners; 100 % is where the stack ends.
+            let bars = svg.split("<rect").skip(1).filter(|rest| rest.contains("<title>"));
+            let tops: Vec<f64> =
+                bars.flat_map(|rest| attributes(&format!("<rect{rest}"), "rect", "y")).collect();
+            assert_eq!(tops.len(), parts.len(), "{svg}");
+            let top = tops.into_iter().fold(f64::INFINITY, f64::min);
+            let label = svg.split(">100 %<").next().and_then(|text| text.rsplit("<text").next());
+            let label = attributes(&format!("<text{}>", label.expect("a label")), "text", "y")[0];
+            assert!(lowest + 4.0 < top.min(label - 10.0), "{lowest} below {top}, {label}: {svg}");
+        }
     }
 }

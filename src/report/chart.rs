@@ -2,17 +2,10 @@
 
 use std::fmt::Write as _;
 
+use super::frame::{Area, Legend, escape};
 use super::scale::{Scale, si};
 use super::style::COLOURS;
 
-/// Size of a plot in its own units; a page scales it.
-pub(super) const WIDTH: f64 = 640.0;
-pub(super) const HEIGHT: f64 = 320.0;
-/// Room for the title and legend, the labels on the left, and those below.
-const TOP: f64 = 58.0;
-const LEFT: f64 = 62.0;
-const RIGHT: f64 = 18.0;
-const BOTTOM: f64 = 42.0;
 /// More points than this are merged: no screen shows them.
 const MAX_POINTS: usize = 600;
 
@@ -52,29 +45,28 @@ impl LineChart {
     }
 
     pub(super) fn svg(&self) -> String {
-        let mut svg = open(&self.title);
+        // One line needs no name.
+        let names = self.series.iter().filter(|_| self.series.len() > 1);
+        let names = names.enumerate().map(|(index, s)| (index % COLOURS, s.name.as_str()));
+        let legend = Legend::new(names);
+        let (mut svg, area) = (legend.open(&self.title), legend.area());
+        let Area { left, right, top, bottom } = area;
         let xs = || self.series.iter().flat_map(|s| s.points.iter().map(|p| p.0));
         let (low, high) = self.y_range();
-        let x = Scale::new(least(xs()), most(xs()), LEFT, WIDTH - RIGHT);
-        let y = Scale::rounded(low, high, HEIGHT - BOTTOM, TOP);
-        axes(&mut svg, (&x, &x.ticks()), &y, self.x_label, si);
+        let x = Scale::new(least(xs()), most(xs()), left, right);
+        let y = Scale::rounded(low, high, bottom, top);
+        area.axes(&mut svg, (&x, &x.ticks()), &y, self.x_label, si);
         for (index, series) in self.series.iter().enumerate() {
-            draw(&mut svg, series, index % COLOURS, &x, &y);
+            draw(&mut svg, series, index % COLOURS, (&x, &y), &area);
         }
         if let Some((value, name)) = self.mark.as_ref().filter(|(v, _)| (low..=high).contains(v)) {
             let at = y.at(*value);
             let _infallible = write!(
                 svg,
-                r#"<path class="axis" stroke-dasharray="5 4" d="M{LEFT} {at:.1}H{:.1}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
-                WIDTH - RIGHT,
-                WIDTH - RIGHT,
+                r#"<path class="axis" stroke-dasharray="5 4" d="M{left} {at:.1}H{right:.1}"/><text x="{right:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
                 at + 14.0,
                 escape(name)
             );
-        }
-        if self.series.len() > 1 {
-            let names = self.series.iter().map(|series| series.name.as_str());
-            legend(&mut svg, names.enumerate().map(|(index, name)| (index % COLOURS, name)));
         }
         svg.push_str("</svg>");
         svg
@@ -116,80 +108,8 @@ fn most(values: impl Iterator<Item = f64>) -> f64 {
     values.filter(|v| v.is_finite()).fold(f64::NEG_INFINITY, f64::max)
 }
 
-/// The element, its title, and a frame that names it for who cannot see it.
-pub(super) fn open(title: &str) -> String {
-    let title = escape(title);
-    format!(
-        r#"<svg class="plot" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{title}"><text class="title" x="12" y="22">{title}</text>"#
-    )
-}
-
-/// Grid, ticks and labels. The y axis is written with `number`.
-pub(super) fn axes(
-    svg: &mut String,
-    (x, x_ticks): (&Scale, &[f64]),
-    y: &Scale,
-    x_label: &str,
-    number: impl Fn(f64) -> String,
-) {
-    let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
-    for tick in y.ticks() {
-        let at = y.at(tick);
-        let _infallible = write!(
-            svg,
-            r#"<path class="grid" d="M{LEFT} {at:.1}H{right}"/><text x="{:.1}" y="{:.1}" text-anchor="end">{}</text>"#,
-            LEFT - 8.0,
-            at + 4.0,
-            number(tick)
-        );
-    }
-    for &tick in x_ticks {
-        let at = x.at(tick);
-        let _infallible = write!(
-            svg,
-            r#"<path class="grid" d="M{at:.1} {bottom}v4"/><text x="{at:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
-            bottom + 18.0,
-            si(tick)
-        );
-    }
-    let _infallible = write!(
-        svg,
-        r#"<path class="axis" d="M{LEFT} {bottom}H{right}"/><text x="{:.1}" y="{:.1}" text-anchor="middle">{}</text>"#,
-        f64::midpoint(LEFT, right),
-        HEIGHT - 8.0,
-        escape(x_label)
-    );
-}
-
-/// The plot's own area: left, right, top, bottom.
-pub(super) const fn area() -> (f64, f64, f64, f64) {
-    (LEFT, WIDTH - RIGHT, TOP, HEIGHT - BOTTOM)
-}
-
-/// Names with their colours, in one or two rows below the title.
-pub(super) fn legend<'a>(svg: &mut String, names: impl Iterator<Item = (usize, &'a str)>) {
-    let (mut x, mut row) = (14.0, 40.0);
-    for (colour, name) in names {
-        // About the width of the text: fonts differ.
-        let width = 30.0 + 6.8 * name.chars().count() as f64;
-        if x + width > WIDTH - 8.0 {
-            (x, row) = (14.0, row + 14.0);
-        }
-        let _infallible = write!(
-            svg,
-            r#"<rect class="f{}" x="{x:.1}" y="{:.1}" width="10" height="10" rx="2"/><text class="legend" x="{:.1}" y="{row:.1}">{}</text>"#,
-            colour,
-            row - 9.0,
-            x + 15.0,
-            escape(name)
-        );
-        x += width;
-    }
-}
-
-fn draw(svg: &mut String, series: &Series, colour: usize, x: &Scale, y: &Scale) {
-    let (_, _, top, bottom) = area();
-    let clamp = |v: f64| y.at(v).clamp(top - 2.0, bottom + 2.0);
+fn draw(svg: &mut String, series: &Series, colour: usize, (x, y): (&Scale, &Scale), area: &Area) {
+    let clamp = |v: f64| y.at(v).clamp(area.top - 2.0, area.bottom + 2.0);
     if series.band.len() >= 2 {
         let upper = series.band.iter().map(|b| (x.at(b.0), clamp(b.2)));
         let lower = series.band.iter().rev().map(|b| (x.at(b.0), clamp(b.1)));
@@ -241,11 +161,6 @@ fn running_mean(points: &[(f64, f64)], half: usize) -> Vec<(f64, f64)> {
             (points[at].0, near.iter().map(|p| p.1).sum::<f64>() / near.len() as f64)
         })
         .collect()
-}
-
-/// Text that cannot end an element or an attribute.
-pub(super) fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
 //! `impala-report`: what a run folder says, as one HTML page with plots and a paragraph on the bottleneck.
 //!
-//! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `plots` and
-//! `stages` decide what is drawn, `chart` and `bars` draw it as SVG with the axes of `scale`, `page` puts it
-//! together. Nothing here knows processes: a folder is all it takes.
+//! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `plots`,
+//! `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within the `frame` and with the
+//! axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
 
 mod args;
 mod bars;
 mod bottleneck;
 mod chart;
+mod frame;
+mod lags;
 mod page;
 mod plots;
 mod run_data;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::bottleneck::Bottleneck;
-use super::chart::escape;
+use super::frame::escape;
 use super::plots::groups;
 use super::run_data::RunData;
 use super::scale::{bytes, si, time};

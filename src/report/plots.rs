@@ -2,6 +2,7 @@
 
 use super::bars::StackedBars;
 use super::chart::{LineChart, Series};
+use super::lags::lag_histogram;
 use super::run_data::{Episode, Figure, RunData};
 use super::stages::{SECONDS_LABEL, actor_stages, cores, learner_stages, update_stages};
 use crate::metrics::RingRecord;
@@ -267,24 +268,6 @@ fn pool(runs: &[RunData]) -> Vec<Plot> {
     plots
 }
 
-fn lag_histogram(run: &RunData, title: String) -> StackedBars {
-    let buckets = &run.last().lag_histogram;
-    let sum = buckets.iter().map(|bucket| bucket[2]).sum::<u64>().max(1) as f64;
-    // Wide buckets are drawn as high as their values on average, so that areas can be compared.
-    let bar = |&[low, high, n]: &[u64; 3]| {
-        let width = (high - low + 1) as f64;
-        (low as f64 - 0.5, high as f64 + 0.5, vec![100.0 * n as f64 / sum / width])
-    };
-    StackedBars {
-        title,
-        x_label: "updates between acting and learning",
-        parts: vec!["of all unrolls, per update of lag"],
-        bars: buckets.iter().map(bar).collect(),
-        percent: false,
-        names: vec![],
-    }
-}
-
 fn ring(run: &RunData, title: String) -> StackedBars {
     let lines = run.lines.windows(2).map(|pair| {
         let RingRecord { free, claimed, ready, held } = pair[1].ring;
@@ -300,7 +283,7 @@ fn ring(run: &RunData, title: String) -> StackedBars {
     }
     StackedBars {
         title,
-        x_label: SECONDS_LABEL,
+        x_label: SECONDS_LABEL.to_owned(),
         parts: vec!["ready for the learner", "held by the learner", "being written", "free"],
         bars,
         percent: false,

@@ -35,7 +35,7 @@ pub(super) fn learner_stages(run: &RunData, title: String) -> StackedBars {
     let bars = binned(run, 1e-9).into_iter().map(|(from, to, t)| (from, to, t.learner_shares()));
     StackedBars {
         title,
-        x_label: SECONDS_LABEL,
+        x_label: SECONDS_LABEL.to_owned(),
         parts: learner_names().chain(["other"]).collect(),
         bars: bars.collect(),
         percent: true,
@@ -53,7 +53,7 @@ pub(super) fn update_stages(run: &RunData, title: String) -> StackedBars {
         });
     StackedBars {
         title,
-        x_label: SECONDS_LABEL,
+        x_label: SECONDS_LABEL.to_owned(),
         parts: learner_names().collect(),
         bars: bars.collect(),
         percent: false,
@@ -77,7 +77,7 @@ pub(super) fn actor_stages(run: &RunData, title: String) -> StackedBars {
     });
     StackedBars {
         title,
-        x_label: if count > 32 { "the first 32 actors" } else { "actors" },
+        x_label: if count > 32 { "the first 32 actors" } else { "actors" }.to_owned(),
         parts: ACTOR_STAGES.iter().map(|stage| stage.name).chain(["other"]).collect(),
         bars: bars.collect(),
         percent: true,
@@ -94,7 +94,7 @@ pub(super) fn cores(run: &RunData, title: String) -> StackedBars {
     });
     StackedBars {
         title,
-        x_label: SECONDS_LABEL,
+        x_label: SECONDS_LABEL.to_owned(),
         parts: vec!["learner on a core", "actors on cores", "ready, waiting for a core"],
         bars: bars.collect(),
         percent: false,
