@@ -124,6 +124,20 @@ class Spaces(unittest.TestCase):
             self.assertTrue(space.contains(one), f"{dtype}: {one}")
             self.assertEqual(one.tolist(), [limits.min, limits.max, 8])
 
+    def test_actions_at_their_bounds_and_of_narrow_types_are_contained(self):
+        for space in (
+            spaces.Box(-0.1, 0.1, (2,), np.float64),
+            spaces.Box(-0.1, 0.1, (2,), np.float16),
+            spaces.Tuple((spaces.Box(0.3, 0.7, (), np.float64), spaces.Discrete(3, dtype=np.int8))),
+            spaces.Discrete(3, start=-1, dtype=np.int16),
+        ):
+            action = actions.Action(space)
+            for bounds in (action.low, action.high):
+                words = np.zeros((1, action.words), np.int32)
+                words[0, len(action.sizes) :] = bounds.view(np.int32)
+                (one,) = action.read_each(action.view(words.view(action.numpy)))
+                self.assertTrue(space.contains(one), f"{space}: {one!r}")
+
     def test_masks_are_flat_or_trees(self):
         space = spaces.Dict(a=spaces.Discrete(2), b=spaces.Tuple((spaces.MultiDiscrete([2, 3]), spaces.Box(0, 1, (1,)))))
         action = actions.Action(space)
@@ -132,6 +146,9 @@ class Spaces(unittest.TestCase):
         for mask in (np.array(expected, np.int8), [int(m) for m in expected], trees):
             self.assertEqual(action.mask(mask, ()).tolist(), expected)
         self.assertEqual(action.mask({"a": None, "b": (np.ones(5), None)}, ()).tolist(), [True] * 7)
+        switches = actions.Action(spaces.MultiBinary(3))
+        self.assertEqual(switches.mask(np.array([0, 1, 2], np.int8), ()).tolist(), [True, False, False, True, True, True])
+        self.assertEqual(switches.mask(np.array([0, 1, 1, 1, 1, 0], np.int8), ()).tolist(), [False, True, True, True, True, False])
         for lie in (np.ones(6), {"a": np.ones(2)}, {"a": np.ones(3), "b": (np.ones(5), None)}):
             with self.assertRaises(errors.EnvFault):
                 action.mask(lie, ())

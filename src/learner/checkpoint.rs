@@ -257,6 +257,11 @@ impl Checkpoint {
             }
             copy_numbers(tensor.data(), &mut flat[entry.range()]);
         }
+        // It has no checksum of its own.
+        let outputs = manifest.actions.outputs();
+        if parameters.get("policy.bias").is_some_and(|bias| Some(bias.numel()) != outputs) {
+            return Err(damaged(&path, format!("{} do not fit its outputs", manifest.actions)));
+        }
         if manifest.actions != *parameters.actions() {
             let problem =
                 format!("its actions are {}, here {}", manifest.actions, parameters.actions());

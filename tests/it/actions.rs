@@ -35,6 +35,23 @@ fn an_observation_that_forbids_everything_costs_one_unroll() {
 }
 
 #[test]
+fn a_choice_and_a_number_are_learnt_together() {
+    let engines: &[&str] =
+        if cfg!(feature = "torch") { &["native", "libtorch"] } else { &["native"] };
+    for engine in engines {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let mut command = example("hybrid_env");
+        command.args(["--env", "Putt-v0", "--actors", "2", "--engine", engine, "--discount", "0"]);
+        command.args(["--stop-at-return", "8", "--total-frames", "1000000", "--run-dir"]);
+        command.arg(folder.path());
+        let finished = finish(command);
+        assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+        let summary = summary(folder.path());
+        assert_eq!(summary["status"], "solved", "{engine}: {summary}");
+    }
+}
+
+#[test]
 fn both_kinds_of_bounds_act_and_learn() {
     for bounds in ["clip", "squash"] {
         let folder = tempfile::tempdir().expect("temporary folder");

@@ -29,8 +29,7 @@ class Part:
         self.shape = space.shape
         self.dtype = space.dtype
         if isinstance(space, spaces.Discrete):
-            # Gymnasium's own samples are int64, whatever the space says.
-            self.sizes, self.start, self.dtype = [int(space.n)], np.int64(space.start), np.dtype(np.int64)
+            self.sizes, self.start = [int(space.n)], space.start
         elif isinstance(space, spaces.MultiDiscrete):
             self.sizes = [int(n) for n in space.nvec.reshape(-1)]
             self.start = np.broadcast_to(space.start, space.nvec.shape).astype(space.dtype)
@@ -51,6 +50,8 @@ class Part:
             raise Unusable(f"the action space {one_text(space)} has no actions")
         self.shifted = bool(np.any(self.start))
         self.rounded = len(self.low) > 0 and self.dtype.kind in "iu"
+        # The bounds that the actor knows are f32: rounded, they may lie outside of those of another float.
+        self.clipped = len(self.low) > 0 and self.dtype.kind == "f" and self.dtype != np.float32
 
     def _numbers(self, space):
         self.low = space.low.reshape(-1).astype(np.float32)
@@ -61,8 +62,19 @@ class Part:
         if self.rounded:
             return self._round(words)
         actions = words.astype(self.dtype)
+        if self.clipped:
+            return np.clip(actions, self.space.low, self.space.high)
         # In the dtype of the space: a shift must not widen it.
         return (actions + self.start).astype(self.dtype, copy=False) if self.shifted else actions
+
+    def allowed(self, mask, shape):
+        """`[*shape][sum of sizes]` of a mask of this part alone, if it has as many elements."""
+        found = _flattened(mask, shape)
+        if isinstance(self.space, spaces.MultiBinary) and found.size == np.prod((*shape, len(self.sizes))):
+            # Gymnasium's form: 0 and 1 are what a switch must be, 2 leaves it free.
+            switches = found.reshape(*shape, -1, 1)
+            found = (switches == 2) | (switches == np.arange(2))
+        return found
 
     def _round(self, words):
         low, high = self.space.low, self.space.high
@@ -143,12 +155,12 @@ class Action:
         """What is allowed, `[*shape][logits]` of bool: `mask` is flat in the order of the choices, or a tree as the
         space is one, with None where all is allowed and for numbers."""
         whole = (*shape, self.logits)
-        if not isinstance(mask, (dict, tuple)):
-            flat = np.asarray(mask)
-        elif isinstance(self.tree, (dict, tuple)):
+        if not isinstance(self.tree, (dict, tuple)):
+            flat = self.tree.allowed(mask, shape)
+        elif isinstance(mask, (dict, tuple)):
             flat = np.concatenate(list(self._masks(self.tree, mask, shape, "")), axis=-1)
         else:
-            flat = _flattened(mask, shape)
+            flat = np.asarray(mask)
         if flat.size != np.prod(whole):
             raise EnvFault(f"{MASK} has shape {list(flat.shape)}, but there are {self.logits} actions")
         return flat.reshape(whole) != 0
@@ -164,7 +176,7 @@ class Action:
                 yield from self._masks(child, found, shape, f"{path}[{key!r}]")
         elif tree.sizes:
             whole = (*shape, sum(tree.sizes))
-            found = np.ones(whole) if mask is None else _flattened(mask, shape)
+            found = np.ones(whole) if mask is None else tree.allowed(mask, shape)
             if found.size != np.prod(whole):
                 raise EnvFault(f"{MASK}{path} has shape {list(found.shape)}, but there are {whole[-1]} actions")
             yield found.reshape(whole)

@@ -64,6 +64,13 @@ impl ActionLayout {
     pub fn of(action: &ActionSpec) -> Self {
         Self { sizes: action.sizes().to_vec(), numbers: action.numbers() }
     }
+
+    /// Length of the vector that a policy gives for one observation; none if it is beyond all reason.
+    #[must_use]
+    pub fn outputs(&self) -> Option<usize> {
+        let numbers = self.numbers.checked_mul(2)?;
+        self.sizes.iter().try_fold(numbers, |sum, &size| sum.checked_add(size))
+    }
 }
 
 impl fmt::Display for ActionLayout {
