@@ -15,16 +15,18 @@ use super::idle_cores::IdleCores;
 /// How often the limit may move: the kernel counts idle time in steps of 10 ms.
 const WINDOW: Duration = Duration::from_millis(200);
 /// A learner that waits for more than this share of its time starves.
-const STARVING: f64 = 0.05;
-/// One that waits for less has enough.
-const ENOUGH: f64 = 0.01;
+const STARVING: f64 = 0.1;
+/// One that waits for less has enough. A learner whose actors share its cores waits for a few percent of its
+/// time, however many of them are at work.
+const ENOUGH: f64 = 0.05;
 /// A learner that got nothing for this long, and for so many times the usual, is stalled: the actors that it
 /// waits for hang or are dead, so others take their place.
 const STALLED: Duration = Duration::from_secs(5);
 const STALLED_TIMES: u32 = 10;
-/// Idle cores from which more actors could be at work: this many, and this share of all.
-const IDLE_CORES: f64 = 0.25;
-const IDLE_SHARE: f64 = 0.05;
+/// Idle cores from which more actors could be at work: this many, and this share of all. What a learner with
+/// several threads leaves idle between its parallel stages is less.
+const IDLE_CORES: f64 = 0.5;
+const IDLE_SHARE: f64 = 0.1;
 
 /// The limit of slots in flight, and what it follows.
 #[derive(Debug)]
@@ -157,13 +159,17 @@ mod tests {
         let enough = Window { waited: 0.0, ..STARVED };
         assert!(after(&mut admission, enough, 1) < 66);
         assert_eq!(after(&mut admission, enough, 100), 6);
+        // What is usual beside actors on the same cores is no reason to stay above the floor.
+        assert_eq!(after(&mut admission, STARVED, 3), 21);
+        assert_eq!(after(&mut admission, Window { waited: 0.04, ..STARVED }, 100), 6);
     }
 
     #[test]
     fn more_actors_are_no_help_where_cores_are_busy_or_nobody_waits() {
         for window in [
-            Window { idle: Some((0.1, 2)), ..STARVED },
+            Window { idle: Some((0.4, 2)), ..STARVED },
             Window { idle: Some((1.0, 64)), ..STARVED },
+            Window { waited: 0.08, ..STARVED },
             Window { held_back: false, ..STARVED },
         ] {
             assert_eq!(after(&mut Admission::new(2, 2, 66), window, 10), 6, "{window:?}");
