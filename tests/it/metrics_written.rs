@@ -188,7 +188,7 @@ fn cases(folder: &Path) -> Vec<Case> {
         case(
             "solved",
             program("solved"),
-            "--actors 2 --stop-at-return 100 --stop-window 20",
+            "--actors 2 --stop-at-return 400 --learning-rate 0.0003",
             &["learner.target_reached", "learner.frames_to_target", "learner.seconds_to_target"],
         ),
         case(
