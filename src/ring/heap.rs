@@ -24,7 +24,7 @@ const WORD_BYTES: usize = size_of::<u64>();
 /// use impala::ring::{HeapRing, Owner};
 /// use impala::unroll::{BlockLayout, Field, UnrollSpec};
 ///
-/// let spec = UnrollSpec { unroll: 1, batch: 1, envs: 1, frame_bytes: 4, ..UnrollSpec::PLAIN };
+/// let spec = UnrollSpec { unroll: 1, batch: 1, envs: 1, frame_bytes: 4, frame_stack: 1, ..UnrollSpec::PLAIN };
 /// let mut memory = HeapRing::new(2, BlockLayout::new(spec)?)?;
 /// let mut seats = memory.seats()?;
 /// let mut actor = seats.producer(Owner::new(0, 1)?)?;
