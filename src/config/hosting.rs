@@ -23,13 +23,10 @@ pub(super) fn hosting(
         return Err(ConfigError::ControlCharacter { key: "observation-keys", value });
     }
     if !registry.is_of_family(id) {
-        if !keys.is_empty() {
-            let problem =
-                "it is built in, --observation-keys is for those of Gymnasium (gym:ID)".into();
-            return Err(EnvError::NotMade { id: id.to_owned(), problem }.into());
-        }
-        if all.env_wrapper.is_some() {
-            let problem = "it is built in, --env-wrapper is for those of Gymnasium (gym:ID)".into();
+        let given =
+            [("observation-keys", !keys.is_empty()), ("env-wrapper", all.env_wrapper.is_some())];
+        if let Some((key, _)) = given.into_iter().find(|(_, given)| *given) {
+            let problem = format!("it is built in, --{key} is for those of Gymnasium (gym:ID)");
             return Err(EnvError::NotMade { id: id.to_owned(), problem }.into());
         }
         return Ok(Hosting::new());

@@ -23,12 +23,12 @@ pub(super) fn resolve(
     registry: &Registry,
     libtorch: bool,
 ) -> Result<Config, ConfigError> {
-    let mut all = layered(typed, None)?;
+    let mut all = layered(typed)?;
     ranges::check(&all)?;
     let mut env = environment(&all, registry)?;
     if all.env.as_ref() != Some(&env.id) {
         // A name without its version: the defaults are those of what it stands for.
-        all = layered(typed, Some(&env.id))?;
+        all = layered(&Settings { env: Some(env.id.clone()), ..typed.clone() })?;
         env.options.frame_stack = all.frame_stack;
         env.spec.observation.frame_stack =
             all.frame_stack.unwrap_or(env.spec.observation.frame_stack);
@@ -71,9 +71,8 @@ fn set<T>(setting: Option<T>) -> T {
     setting.expect("the tables of `defaults` set everything that has no other source")
 }
 
-/// The typed settings over preset, environment, optimiser and built-in ones. `found` is what the environment
-/// turned out to be.
-fn layered(typed: &Settings, found: Option<&str>) -> Result<Settings, ConfigError> {
+/// The typed settings over preset, environment, optimiser and built-in ones.
+fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     let preset = match &typed.preset {
         None => Settings::default(),
         Some(name) => defaults::find(PRESETS, name).ok_or_else(|| ConfigError::UnknownName {
@@ -82,8 +81,7 @@ fn layered(typed: &Settings, found: Option<&str>) -> Result<Settings, ConfigErro
             known: PRESETS.iter().map(|row| row.name).collect(),
         })?,
     };
-    let mut base = typed.clone().or(preset);
-    base.env = found.map(str::to_owned).or(base.env);
+    let base = typed.clone().or(preset);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
     let mut row = defaults::of_environment(&env).unwrap_or_default();
     let usual = row.optimiser.or(defaults::built_in().optimiser);

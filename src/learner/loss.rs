@@ -25,7 +25,7 @@ use std::ops::Range;
 
 use super::vtrace::{Inputs, vtrace};
 use crate::env::{ActionSpec, flag};
-use crate::policy::mask::extend_masked;
+use crate::policy::mask::extend_masked_rows;
 
 pub use config::{LossConfig, Reduction, RewardClip};
 pub use stats::{LossStats, LossSums};
@@ -87,8 +87,6 @@ pub struct Loss {
     multi: MultiCategorical,
     gaussian: Gaussian,
     hybrid: Hybrid,
-    /// Words of actions of both kinds.
-    words: Vec<i32>,
     /// Logits with those of forbidden choices replaced.
     masked: Vec<f32>,
     d_logits: Vec<f32>,
@@ -132,17 +130,15 @@ impl Loss {
 
         let logits = &logits[..steps * outputs];
         let width = batch.action.logits();
-        let masks =
-            || batch.rows(batch.masks, width, &strip).flat_map(|row| row.chunks_exact(width));
+        let masks = || batch.rows(batch.masks, width, &strip);
         let logits = if batch.masks.is_empty() {
             logits
         } else {
             self.masked.clear();
-            for (row, mask) in logits.chunks_exact(outputs).zip(masks()) {
-                let (choices, numbers) = row.split_at(width);
+            for (rows, masks) in logits.chunks_exact(columns * outputs).zip(masks()) {
                 // What is not finite shows in the loss; where it is forbidden it does no harm.
-                let _shows = extend_masked(&mut self.masked, choices, mask);
-                self.masked.extend_from_slice(numbers);
+                let parts = (width, outputs - width);
+                let _shows = extend_masked_rows(&mut self.masked, rows, masks, parts);
             }
             &self.masked
         };
@@ -154,9 +150,7 @@ impl Loss {
                 self.gaussian.evaluate(logits, low.len(), words, taken);
             }
             ActionSpec::Hybrid { sizes, low, .. } => {
-                self.words.clear();
-                self.words.extend(words);
-                self.hybrid.evaluate(logits, (sizes, low.len()), &self.words, taken);
+                self.hybrid.evaluate(logits, (sizes, low.len()), words, taken);
             }
         }
         self.steps.gather(batch, &strip, config);
@@ -187,7 +181,8 @@ impl Loss {
         };
         sums.entropy = f64::from(entropy);
         if !batch.masks.is_empty() {
-            for (row, mask) in d_logits.chunks_exact_mut(outputs).zip(masks()) {
+            let masks = masks().flat_map(|masks| masks.chunks_exact(width));
+            for (row, mask) in d_logits.chunks_exact_mut(outputs).zip(masks) {
                 row.iter_mut().zip(mask).filter(|(_, m)| **m == 0).for_each(|(d, _)| *d = 0.0);
             }
         }

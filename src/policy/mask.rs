@@ -13,6 +13,26 @@ pub fn extend_masked(masked: &mut Vec<f32>, logits: &[f32], mask: &[u8]) -> bool
     logits.iter().fold(true, |finite, z| finite & z.is_finite())
 }
 
+/// The same for rows of outputs of which `logits` are of choices and `rest` are not: these are appended as they
+/// are, and not looked at. `masks` has `logits` bytes a row.
+pub fn extend_masked_rows(
+    masked: &mut Vec<f32>,
+    outputs: &[f32],
+    masks: &[u8],
+    (logits, rest): (usize, usize),
+) -> bool {
+    if rest == 0 {
+        return extend_masked(masked, outputs, masks);
+    }
+    let rows = outputs.chunks_exact(logits + rest).zip(masks.chunks_exact(logits));
+    rows.fold(true, |finite, (row, mask)| {
+        let (choices, numbers) = row.split_at(logits);
+        let all = extend_masked(masked, choices, mask);
+        masked.extend_from_slice(numbers);
+        finite & all
+    })
+}
+
 /// The first row of `masks` (`[rows][logits]`) in which some choice has nothing that is allowed; `None`
 /// also for actions that are numbers. Rows whose `flags` say that the episode is over are passed over: no
 /// action follows, and in most board games no move is left.
@@ -42,6 +62,16 @@ mod tests {
         assert!(extend_masked(&mut masked, &[1.0, 2.0, 3.0], &[1, 0, 7]));
         assert_eq!(masked, [9.0, 1.0, FORBIDDEN, 3.0]);
         assert!(!extend_masked(&mut masked, &[1.0, f32::NAN], &[1, 0]));
+    }
+
+    #[test]
+    fn what_is_no_logit_is_passed_over() {
+        let (mut masked, outputs) = (vec![], [1.0, 2.0, f32::NAN, 3.0, 4.0, 5.0]);
+        assert!(extend_masked_rows(&mut masked, &outputs, &[0, 1, 1, 0], (2, 1)));
+        assert_eq!(masked[..2], [FORBIDDEN, 2.0]);
+        assert!(masked[2].is_nan());
+        assert_eq!(masked[3..], [3.0, FORBIDDEN, 5.0]);
+        assert!(!extend_masked_rows(&mut masked, &[f32::NAN, 0.0], &[0], (1, 1)));
     }
 
     #[test]

@@ -2,12 +2,13 @@
 //!
 //! One choice is a categorical distribution ([`super::sample`]); several are one each, independent of each
 //! other given the observation, so that their log-probabilities add up; numbers are a diagonal Gaussian
-//! ([`super::gaussian`]); choices and numbers at once are independent of each other too. What is stored of an action are its words: choices, or the bits of the numbers
-//! that were drawn, before their bounds.
+//! ([`super::gaussian`]); choices and numbers at once are independent of each other too. What is stored of an
+//! action are its words: choices, then the bits of the numbers that were drawn, before their bounds.
 
 use super::bounds::{ActionBounds, Applied};
 use super::gaussian::{GaussianSampler, means};
-use super::mask::extend_masked;
+use super::mask::extend_masked_rows;
+use super::parts::{join_rows, split_rows};
 use super::sample::{Sampler, greedy};
 use crate::env::{ActionSpec, Actions};
 use crate::rng::Rng;
@@ -17,7 +18,9 @@ use crate::rng::Rng;
 pub struct ActionSampler {
     kind: Kind,
     applied: Applied,
-    /// Logits with those of forbidden choices replaced.
+    /// Outputs of a row: logits of choices, and the rest.
+    row: (usize, usize),
+    /// Outputs with the logits of forbidden choices replaced.
     masked: Vec<f32>,
 }
 
@@ -76,7 +79,8 @@ impl ActionSampler {
                 densities: Vec::new(),
             })),
         };
-        Self { kind, applied: Applied::new(spec, bounds), masked: Vec::new() }
+        let row = (spec.logits(), 2 * spec.numbers());
+        Self { kind, applied: Applied::new(spec, bounds), row, masked: Vec::new() }
     }
 
     /// Draws an action for each row of `outputs` (`[E][outputs]`) among those that `masks` allows (`[E][logits]`
@@ -94,13 +98,10 @@ impl ActionSampler {
         words: &mut [i32],
         log_probs: &mut [f32],
     ) -> bool {
-        if let Kind::Both(both) = &mut self.kind {
-            return both.sample(&mut self.masked, (outputs, masks), words, log_probs);
-        }
-        let (outputs, finite) = masked(&mut self.masked, outputs, masks);
+        let (outputs, finite) = masked(&mut self.masked, outputs, masks, self.row);
         finite
             & match &mut self.kind {
-                Kind::Both(_) => unreachable!("returned above"),
+                Kind::Both(both) => both.sample(outputs, words, log_probs),
                 Kind::One(sampler) => sampler.sample(outputs, words, log_probs),
                 Kind::Several(choices) => choices.sample(outputs, words, log_probs),
                 Kind::Numbers { sampler, .. } => sampler.sample(outputs, words, log_probs),
@@ -114,13 +115,10 @@ impl ActionSampler {
     /// If lengths do not agree.
     #[must_use = "actions from outputs that are not finite mean nothing"]
     pub fn greedy(&mut self, outputs: &[f32], masks: &[u8], words: &mut [i32]) -> bool {
-        if let Kind::Both(both) = &mut self.kind {
-            return both.greedy(&mut self.masked, (outputs, masks), words);
-        }
-        let (outputs, finite) = masked(&mut self.masked, outputs, masks);
+        let (outputs, finite) = masked(&mut self.masked, outputs, masks, self.row);
         finite
             & match &mut self.kind {
-                Kind::Both(_) => unreachable!("returned above"),
+                Kind::Both(both) => both.greedy(outputs, words),
                 Kind::One(_) => greedy(outputs, words),
                 Kind::Several(choices) => choices.greedy(outputs, words),
                 Kind::Numbers { dims, .. } => means(outputs, *dims, words),
@@ -134,73 +132,55 @@ impl ActionSampler {
 }
 
 /// `outputs` as `masks` leaves them, and whether they are finite where that can be seen here alone.
-fn masked<'a>(buffer: &'a mut Vec<f32>, outputs: &'a [f32], masks: &[u8]) -> (&'a [f32], bool) {
+fn masked<'a>(
+    buffer: &'a mut Vec<f32>,
+    outputs: &'a [f32],
+    masks: &[u8],
+    (logits, rest): (usize, usize),
+) -> (&'a [f32], bool) {
     if masks.is_empty() {
         return (outputs, true);
     }
-    assert_eq!(masks.len(), outputs.len(), "masks");
+    assert_eq!(masks.len() * (logits + rest), outputs.len() * logits, "masks");
     buffer.clear();
-    let finite = extend_masked(buffer, outputs, masks);
+    let finite = extend_masked_rows(buffer, outputs, masks, (logits, rest));
     (buffer, finite)
 }
 
 impl Both {
-    fn sample(
-        &mut self,
-        buffer: &mut Vec<f32>,
-        (outputs, masks): (&[f32], &[u8]),
-        words: &mut [i32],
-        log_probs: &mut [f32],
-    ) -> bool {
+    fn sample(&mut self, outputs: &[f32], words: &mut [i32], log_probs: &mut [f32]) -> bool {
         let envs = log_probs.len();
         self.split(outputs, envs);
         self.densities.resize(envs, 0.0);
-        let (logits, mut finite) = masked(buffer, &self.logits, masks);
-        finite &= self.choices.sample(logits, &mut self.chosen, log_probs);
+        let mut finite = self.choices.sample(&self.logits, &mut self.chosen, log_probs);
         finite &= self.sampler.sample(&self.outputs, &mut self.drawn, &mut self.densities);
         log_probs.iter_mut().zip(&self.densities).for_each(|(sum, density)| *sum += density);
         self.join(words);
         finite
     }
 
-    fn greedy(
-        &mut self,
-        buffer: &mut Vec<f32>,
-        (outputs, masks): (&[f32], &[u8]),
-        words: &mut [i32],
-    ) -> bool {
+    fn greedy(&mut self, outputs: &[f32], words: &mut [i32]) -> bool {
         self.split(outputs, words.len() / (self.choices.sizes.len() + self.dims));
-        let (logits, mut finite) = masked(buffer, &self.logits, masks);
-        finite &= self.choices.greedy(logits, &mut self.chosen);
+        let mut finite = self.choices.greedy(&self.logits, &mut self.chosen);
         finite &= means(&self.outputs, self.dims, &mut self.drawn);
         self.join(words);
         finite
     }
 
-    /// Takes the rows of `outputs` apart.
+    /// Takes the rows of `outputs` apart, and makes room for their actions.
     fn split(&mut self, outputs: &[f32], envs: usize) {
-        let Self { choices, dims, logits, outputs: numbers, chosen, drawn, .. } = self;
-        let count = choices.sizes.iter().sum::<usize>();
-        assert_eq!(outputs.len(), envs * (count + 2 * *dims), "outputs");
-        logits.clear();
-        numbers.clear();
-        for row in outputs.chunks_exact(count + 2 * *dims) {
-            logits.extend_from_slice(&row[..count]);
-            numbers.extend_from_slice(&row[count..]);
-        }
-        chosen.resize(envs * choices.sizes.len(), 0);
-        drawn.resize(envs * *dims, 0);
+        let logits = self.choices.sizes.iter().sum::<usize>();
+        let width = logits + 2 * self.dims;
+        assert_eq!(outputs.len(), envs * width, "outputs");
+        split_rows(outputs, (logits, width), &mut self.logits, &mut self.outputs);
+        self.chosen.resize(envs * self.choices.sizes.len(), 0);
+        self.drawn.resize(envs * self.dims, 0);
     }
 
     /// Writes choices and numbers as rows.
     fn join(&self, words: &mut [i32]) {
         let count = self.choices.sizes.len();
-        assert_eq!(words.len(), self.chosen.len() + self.drawn.len(), "words");
-        let parts = self.chosen.chunks_exact(count).zip(self.drawn.chunks_exact(self.dims));
-        for (row, (chosen, drawn)) in words.chunks_exact_mut(count + self.dims).zip(parts) {
-            row[..count].copy_from_slice(chosen);
-            row[count..].copy_from_slice(drawn);
-        }
+        join_rows(&self.chosen, &self.drawn, (count, count + self.dims), words);
     }
 }
 

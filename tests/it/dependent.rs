@@ -1,4 +1,5 @@
-//! This package as a dependency: a small crate outside the repository builds and trains.
+//! This package as a dependency: a small crate outside the repository, with the environment of our example, builds
+//! and trains.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +13,7 @@ use crate::watch::wait_until;
 const PATIENCE: Duration = Duration::from_secs(1200);
 
 const MANIFEST: &str = r#"[package]
-name = "beacon"
+name = "treasure"
 version = "0.1.0"
 edition = "2024"
 
@@ -31,7 +32,7 @@ fn a_crate_outside_the_repository_builds_and_trains() {
     fs::create_dir(folder.path().join("src")).expect("created");
     let manifest = MANIFEST.replace("ROOT", &root.display().to_string());
     fs::write(folder.path().join("Cargo.toml"), manifest).expect("written");
-    fs::write(folder.path().join("src/main.rs"), include_str!("dependent/main.rs"))
+    fs::write(folder.path().join("src/main.rs"), include_str!("../../examples/custom_env.rs"))
         .expect("written");
     // The same versions, which are on this machine already.
     fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).expect("copied");
@@ -52,11 +53,11 @@ fn a_crate_outside_the_repository_builds_and_trains() {
     });
     assert!(status.is_some_and(|status| status.success()), "cargo build: {status:?}");
 
-    let mut beacon = run_as_usual(target.join("debug/beacon"));
+    let mut treasure = run_as_usual(target.join("debug/treasure"));
     let run_dir = folder.path().join("run");
-    beacon.args(["--env", "Beacon-v0", "--actors", "2", "--stop-at-return", "11"]);
-    beacon.args(["--total-frames", "1000000", "--seed", "1", "--run-dir"]).arg(&run_dir);
-    let finished = finish(beacon);
+    treasure.args(["--env", "Treasure-v0", "--actors", "2", "--stop-at-return", "0.95"]);
+    treasure.args(["--total-frames", "1000000", "--seed", "1", "--run-dir"]).arg(&run_dir);
+    let finished = finish(treasure);
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     let summary = summary(&run_dir);
     assert_eq!(summary["status"], "solved", "{summary}");

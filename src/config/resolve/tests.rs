@@ -1,13 +1,12 @@
 //! What can only be seen with and without libtorch side by side, and the round trip through TOML.
 
-use crate::env::ActionSpec;
 use std::path::Path;
 
 use super::*;
 use crate::config::choice::{Conv, RewardClip};
 use crate::config::defaults::ENVIRONMENTS;
 use crate::config::{defaults, file};
-use crate::env::{Dtype, Environment, Transition};
+use crate::env::{ActionSpec, Dtype, Environment, Transition};
 use crate::rng::Rng;
 
 /// With a family of images that needs no other process.

@@ -4,6 +4,7 @@
 use super::gaussian::Gaussian;
 use super::multi::MultiCategorical;
 use super::steps::Stakes;
+use crate::policy::parts::{join_rows, split_rows};
 
 /// The policy of a strip.
 #[derive(Debug, Default)]
@@ -16,6 +17,8 @@ pub(super) struct Hybrid {
     outputs: Vec<f32>,
     /// `[T][strip]`.
     densities: Vec<f32>,
+    /// `[T][strip][W]`.
+    words: Vec<i32>,
 }
 
 impl Hybrid {
@@ -25,17 +28,15 @@ impl Hybrid {
         &mut self,
         outputs: &[f32],
         (sizes, dims): (&[usize], usize),
-        words: &[i32],
+        words: impl Iterator<Item = i32>,
         taken: &mut Vec<f32>,
     ) {
         let logits = sizes.iter().sum::<usize>();
-        self.logits.clear();
-        self.outputs.clear();
-        for row in outputs.chunks_exact(logits + 2 * dims) {
-            self.logits.extend_from_slice(&row[..logits]);
-            self.outputs.extend_from_slice(&row[logits..]);
-        }
-        let rows = || words.chunks_exact(sizes.len() + dims);
+        let parts = (logits, logits + 2 * dims);
+        split_rows(outputs, parts, &mut self.logits, &mut self.outputs);
+        self.words.clear();
+        self.words.extend(words);
+        let rows = || self.words.chunks_exact(sizes.len() + dims);
         let chosen = rows().flat_map(|row| &row[..sizes.len()]).copied();
         self.choices.evaluate(&self.logits, sizes, chosen, taken);
         let drawn = rows().flat_map(|row| &row[sizes.len()..]).copied();
@@ -53,12 +54,7 @@ impl Hybrid {
         let logits = sizes.iter().sum::<usize>();
         let entropies = self.choices.gradients(sizes, stakes, &mut self.logits)
             + self.numbers.gradients(dims, stakes, &mut self.outputs);
-        let parts = self.logits.chunks_exact(logits).zip(self.outputs.chunks_exact(2 * dims));
-        for (row, (d_logits, d_numbers)) in d_outputs.chunks_exact_mut(logits + 2 * dims).zip(parts)
-        {
-            row[..logits].copy_from_slice(d_logits);
-            row[logits..].copy_from_slice(d_numbers);
-        }
+        join_rows(&self.logits, &self.outputs, (logits, logits + 2 * dims), d_outputs);
         entropies
     }
 }
