@@ -6,11 +6,12 @@ export LIBTORCH_FLAVOR
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-# Builds without torch, and with loom, have folders of their own: cargo would otherwise rebuild
-# half of the crates at each change of RUSTFLAGS, and replace the supervisor by one without torch.
+# Builds without torch, with loom and with kill points have folders of their own: cargo would otherwise rebuild
+# all crates at each change of RUSTFLAGS, and replace the supervisor by one without torch.
 NO_TORCH := CARGO_TARGET_DIR="$(TARGET)/no-torch" $(CARGO)
 LOOM := CARGO_TARGET_DIR="$(TARGET)/loom" RUSTFLAGS="--cfg loom -C debug_assertions" \
         LOOM_MAX_PREEMPTIONS=$(or $(LOOM_MAX_PREEMPTIONS),3) $(CARGO)
+KILL_POINTS := CARGO_TARGET_DIR="$(TARGET)/kill-points" RUSTFLAGS="--cfg kill_points" $(CARGO)
 TORCH := $(CARGO)
 ifeq ($(LIBTORCH_FLAVOR)$(LIBTORCH)$(LIBTORCH_USE_PYTORCH),cuda)
 TORCH := LIBTORCH="$(CURDIR)/third_party/libtorch-cuda" $(CARGO)
@@ -26,7 +27,7 @@ venv = [[ "$$(cat "$(1)/packages" 2>/dev/null)" == "$(2)" ]] || { rm -rf "$(1)" 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train atari test test-python loom check bench clean distclean
+.PHONY: help libtorch build train atari test test-python loom quick check bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,11 +50,14 @@ atari: build ## train on an Atari game: GAME=Pong
 	"$(TARGET)/release/impala-supervisor" --actors 4 --env "gym:ALE/$(GAME)-v5" --python "$(ATARI_PYTHON)" $(ARGS)
 
 # Optimised, because some tests train an agent. One test at a time, because each of those starts a
-# pool of processes that fills the machine.
+# pool of processes that fills the machine. Then without optimisation, which checks for overflow and has debug
+# assertions, without torch and with kill points: what is about one of these, and what is about processes.
+UNOPTIMISED := kill_points:: dependent:: actions:: config:: cli:: pool:: faults:: crash::
 test: libtorch test-python ## run every test: with torch, without, and the loom models
-	RUST_TEST_THREADS=1 $(TORCH) test --release --features torch
-	RUST_TEST_THREADS=1 $(NO_TORCH) test
-	$(NO_TORCH) test --features kill-points --test it kill_points
+	RUST_TEST_THREADS=1 $(TORCH) test --workspace --release --features torch
+	$(KILL_POINTS) test --workspace --lib
+	$(KILL_POINTS) test --test supervised
+	RUST_TEST_THREADS=1 $(KILL_POINTS) test --test it -- $(UNOPTIMISED)
 	$(MAKE) --no-print-directory loom
 
 # What tests read our files with (TensorBoard's own reader, numpy, safetensors), and environments that they
@@ -65,21 +69,27 @@ test-python: ## install the Python packages that some tests need (once), and tes
 	    || echo 'no Python packages for tests: those that need them are skipped' >&2
 	@[[ ! -x "$(IMPALA_TEST_PYTHON)" ]] || (cd python/tests && "$(IMPALA_TEST_PYTHON)" -W ignore -m unittest)
 
+# For the loop of edit and test: no libtorch, no Python, no process of a pool.
+quick: ## formatting, lints and the tests that need no processes: two minutes at most
+	$(CARGO) fmt --all --check
+	$(NO_TORCH) clippy --workspace --all-targets -- -D warnings
+	$(NO_TORCH) test --workspace --lib
+
 loom: ## check the lock-free parts under all interleavings
-	$(LOOM) test --lib --release loom_
+	$(LOOM) test -p impala-shm -p impala-ring --lib --release loom_
 
 # With torch in the release profile, as in `test`: so torch-sys compiles its C++ (a minute or more
 # per profile) once for both.
 check: libtorch ## formatting, lints, documentation, and that torch is optional
-	$(CARGO) fmt --check
-	$(NO_TORCH) clippy --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --no-deps
-	$(NO_TORCH) build
+	$(CARGO) fmt --all --check
+	$(NO_TORCH) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --workspace --no-deps
+	$(NO_TORCH) build --workspace
 	@echo 'without the feature torch, neither tch nor torch-sys may be in the tree'
-	@tree=$$($(CARGO) tree -e normal,build,dev --prefix none); \
+	@tree=$$($(CARGO) tree --workspace -e normal,build,dev --prefix none); \
 	    ! grep -E '^(tch|torch-sys) ' <<<"$$tree"
-	$(TORCH) clippy --release --features torch --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(TORCH) doc --release --features torch --no-deps
+	$(TORCH) clippy --workspace --release --features torch --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(TORCH) doc --workspace --release --features torch --no-deps
 
 bench: libtorch ## run the benchmarks
 	$(TORCH) bench --features torch $(ARGS)

@@ -1,9 +1,9 @@
 //! Observations to logits: the engine in Rust, and libtorch where it is built in.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use impala::bench::Product;
-use impala::env::ResetOut;
-use impala::policy::act::StackedFrames;
+use impala_bench::bench::Product;
+use impala_rl::env::ResetOut;
+use impala_rl::policy::act::StackedFrames;
 
 fn logits(c: &mut Criterion) {
     let mut group = c.benchmark_group("inference");

@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use impala::bench::Product;
-use impala::learner::update::{Outcome, UpdateTimes};
-use impala::ring::{Consumer, Owner, Producer};
-use impala::rng::Rng;
-use impala::shm::Access;
-use impala::unroll::Field;
+use impala_bench::bench::Product;
+use impala_rl::learner::update::{Outcome, UpdateTimes};
+use impala_rl::ring::Owner;
+use impala_rl::rng::Rng;
+use impala_rl::shm::Access;
+use impala_rl::unroll::{BlockRef, Consumer, Field, GroupMut, Producer};
 
 /// Fills a block with observations and actions such as a fresh policy would leave.
 fn fill(producer: &mut Producer<'_>, product: &Product) {
     let mut rng = Rng::new(1, 0);
     for _ in 0..product.config.pool.groups_per_block() {
         let mut grant = producer.claim(Duration::ZERO).expect("a free slot");
-        let mut group = grant.group();
+        let mut group = GroupMut::new(grant.slot_mut());
         let steps = product.config.pool.unroll;
         for row in 0..steps + 1 {
             for number in group.row_mut::<f32>(Field::Frame, row) {
@@ -43,8 +43,8 @@ fn update(c: &mut Criterion) {
             let more = ["--batch", batch, "--envs-per-actor", "16"];
             let flags: Vec<_> = flags.iter().chain(&more).map(|&flag| flag.into()).collect();
             let product = Product::from_flags(&flags).expect("valid");
-            let plan = impala::pool::MemoryPlan::new(&product.config, product.parameters.len());
-            let memory = impala::pool::PoolMemory::create(plan).expect("memory");
+            let plan = impala_rl::pool::MemoryPlan::new(&product.config, product.parameters.len());
+            let memory = impala_rl::pool::PoolMemory::create(plan).expect("memory");
             let mut write = memory.seat(Access::ReadWrite).expect("mapped");
             let mut read = memory.seat(Access::ReadOnly).expect("mapped");
             let writing = write.slab().expect("fits");
@@ -60,7 +60,7 @@ fn update(c: &mut Criterion) {
             group.bench_function(id, |b| {
                 b.iter(|| {
                     let mut times = UpdateTimes::default();
-                    let outcome = updater.gradient(&block.view(), env, &mut times);
+                    let outcome = updater.gradient(&BlockRef::new(block.block()), env, &mut times);
                     if let Ok(Outcome::Applied(stats)) = outcome {
                         updater.apply(&stats, 0.0, &mut times);
                     }

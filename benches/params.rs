@@ -1,8 +1,8 @@
 //! The parameter page: publishing a version, and fetching it.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use impala::params::{ParamPublisher, ParamReader, Refresh, page_words};
-use impala::sync::{AtomicU64, ReadWord};
+use impala_rl::params::{ParamPublisher, ParamReader, Refresh, page_words};
+use impala_rl::sync::{AtomicU64, ReadWord};
 
 fn page(c: &mut Criterion) {
     let mut group = c.benchmark_group("params");

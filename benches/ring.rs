@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use impala::ring::{HeapRing, Owner};
-use impala::unroll::{BlockLayout, Field, UnrollSpec};
+use impala_rl::ring::Owner;
+use impala_rl::unroll::{BlockLayout, BlockRef, Field, HeapRing, UnrollSpec};
 
 fn once_around(c: &mut Criterion) {
     let mut group = c.benchmark_group("ring");
@@ -32,7 +32,7 @@ fn once_around(c: &mut Criterion) {
                     grant.commit().expect("ours");
                 }
                 let block = consumer.try_take().expect("sound").expect("complete");
-                std::hint::black_box(block.view().field::<f32>(Field::Reward));
+                std::hint::black_box(BlockRef::new(block.block()).field::<f32>(Field::Reward));
                 block.release().expect("sound");
             });
         });

@@ -1,8 +1,8 @@
 //! V-trace over unrolls and batches of the usual sizes.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use impala::learner::vtrace::{Clips, Inputs, vtrace};
-use impala::rng::Rng;
+use impala_rl::learner::vtrace::{Clips, Inputs, vtrace};
+use impala_rl::rng::Rng;
 
 fn targets(c: &mut Criterion) {
     let mut group = c.benchmark_group("vtrace");

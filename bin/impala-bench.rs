@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    impala::bench::main()
+    impala_bench::bench::main()
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    impala::report::main()
+    impala_rl::report::main()
 }

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    impala::proof::main()
+    impala_bench::soak::main()
 }

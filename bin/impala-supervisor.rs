@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use impala::gym;
+use impala_rl::gym;
 
 fn main() -> ExitCode {
-    impala::pool::main(gym::registry())
+    impala_rl::pool::main(gym::registry())
 }

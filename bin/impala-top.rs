@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    impala::top::main()
+    impala_rl::top::main()
 }

@@ -8,11 +8,11 @@
 
 use std::process::ExitCode;
 
-use impala::env::{
+use impala_rl::env::{
     ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, Registry, TimeLimit,
     Transition,
 };
-use impala::rng::Rng;
+use impala_rl::rng::Rng;
 
 const CELLS: usize = 8;
 
@@ -66,5 +66,5 @@ impl Environment for Treasure {
 fn main() -> ExitCode {
     let mut registry = Registry::builtin();
     registry.add_environment("Treasure-v0", "walk to the treasure", Treasure::default);
-    impala::pool::main(registry)
+    impala_rl::pool::main(registry)
 }

@@ -8,12 +8,13 @@
 
 use std::process::ExitCode;
 
-use impala::env::cartpole::CartPole;
-use impala::env::{Actions, EnvError, EnvOptions, EnvSpec, Registry, ResetOut, StepOut, VectorEnv};
-use impala::pool::Program;
-use impala::ring::BlockRef;
-use impala::rng::Rng;
-use impala::unroll::Field;
+use impala_rl::env::cartpole::CartPole;
+use impala_rl::env::{
+    Actions, EnvError, EnvOptions, EnvSpec, Registry, ResetOut, StepOut, VectorEnv,
+};
+use impala_rl::pool::Program;
+use impala_rl::rng::Rng;
+use impala_rl::unroll::{BlockRef, Field};
 
 const ID: &str = "Faulty-v0";
 /// A reward that kills whoever looks at it: see `look_at`.

@@ -6,11 +6,11 @@
 
 use std::process::ExitCode;
 
-use impala::env::{
+use impala_rl::env::{
     ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, Registry, TimeLimit,
     Transition,
 };
-use impala::rng::Rng;
+use impala_rl::rng::Rng;
 
 /// Ten putts: the club must fit the ground, and the strength the distance.
 #[derive(Debug)]
@@ -66,5 +66,5 @@ impl Environment for Putt {
 fn main() -> ExitCode {
     let mut registry = Registry::builtin();
     registry.add_environment("Putt-v0", "choose a club, and how hard to strike", Putt::default);
-    impala::pool::main(registry)
+    impala_rl::pool::main(registry)
 }

@@ -9,11 +9,11 @@
 
 use std::process::ExitCode;
 
-use impala::env::{
+use impala_rl::env::{
     ActionSpec, Element as _, EnvSpec, Environment, Lockstep, ObservationSpec, Registry, TimeLimit,
     Transition,
 };
-use impala::rng::Rng;
+use impala_rl::rng::Rng;
 
 const ID: &str = "Lock-v0";
 const KEYS: usize = 3;
@@ -94,5 +94,5 @@ fn main() -> ExitCode {
         read.finish()?;
         Ok(Box::new(Lockstep::new(envs, seed, move || Lock::new(dead_end))))
     });
-    impala::pool::main(registry)
+    impala_rl::pool::main(registry)
 }

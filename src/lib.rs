@@ -14,65 +14,25 @@
 //! ```
 //!
 //! The modules stand in the order of that flow. Dependencies point one way: `pool` -> {`supervisor`,
-//! `actor`, `learner`} -> {`ring`, `params`, `policy`, `env`, `unroll`, `metrics`} -> `shm` -> `sync`.
+//! `actor`, `learner`} -> {`ring`, `params`, `policy`, `env`, `unroll`, `metrics`} -> `shm`.
 //! Without the feature `torch` nothing here knows libtorch; MLPs learn all the same.
 
-#[macro_use]
-pub mod kill_point;
+pub use impala_env as env;
+pub use impala_env::rng;
+pub use impala_gym as gym;
+pub use impala_metrics as metrics;
+pub use impala_nn as policy;
+pub use impala_ring as ring;
+pub use impala_shm as shm;
+pub use impala_shm::{kill_point, sync};
+pub use impala_supervise as supervisor;
+pub use impala_tools::{report, top};
 
-#[cfg(not(loom))]
-pub mod env;
-
-#[cfg(not(loom))]
-pub mod gym;
-
-#[cfg(not(loom))]
 pub mod actor;
-
-#[cfg(not(loom))]
-pub mod unroll;
-
-pub mod ring;
-
-#[cfg(not(loom))]
-pub mod learner;
-
-pub mod params;
-
-#[cfg(not(loom))]
-pub mod policy;
-
-#[cfg(not(loom))]
-pub mod supervisor;
-
-#[cfg(not(loom))]
-pub mod pool;
-
-#[cfg(not(loom))]
-pub mod bench;
-
-#[cfg(not(loom))]
-pub mod proof;
-
-#[cfg(not(loom))]
-pub mod report;
-
-#[cfg(not(loom))]
-pub mod top;
-
-#[cfg(not(loom))]
-pub mod play;
-
-#[cfg(not(loom))]
+pub mod build;
 pub mod config;
-
-#[cfg(not(loom))]
-pub mod metrics;
-
-#[cfg(not(loom))]
-pub mod shm;
-
-#[cfg(not(loom))]
-pub mod rng;
-
-pub mod sync;
+pub mod learner;
+pub mod params;
+pub mod play;
+pub mod pool;
+pub mod unroll;

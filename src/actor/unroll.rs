@@ -7,12 +7,13 @@ use super::checks;
 use super::history::{History, Widths};
 use super::remedy::{EnvRemedy, FAILURES_IN_A_ROW};
 use crate::env::{EnvSpec, StepOut, VectorEnv};
+use crate::kill_point;
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{ParamReader, Refresh};
 use crate::policy::act::{Act, ActInputs, StackedFrames};
 use crate::policy::sampler::ActionSampler;
-use crate::ring::{ClaimError, GroupMut, Owner, Producer};
-use crate::unroll::{Field, GroupHeader};
+use crate::ring::{ClaimError, Owner};
+use crate::unroll::{Field, GroupHeader, GroupMut, Producer};
 
 /// How long a claim waits before the loop looks round again.
 const CLAIM_TIMEOUT: Duration = Duration::from_millis(100);
@@ -223,7 +224,7 @@ impl<'m> ActorLoop<'m> {
         if let Some(refreshing) = refreshing {
             parts.counters.add_time(Actor::RefreshNs, refreshing.elapsed() * self.timed_every);
         }
-        let mut group = grant.group();
+        let mut group = GroupMut::new(grant.slot_mut());
 
         for (row, frames) in self.history.frames.iter().enumerate() {
             group.frame_mut(row).copy_from_slice(frames);

@@ -1,6 +1,7 @@
 //! What is valid but hardly meant: said once at the start, never an error.
 
-use super::choice::{Activation, Core, OptimiserName, Torso};
+use super::Activation;
+use super::choice::{CoreName, OptimiserName, TorsoName};
 use super::settings::Settings;
 use super::{Config, Optimiser};
 
@@ -11,11 +12,11 @@ impl Config {
         let adam = matches!(self.learner.optimiser, Optimiser::Adam { .. });
         let numbers = self.env.spec.action.numbers() > 0;
         let torso = self.network.torso;
-        let cnn = torso == Torso::Cnn;
+        let cnn = torso == TorsoName::Cnn;
         let with_torso = match torso {
-            Torso::Mlp => "an mlp torso",
-            Torso::Cnn => "a cnn torso, which uses relu",
-            Torso::AtariShallow | Torso::Nature | Torso::ImpalaDeep => {
+            TorsoName::Mlp => "an mlp torso",
+            TorsoName::Cnn => "a cnn torso, which uses relu",
+            TorsoName::AtariShallow | TorsoName::Nature | TorsoName::ImpalaDeep => {
                 "a torso that has layers of its own"
             }
         };
@@ -36,12 +37,12 @@ impl Config {
                 "an environment of choices",
             ),
             (
-                typed.activation == Some(Activation::Tanh) && torso != Torso::Mlp,
+                typed.activation == Some(Activation::Tanh) && torso != TorsoName::Mlp,
                 "activation",
                 with_torso,
             ),
             (
-                typed.core_size.is_some() && self.network.core == Core::None,
+                typed.core_size.is_some() && self.network.core == CoreName::None,
                 "core-size",
                 "--core none",
             ),

@@ -7,10 +7,10 @@
 //! `learner-threads` from engine and machine.
 
 use super::choice::{
-    ActionBounds, Activation, Conv, Core, Decay, Device, Engine, EngineChoice, OnBadEnv,
-    OptimiserName, Reduction, RewardClip, Torso,
+    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, TorsoName,
 };
 use super::settings::Settings;
+use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
 
 /// A row of a table: settings that go with a name.
 #[derive(Debug, Clone, Copy)]
@@ -70,11 +70,11 @@ pub fn built_in() -> Settings {
         on_bad_env: Some(OnBadEnv::Restart),
         total_frames: Some(10_000_000),
         stop_window: Some(100),
-        torso: Some(Torso::Mlp),
+        torso: Some(TorsoName::Mlp),
         hidden: Some(vec![64, 64]),
         activation: Some(Activation::Tanh),
         conv: Some(vec![conv(16, 3, 1), conv(32, 3, 1)]),
-        core: Some(Core::None),
+        core: Some(CoreName::None),
         core_size: Some(256),
         discount: Some(0.99),
         entropy_cost: Some(0.01),
@@ -234,7 +234,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             unroll: Some(9),
             batch: Some(32),
             total_frames: Some(1_000_000),
-            torso: Some(Torso::Cnn),
+            torso: Some(TorsoName::Cnn),
             hidden: Some(vec![64]),
             activation: Some(Activation::Relu),
             conv: Some(vec![conv(16, 3, 1), conv(16, 3, 1)]),
@@ -253,7 +253,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             batch: Some(32),
             total_frames: Some(1_000_000),
             hidden: Some(vec![32]),
-            core: Some(Core::Lstm),
+            core: Some(CoreName::Lstm),
             core_size: Some(32),
             // The task is for the core: who sees the last action can repeat it, and needs no memory.
             action_reward_inputs: Some(false),
@@ -274,7 +274,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             unroll: Some(20),
             batch: Some(64),
             total_frames: Some(20_000_000),
-            torso: Some(Torso::Cnn),
+            torso: Some(TorsoName::Cnn),
             hidden: Some(vec![256]),
             activation: Some(Activation::Relu),
             conv: Some(vec![conv(16, 8, 4), conv(32, 4, 2)]),
@@ -291,7 +291,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             unroll: Some(32),
             batch: Some(4),
             total_frames: Some(10_000_000),
-            torso: Some(Torso::AtariShallow),
+            torso: Some(TorsoName::AtariShallow),
             reward_clip: Some(RewardClip::AbsOne),
             discount: Some(0.99),
             lambda: Some(0.95),

@@ -23,12 +23,15 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    ActionBounds, Activation, Conv, Core, Decay, Device, Engine, EngineChoice, OnBadEnv,
-    OptimiserName, Reduction, RewardClip, Torso,
+    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, TorsoName,
 };
 pub use error::ConfigError;
 pub use render::values;
 pub use settings::Settings;
+
+pub use crate::learner::loss::{Reduction, RewardClip};
+pub use crate::policy::bounds::ActionBounds;
+pub use crate::policy::spec::{Activation, Conv};
 
 use std::path::PathBuf;
 
@@ -135,7 +138,7 @@ impl PoolConfig {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkConfig {
     /// Kind.
-    pub torso: Torso,
+    pub torso: TorsoName,
     /// Widths of the fully connected layers, at least one.
     pub hidden: Vec<usize>,
     /// What follows each layer; always relu after convolutions.
@@ -143,7 +146,7 @@ pub struct NetworkConfig {
     /// Convolutions without padding, in order; empty in an mlp and in the residual network.
     pub convs: Vec<Conv>,
     /// What remembers.
-    pub core: Core,
+    pub core: CoreName,
     /// Width of the core; 0 if there is none.
     pub core_size: usize,
     /// Whether the network sees its last action and reward.

@@ -1,14 +1,14 @@
 //! The networks that have a name, and what a configuration describes.
 
-use super::choice::{Activation, Conv, Core, Torso};
+use super::choice::{CoreName, TorsoName};
 use super::settings::Settings;
 use super::{EnvConfig, NetworkConfig};
-use crate::policy::spec;
+use crate::policy::spec::{self, Activation, Conv};
 
 /// Sections of the residual network: 15 convolutions.
 const SECTIONS: [usize; 3] = [16, 32, 32];
 
-impl Torso {
+impl TorsoName {
     /// Convolutions and fully connected layers of a torso that is known by name.
     fn own_layers(self) -> Option<(Vec<Conv>, Vec<usize>)> {
         let torso = match self {
@@ -21,14 +21,7 @@ impl Torso {
             spec::Torso::Mlp { hidden, .. } | spec::Torso::ImpalaDeep { hidden, .. } => {
                 (Vec::new(), hidden)
             }
-            spec::Torso::Cnn { convs, hidden } => {
-                let convs = convs.iter().map(|&spec::Conv { filters, kernel, stride }| Conv {
-                    filters,
-                    kernel,
-                    stride,
-                });
-                (convs.collect(), hidden)
-            }
+            spec::Torso::Cnn { convs, hidden } => (convs, hidden),
         })
     }
 
@@ -40,7 +33,7 @@ impl Torso {
 
 /// A layer of settings, with the widths that belong to the torso it names: they are as strong as the name.
 pub(super) fn with_own_widths(layer: Settings) -> Settings {
-    let own = layer.torso.and_then(Torso::own_layers);
+    let own = layer.torso.and_then(TorsoName::own_layers);
     layer.or(Settings { hidden: own.map(|(_, hidden)| hidden), ..Settings::default() })
 }
 
@@ -63,26 +56,17 @@ impl NetworkConfig {
     pub fn spec(&self, env: &EnvConfig) -> spec::NetworkSpec {
         let hidden = self.hidden.clone();
         let torso = match self.torso {
-            Torso::Mlp => spec::Torso::Mlp {
-                hidden,
-                activation: match self.activation {
-                    Activation::Tanh => spec::Activation::Tanh,
-                    Activation::Relu => spec::Activation::Relu,
-                },
-            },
-            Torso::Cnn | Torso::AtariShallow | Torso::Nature => {
-                let convs = self.convs.iter().map(|&Conv { filters, kernel, stride }| spec::Conv {
-                    filters,
-                    kernel,
-                    stride,
-                });
-                spec::Torso::Cnn { convs: convs.collect(), hidden }
+            TorsoName::Mlp => spec::Torso::Mlp { hidden, activation: self.activation },
+            TorsoName::Cnn | TorsoName::AtariShallow | TorsoName::Nature => {
+                spec::Torso::Cnn { convs: self.convs.clone(), hidden }
             }
-            Torso::ImpalaDeep => spec::Torso::ImpalaDeep { channels: SECTIONS.to_vec(), hidden },
+            TorsoName::ImpalaDeep => {
+                spec::Torso::ImpalaDeep { channels: SECTIONS.to_vec(), hidden }
+            }
         };
         let core = match self.core {
-            Core::None => spec::Core::None,
-            Core::Lstm => spec::Core::Lstm { hidden: self.core_size },
+            CoreName::None => spec::Core::None,
+            CoreName::Lstm => spec::Core::Lstm { hidden: self.core_size },
         };
         let (observation, action) = (env.spec.observation.clone(), env.spec.action.clone());
         let base = spec::NetworkSpec::new(observation, action, torso);

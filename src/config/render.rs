@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::choice::{Core, EngineChoice, Torso};
+use super::choice::{CoreName, EngineChoice, TorsoName};
 use super::settings::Settings;
 use super::{Config, Engine, Optimiser};
 
@@ -122,9 +122,9 @@ impl Config {
             hidden: Some(network.hidden.clone()),
             activation: Some(network.activation),
             // Those of a named torso follow from its name.
-            conv: (network.torso == Torso::Cnn).then(|| network.convs.clone()),
+            conv: (network.torso == TorsoName::Cnn).then(|| network.convs.clone()),
             core: Some(network.core),
-            core_size: (network.core != Core::None).then_some(network.core_size),
+            core_size: (network.core != CoreName::None).then_some(network.core_size),
             action_reward_inputs: Some(network.action_reward_inputs),
             discount: Some(learner.discount),
             entropy_cost: Some(learner.entropy_cost),

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::choice::{ActionBounds, Core, Device, Engine, EngineChoice, OptimiserName, Torso};
+use super::ActionBounds;
+use super::choice::{CoreName, Device, Engine, EngineChoice, OptimiserName, TorsoName};
 use super::defaults::{self, OPTIMISERS, PRESETS};
 use super::error::ConfigError;
 use super::hosting::hosting;
@@ -209,21 +210,21 @@ fn network(
         activation: set(all.activation),
         convs: set(all.conv.clone()),
         core,
-        core_size: if core == Core::None { 0 } else { set(all.core_size) },
-        action_reward_inputs: all.action_reward_inputs.unwrap_or(core == Core::Lstm),
+        core_size: if core == CoreName::None { 0 } else { set(all.core_size) },
+        action_reward_inputs: all.action_reward_inputs.unwrap_or(core == CoreName::Lstm),
     };
     network.settle();
     let fits = check_convs(&network, spec);
     let may_bend = typed.torso.is_none() && typed.conv.is_none();
     if may_bend && fits.is_err() {
-        network.torso = Torso::Mlp;
+        network.torso = TorsoName::Mlp;
         network.settle();
     }
     if network.torso.is_convolutional() {
         fits?;
     }
-    let residual = network.torso == Torso::ImpalaDeep;
-    let remembers = network.core != Core::None;
+    let residual = network.torso == TorsoName::ImpalaDeep;
+    let remembers = network.core != CoreName::None;
     let gpu = matches!(device, Device::Cuda(_));
     let remedies = [
         (residual, format!("--torso {}", network.torso.as_str()), "use --torso nature"),
@@ -260,14 +261,14 @@ fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigErro
     let ObservationSpec { shape, .. } = &spec.observation;
     let [.., mut height, mut width] = shape[..] else {
         // Bent to an mlp it would say so of nothing that was asked for.
-        let torso = if network.torso.is_convolutional() { network.torso } else { Torso::Cnn };
+        let torso = if network.torso.is_convolutional() { network.torso } else { TorsoName::Cnn };
         let (torso, env, shape) = (torso.as_str(), spec.id.clone(), shape.clone());
         return Err(ConfigError::NotAnImage { torso, env, shape });
     };
     for conv in &network.convs {
         let Some(sides) = conv.output_side(height).zip(conv.output_side(width)) else {
             let (conv, remedy) = match network.torso {
-                Torso::Mlp | Torso::Cnn => {
+                TorsoName::Mlp | TorsoName::Cnn => {
                     (format!("--conv {conv}"), "use a smaller kernel or stride")
                 }
                 named => (
@@ -282,7 +283,7 @@ fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigErro
     Ok(())
 }
 
-fn learner(all: &Settings, torso: Torso, engine: Engine) -> LearnerConfig {
+fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
     let epsilon = set(all.optimiser_epsilon);
     let rmsprop = || (set(all.rmsprop_decay), set(all.rmsprop_momentum));
     LearnerConfig {

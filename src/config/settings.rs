@@ -4,10 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::choice::{
-    ActionBounds, Activation, Conv, Core, Decay, Device, EngineChoice, OnBadEnv, OptimiserName,
-    Reduction, RewardClip, Torso,
-};
+use super::choice::{CoreName, Decay, Device, EngineChoice, OnBadEnv, OptimiserName, TorsoName};
+use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
 use crate::env::EnvOptions;
 
 /// Every setting, each of them optional: one layer (flags, a file, a preset, a table of defaults).
@@ -127,7 +125,7 @@ pub struct Settings {
 
     /// Kind of network
     #[arg(long, help_heading = "Network")]
-    pub torso: Option<Torso>,
+    pub torso: Option<TorsoName>,
     /// Widths of the fully connected layers [default of a named torso: its own]
     #[arg(
         long, value_parser = whole::<usize>,
@@ -144,7 +142,7 @@ pub struct Settings {
     pub conv: Option<Vec<Conv>>,
     /// Memory between the torso and the heads
     #[arg(long, help_heading = "Network")]
-    pub core: Option<Core>,
+    pub core: Option<CoreName>,
     /// Width of the core
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Network")]
     pub core_size: Option<usize>,

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 
 pub use folder::list;
 
+use crate::kill_point;
 use crate::policy::spec::{ActionLayout, ParamSpec};
 
 const FORMAT: u32 = 2;

@@ -11,10 +11,11 @@ use super::episodes::{Episode, EpisodeWindow};
 use super::optimiser::decayed;
 use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
 use crate::env::{EnvSpec, flag};
+use crate::kill_point;
 use crate::metrics::{Histogram, Learner, LearnerCounters, Phase};
 use crate::params::ParamPublisher;
-use crate::ring::{BlockRef, Consumer, TakeError};
-use crate::unroll::Field;
+use crate::ring::TakeError;
+use crate::unroll::{BlockRef, Consumer, Field};
 
 /// How long a take waits before the loop looks round again.
 const TAKE_TIMEOUT: Duration = Duration::from_millis(100);
@@ -188,7 +189,7 @@ impl LearnLoop<'_> {
         let learning = &mut self.learning;
         let held = block?;
         kill_point!("learner.after_take");
-        let block = held.view();
+        let block = BlockRef::new(held.block());
         check::actions(&learning.env.action, block.field(Field::Action))?;
         surroundings.batch(&block);
         let mut times = UpdateTimes::default();

@@ -8,8 +8,7 @@ use super::engine::{Engine, EngineError, Evaluator, Lap, Objective, Observations
 use super::loss::{Batch, Loss, LossConfig, LossStats, LossSums};
 use super::optimiser::{Optimiser, clip_factor, global_norm};
 use crate::env::EnvSpec;
-use crate::ring::BlockRef;
-use crate::unroll::Field;
+use crate::unroll::{BlockRef, Field};
 
 /// What an update did.
 #[derive(Debug, Clone, Copy, PartialEq)]

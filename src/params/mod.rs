@@ -11,27 +11,15 @@
 //!
 //! Version 0 means that nothing was published yet; the initial weights are version 1 or later.
 //!
-//! [`seqlock`] has the protocol over atomic words (modelled with loom), [`page`] the layout,
+//! [`crate::shm::seqlock`] has the protocol over atomic words (modelled with loom), [`page`] the layout,
 //! [`ParamPublisher`] and [`ParamReader`] are the two roles. No role needs `unsafe`, and the
 //! reader has words that can only be loaded, so that its mapping can be read-only.
 
-pub mod seqlock;
-
-#[cfg(not(loom))]
 mod copy;
-#[cfg(not(loom))]
 pub mod page;
-#[cfg(not(loom))]
 mod publisher;
-#[cfg(not(loom))]
 mod reader;
 
-#[cfg(all(test, loom))]
-mod loom_tests;
-
-#[cfg(not(loom))]
 pub use page::{PageMismatch, page_words};
-#[cfg(not(loom))]
 pub use publisher::{ParamPublisher, PublishError};
-#[cfg(not(loom))]
 pub use reader::{MAX_TRIES, ParamReader, Refresh};

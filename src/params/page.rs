@@ -11,7 +11,7 @@
 //!
 //! Words 0 to 7 are written once, by the first learner. Zeroed memory is a page not laid out yet.
 
-use super::seqlock::lock_words;
+use crate::shm::seqlock::lock_words;
 use crate::sync::{AtomicU64, Ordering, ReadWord, fence};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"IMPALAP1");

@@ -2,7 +2,8 @@
 
 use super::copy;
 use super::page::{self, PageMismatch};
-use super::seqlock::{NotNewer, Writer};
+use crate::kill_point;
+use crate::shm::seqlock::{NotNewer, Writer};
 use crate::sync::{AtomicU64, Ordering};
 
 /// Why a version was not published. The page is as it was.

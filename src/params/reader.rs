@@ -2,7 +2,7 @@
 
 use super::copy;
 use super::page::{self, PageMismatch};
-use super::seqlock::{Attempt, Reader};
+use crate::shm::seqlock::{Attempt, Reader};
 use crate::sync::ReadWord;
 
 /// Tries of one [`ParamReader::refresh`]. Each fails only if four versions were published during

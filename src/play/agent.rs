@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::build::{self, BuildError};
 use crate::config::{Config, ConfigError, file};
 use crate::env::{EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::policy::act::{Act, ActError, ActInputs, StackedFrames};
 use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::SpecError;
-use crate::pool::{action_sampler, network_spec, policy_of};
 use crate::rng::Rng;
 
 /// Streams of the seed; others than those of training, so that no episode is one that was learnt from.
@@ -41,8 +41,8 @@ pub enum PlayError {
     #[error(transparent)]
     Act(#[from] ActError),
     /// This build cannot run the network.
-    #[error("{0}")]
-    Engine(String),
+    #[error(transparent)]
+    Engine(#[from] BuildError),
     /// The weights are of no use.
     #[error("the network's outputs are not finite; take an older checkpoint")]
     NotFinite,
@@ -120,7 +120,7 @@ impl Agent {
             _ => return Err(PlayError::NoRun(path.to_owned())),
         };
         let config = Config::resolve(&file::read(&run_dir.join("config.toml"))?, registry)?;
-        let (network, parameters) = network_spec(&config)?;
+        let (network, parameters) = build::network(&config)?;
         let (checkpoint, place, problems) = if one {
             (Checkpoint::load(path, &parameters)?, path.to_owned(), Vec::new())
         } else {
@@ -129,8 +129,7 @@ impl Agent {
             let place = folder.join(format!("{:012}", checkpoint.state.frames));
             (checkpoint, place, problems)
         };
-        let mut policy = policy_of(config.pool.engine, &network, &parameters, envs)
-            .map_err(PlayError::Engine)?;
+        let mut policy = build::policy(config.pool.engine, &network, &parameters, envs)?;
         policy.load(&checkpoint.parameters);
         let env_seed = Rng::new(seed, ENV_STREAM).next_u64();
         let env = registry.make(&config.env.id, &config.env.options, envs, env_seed)?;
@@ -138,7 +137,7 @@ impl Agent {
         let row_words = envs * spec.observation.frame_bytes().div_ceil(size_of::<u32>());
         let mut agent = Self {
             policy,
-            sampler: action_sampler(&config, Rng::new(seed, ACTION_STREAM)),
+            sampler: build::sampler(&config, Rng::new(seed, ACTION_STREAM)),
             choice,
             frames: vec![vec![0; row_words]; spec.observation.frame_stack],
             valid: vec![1; envs],

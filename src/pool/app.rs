@@ -9,11 +9,12 @@ use super::chaos::{CHAOS_TICK, Chaos};
 use super::console::{Console, clock, last_line, short};
 use super::continued_logs::cut_back;
 use super::memory::{MemoryPlan, PageError, PoolMemory};
-use super::roles::{Inheritance, OnBatch, network_spec};
+use super::roles::{Inheritance, OnBatch};
 use super::run::Run;
 use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
 use super::status::Status as StatusBoard;
 use super::summary::{Status, Summary};
+use crate::build;
 use crate::config::{Args, Config, ConfigError, Engine, preflight, refusal};
 use crate::env::Registry;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
@@ -135,7 +136,7 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     }
     let typed = args.layers()?;
     let config = Config::resolve(&typed, &registry)?;
-    let (network, parameters) = network_spec(&config)?;
+    let (network, parameters) = build::network(&config)?;
     if args.print_config {
         print(&config.to_toml());
         return Ok(ExitKind::Finished);

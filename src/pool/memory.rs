@@ -7,7 +7,7 @@ use crate::params::{PageMismatch, ParamPublisher, page_words};
 use crate::policy::spec::ParamSpec;
 use crate::ring::{Ring, RingError, RingShape, Sound};
 use crate::shm::{Access, Inherit, Memory, Region, ShmError};
-use crate::sync::{AtomicU32, AtomicU64, ReadWord};
+use crate::sync::{AtomicU32, AtomicU64};
 use crate::unroll::BlockLayout;
 
 mod seat;
@@ -108,7 +108,7 @@ impl PoolMemory {
     /// If the page cannot be mapped, or `parameters` are not those of the plan.
     pub fn lay_out_page(&self, parameters: &ParamSpec) -> Result<(), PageError> {
         let page = self.parameters.map(Access::ReadWrite, Inherit::No)?;
-        ParamPublisher::new(all_words(&page), parameters.len(), parameters.fingerprint())?;
+        ParamPublisher::new(page.all_words(), parameters.len(), parameters.fingerprint())?;
         Ok(())
     }
 
@@ -161,16 +161,4 @@ impl PoolMemory {
         let start = actors + index * ActorCounters::WORDS;
         ActorCounters::new(self.words(start, start + ActorCounters::WORDS))
     }
-}
-
-/// All words of a region, to load.
-#[must_use]
-pub(crate) fn read_words(region: &Region) -> &[ReadWord] {
-    region.read_words(0, region.len_bytes() / WORD_BYTES)
-}
-
-/// All words of a region.
-#[must_use]
-pub(crate) fn all_words(region: &Region) -> &[AtomicU64] {
-    region.words(0, region.len_bytes() / WORD_BYTES)
 }

@@ -26,8 +26,6 @@ mod tracebacks;
 
 pub use app::{Program, main};
 pub use memory::{MemoryPlan, PageError, PoolMemory, Seat};
-pub(crate) use memory::{all_words, read_words};
-pub use roles::{action_sampler, network_spec, policy_of};
-pub(crate) use roles::{give_way, loss_config, optimiser_kind};
+pub use roles::give_way;
 pub use run_dir::{RunDir, RunDirError};
 pub use summary::{Status, Summary};

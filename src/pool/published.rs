@@ -3,8 +3,8 @@
 
 use std::path::PathBuf;
 
-use super::memory::read_words;
-use super::roles::{Inheritance, optimiser_kind};
+use super::roles::Inheritance;
+use crate::build;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::optimiser::Optimiser;
 use crate::metrics::Learner;
@@ -42,7 +42,7 @@ pub(super) fn published(pool: &Inheritance) -> Result<Option<Checkpoint>, Publis
         optimiser_steps = before.state.optimiser_steps;
         before.optimiser.clone()
     } else if optimiser_steps == 0 {
-        let fresh = Optimiser::new(optimiser_kind(pool.config.learner.optimiser), len);
+        let fresh = Optimiser::new(build::optimiser(pool.config.learner.optimiser), len);
         [fresh.state().0.to_vec(), fresh.state().1.to_vec()]
     } else {
         [moments[..len].to_vec(), moments[len..].to_vec()]
@@ -80,7 +80,7 @@ pub(super) fn save_published(pool: &Inheritance) -> Result<Option<PathBuf>, Publ
 fn newest(memory: &Memory, pool: &Inheritance, values: &mut [f32]) -> Result<u64, PublishedError> {
     let page = memory.map(Access::ReadOnly, Inherit::No)?;
     let fingerprint = pool.parameters.fingerprint();
-    let mut reader = match ParamReader::new(read_words(&page), values.len(), fingerprint) {
+    let mut reader = match ParamReader::new(page.all_read_words(), values.len(), fingerprint) {
         Err(PageMismatch::NotLaidOut) => return Ok(0),
         other => other?,
     };

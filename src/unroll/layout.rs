@@ -2,11 +2,10 @@
 
 use std::ops::Range;
 
-/// Fields, blocks and groups' headers start on multiples of this.
-const CACHE_LINE_BYTES: usize = 64;
+use crate::ring::{self, FieldShape};
 
 /// Longest frame stack that a view can hold.
-pub const MAX_FRAME_STACK: usize = 16;
+pub const MAX_FRAME_STACK: usize = ring::MAX_ROWS;
 
 /// The sizes that a layout follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,6 +40,38 @@ impl UnrollSpec {
         mask_bytes: 0,
         state_len: 0,
     };
+
+    /// Rows of a field, and bytes of one group's part of a row; `None` if they are beyond counting.
+    fn shape(&self, field: Field) -> Option<FieldShape> {
+        let rows = match field {
+            Field::Header
+            | Field::History
+            | Field::CoreState
+            | Field::FirstAction
+            | Field::FirstReward => 1,
+            Field::Frame => self.unroll.checked_add(self.frame_stack)?,
+            Field::Flags | Field::Mask | Field::EpisodeReturn | Field::EpisodeLength => {
+                self.unroll.checked_add(1)?
+            }
+            Field::Action | Field::Reward | Field::LogProb => self.unroll,
+        };
+        let item_bytes = match field {
+            Field::Header => {
+                return Some(FieldShape { rows, group_bytes: size_of::<GroupHeader>() });
+            }
+            Field::Frame => self.frame_bytes,
+            Field::History | Field::Flags => 1,
+            Field::Mask => self.mask_bytes,
+            Field::CoreState => self.state_len.checked_mul(4)?,
+            Field::FirstAction | Field::Action => self.action_words.checked_mul(4)?,
+            Field::FirstReward
+            | Field::Reward
+            | Field::LogProb
+            | Field::EpisodeReturn
+            | Field::EpisodeLength => 4,
+        };
+        Some(FieldShape { rows, group_bytes: self.envs.checked_mul(item_bytes)? })
+    }
 }
 
 /// What a block stores. `T` transitions, `T + 1` observations, `B` columns; `k` is the frame stack.
@@ -94,7 +125,8 @@ impl Field {
         Self::EpisodeLength,
     ];
 
-    const fn index(self) -> usize {
+    /// Its number in a [`ring::BlockLayout`].
+    pub(super) const fn index(self) -> usize {
         self as usize
     }
 }
@@ -141,8 +173,13 @@ pub enum LayoutError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockLayout {
     spec: UnrollSpec,
-    offsets: [usize; Field::ALL.len()],
-    block_bytes: usize,
+    fields: ring::BlockLayout,
+}
+
+impl ring::Layout for BlockLayout {
+    fn block_layout(&self) -> &ring::BlockLayout {
+        &self.fields
+    }
 }
 
 impl BlockLayout {
@@ -169,23 +206,11 @@ impl BlockLayout {
         if !spec.batch.is_multiple_of(spec.envs) {
             return Err(LayoutError::BatchNotMultiple { batch: spec.batch, envs: spec.envs });
         }
-        let mut layout = Self { spec, offsets: [0; Field::ALL.len()], block_bytes: 0 };
-        let mut end = 0_usize;
-        for field in Field::ALL {
-            layout.offsets[field.index()] = end;
-            let bytes = layout
-                .rows(field)
-                .checked_mul(layout.columns(field))
-                .and_then(|n| n.checked_mul(layout.item_bytes(field)))
-                .ok_or(LayoutError::TooLarge)?;
-            end = end
-                .checked_add(bytes)
-                .and_then(|n| n.checked_next_multiple_of(CACHE_LINE_BYTES))
-                .filter(|&n| isize::try_from(n).is_ok())
-                .ok_or(LayoutError::TooLarge)?;
-        }
-        layout.block_bytes = end;
-        Ok(layout)
+        let shapes = Field::ALL.map(|field| spec.shape(field));
+        let shapes: Option<Vec<FieldShape>> = shapes.into_iter().collect();
+        let fields =
+            shapes.and_then(|shapes| ring::BlockLayout::new(spec.batch / spec.envs, &shapes).ok());
+        Ok(Self { spec, fields: fields.ok_or(LayoutError::TooLarge)? })
     }
 
     /// The sizes that this follows from.
@@ -197,64 +222,25 @@ impl BlockLayout {
     /// Bytes from one block to the next.
     #[must_use]
     pub const fn block_bytes(&self) -> usize {
-        self.block_bytes
+        self.fields.block_bytes()
     }
 
     /// G: groups (slots) of a block.
     #[must_use]
     pub const fn groups(&self) -> usize {
-        self.spec.batch / self.spec.envs
+        self.fields.groups()
     }
 
     /// Rows (time steps) of a field.
     #[must_use]
-    pub const fn rows(&self, field: Field) -> usize {
-        match field {
-            Field::Header
-            | Field::History
-            | Field::CoreState
-            | Field::FirstAction
-            | Field::FirstReward => 1,
-            Field::Frame => self.spec.unroll + self.spec.frame_stack,
-            Field::Flags | Field::Mask | Field::EpisodeReturn | Field::EpisodeLength => {
-                self.spec.unroll + 1
-            }
-            Field::Action | Field::Reward | Field::LogProb => self.spec.unroll,
-        }
-    }
-
-    /// Bytes of one item of a field.
-    #[must_use]
-    pub const fn item_bytes(&self, field: Field) -> usize {
-        match field {
-            Field::Header => size_of::<GroupHeader>(),
-            Field::Frame => self.spec.frame_bytes,
-            Field::History | Field::Flags => 1,
-            Field::Mask => self.spec.mask_bytes,
-            Field::CoreState => 4 * self.spec.state_len,
-            Field::FirstAction | Field::Action => 4 * self.spec.action_words,
-            Field::FirstReward
-            | Field::Reward
-            | Field::LogProb
-            | Field::EpisodeReturn
-            | Field::EpisodeLength => 4,
-        }
-    }
-
-    /// Items in one row of a field: B, or G for the headers.
-    #[must_use]
-    pub const fn columns(&self, field: Field) -> usize {
-        match field {
-            Field::Header => self.groups(),
-            _ => self.spec.batch,
-        }
+    pub fn rows(&self, field: Field) -> usize {
+        self.fields.shape(field.index()).rows
     }
 
     /// All bytes of a field, relative to the block.
     #[must_use]
-    pub const fn field_range(&self, field: Field) -> Range<usize> {
-        let start = self.offsets[field.index()];
-        start..start + self.rows(field) * self.columns(field) * self.item_bytes(field)
+    pub fn field_range(&self, field: Field) -> Range<usize> {
+        self.fields.field_range(field.index())
     }
 
     /// The bytes of row `row` of `field` that belong to `group`, relative to the block.
@@ -263,15 +249,7 @@ impl BlockLayout {
     /// If there is no such row or group.
     #[must_use]
     pub fn group_range(&self, field: Field, row: usize, group: usize) -> Range<usize> {
-        assert!(
-            row < self.rows(field) && group < self.groups(),
-            "{field:?} row {row} group {group}"
-        );
-        let item = self.item_bytes(field);
-        let width = self.columns(field) / self.groups();
-        let start =
-            self.offsets[field.index()] + (row * self.columns(field) + group * width) * item;
-        start..start + width * item
+        self.fields.group_range(field.index(), row, group)
     }
 
     /// A number that differs between layouts that differ; children check it before they attach.
@@ -289,7 +267,7 @@ impl BlockLayout {
         } = self.spec;
         let words = [
             [unroll, batch, envs, frame_bytes, frame_stack],
-            [action_words, mask_bytes, state_len, self.block_bytes, Field::ALL.len()],
+            [action_words, mask_bytes, state_len, self.block_bytes(), Field::ALL.len()],
         ];
         // FNV-1a over the words: stable across builds, unlike std's hasher.
         words.as_flattened().iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| {
@@ -329,7 +307,7 @@ mod tests {
                 }
             }
             assert!(owners[layout.field_range(field)].iter().all(|&n| n == 1), "{field:?}");
-            assert_eq!(layout.field_range(field).start % CACHE_LINE_BYTES, 0);
+            assert_eq!(layout.field_range(field).start % 64, 0);
         }
         assert!(owners.iter().all(|&n| n <= 1), "fields overlap");
     }

@@ -1,9 +1,24 @@
-//! Where each field of an unroll lies in a block: pure arithmetic, no memory.
+//! What the bytes of a slot and of a block mean: where each field of an unroll lies, and views of them.
 //!
 //! A *block* is one training batch, time-major, each field one contiguous array, so that the learner's
 //! tensors are views. A *group* is E neighbouring columns of a block: what one actor fills in one
-//! unroll. `docs/memory-layout.md` has the picture; `ring::slab` puts bytes behind it.
+//! unroll, in one slot of the ring. `docs/memory-layout.md` has the picture; [`crate::ring`] puts bytes behind it.
 
 mod layout;
+mod views;
 
 pub use layout::{BlockLayout, Field, GroupHeader, LayoutError, MAX_FRAME_STACK, UnrollSpec};
+pub use views::{BlockRef, GroupMut, StepMut};
+
+/// An actor's end of a ring of unrolls.
+pub type Producer<'m> = crate::ring::Producer<'m, BlockLayout>;
+/// The learner's end of a ring of unrolls.
+pub type Consumer<'m> = crate::ring::Consumer<'m, BlockLayout>;
+/// A ring of unrolls with its bytes, for one party.
+pub type Slab<'m> = crate::ring::Slab<'m, BlockLayout>;
+/// A ring of unrolls within one process.
+pub type HeapRing = crate::ring::HeapRing<BlockLayout>;
+/// Gives the parties of a [`HeapRing`] their places.
+pub type HeapSeats<'m> = crate::ring::HeapSeats<'m, BlockLayout>;
+/// A batch of unrolls that the learner holds.
+pub type ReadBlock<'m> = crate::ring::ReadBlock<'m, BlockLayout>;

@@ -4,11 +4,11 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::program::{Finished, finish, number};
+use crate::program::{Finished, finish, number, sibling};
 use crate::python::python_with;
 
 fn run(flags: &str) -> Finished {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_impala-bench"));
+    let mut command = Command::new(sibling("impala-bench"));
     command.args(flags.split_whitespace());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     finish(command)

@@ -1,6 +1,6 @@
 //! `--chaos`: a run that kills its own processes reaches its goal, and says what it did.
 
-use impala::config::Args;
+use impala_rl::config::Args;
 
 use crate::pool::complete;
 use crate::program::{finish, number, supervisor};

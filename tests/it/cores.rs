@@ -4,14 +4,14 @@
 use std::ops::Range;
 use std::sync::Mutex;
 
-use impala::env::{ActionSpec, Dtype, ObservationSpec, flag};
-use impala::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
-use impala::learner::torch_engine::{Place, TorchEngine};
-use impala::policy::act::{Act, ActInputs, StackedFrames};
-use impala::policy::init::initial_parameters;
-use impala::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, Torso};
-use impala::policy::torch::TorchActor;
-use impala::rng::Rng;
+use impala_rl::env::{ActionSpec, Dtype, ObservationSpec, flag};
+use impala_rl::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
+use impala_rl::learner::torch_engine::{Place, TorchEngine};
+use impala_rl::policy::act::{Act, ActInputs, StackedFrames};
+use impala_rl::policy::init::initial_parameters;
+use impala_rl::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, Torso};
+use impala_rl::policy::torch::TorchActor;
+use impala_rl::rng::Rng;
 
 /// A block of one group, as an actor fills it.
 struct Block {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use impala::rng::Rng;
+use impala_rl::rng::Rng;
 use nix::sys::signal::Signal;
 
 use crate::program::{
@@ -43,7 +43,7 @@ pub(crate) fn books_hold(
 /// What the status segment of a run says.
 pub(crate) fn status(supervisor: u32) -> Option<serde_json::Value> {
     let name = segments_of(supervisor).pop()?.file_name()?.to_str()?.to_owned();
-    let view = impala::metrics::StatusSegment::attach(&name).ok()?;
+    let view = impala_rl::metrics::StatusSegment::attach(&name).ok()?;
     let (_, bytes) = view.read(0)?;
     serde_json::from_slice(&bytes).ok()
 }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use impala::env::{ActionSpec, Dtype, ObservationSpec};
-use impala::learner::checkpoint::{Checkpoint, LearnerState};
-use impala::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
-use impala::rng::Rng;
+use impala_rl::env::{ActionSpec, Dtype, ObservationSpec};
+use impala_rl::learner::checkpoint::{Checkpoint, LearnerState};
+use impala_rl::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
+use impala_rl::rng::Rng;
 
 fn network() -> ParamSpec {
     let torso = Torso::Mlp { hidden: vec![8, 8], activation: Activation::Tanh };

@@ -18,7 +18,7 @@ version = "0.1.0"
 edition = "2024"
 
 [dependencies]
-impala = { path = "ROOT" }
+impala-rl = { path = "ROOT" }
 
 [profile.dev]
 opt-level = 1

@@ -1,20 +1,20 @@
 //! The two engines against each other, and the closed-form loss against libtorch's autograd.
 
-use impala::env::{ActionSpec, Dtype, ObservationSpec, flag};
+use impala_rl::env::{ActionSpec, Dtype, ObservationSpec, flag};
 use std::ops::Range;
 use std::sync::Mutex;
 
-use impala::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
-use impala::learner::loss::{Batch, Loss, LossConfig, Reduction, RewardClip};
-use impala::learner::native_engine::NativeEngine;
-use impala::learner::torch_engine::{Place, TorchEngine};
-use impala::learner::vtrace::{Clips, Inputs, vtrace};
-use impala::policy::act::{Act, StackedFrames};
-use impala::policy::init::initial_parameters;
-use impala::policy::native::NativePolicy;
-use impala::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, Torso};
-use impala::policy::torch::TorchActor;
-use impala::rng::Rng;
+use impala_rl::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
+use impala_rl::learner::loss::{Batch, Loss, LossConfig, Reduction, RewardClip};
+use impala_rl::learner::native_engine::NativeEngine;
+use impala_rl::learner::torch_engine::{Place, TorchEngine};
+use impala_rl::learner::vtrace::{Clips, Inputs, vtrace};
+use impala_rl::policy::act::{Act, StackedFrames};
+use impala_rl::policy::init::initial_parameters;
+use impala_rl::policy::native::NativePolicy;
+use impala_rl::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, Torso};
+use impala_rl::policy::torch::TorchActor;
+use impala_rl::rng::Rng;
 use tch::{Kind, Tensor};
 
 const STEPS: usize = 6;

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use impala::config::{Config, Engine, file};
-use impala::env::Registry;
-use impala::learner::checkpoint::{Checkpoint, list};
-use impala::policy::act::StackedFrames;
-use impala::pool::{network_spec, policy_of};
-use impala::rng::Rng;
+use impala_rl::build;
+use impala_rl::config::{Config, Engine, file};
+use impala_rl::env::Registry;
+use impala_rl::learner::checkpoint::{Checkpoint, list};
+use impala_rl::policy::act::StackedFrames;
+use impala_rl::rng::Rng;
 use serde_json::Value;
 
 use crate::pool::complete;
@@ -25,10 +25,11 @@ fn same_logits(test: &str, flags: &[&str], is_bytes: bool, shape: &[usize]) {
     let registry = Registry::builtin();
     let settings = file::read(&folder.path().join("config.toml")).expect("a configuration");
     let config = Config::resolve(&settings, &registry).expect("valid");
-    let (network, parameters) = network_spec(&config).expect("a network");
+    let (network, parameters) = build::network(&config).expect("a network");
     let newest = list(&folder.path().join("checkpoints")).expect("listed").pop().expect("one");
     let checkpoint = Checkpoint::load(&newest, &parameters).expect("whole");
-    let mut policy = policy_of(config.pool.engine, &network, &parameters, ROWS).expect("an engine");
+    let mut policy =
+        build::policy(config.pool.engine, &network, &parameters, ROWS).expect("an engine");
     policy.load(&checkpoint.parameters);
 
     let mut rng = Rng::new(5, 0);

@@ -8,8 +8,8 @@ mod spaces;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use impala::env::cartpole::CartPole;
-use impala::env::{Actions, EnvError, EnvOptions, ResetOut, StepOut, VectorEnv, flag};
+use impala_rl::env::cartpole::CartPole;
+use impala_rl::env::{Actions, EnvError, EnvOptions, ResetOut, StepOut, VectorEnv, flag};
 
 use crate::program::supervisor;
 use crate::python::python_with;
@@ -45,7 +45,7 @@ pub(crate) fn make(
     options: &EnvOptions,
     envs: usize,
 ) -> Result<Box<dyn VectorEnv>, EnvError> {
-    impala::gym::registry().make(id, options, envs, 7)
+    impala_rl::gym::registry().make(id, options, envs, 7)
 }
 
 /// Arrays for one vector step.

@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use impala::kill_point::POINTS;
-use impala::proof::PoolReport;
+use impala_bench::soak::PoolReport;
+use impala_rl::shm::kill_point::POINTS;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::program::send;
+use crate::program::{send, sibling};
 use crate::watch::wait_until;
 
 const NOT_REACHED: &str = "nobody passed";
@@ -66,7 +66,7 @@ impl Crash {
             command.arg("--run-dir").arg(folder.join("run"));
             command
         } else {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_impala-soak"));
+            let mut command = Command::new(sibling("impala-soak"));
             let waits = matches!(self.place, "supervisor.reclaiming" | "supervisor.requeuing");
             let seconds = if waits { LONGER_SECONDS } else { SECONDS };
             command.args(["pool", "--seconds", seconds, "--actors", "2", "--folder"]).arg(folder);
@@ -219,13 +219,14 @@ fn a_crash_at_every_place_in_every_way() {
 #[test]
 fn every_point_has_one_place() {
     let mut sources = Vec::new();
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src"), root.join("crates")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).expect("readable").flatten() {
             let path = entry.path();
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|end| end == "rs") {
                 sources.push(fs::read_to_string(path).expect("UTF-8"));
             }
         }

@@ -19,7 +19,7 @@ mod faults;
 mod golden;
 mod gym;
 mod hangs;
-#[cfg(feature = "kill-points")]
+#[cfg(kill_points)]
 mod kill_points;
 mod learning;
 mod metrics;

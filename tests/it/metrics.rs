@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use impala::metrics::{Actor, Descriptor, Kind, LINE, Learner, Phase, Table};
+use impala_rl::metrics::{Actor, Descriptor, Kind, LINE, Learner, Phase, Table};
 use serde_json::Value;
 
 use crate::pool::complete;

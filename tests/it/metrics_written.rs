@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use impala::metrics::{Actor, Kind, LINE, Learner, PerActorRecord, Phase, Table};
+use impala_rl::metrics::{Actor, Kind, LINE, Learner, PerActorRecord, Phase, Table};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

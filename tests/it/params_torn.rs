@@ -6,10 +6,10 @@ use std::ops::ControlFlow;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use impala::params::seqlock::{Attempt, Reader, Strict, Writer, lock_words};
-use impala::params::{ParamPublisher, ParamReader, Refresh, page_words};
-use impala::shm::{Access, Inherit, Memory, Region};
-use impala::sync::{AtomicU64, Ordering, ReadWord};
+use impala_rl::params::{ParamPublisher, ParamReader, Refresh, page_words};
+use impala_rl::shm::seqlock::{Attempt, Reader, Strict, Writer, lock_words};
+use impala_rl::shm::{Access, Inherit, Memory, Region};
+use impala_rl::sync::{AtomicU64, Ordering, ReadWord};
 
 /// More than this machine has cores, as a rule: readers are interrupted in the midst of a copy.
 const READERS: usize = 4;

@@ -4,11 +4,11 @@
 //! step. Each port starts from the same state, takes the same actions, and must give every row again.
 //! `GOLDEN_DIR` names another folder to read the file from.
 
-use impala::env::{
+use impala_rl::env::{
     Actions, Environment, StepOut, VectorEnv, acrobot::Acrobot, cartpole::CartPole, flag,
     mountain_car::MountainCar, mountain_car_continuous::MountainCarContinuous, pendulum::Pendulum,
 };
-use impala::rng::Rng;
+use impala_rl::rng::Rng;
 use serde::Deserialize;
 
 const STATE_TOLERANCE: f64 = 1e-9;

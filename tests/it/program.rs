@@ -172,3 +172,10 @@ pub(crate) fn segments_of(pid: u32) -> Vec<PathBuf> {
     let named = entries.filter(|entry| entry.file_name().to_string_lossy().starts_with(&prefix));
     named.map(|entry| entry.path()).collect()
 }
+
+/// A program of another package of this workspace, which lies beside the supervisor once it is built.
+pub(crate) fn sibling(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_impala-supervisor")).with_file_name(name);
+    assert!(path.exists(), "{} is not there: run cargo build in the same profile", path.display());
+    path
+}

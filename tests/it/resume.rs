@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use impala::rng::Rng;
+use impala_rl::rng::Rng;
 use nix::sys::signal::Signal;
 
 use crate::program::{children_of, is_alive, last_metrics, number, resume, send, start, summary};

@@ -1,7 +1,7 @@
 //! The ring against a plain reference, over random sequences of everything that can happen to it.
 //!
 //! One thread: what is checked is that each call does what the documentation says, deaths included.
-//! Interleavings are the business of the model and loom tests in `src/ring`.
+//! Interleavings are the business of the model and loom tests in `crates/impala-ring`.
 //!
 //! Invariants, which the `SAFETY` comments cite:
 //! - **D1** A producer is dropped, and blocks are forgotten, before what they held is taken back; there is
@@ -11,11 +11,13 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use impala::ring::{
-    ClaimError, Consumer, CrashRecord, HeapRing, HeapSeats, LearnerLoss, Occupancy, Owner,
-    Producer, ReadBlock, RingShape, TakeError,
+use impala_rl::ring::{
+    ClaimError, CrashRecord, LearnerLoss, Occupancy, Owner, RingShape, TakeError,
 };
-use impala::unroll::{BlockLayout, Field, UnrollSpec};
+use impala_rl::unroll::{
+    BlockLayout, BlockRef, Consumer, Field, GroupMut, HeapRing, HeapSeats, Producer, ReadBlock,
+    UnrollSpec,
+};
 use proptest::prelude::*;
 
 const CASES: u32 = if cfg!(miri) { 4 } else { 400 };
@@ -241,9 +243,9 @@ fn step(
                 return Ok(());
             };
             let mut grant = this.producer.claim(NOW).expect("free");
-            prop_assert_eq!(grant.slot(), slot);
+            prop_assert_eq!(grant.index(), slot);
             if held.is_none() {
-                let mut group = grant.group();
+                let mut group = GroupMut::new(grant.slot_mut());
                 let header = group.header_mut();
                 (header.actor, header.incarnation) = (stamp.0.into(), stamp.1.into());
                 header.sequence = stamp.2;
@@ -275,13 +277,13 @@ fn step(
                 return Ok(());
             };
             let block = real.learner.take(NOW).expect("complete");
-            prop_assert_eq!(block.view().index(), expected);
-            let rewards: &[f32] = block.view().field(Field::Reward);
+            prop_assert_eq!(BlockRef::new(block.block()).index(), expected);
+            let rewards: &[f32] = BlockRef::new(block.block()).field(Field::Reward);
             for (group, slot) in reference.block(expected).enumerate() {
                 let Slot::Ready(stamp) = reference.slots[slot] else {
                     return Err(TestCaseError::fail("the reference took what is not ready"));
                 };
-                let header = block.view().headers()[group];
+                let header = BlockRef::new(block.block()).headers()[group];
                 prop_assert_eq!(
                     (header.actor, header.incarnation, header.sequence),
                     (stamp.0.into(), stamp.1.into(), stamp.2)
@@ -296,7 +298,7 @@ fn step(
                 return Ok(());
             }
             let block = real.held.swap_remove(which % real.held.len());
-            let slots = reference.block(block.view().index());
+            let slots = reference.block(BlockRef::new(block.block()).index());
             reference.consumed += slots.len() as u64;
             slots.for_each(|slot| reference.free(slot));
             block.release().expect("held");

@@ -21,12 +21,12 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread::{Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use impala::ring::{
-    ClaimError, Consumer, CrashRecord, HeapRing, HeapSeats, Owner, Producer, Ring, RingShape, Slab,
-    TakeError,
+use impala_rl::ring::{ClaimError, CrashRecord, Owner, Ring, RingShape, TakeError};
+use impala_rl::shm::{Access, Inherit, Memory, Region};
+use impala_rl::unroll::{
+    BlockLayout, BlockRef, Consumer, GroupHeader, GroupMut, HeapRing, HeapSeats, Producer, Slab,
+    UnrollSpec,
 };
-use impala::shm::{Access, Inherit, Memory, Region};
-use impala::unroll::{BlockLayout, GroupHeader, UnrollSpec};
 use pattern::{check, header_of, mix, write};
 
 const ACTORS: u16 = 4;
@@ -174,16 +174,16 @@ fn act(mut producer: Producer<'_>) -> Exit {
         let header = header_of(owner, committed);
         match random % UNROLLS_PER_FAULT {
             0 => {
-                write(&mut grant.group(), &header, |rows| rows / 2);
+                write(&mut GroupMut::new(grant.slot_mut()), &header, |rows| rows / 2);
                 return Exit::Actor { owner, committed, left_slot: true, died: true };
             }
             1 => {
                 // Given up: the next claim has the same slot.
-                write(&mut grant.group(), &header, |rows| rows / 2);
+                write(&mut GroupMut::new(grant.slot_mut()), &header, |rows| rows / 2);
                 left_slot = true;
             }
             _ => {
-                write(&mut grant.group(), &header, |rows| rows);
+                write(&mut GroupMut::new(grant.slot_mut()), &header, |rows| rows);
                 grant.commit().expect("not fenced");
                 committed += 1;
                 left_slot = false;
@@ -204,13 +204,13 @@ fn learn(mut consumer: Consumer<'_>, life: u64, blocks: u64) -> Exit {
             }
             Err(error) => panic!("{error}"),
         };
-        check(&block.view());
+        check(&BlockRef::new(block.block()));
         random = mix(random);
         if random.is_multiple_of(BLOCKS_PER_DEATH) {
             std::mem::forget(block);
             return Exit::Learner { consumed, left_slots: SHAPE.groups, died: true };
         }
-        consumed.extend_from_slice(block.view().headers());
+        consumed.extend_from_slice(BlockRef::new(block.block()).headers());
         block.release().expect("held");
         if ring.identity().consumed >= blocks * SHAPE.groups as u64 {
             ring.close();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::program::sibling;
 use crate::watch::wait_until;
 
 /// Everything that is promised is promised of the short form too, but for one: on a machine that runs
@@ -14,7 +15,7 @@ const WATCHDOG: Duration = Duration::from_secs(240);
 
 #[test]
 fn all_promises_are_kept_under_chaos() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_impala-soak"));
+    let mut command = Command::new(sibling("impala-soak"));
     command.args(["--minutes", "0.2", "--faults-per-s", "12"]);
     command.args(["--restarts", "60", "--supervisors", "8", "--json"]);
     let out = tempfile::NamedTempFile::new().expect("a file");
@@ -49,7 +50,7 @@ fn all_promises_are_kept_under_chaos() {
 #[test]
 fn bad_flags_are_refused() {
     for flags in [&["--minutes"][..], &["--actors", "0"], &["pool"], &["--sometimes"]] {
-        let output = Command::new(env!("CARGO_BIN_EXE_impala-soak"))
+        let output = Command::new(sibling("impala-soak"))
             .args(flags)
             .stdin(Stdio::null())
             .output()

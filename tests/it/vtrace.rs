@@ -1,6 +1,6 @@
 //! V-trace against the reference data: the explicit sums of equation 1, made in float64 without recursion.
 
-use impala::learner::vtrace::{Clips, Inputs, vtrace};
+use impala_rl::learner::vtrace::{Clips, Inputs, vtrace};
 use num_traits::Float;
 use serde::Deserialize;
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use impala::rng::Rng;
+use impala_rl::rng::Rng;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use impala::supervisor::{
+use impala_rl::supervisor::{
     ChildControl, Dead, ExitKind, Guard, Level, Options, Pool, PoolCorrupt, PoolStatus, Reclaimed,
     Role, Supervisor, ToChild, Verdict,
 };

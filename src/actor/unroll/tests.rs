@@ -5,10 +5,9 @@ use crate::env::cartpole::CartPole;
 use crate::params::{ParamPublisher, page_words};
 use crate::policy::act::UniformPolicy;
 use crate::policy::bounds::ActionBounds;
-use crate::ring::HeapRing;
 use crate::rng::Rng;
 use crate::sync::{AtomicU64, Ordering, ReadWord};
-use crate::unroll::{BlockLayout, UnrollSpec};
+use crate::unroll::{BlockLayout, BlockRef, HeapRing, UnrollSpec};
 
 const PARAMETERS: usize = 6;
 const ENVS: usize = 2;
@@ -62,7 +61,9 @@ fn act(page: &[AtomicU64], counters: ActorCounters<'_>) -> Vec<u64> {
     drop(acting);
     let (mut consumer, mut versions) = (seats.consumer(), Vec::new());
     while let Ok(Some(block)) = consumer.try_take() {
-        versions.extend(block.view().headers().iter().map(|header| header.policy_version));
+        versions.extend(
+            BlockRef::new(block.block()).headers().iter().map(|header| header.policy_version),
+        );
         block.release().expect("held");
     }
     versions

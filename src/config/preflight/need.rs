@@ -1,7 +1,7 @@
 //! What a run needs of a machine.
 
 use super::MIB;
-use crate::config::{Config, Device, Engine, Torso};
+use crate::config::{Config, Device, Engine, TorsoName};
 use crate::policy::spec::ParamSpec;
 
 /// Buffers of the parameter page, and of the page with the optimiser's state.
@@ -88,7 +88,7 @@ impl Need {
             (pool.unroll as u64 + 1).saturating_mul(size.activations.saturating_mul(2 * 4));
         let in_strips = pool.engine == Engine::Libtorch
             && config.learner.device == Device::Cpu
-            && config.network.torso != Torso::Mlp;
+            && config.network.torso != TorsoName::Mlp;
         let strips = threads.saturating_mul(column.max(STRIP_BYTES));
         let learner_work = if in_strips { work.min(strips) } else { work };
         // Weights, gradient, two moments, and what is copied on the way out.
@@ -185,7 +185,7 @@ mod tests {
         let catch = config(Settings {
             env: Some("Catch-v0".into()),
             conv: Some(vec!["8x3/1".parse().expect("valid")]),
-            torso: Some(crate::config::Torso::Cnn),
+            torso: Some(crate::config::TorsoName::Cnn),
             hidden: Some(vec![32]),
             ..Settings::default()
         });

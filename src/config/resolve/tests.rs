@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::config::choice::{Conv, RewardClip};
 use crate::config::defaults::ENVIRONMENTS;
+use crate::config::{Conv, RewardClip};
 use crate::config::{defaults, file};
 use crate::env::{ActionSpec, Dtype, Environment, Transition};
 use crate::rng::Rng;
@@ -42,7 +42,7 @@ fn the_tables_of_defaults_resolve() {
                         preset.name,
                         optimiser.name
                     );
-                    if !libtorch && (env.settings)().core == Some(Core::Lstm) {
+                    if !libtorch && (env.settings)().core == Some(CoreName::Lstm) {
                         assert!(refusal(libtorch, &text).contains("--core none"), "{text}");
                         continue;
                     }
@@ -188,18 +188,18 @@ fn networks_go_where_they_can_run() {
         let config = with(libtorch, text).expect(text);
         (config.network.torso, config.pool.engine)
     };
-    let (mlp, cnn) = ((Torso::Mlp, Engine::Native), (Torso::Cnn, Engine::Native));
+    let (mlp, cnn) = ((TorsoName::Mlp, Engine::Native), (TorsoName::Cnn, Engine::Native));
     assert_eq!(network(true, ""), mlp);
     assert_eq!(network(true, "env = 'Catch-v0'"), cnn);
     assert_eq!(network(false, "env = 'Catch-v0'"), cnn);
     assert_eq!(network(false, "env = 'Catch-v0'\ntorso = 'cnn'\nengine = 'native'"), cnn);
-    let on_libtorch = (Torso::Cnn, Engine::Libtorch);
+    let on_libtorch = (TorsoName::Cnn, Engine::Libtorch);
     assert_eq!(network(true, "env = 'Catch-v0'\nengine = 'libtorch'"), on_libtorch);
     assert_eq!(network(true, "env = 'Catch-v0'\ndevice = 'cuda'"), on_libtorch);
     assert_eq!(network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9']"), mlp);
     assert_eq!(network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9x9']"), mlp);
-    assert_eq!(network(true, "engine = 'libtorch'"), (Torso::Mlp, Engine::Libtorch));
-    assert_eq!(network(true, "device = 'cuda'"), (Torso::Mlp, Engine::Libtorch));
+    assert_eq!(network(true, "engine = 'libtorch'"), (TorsoName::Mlp, Engine::Libtorch));
+    assert_eq!(network(true, "device = 'cuda'"), (TorsoName::Mlp, Engine::Libtorch));
     let catch = with(true, "env = 'Catch-v0'\nactivation = 'tanh'").expect("valid");
     assert_eq!(catch.network.activation, Activation::Relu, "the only one for images");
     let conv = Conv { filters: 16, kernel: 3, stride: 1 };
@@ -240,7 +240,7 @@ fn a_core_sees_the_last_action_and_has_its_state_in_the_ring() {
     assert!(inputs("core = 'lstm'"));
     assert!(!inputs("core = 'lstm'\naction-reward-inputs = false"));
     let alone = config("action-reward-inputs = true");
-    assert_eq!((alone.network.core, alone.pool.engine), (Core::None, Engine::Libtorch));
+    assert_eq!((alone.network.core, alone.pool.engine), (CoreName::None, Engine::Libtorch));
     assert_eq!(config("core = 'lstm'").pool.engine, Engine::Libtorch);
 }
 

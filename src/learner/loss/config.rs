@@ -1,24 +1,29 @@
 //! Constants of the loss.
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use crate::learner::vtrace::Clips;
 
 /// Whether losses are summed over a batch (the paper) or averaged over its transitions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reduction {
-    /// Sum over time and batch.
+    /// Sum over time and batch, as in the paper
     Sum,
-    /// Mean over the transitions that are not masked.
+    /// Mean over the transitions: gradients of the same size whatever the batch
     Mean,
 }
 
 /// What happens to rewards before they are learnt from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum RewardClip {
-    /// Nothing.
+    /// Nothing
     None,
-    /// To `[-1, 1]`.
+    /// To [-1, 1], as for Atari
     AbsOne,
-    /// The paper's optimistic asymmetric clip: `0.3 min(tanh r, 0) + 5 max(tanh r, 0)`.
+    /// 0.3 min(tanh r, 0) + 5 max(tanh r, 0), as for DMLab in the paper
     SoftAsymmetric,
 }
 

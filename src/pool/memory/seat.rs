@@ -18,9 +18,10 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::PoolMemory;
-use crate::ring::{CrashRecord, LearnerLoss, Owner, RingError, Slab, SlabError};
+use crate::ring::{CrashRecord, LearnerLoss, Owner, RingError, SlabError};
 use crate::shm::{Access, Inherit, Region, ShmError};
 use crate::supervisor::{Dead, Role};
+use crate::unroll::Slab;
 
 /// One party's mapping of the payload.
 #[derive(Debug)]
@@ -64,12 +65,17 @@ impl PoolMemory {
     }
 
     /// The payload, for the worker of an environment to map.
-    pub(crate) fn payload_file(&self) -> BorrowedFd<'_> {
+    #[must_use]
+    pub fn payload_file(&self) -> BorrowedFd<'_> {
         self.payload.as_fd()
     }
 
     /// The payload, to look at headers of slots that nobody writes.
-    pub(crate) fn payload_to_read(&self) -> Result<Region, ShmError> {
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    #[doc(hidden)]
+    pub fn payload_to_read(&self) -> Result<Region, ShmError> {
         self.payload.map(Access::ReadOnly, Inherit::No)
     }
 
@@ -80,7 +86,7 @@ impl PoolMemory {
     ///
     /// # Panics
     /// If it was no actor.
-    pub(crate) fn actor_died(&self, dead: &Dead) -> Result<usize, RingError> {
+    pub fn actor_died(&self, dead: &Dead) -> Result<usize, RingError> {
         let Role::Actor(index) = dead.role() else { panic!("{dead:?} is no actor") };
         let owner = Owner::new(index, dead.incarnation())?;
         let ring = self.ring()?;
@@ -95,7 +101,7 @@ impl PoolMemory {
     ///
     /// # Panics
     /// If it was no learner, or `record` was made for another shape.
-    pub(crate) fn learner_died(
+    pub fn learner_died(
         &self,
         dead: &Dead,
         record: &mut CrashRecord,

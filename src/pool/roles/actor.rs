@@ -2,23 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Ending, Inheritance, conclude, give_way, internal, native, pin, resources};
+use super::{Ending, Inheritance, conclude, give_way, internal, pin, resources};
 use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
-use crate::config::{Config, Engine, OnBadEnv};
+use crate::build;
+use crate::config::OnBadEnv;
 use crate::env::{EnvError, SharedMemory};
 use crate::metrics::{Actor, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
-use crate::policy::act::Act;
-use crate::policy::bounds::ActionBounds;
-use crate::policy::native::NativePolicy;
-use crate::policy::sampler::ActionSampler;
-use crate::policy::spec::{NetworkSpec, ParamSpec};
-use crate::pool::memory::read_words;
-use crate::ring::{ClaimError, Owner, Producer, Ring};
+use crate::ring::{ClaimError, Owner, Ring};
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit, futex};
 use crate::supervisor::{ChildControl, ExitKind, Level};
 use crate::sync::{AtomicU32, ReadWord};
+use crate::unroll::Producer;
 
 /// Streams of the run's seed, one kind of randomness each.
 const ENV_STREAM: u64 = 1 << 32;
@@ -68,15 +64,15 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
         counters.add(Actor::EnvErrors, 1);
         (bad_env, e.to_string())
     })?;
-    let policy =
-        policy_of(config.pool.engine, &pool.network, &pool.parameters, envs).map_err(internal)?;
+    let policy = build::policy(config.pool.engine, &pool.network, &pool.parameters, envs)
+        .map_err(internal)?;
 
     let page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let ring = pool.memory.ring().map_err(internal)?;
     let slab = seat.slab().map_err(internal)?;
     let owner = Owner::new(index, incarnation).map_err(internal)?;
     let Some(reader) = first_weights(
-        read_words(&page),
+        page.all_read_words(),
         pool.parameters.len(),
         pool.parameters.fingerprint(),
         ring,
@@ -98,7 +94,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
         },
         on_failure: Box::new(teller(control)),
         policy,
-        sampler: action_sampler(config, Rng::new(pool.stream_seed(), ACTION_STREAM | stream)),
+        sampler: build::sampler(config, Rng::new(pool.stream_seed(), ACTION_STREAM | stream)),
         owner,
         unroll: config.pool.unroll,
         parameter_count: pool.parameters.len(),
@@ -159,41 +155,6 @@ fn first_weights<'m>(
         }
     }
     Ok(None)
-}
-
-/// What chooses actions of a configuration's environment.
-#[must_use]
-pub fn action_sampler(config: &Config, rng: Rng) -> ActionSampler {
-    let bounds = match config.env.action_bounds {
-        crate::config::ActionBounds::Clip => ActionBounds::Clip,
-        crate::config::ActionBounds::Squash => ActionBounds::Squash,
-    };
-    ActionSampler::new(&config.env.spec.action, bounds, rng)
-}
-
-/// The policy that an engine makes of a network for `envs` environments, with weights still to be loaded.
-///
-/// # Errors
-/// If this build lacks the engine, or the engine refuses the network; in words.
-pub fn policy_of(
-    engine: Engine,
-    network: &NetworkSpec,
-    parameters: &ParamSpec,
-    envs: usize,
-) -> Result<Box<dyn Act>, String> {
-    if native(engine) {
-        return Ok(Box::new(NativePolicy::new(network).map_err(|e| e.to_string())?));
-    }
-    #[cfg(feature = "torch")]
-    return Ok(Box::new(
-        crate::policy::torch::TorchActor::new(network, parameters, envs)
-            .map_err(|e| e.to_string())?,
-    ));
-    #[cfg(not(feature = "torch"))]
-    {
-        let _only_libtorch_asks = (parameters, envs);
-        Err("this build has no libtorch".to_owned())
-    }
 }
 
 #[cfg(test)]

@@ -4,30 +4,25 @@ use std::fs::File;
 use std::time::{Duration, Instant};
 
 use super::{Ending, Inheritance, conclude, internal, native, pin, resources};
-use crate::config::{
-    Config, Decay, Optimiser as OptimiserConfig, Reduction as ReductionConfig,
-    RewardClip as RewardClipConfig,
-};
+use crate::build;
+use crate::config::Decay;
 use crate::learner::LearnerError;
 use crate::learner::admission::Admission;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::engine::Engine;
 use crate::learner::episodes::{Episode, EpisodeWindow};
-use crate::learner::loss::{LossConfig, Reduction, RewardClip};
 use crate::learner::native_engine::NativeEngine;
-use crate::learner::optimiser::{Optimiser, OptimiserKind};
+use crate::learner::optimiser::Optimiser;
 use crate::learner::run::{Ended, Goals, LearnLoop, Learning, Pace, Surroundings};
 use crate::learner::update::Updater;
-use crate::learner::vtrace::Clips;
 use crate::metrics::Learner;
 use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
 use crate::pool::line_log::LineLog;
-use crate::pool::memory::all_words;
 use crate::pool::published::published;
-use crate::ring::{BlockRef, Consumer};
 use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, ExitKind, Level, ToChild};
+use crate::unroll::{BlockRef, Consumer};
 
 /// File of finished episodes in the run folder.
 pub(in crate::pool) const EPISODES_FILE: &str = "episodes.csv";
@@ -55,7 +50,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     let left = pool.memory.optimiser.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
     let slab = seat.slab().map_err(internal)?;
     let fingerprint = pool.parameters.fingerprint();
-    let publisher = ParamPublisher::new(all_words(&page), pool.parameters.len(), fingerprint)
+    let publisher = ParamPublisher::new(page.all_words(), pool.parameters.len(), fingerprint)
         .map_err(internal)?;
 
     let start = Start::find(pool)?;
@@ -66,7 +61,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     episodes.set_finished(start.state.episodes);
     let updater = Updater::new(
         engine(pool)?,
-        loss_config(config),
+        build::loss(config),
         config.learner.max_grad_norm as f32,
         start.optimiser,
         start.parameters,
@@ -108,7 +103,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
     let (groups, slots) = (config.pool.groups_per_block(), config.pool.slots());
     let admission = Admission::new(config.pool.max_lag, groups, slots);
     let mut learner = LearnLoop { consumer: Consumer::new(slab), admission, learning };
-    let snapshot = ParamPublisher::new(all_words(&left), 2 * pool.parameters.len(), fingerprint)
+    let snapshot = ParamPublisher::new(left.all_words(), 2 * pool.parameters.len(), fingerprint)
         .map_err(internal)?;
     let mut house = House::new(pool, control, snapshot);
     house.control.ready();
@@ -145,7 +140,7 @@ impl Start {
     /// continues, else fresh weights.
     fn find(pool: &Inheritance) -> Result<Self, (ExitKind, String)> {
         let len = pool.parameters.len();
-        let kind = optimiser_kind(pool.config.learner.optimiser);
+        let kind = build::optimiser(pool.config.learner.optimiser);
         let before = published(pool).map_err(internal)?.or_else(|| pool.checkpoint.clone());
         if let Some(Checkpoint { parameters, optimiser: [first, second], mut state }) = before {
             state.resumes = pool.resumes();
@@ -316,51 +311,4 @@ fn engine(pool: &Inheritance) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     }
     #[cfg(not(feature = "torch"))]
     Err(internal("this build has no libtorch"))
-}
-
-/// The loss that a configuration asks for.
-pub(crate) fn loss_config(config: &Config) -> LossConfig {
-    let learner = &config.learner;
-    LossConfig {
-        discount: learner.discount as f32,
-        baseline_cost: learner.baseline_cost as f32,
-        entropy_cost: learner.entropy_cost as f32,
-        clips: Clips {
-            rho_bar: learner.rho_bar as f32,
-            c_bar: learner.c_bar as f32,
-            pg_rho_bar: learner.pg_rho_bar as f32,
-            lambda: learner.lambda as f32,
-        },
-        reduction: match learner.reduction {
-            ReductionConfig::Sum => Reduction::Sum,
-            ReductionConfig::Mean => Reduction::Mean,
-        },
-        reward_clip: match learner.reward_clip {
-            RewardClipConfig::None => RewardClip::None,
-            RewardClipConfig::AbsOne => RewardClip::AbsOne,
-            RewardClipConfig::SoftAsymmetric => RewardClip::SoftAsymmetric,
-        },
-        reward_scale: learner.reward_scale as f32,
-    }
-}
-
-/// The optimiser that a configuration asks for.
-pub(crate) fn optimiser_kind(optimiser: OptimiserConfig) -> OptimiserKind {
-    match optimiser {
-        OptimiserConfig::Adam { beta1, beta2, epsilon } => OptimiserKind::Adam {
-            beta1: beta1 as f32,
-            beta2: beta2 as f32,
-            epsilon: epsilon as f32,
-        },
-        OptimiserConfig::RmspropTf { decay, epsilon, momentum } => OptimiserKind::RmspropTf {
-            decay: decay as f32,
-            momentum: momentum as f32,
-            epsilon: epsilon as f32,
-        },
-        OptimiserConfig::RmspropTorch { decay, epsilon, momentum } => OptimiserKind::RmspropTorch {
-            decay: decay as f32,
-            momentum: momentum as f32,
-            epsilon: epsilon as f32,
-        },
-    }
 }

@@ -4,18 +4,16 @@ mod actor;
 mod learner;
 
 pub(super) use actor::play_actor;
-pub use actor::{action_sampler, policy_of};
 pub(super) use learner::{EPISODES_FILE, play_learner};
-pub(crate) use learner::{loss_config, optimiser_kind};
 
 use std::time::Instant;
 
 use crate::config::{Config, Engine};
 use crate::env::Registry;
 use crate::learner::checkpoint::Checkpoint;
-use crate::policy::spec::{NetworkSpec, ParamSpec, SpecError};
-use crate::ring::BlockRef;
+use crate::policy::spec::{NetworkSpec, ParamSpec};
 use crate::supervisor::{ChildControl, ExitKind, Level};
+use crate::unroll::BlockRef;
 
 use super::memory::PoolMemory;
 use super::run_dir::RunDir;
@@ -51,16 +49,6 @@ impl Inheritance {
         const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
         self.config.run.seed.wrapping_add(self.resumes().wrapping_mul(ODD))
     }
-}
-
-/// The network that a configuration describes.
-///
-/// # Errors
-/// If it cannot be built.
-pub fn network_spec(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
-    let network = config.network.spec(&config.env);
-    let parameters = ParamSpec::new(&network)?;
-    Ok((network, parameters))
 }
 
 /// How a role ended: with the code to leave with, and what to tell the user if it was not in order.
@@ -107,7 +95,7 @@ fn pin(config: &Config, place: usize) {
 
 /// Lets the learner go first where it shares a core with this actor: actors that wait for a block cost
 /// nothing, a learner that waits for a core costs frames. A system that refuses is no failure.
-pub(crate) fn give_way(config: &Config) {
+pub fn give_way(config: &Config) {
     if let Ok(steps) = i32::try_from(config.pool.actor_nice) {
         let _equal_is_fine = rustix::process::nice(steps);
     }

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use clap::CommandFactory as _;
-use impala::config::defaults::{self, ENVIRONMENTS, OPTIMISERS, PRESETS, Row};
-use impala::config::{Args, Config, ranges, values};
-use impala::env::Registry;
+use impala_rl::config::defaults::{self, ENVIRONMENTS, OPTIMISERS, PRESETS, Row};
+use impala_rl::config::{Args, Config, ranges, values};
+use impala_rl::env::Registry;
 
 use super::resolve;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use super::{Arrays, gymnasium, make, options, supervised};
 use crate::program::{Finished, finish, number, summary};
-use impala::env::Actions;
+use impala_rl::env::Actions;
 
 const BROKEN: &str = "gym:impala_broken_envs:Broken-v0";
 

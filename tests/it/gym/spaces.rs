@@ -1,6 +1,6 @@
 //! Every kind of space, there and back.
 
-use impala::env::{ActionSpec, Actions, Dtype, EnvError};
+use impala_rl::env::{ActionSpec, Actions, Dtype, EnvError};
 
 use super::{Arrays, gymnasium, make, options};
 

@@ -1,7 +1,7 @@
 //! Payload that tells who wrote it, as which unroll, and where.
 
-use impala::ring::{BlockRef, GroupMut, Owner};
-use impala::unroll::{Field, GroupHeader};
+use impala_rl::ring::Owner;
+use impala_rl::unroll::{BlockRef, Field, GroupHeader, GroupMut};
 
 /// splitmix64: enough to choose faults and to fill bytes.
 pub(super) fn mix(x: u64) -> u64 {

@@ -1,0 +1,76 @@
+//! Environments alone: in the pool, with a policy that picks at random and a learner that looks at nothing,
+//! beside the same environments in a loop of a Python program.
+
+mod acting;
+mod bare;
+
+use std::fmt;
+
+use serde::Serialize;
+
+use self::bare::BareLoops;
+use super::error::BenchError;
+use super::product::Product;
+use super::stats::Spread;
+use impala_rl::gym;
+
+/// Steps per second of all environments together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct EnvSample {
+    pooled: f64,
+    bare: Option<f64>,
+}
+
+/// Of all repeats.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct EnvReport {
+    pooled_steps_per_s: Spread,
+    bare_steps_per_s: Option<Spread>,
+    ratio: Option<Spread>,
+}
+
+impl EnvSample {
+    /// Both take turns `repeats` times, and each has the machine to itself for `seconds`: short turns meet
+    /// the same machine.
+    pub(super) fn measure(
+        product: &Product,
+        repeats: u32,
+        seconds: f64,
+    ) -> Result<Vec<Self>, BenchError> {
+        let python = product.config.env.id.starts_with(gym::PREFIX);
+        let mut bare = python.then(|| BareLoops::start(product)).transpose()?;
+        acting::with_actors(product, |act_for| {
+            (0..repeats)
+                .map(|_| {
+                    let bare = bare.as_mut().map(|loops| loops.steps_per_s(seconds)).transpose()?;
+                    Ok(Self { bare, pooled: act_for(seconds)? })
+                })
+                .collect()
+        })
+    }
+}
+
+impl EnvReport {
+    pub(super) fn of(samples: &[EnvSample]) -> Self {
+        let both: Vec<_> = samples.iter().filter_map(|s| Some((s.pooled, s.bare?))).collect();
+        let some = |figure: fn(&(f64, f64)) -> f64| {
+            (!both.is_empty()).then(|| Spread::over(&both, figure))
+        };
+        Self {
+            pooled_steps_per_s: Spread::over(samples, |sample| sample.pooled),
+            bare_steps_per_s: some(|&(_, bare)| bare),
+            ratio: some(|&(pooled, bare)| pooled / bare),
+        }
+    }
+}
+
+impl fmt::Display for EnvReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  in the pool       {} steps/s", self.pooled_steps_per_s)?;
+        if let (Some(bare), Some(ratio)) = (self.bare_steps_per_s, self.ratio) {
+            writeln!(f, "  bare Python loop  {bare} steps/s")?;
+            writeln!(f, "  ratio             {ratio}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,86 @@
+//! The same environments in a loop of a Python program.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use crate::bench::error::BenchError;
+use crate::bench::product::Product;
+use impala_rl::gym;
+
+const BARE: &str = include_str!("bare.py");
+
+/// As many Python programs as there are actors. They end when this is dropped.
+pub(super) struct BareLoops {
+    python: String,
+    programs: Vec<(Child, BufReader<ChildStdout>)>,
+}
+
+impl BareLoops {
+    /// They stand still when this returns.
+    pub(super) fn start(product: &Product) -> Result<Self, BenchError> {
+        let env = &product.config.env;
+        let name = env.id.strip_prefix(gym::PREFIX).unwrap_or(&env.id);
+        let python = gym::python_of(&env.options.hosting);
+        let options: serde_json::Map<String, serde_json::Value> = env
+            .options
+            .iter()
+            .map(|(key, value)| {
+                let typed = serde_json::from_str(&value.to_lowercase());
+                (key.to_owned(), typed.unwrap_or_else(|_| value.into()))
+            })
+            .collect();
+        let options = serde_json::Value::Object(options).to_string();
+        let envs = product.config.pool.envs_per_actor.to_string();
+        let mut loops = Self { python: python.display().to_string(), programs: Vec::new() };
+        for _ in 0..product.config.pool.actors {
+            let mut command = Command::new(&python);
+            command.args(["-c", BARE, name, &envs, &options]);
+            gym::one_thread_each(&mut command);
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let mut child = command.spawn().map_err(|error| loops.failed(&error.to_string()))?;
+            if let Some(answers) = child.stdout.take() {
+                loops.programs.push((child, BufReader::new(answers)));
+            }
+        }
+        for index in 0..loops.programs.len() {
+            loops.answer(index)?;
+        }
+        Ok(loops)
+    }
+
+    /// Lets all of them step for `seconds`, at the same time.
+    pub(super) fn steps_per_s(&mut self, seconds: f64) -> Result<f64, BenchError> {
+        for (child, _) in &mut self.programs {
+            if let Some(input) = &mut child.stdin {
+                let _shows_in_the_answer = writeln!(input, "{seconds}");
+            }
+        }
+        let mut sum = 0.0;
+        for index in 0..self.programs.len() {
+            let answer = self.answer(index)?;
+            sum += answer.parse::<f64>().map_err(|error| self.failed(&error.to_string()))?;
+        }
+        Ok(sum)
+    }
+
+    fn answer(&mut self, index: usize) -> Result<String, BenchError> {
+        let mut line = String::new();
+        match self.programs[index].1.read_line(&mut line) {
+            Ok(length) if length > 0 => Ok(line.trim().to_owned()),
+            _ => Err(self.failed("it does not step it")),
+        }
+    }
+
+    fn failed(&self, problem: &str) -> BenchError {
+        BenchError::Flags(format!("the bare Python loop in {}: {problem}", self.python))
+    }
+}
+
+impl Drop for BareLoops {
+    fn drop(&mut self) {
+        for (child, _) in &mut self.programs {
+            let _ended_is_fine = child.kill();
+            let _reaped = child.wait();
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The product's own parts for a configuration: what a role of the pool builds, for one process.
+
+use std::ffi::OsString;
+
+use serde::Serialize;
+
+use super::error::BenchError;
+use impala_rl::build;
+use impala_rl::config::{Args, Config, Engine as EngineKind, refusal};
+use impala_rl::env::VectorEnv;
+use impala_rl::gym;
+use impala_rl::learner::engine::Engine;
+use impala_rl::learner::native_engine::NativeEngine;
+use impala_rl::learner::optimiser::Optimiser;
+use impala_rl::learner::update::Updater;
+use impala_rl::policy::act::Act;
+use impala_rl::policy::init::initial_parameters;
+use impala_rl::policy::sampler::ActionSampler;
+use impala_rl::policy::spec::{NetworkSpec, ParamSpec};
+use impala_rl::rng::Rng;
+
+/// A configuration and the network that it describes.
+#[derive(Debug, Clone)]
+pub struct Product {
+    /// What was asked for.
+    pub config: Config,
+    /// Its network.
+    pub network: NetworkSpec,
+    /// The network's parameters.
+    pub parameters: ParamSpec,
+}
+
+/// What was measured, for the head of a report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Described {
+    /// Name of the environment.
+    pub env: String,
+    /// Actor processes.
+    pub actors: usize,
+    /// E.
+    pub envs_per_actor: usize,
+    /// T.
+    pub unroll: usize,
+    /// B.
+    pub batch: usize,
+    /// K.
+    pub blocks: usize,
+    /// What computes the network.
+    pub engine: &'static str,
+    /// Numbers in the flat parameter vector.
+    pub parameters: usize,
+}
+
+impl Product {
+    /// From flags of the supervisor, without the name of the program.
+    ///
+    /// # Errors
+    /// If they are wrong.
+    pub fn from_flags(flags: &[OsString]) -> Result<Self, BenchError> {
+        Self::from_args(&parse(flags)?)
+    }
+
+    /// From parsed flags.
+    ///
+    /// # Errors
+    /// If the configuration is wrong.
+    pub fn from_args(args: &Args) -> Result<Self, BenchError> {
+        let config = Config::resolve(&args.layers()?, &gym::registry())?;
+        let (network, parameters) = build::network(&config)?;
+        Ok(Self { config, network, parameters })
+    }
+
+    /// For the head of a report.
+    #[must_use]
+    pub fn described(&self) -> Described {
+        let pool = &self.config.pool;
+        Described {
+            env: self.config.env.id.clone(),
+            actors: pool.actors,
+            envs_per_actor: pool.envs_per_actor,
+            unroll: pool.unroll,
+            batch: pool.batch,
+            blocks: pool.blocks,
+            engine: match pool.engine {
+                EngineKind::Native => "native",
+                EngineKind::Libtorch => "libtorch",
+            },
+            parameters: self.parameters.len(),
+        }
+    }
+
+    /// The environments of one actor.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    pub fn env(&self) -> Result<Box<dyn VectorEnv>, BenchError> {
+        let Config { env, pool, run, .. } = &self.config;
+        Ok(gym::registry().make(&env.id, &env.options, pool.envs_per_actor, run.seed)?)
+    }
+
+    /// The weights that a run starts from.
+    #[must_use]
+    pub fn weights(&self) -> Vec<f32> {
+        initial_parameters(&self.parameters, self.config.run.seed)
+    }
+
+    /// An actor's policy, with those weights.
+    ///
+    /// # Errors
+    /// If the engine cannot be set up.
+    pub fn policy(&self) -> Result<Box<dyn Act>, BenchError> {
+        let mut policy = build::policy(
+            self.config.pool.engine,
+            &self.network,
+            &self.parameters,
+            self.config.pool.envs_per_actor,
+        )?;
+        policy.load(&self.weights());
+        Ok(policy)
+    }
+
+    /// An actor's choice of actions.
+    #[must_use]
+    pub fn sampler(&self) -> ActionSampler {
+        build::sampler(&self.config, Rng::new(self.config.run.seed, 1))
+    }
+
+    /// A learner's network, loss and optimiser, with those weights.
+    ///
+    /// # Errors
+    /// If the engine cannot be set up.
+    pub fn updater(&self) -> Result<Updater, BenchError> {
+        let engine: Box<dyn Engine> = match self.config.pool.engine {
+            EngineKind::Native => Box::new(NativeEngine::new(&self.network, 1)?),
+            EngineKind::Libtorch => libtorch::engine(self)?,
+        };
+        let learner = &self.config.learner;
+        Ok(Updater::new(
+            engine,
+            build::loss(&self.config),
+            learner.max_grad_norm as f32,
+            Optimiser::new(build::optimiser(learner.optimiser), self.parameters.len()),
+            self.weights(),
+        ))
+    }
+}
+
+/// Reads flags of the supervisor, without the name of the program.
+pub(super) fn parse(flags: &[OsString]) -> Result<Args, BenchError> {
+    let argv = std::iter::once(OsString::from("impala-supervisor")).chain(flags.iter().cloned());
+    Args::from_argv(argv).map_err(|error| {
+        BenchError::Flags(refusal(&error).unwrap_or_else(|| "--help is for the supervisor".into()))
+    })
+}
+
+#[cfg(feature = "torch")]
+use super::torch_engine as libtorch;
+
+/// A build without libtorch refuses configurations that need it long before this.
+#[cfg(not(feature = "torch"))]
+mod libtorch {
+    use super::{BenchError, Engine, Product};
+
+    pub(super) fn engine(_product: &Product) -> Result<Box<dyn Engine>, BenchError> {
+        Err(BenchError::Flags("this build has no libtorch".into()))
+    }
+}

@@ -1,0 +1,6 @@
+//! What measures and what torments the pool of `impala-rl`: [`bench`] is `impala-bench`, [`soak`] is `impala-soak`.
+//!
+//! Nothing in the product knows this crate, and it is not published.
+
+pub mod bench;
+pub mod soak;

@@ -1,0 +1,108 @@
+//! The pattern environment, and a policy that goes with it: what an actor of a proof acts with.
+
+use super::pattern::{ACTIONS, Life, are_whole};
+use super::record::{Count, Record};
+use impala_rl::env::{
+    ActionSpec, Actions, Dtype, EnvError, EnvSpec, ObservationSpec, Registry, ResetOut, StepOut,
+    VectorEnv,
+};
+use impala_rl::policy::act::{Act, ActError, ActInputs};
+
+/// The name that a configuration finds it under.
+pub(super) const ID: &str = "Pattern-v0";
+/// Bytes of a frame: no multiple of 8, so that columns lie askew.
+const FRAME_BYTES: usize = 100;
+/// k.
+const FRAME_STACK: usize = 2;
+/// A step makes its frames so often: actors are then slower than the learner, and spend their time with
+/// a slot half written, where a death matters most.
+const EFFORT: usize = if cfg!(debug_assertions) { 16 } else { 400 };
+
+/// Nothing but the pattern. Its contents do not depend on the actions; what they were is in the unroll.
+#[derive(Debug)]
+pub(super) struct PatternEnv {
+    spec: EnvSpec,
+    life: Life,
+    envs: usize,
+    step: u64,
+}
+
+impl PatternEnv {
+    pub(super) fn new(life: Life, envs: usize) -> Self {
+        let observation = ObservationSpec {
+            frame_stack: FRAME_STACK,
+            ..ObservationSpec::new(Dtype::U8, &[FRAME_BYTES])
+        };
+        let action = ActionSpec::Discrete { n: ACTIONS };
+        Self { spec: EnvSpec::new(ID, observation, action), life, envs, step: 0 }
+    }
+
+    /// Makes it known to a configuration.
+    pub(super) fn register(registry: &mut Registry) {
+        registry.add(ID, "a pattern that a learner can check", |options, envs, _| {
+            options.read(ID).finish()?;
+            Ok(Box::new(Self::new(Life { actor: 0, incarnation: 0 }, envs)))
+        });
+    }
+
+    fn show(&self, frames: &mut [u8]) {
+        for (env, frame) in frames.chunks_exact_mut(FRAME_BYTES).enumerate() {
+            self.life.frame(self.step, env, frame);
+        }
+    }
+}
+
+impl VectorEnv for PatternEnv {
+    fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    fn envs(&self) -> usize {
+        self.envs
+    }
+
+    fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        self.show(out.frames);
+        Ok(())
+    }
+
+    fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
+        self.spec.check_actions(actions, self.envs)?;
+        self.step += 1;
+        for _ in 0..EFFORT {
+            self.show(std::hint::black_box(&mut *out.frames));
+        }
+        for (env, (reward, flags)) in out.rewards.iter_mut().zip(out.flags).enumerate() {
+            *reward = self.life.reward(self.step, env);
+            *flags = self.life.flags(self.step, env);
+        }
+        Ok(())
+    }
+}
+
+/// Acts as the pattern says, and looks at the weights that it is given.
+#[derive(Debug)]
+pub(super) struct PatternPolicy {
+    pub(super) life: Life,
+    pub(super) record: Record,
+    pub(super) step: u64,
+}
+
+impl Act for PatternPolicy {
+    fn load(&mut self, parameters: &[f32]) {
+        self.record.add(Count::WeightsRead, 1);
+        if !are_whole(parameters) {
+            self.record.add(Count::WeightsTorn, 1);
+        }
+    }
+
+    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
+        let observations = &inputs.observations;
+        debug_assert_eq!(logits.len(), observations.envs() * ACTIONS, "logits");
+        for (env, row) in logits.chunks_exact_mut(ACTIONS).enumerate() {
+            self.life.logits(self.step, env, row);
+        }
+        self.step += 1;
+        Ok(())
+    }
+}

@@ -1,0 +1,208 @@
+//! What was seen of whom, in shared memory, so that it outlives every learner.
+//!
+//! Each line of the record is one word and changes with one store, so a learner that is killed between
+//! two of them leaves a record that is right as far as it goes. There is one learner at a time, and the
+//! supervisor writes only while there is none.
+
+use std::sync::Arc;
+
+use super::pattern::Life;
+use impala_rl::shm::{Access, Inherit, Memory, Region, ShmError};
+use impala_rl::sync::{AtomicU64, Ordering};
+
+/// Lives of one actor that there is room for: incarnations are u16.
+const LIVES: usize = 1 << 16;
+
+/// Unrolls of one actor that there is room for, over all its lives.
+const BITS: usize = 1 << 26;
+
+/// What is counted, over all lives of all processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Count {
+    BytesChecked,
+    BytesWrong,
+    Unrolls,
+    /// Unrolls that came again after their first reader had died with them.
+    Repeats,
+    /// Unrolls that came again without that.
+    Duplicates,
+    /// Headers that name nobody, and sequence numbers that cannot be yet.
+    Impossible,
+    WeightsRead,
+    WeightsTorn,
+    CheckpointsSaved,
+    CheckpointsRead,
+    CheckpointsBad,
+}
+
+const COUNTS: usize = Count::CheckpointsBad as usize + 1;
+
+/// What the sequence number of an unroll says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Seen {
+    First,
+    Repeat,
+    Duplicate,
+    Impossible,
+}
+
+/// The record: a handle, copies are the same record.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    region: Arc<Region>,
+    slots: usize,
+    actors: usize,
+}
+
+impl Record {
+    /// Bits between the last unroll of a life and the first of the next.
+    pub(super) const GAP: u64 = 64;
+
+    /// An empty record for a ring of `slots` slots and a pool of `actors` actors, inherited by children.
+    pub(super) fn create(slots: usize, actors: usize) -> Result<Self, ShmError> {
+        let words = COUNTS + 2 * slots + actors * (LIVES + BITS / 64);
+        let memory = Memory::create("impala-proof", words * size_of::<u64>())?;
+        let region = Arc::new(memory.map(Access::ReadWrite, Inherit::Yes)?);
+        Ok(Self { region, slots, actors })
+    }
+
+    fn word(&self, index: usize) -> &AtomicU64 {
+        &self.region.words(index * size_of::<u64>(), 1)[0]
+    }
+
+    pub(super) fn add(&self, count: Count, n: u64) {
+        self.word(count as usize).fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self, count: Count) -> u64 {
+        self.word(count as usize).load(Ordering::Relaxed)
+    }
+
+    /// Which unroll was noted last in a slot.
+    fn note(&self, slot: usize) -> &AtomicU64 {
+        self.word(COUNTS + slot)
+    }
+
+    /// 1 if a learner died while it held this slot, and it was given to the next.
+    fn requeued(&self, slot: usize) -> &AtomicU64 {
+        self.word(COUNTS + self.slots + slot)
+    }
+
+    /// Where the bits of a life begin, in bits.
+    fn base(&self, life: Life) -> Option<&AtomicU64> {
+        let (actor, incarnation) = (usize::from(life.actor), usize::from(life.incarnation));
+        let known = actor < self.actors && incarnation > 0;
+        known.then(|| self.word(COUNTS + 2 * self.slots + actor * LIVES + incarnation))
+    }
+
+    /// The word and the bit of an unroll.
+    fn bit(&self, life: Life, sequence: u64) -> Option<(&AtomicU64, u64)> {
+        let base = self.base(life)?.load(Ordering::Relaxed);
+        let bit = base.checked_add(sequence).and_then(|bit| usize::try_from(bit).ok())?;
+        let bits = COUNTS + 2 * self.slots + self.actors * LIVES;
+        let word = bits + usize::from(life.actor) * BITS / 64 + bit / 64;
+        (bit < BITS).then(|| (self.word(word), 1 << (bit % 64)))
+    }
+
+    /// Whether this unroll was entered or thrown away.
+    pub(super) fn contains(&self, life: Life, sequence: u64) -> bool {
+        let bit = self.bit(life, sequence);
+        bit.is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
+    }
+
+    /// Supervisor: a life is over that has committed at most `most` unrolls; the next one may begin.
+    pub(super) fn end(&self, life: Life, most: u64) {
+        let next = Life { incarnation: life.incarnation.wrapping_add(1).max(1), ..life };
+        if let Some((own, next)) = self.base(life).zip(self.base(next)) {
+            // The gap stays empty: a number that the life had not come to shows in it.
+            let gap = own.load(Ordering::Relaxed) + most + Self::GAP;
+            next.store(gap, Ordering::Relaxed);
+        }
+    }
+
+    /// Learner: enters an unroll that it holds in `slot`.
+    pub(super) fn enter(&self, slot: usize, life: Life, sequence: u64) -> Seen {
+        let Some((word, bit)) = self.bit(life, sequence) else {
+            return Seen::Impossible;
+        };
+        let (before, name) = (word.load(Ordering::Relaxed), name_of(life, sequence));
+        if before & bit != 0 {
+            let again = self.requeued(slot).load(Ordering::Relaxed) == 1
+                && self.note(slot).load(Ordering::Relaxed) == name;
+            return if again { Seen::Repeat } else { Seen::Duplicate };
+        }
+        // In this order: what is entered is noted, whenever the learner dies.
+        self.note(slot).store(name, Ordering::Relaxed);
+        word.store(before | bit, Ordering::Relaxed);
+        Seen::First
+    }
+
+    /// Learner: about to release this slot, which may not come again with the same unroll.
+    pub(super) fn leave(&self, slot: usize) {
+        self.requeued(slot).store(0, Ordering::Relaxed);
+    }
+
+    /// Supervisor: the learner died with this slot, which was given back to be read again.
+    pub(super) fn may_come_again(&self, slot: usize) {
+        self.requeued(slot).store(1, Ordering::Relaxed);
+    }
+
+    /// Supervisor: this unroll was thrown away, read or not.
+    pub(super) fn thrown_away(&self, life: Life, sequence: u64) {
+        if let Some((word, bit)) = self.bit(life, sequence) {
+            word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
+        }
+    }
+}
+
+/// A word of its own for each unroll of a run (up to 2^35 of one life).
+fn name_of(life: Life, sequence: u64) -> u64 {
+    life.number() << 35 | sequence & ((1 << 35) - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIFE: Life = Life { actor: 1, incarnation: 9 };
+
+    #[test]
+    fn only_what_was_requeued_may_come_again() {
+        let record = Record::create(4, 2).expect("memory");
+        assert_eq!(record.enter(3, LIFE, 0), Seen::First);
+        assert_eq!(record.enter(3, LIFE, 0), Seen::Duplicate);
+        record.may_come_again(3);
+        assert_eq!(record.enter(2, LIFE, 0), Seen::Duplicate, "another slot");
+        assert_eq!(record.enter(3, LIFE, 0), Seen::Repeat);
+        record.leave(3);
+        assert_eq!(record.enter(3, LIFE, 0), Seen::Duplicate, "after its release");
+        // Another unroll in a slot that was requeued is new, and makes the old one a duplicate.
+        record.may_come_again(3);
+        assert_eq!(record.enter(3, LIFE, 1), Seen::First);
+        assert_eq!(record.enter(3, LIFE, 0), Seen::Duplicate);
+    }
+
+    #[test]
+    fn lives_do_not_meet() {
+        let record = Record::create(4, 2).expect("memory");
+        let next = Life { incarnation: LIFE.incarnation + 1, ..LIFE };
+        assert_eq!(record.enter(0, LIFE, 70), Seen::First);
+        record.end(LIFE, 71);
+        assert_eq!(record.enter(0, next, 0), Seen::First);
+        assert!(record.contains(LIFE, 70) && record.contains(next, 0));
+        assert!(!record.contains(LIFE, 0) && !record.contains(next, 70));
+        record.thrown_away(LIFE, 0);
+        assert_eq!(record.enter(1, LIFE, 0), Seen::Duplicate);
+    }
+
+    #[test]
+    fn strangers_are_impossible() {
+        let record = Record::create(4, 2).expect("memory");
+        let strange =
+            |actor, incarnation, sequence| record.enter(0, Life { actor, incarnation }, sequence);
+        assert_eq!(strange(2, 1, 0), Seen::Impossible);
+        assert_eq!(strange(0, 0, 0), Seen::Impossible);
+        assert_eq!(strange(1, 9, 1 << 26), Seen::Impossible);
+        assert_eq!(strange(1, 9, u64::MAX), Seen::Impossible);
+    }
+}

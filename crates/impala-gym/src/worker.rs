@@ -1,0 +1,253 @@
+//! One worker process: its start, its answers, its death.
+
+use std::fs::File;
+use std::io::{Seek as _, SeekFrom};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::FileExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ExitStatus};
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+
+use super::launch;
+use super::messages::{ABI, Answer, Command, Hello, PACKET_BYTES, Region, Request};
+use super::wire::Channel;
+use impala_env::{EnvError, EnvOptions, EnvSpec};
+
+/// How long a worker has to close its environments when it is no longer needed.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How much of what a dead worker printed last is shown.
+const LAST_WORDS_BYTES: u64 = 2048;
+const LAST_WORDS_LINES: usize = 12;
+
+/// A worker and these ends of what leads to it. Killed and reaped when dropped.
+#[derive(Debug)]
+pub(super) struct Worker {
+    id: String,
+    child: Child,
+    channel: Channel,
+    /// What it prints, from `output_start` on.
+    output: File,
+    output_start: u64,
+    packet: Vec<u8>,
+    gone: bool,
+}
+
+impl Worker {
+    /// Starts a worker for `envs` environments and learns what they look like, and what is odd about them.
+    /// `id` is the whole name.
+    ///
+    /// # Errors
+    /// [`EnvError::NotMade`] for what the user can mend, [`EnvError::Failed`] if the environment failed.
+    pub(super) fn start(
+        id: &str,
+        options: &EnvOptions,
+        envs: usize,
+        seed: u64,
+    ) -> Result<(Self, EnvSpec, Vec<String>), EnvError> {
+        let not_made = |problem: String| EnvError::NotMade { id: id.to_owned(), problem };
+        let name = id.strip_prefix(super::PREFIX).unwrap_or(id);
+        if name.is_empty() || name.ends_with(':') {
+            return Err(not_made("name one of Gymnasium, such as gym:CartPole-v1".into()));
+        }
+        let hosting = &options.hosting;
+        let mut output = launch::output_of(hosting).map_err(|error| {
+            not_made(format!("its log {:?} cannot be opened: {error}", hosting.log))
+        })?;
+        let output_start = output.seek(SeekFrom::End(0)).unwrap_or(0);
+        let python = launch::python_of(hosting);
+        let (child, channel) = launch::start(&python, &output).map_err(|error| {
+            not_made(format!(
+                "cannot start Python {}: {error}; install Python 3.10 or later, or name one with --python",
+                python.display()
+            ))
+        })?;
+        let mut worker = Self {
+            id: id.to_owned(),
+            child,
+            channel,
+            output,
+            output_start,
+            packet: vec![0; PACKET_BYTES],
+            gone: false,
+        };
+        let hello = worker.introduce(&Request::new(name, options, envs, seed), hosting.patience)?;
+        let spec = hello.spec(id).map_err(not_made)?;
+        Ok((worker, spec, hello.notes))
+    }
+
+    fn introduce(
+        &mut self,
+        request: &Request<'_>,
+        patience: Option<Duration>,
+    ) -> Result<Hello, EnvError> {
+        let request = serde_json::to_vec(request).map_err(|e| self.not_made(e.to_string()))?;
+        if request.len() > PACKET_BYTES {
+            return Err(self.not_made("its options are too long".into()));
+        }
+        // Who cannot be sent to will not answer either: the reason is found there.
+        let _shows_below = launch::send_modules(&self.channel)
+            .and_then(|()| self.channel.send_with_pipes(&request));
+        if let Some(limit) = patience.filter(|&limit| !self.channel.has_news(limit)) {
+            let limit = limit.as_secs_f64();
+            return Err(self.not_made(format!(
+                "it did not start within {limit} s; --actor-start-timeout gives it longer"
+            )));
+        }
+        let length = self.receive();
+        if length == 0 {
+            let (how, last) = (self.ending(), self.last_words());
+            let last = last.last().map_or_else(String::new, |line| format!(": {line}"));
+            return Err(self.not_made(format!("Python {how} before it had started{last}")));
+        }
+        let hello: Hello = serde_json::from_slice(&self.packet[..length]).map_err(|error| {
+            self.not_made(format!("the worker's first answer is not understood: {error}"))
+        })?;
+        match (&hello.unusable, &hello.failed) {
+            (Some(problem), _) => Err(self.not_made(problem.clone())),
+            (None, Some(reason)) => Err(self.failed(reason.clone())),
+            (None, None) if hello.abi != ABI => Err(self.not_made(format!(
+                "the worker speaks version {} of the messages, this program {ABI}",
+                hello.abi
+            ))),
+            (None, None) => Ok(hello),
+        }
+    }
+
+    /// Lets the worker map `file`.
+    ///
+    /// # Errors
+    /// [`EnvError::Failed`].
+    pub(super) fn map(
+        &mut self,
+        region: Region,
+        file: BorrowedFd<'_>,
+        len_bytes: usize,
+    ) -> Result<(), EnvError> {
+        let _shows_below = self.channel.send_descriptor(file);
+        self.call(&Command::map(region, len_bytes as u64))
+    }
+
+    /// Has a command done.
+    ///
+    /// # Errors
+    /// [`EnvError::Failed`] with what the environment said, or of what the worker died.
+    pub(super) fn call(&mut self, command: &Command) -> Result<(), EnvError> {
+        match self.channel.ask(&command.bytes()).map(Answer::of) {
+            Ok(Some(Answer::Done)) => Ok(()),
+            Ok(Some(Answer::Failed)) => match self.receive() {
+                0 => Err(self.died()),
+                length => {
+                    let reason = String::from_utf8_lossy(&self.packet[..length]).into_owned();
+                    Err(self.failed(reason))
+                }
+            },
+            Ok(None) => {
+                // Nobody knows what it will do next.
+                self.end();
+                Err(self.failed("its worker gave an answer that is none".into()))
+            }
+            // What is wrong with a pipe that is ours alone is that nobody is at its other end.
+            Err(_) => Err(self.died()),
+        }
+    }
+
+    fn died(&mut self) -> EnvError {
+        let mut reason = format!("its worker (pid {}) {}", self.child.id(), self.ending());
+        for line in self.last_words() {
+            reason.push_str("\n  ");
+            reason.push_str(&line);
+        }
+        self.failed(reason)
+    }
+
+    /// Whether it can take no more commands.
+    pub(super) const fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Length of the next packet, 0 if there is none to come.
+    fn receive(&mut self) -> usize {
+        // An error of a socket that is ours alone means as much as its end.
+        self.channel.receive(&mut self.packet).unwrap_or(0)
+    }
+
+    /// Kills and reaps it, and says how it ended (G2).
+    fn ending(&mut self) -> String {
+        self.channel.hang_up();
+        let ended = self.left_by_itself().then(|| self.child.wait().ok()).flatten();
+        let status = ended.or_else(|| self.end());
+        status.map_or_else(|| "is gone".to_owned(), described)
+    }
+
+    /// Pipes and socket close an instant before the process can be reaped, or a worker closed them on
+    /// purpose.
+    fn left_by_itself(&mut self) -> bool {
+        let deadline = std::time::Instant::now() + FAREWELL;
+        while std::time::Instant::now() < deadline {
+            match self.child.try_wait() {
+                Ok(None) => std::thread::yield_now(),
+                Ok(Some(_)) => {
+                    self.gone = true;
+                    return true;
+                }
+                Err(_) => return false,
+            }
+        }
+        false
+    }
+
+    fn end(&mut self) -> Option<ExitStatus> {
+        self.gone = true;
+        let _dead_is_fine = self.child.kill();
+        self.child.wait().ok()
+    }
+
+    /// The last lines that it printed.
+    fn last_words(&self) -> Vec<String> {
+        let end = self.output.metadata().map_or(0, |file| file.len());
+        let start = self.output_start.max(end.saturating_sub(LAST_WORDS_BYTES));
+        let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
+        if self.output.read_exact_at(&mut bytes, start).is_err() {
+            return Vec::new();
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let kept = lines.len().saturating_sub(LAST_WORDS_LINES);
+        lines[kept..].iter().map(|line| line.replace(char::is_control, " ")).collect()
+    }
+
+    fn failed(&self, reason: String) -> EnvError {
+        EnvError::Failed { id: self.id.clone(), reason }
+    }
+
+    fn not_made(&self, problem: String) -> EnvError {
+        EnvError::NotMade { id: self.id.clone(), problem }
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if !self.gone {
+            self.channel.hang_up();
+            // Its end of the socket closes when it has closed its environments.
+            if self.channel.has_news(FAREWELL) && self.left_by_itself() {
+                let _reaped = self.child.wait();
+                return;
+            }
+            self.end();
+        }
+    }
+}
+
+fn described(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(number), _) => match Signal::try_from(number) {
+            Ok(signal) => format!("was killed by {signal}"),
+            Err(_) => format!("was killed by signal {number}"),
+        },
+        (None, code) => format!("left with code {}", code.unwrap_or_default()),
+    }
+}

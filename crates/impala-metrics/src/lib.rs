@@ -1,0 +1,32 @@
+//! What the processes of a run tell about themselves, without locks and without system calls.
+//!
+//! [`counters`]: one padded block of words a process, one writer each; whoever maps them samples
+//! them. They outlive the process, so that a killed actor loses nothing. [`table`] names them.
+//! [`record`]: all of it at one moment, as it is written and read. [`histogram`]: where a mean hides too
+//! much. [`status`]: the small named segment by which other programs read a run, [`status_record`]: what
+//! it holds, [`run_id`]: how they find it, and how what dead runs left is removed.
+
+pub mod counters;
+pub mod histogram;
+pub mod record;
+pub mod run_id;
+pub mod status;
+pub mod status_record;
+pub mod table;
+pub mod tensorboard;
+
+pub use counters::{ActorCounters, Counters, LearnerCounters, Snapshot};
+pub use histogram::{Histogram, HistogramSnapshot};
+pub use record::{
+    ActorsRecord, CpuRecord, LINE, LearnerRecord, MemoryRecord, MetricsRecord, PerActorRecord,
+    RingRecord,
+};
+pub use run_id::{RunEntry, RunId, list, sweep};
+pub use status::{StatusError, StatusSegment, StatusView};
+pub use status_record::{ChildRecord, FaultsRecord, PoolRecord, StatusRecord};
+pub use table::{Actor, Descriptor, Kind, Learner, Phase, Table};
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,0 +1,46 @@
+//! The convolutional network that acts: weights come in whole, images in small batches.
+
+use super::forward::Network;
+use super::frames::Images;
+use crate::act::StackedFrames;
+use crate::simd::Level;
+use crate::spec::{NetworkSpec, SpecError};
+
+/// A convolutional network for acting: forward only, no allocation once it has seen its largest batch.
+#[derive(Debug)]
+pub struct CnnActor(Network);
+
+impl CnnActor {
+    /// An actor with zero weights.
+    ///
+    /// # Errors
+    /// [`SpecError`] if `spec` is no network, or none with a convolution.
+    pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
+        Self::with_level(spec, Level::detect())
+    }
+
+    /// The same with other instructions than the best that this CPU has; for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`CnnActor::new`].
+    pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
+        Network::new(spec, level, false).map(Self)
+    }
+
+    /// Takes new weights, the flat vector of a `ParamSpec`.
+    ///
+    /// # Panics
+    /// If the length is not that of the network's parameters.
+    pub fn load(&mut self, flat: &[f32]) {
+        self.0.load(flat);
+    }
+
+    /// Writes the logits `[E][A]` of E observations.
+    ///
+    /// # Panics
+    /// If the lengths do not agree.
+    pub fn forward(&mut self, observations: StackedFrames<'_>, logits: &mut [f32]) {
+        let rows = self.0.forward(&Images::Now(observations));
+        self.0.write_outputs(rows, logits, &mut []);
+    }
+}

@@ -1,0 +1,22 @@
+//! The engine in Rust for convolutional networks: what actors act with, and what the learner learns with.
+//!
+//! Convolutions without padding, dense layers, relu after each, and the heads. Made as the MLP's engine is
+//! (`super::mlp`): one thread, no allocation per call, safe kernels over vector instructions. Frames are
+//! read where they are stored; an image goes through all convolutions before the next one does, so that
+//! its activations stay in the caches; no patch of an image is ever copied (`shape`).
+
+mod actor;
+mod backward;
+#[cfg(test)]
+mod definition;
+mod forward;
+mod frames;
+mod learner;
+mod products;
+#[cfg(test)]
+mod reference;
+mod shape;
+
+pub use actor::CnnActor;
+pub use frames::Images;
+pub use learner::CnnLearner;

@@ -1,0 +1,69 @@
+//! What a network may see beside the observation: the action before, and its reward.
+
+use impala_env::{ActionSpec, flag};
+
+/// Encodes the action and the reward that led to one observation with `flags` into `out`, of
+/// `action.inputs() + 1` numbers: each choice as a one-hot, then each number clipped to `[-1, 1]`; then the
+/// reward clipped to `[-1, 1]`. All of it is zero at the first observation of an episode, and so is a
+/// choice that there is not.
+///
+/// # Panics
+/// If `words` or `out` are too short.
+pub fn encode(action: &ActionSpec, words: &[i32], reward: f32, flags: u8, out: &mut [f32]) {
+    out.fill(0.0);
+    if flags & flag::FIRST != 0 {
+        return;
+    }
+    let mut one_hot = |start: usize, size: usize, word: i32| {
+        if let Ok(choice) = usize::try_from(word)
+            && choice < size
+        {
+            out[start + choice] = 1.0;
+        }
+    };
+    let (choices, numbers) = words.split_at(action.sizes().len());
+    let mut start = 0;
+    for (&size, &word) in action.sizes().iter().zip(choices) {
+        one_hot(start, size, word);
+        start += size;
+    }
+    for (x, &word) in out[start..start + action.numbers()].iter_mut().zip(numbers) {
+        *x = f32::from_bits(word.cast_unsigned()).clamp(-1.0, 1.0);
+    }
+    out[action.inputs()] = reward.clamp(-1.0, 1.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoded(action: &ActionSpec, words: &[i32], reward: f32, flags: u8) -> Vec<f32> {
+        let mut out = vec![7.0; action.inputs() + 1];
+        encode(action, words, reward, flags, &mut out);
+        out
+    }
+
+    #[test]
+    fn choices_are_one_hot_and_rewards_clipped() {
+        let one = ActionSpec::Discrete { n: 3 };
+        assert_eq!(encoded(&one, &[2], 0.5, 0), [0.0, 0.0, 1.0, 0.5]);
+        assert_eq!(encoded(&one, &[0], -7.0, flag::TERMINATED), [1.0, 0.0, 0.0, -1.0]);
+        let two = ActionSpec::MultiDiscrete { sizes: vec![2, 3] };
+        assert_eq!(encoded(&two, &[1, 0], 3.0, 0), [0.0, 1.0, 1.0, 0.0, 0.0, 1.0]);
+        // Memory that others write: a choice that there is not must not be an index.
+        assert_eq!(encoded(&one, &[3], 0.0, 0), [0.0; 4]);
+        assert_eq!(encoded(&one, &[-1], 0.0, 0), [0.0; 4]);
+    }
+
+    #[test]
+    fn numbers_are_clipped() {
+        let action = ActionSpec::Continuous { low: vec![-2.0; 3], high: vec![2.0; 3] };
+        let words = [0.25_f32, -1.5, 2.0].map(|x| x.to_bits().cast_signed());
+        assert_eq!(encoded(&action, &words, 0.0, 0), [0.25, -1.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn nothing_comes_before_the_first_observation() {
+        assert_eq!(encoded(&ActionSpec::Discrete { n: 2 }, &[1], 1.0, flag::FIRST), [0.0; 3]);
+    }
+}

@@ -1,0 +1,145 @@
+//! The MLP that learns: outputs of some rows with the activations kept, then their gradient, which adds
+//! up over calls.
+
+use super::backward::{BackwardTile, BackwardWeights, Gradient};
+use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
+use super::input::Input;
+use super::pack::Shape;
+use crate::simd::aligned::{Aligned, stride};
+use crate::simd::{Level, launch};
+use crate::spec::{NetworkSpec, SpecError};
+
+/// An MLP for learning. Memory grows to the largest batch seen; nothing is allocated after that.
+#[derive(Debug)]
+pub struct MlpLearner {
+    level: Level,
+    shape: Shape,
+    forward: ForwardWeights,
+    backward: BackwardWeights,
+    gradient: Gradient,
+    /// Rows of the last forward pass.
+    rows: usize,
+    /// For each hidden layer `[rows][padded]`.
+    activations: Vec<Aligned>,
+    logits: Vec<f32>,
+    values: Vec<f32>,
+    /// One tile of stacked or converted observations.
+    input: Vec<f32>,
+}
+
+impl MlpLearner {
+    /// A learner for the network `spec`.
+    ///
+    /// # Errors
+    /// [`SpecError`] if `spec` is no network, or no MLP with a hidden layer.
+    pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
+        Self::with_level(spec, Level::detect())
+    }
+
+    /// The same with other instructions than the best that this CPU has; for tests and measurements.
+    ///
+    /// # Errors
+    /// As [`MlpLearner::new`].
+    pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
+        let shape = Shape::new(spec)?;
+        Ok(Self {
+            level,
+            forward: ForwardWeights::zeros(&shape),
+            backward: BackwardWeights::zeros(&shape),
+            gradient: Gradient::zeros(&shape),
+            rows: 0,
+            activations: shape.hidden.iter().map(|_| Aligned::zeros(0)).collect(),
+            logits: Vec::new(),
+            values: Vec::new(),
+            input: Vec::new(),
+            shape,
+        })
+    }
+
+    /// Takes new weights, the flat vector of a `ParamSpec`, and forgets the gradient.
+    ///
+    /// # Panics
+    /// If the length is not that of the network's parameters.
+    pub fn load(&mut self, parameters: &[f32]) {
+        self.forward.load(&self.shape, parameters);
+        self.backward.load(&self.shape, parameters);
+        self.gradient.clear();
+    }
+
+    /// Logits `[N][A]` and values `[N]` of `observations`. Keeps what [`MlpLearner::backward`] needs.
+    ///
+    /// # Panics
+    /// If lengths do not agree.
+    pub fn forward(&mut self, observations: &Input<'_>) -> (&[f32], &[f32]) {
+        let inputs = self.shape.inputs();
+        self.reserve(observations.rows(inputs));
+        for first in (0..self.rows).step_by(TILE_ROWS) {
+            let count = TILE_ROWS.min(self.rows - first);
+            let actions = self.shape.actions();
+            let tile = ForwardTile {
+                shape: &self.shape,
+                weights: &self.forward,
+                x: observations.tile(first, count, inputs, &mut self.input),
+                activations: &mut self.activations,
+                first,
+                logits: &mut self.logits[first * actions..(first + count) * actions],
+                values: &mut self.values[first..first + count],
+            };
+            launch(self.level, tile);
+        }
+        (&self.logits, &self.values)
+    }
+
+    /// Adds the gradient with respect to the parameters, from that with respect to the outputs of the
+    /// last [`MlpLearner::forward`], for the first M of its N rows (`d_logits` `[M][A]`, `d_values` `[M]`);
+    /// the others have none. `observations` are those it was given.
+    ///
+    /// # Panics
+    /// If lengths do not agree.
+    pub fn backward(&mut self, observations: &Input<'_>, d_logits: &[f32], d_values: &[f32]) {
+        let (inputs, actions) = (self.shape.inputs(), self.shape.actions());
+        let rows = d_values.len();
+        assert_eq!(observations.rows(inputs), self.rows, "observations of the forward pass");
+        assert!(rows <= self.rows, "{rows} gradients of {} outputs", self.rows);
+        assert_eq!(d_logits.len(), rows * actions, "d_logits");
+        for first in (0..rows).step_by(TILE_ROWS) {
+            let count = TILE_ROWS.min(rows - first);
+            let tile = BackwardTile {
+                shape: &self.shape,
+                forward: &self.forward,
+                backward: &self.backward,
+                x: observations.tile(first, count, inputs, &mut self.input),
+                activations: &self.activations,
+                first,
+                d_logits: &d_logits[first * actions..(first + count) * actions],
+                d_values: &d_values[first..first + count],
+                gradient: &mut self.gradient,
+            };
+            launch(self.level, tile);
+        }
+    }
+
+    /// Writes the gradient, in the order of the parameters: the sum of all [`MlpLearner::backward`] since
+    /// the weights were loaded.
+    ///
+    /// # Panics
+    /// If the length is not that of the network's parameters.
+    pub fn write_gradient(&self, gradient: &mut [f32]) {
+        assert_eq!(gradient.len(), self.shape.parameters, "gradient");
+        self.gradient.write(&self.shape, gradient);
+    }
+
+    /// Makes room for a batch of `rows`.
+    fn reserve(&mut self, rows: usize) {
+        self.rows = rows;
+        self.logits.resize(rows * self.shape.actions(), 0.0);
+        self.values.resize(rows, 0.0);
+        self.input.resize(TILE_ROWS * self.shape.inputs(), 0.0);
+        for (layer, activations) in self.shape.hidden.iter().zip(&mut self.activations) {
+            let len = rows * stride(layer.outputs);
+            if activations.len() < len {
+                *activations = Aligned::zeros(len);
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The engine in Rust for MLPs: what actors act with, and what the learner learns with.
+//!
+//! One thread, no allocation per call, no library underneath. Weights are repacked when they change;
+//! rows are processed in tiles that stay in the first-level cache; the inner loops are those of [`crate::simd`]. Results differ from those of other orders of summation by rounding only.
+
+mod actor;
+mod backward;
+mod forward;
+mod input;
+mod learner;
+mod pack;
+#[cfg(test)]
+mod reference;
+
+pub use actor::MlpActor;
+pub use input::{FrameStacks, Input};
+pub use learner::MlpLearner;

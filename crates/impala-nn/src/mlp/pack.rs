@@ -1,0 +1,202 @@
+//! The sizes of an MLP, and the order in which the kernels want its weights.
+//!
+//! PyTorch's `[out][in]` is the order of the flat vector. The kernels read *panels* of 16 columns:
+//!
+//! - *forward* order, `[outputs / 16][inputs][16]`: what a product with the layer's input needs;
+//! - *backward* order, `[inputs / 16][outputs][16]`: what a product with the gradient of its output
+//!   needs; also what dot products need, for a head with few outputs.
+//!
+//! Columns beyond the real ones are zero and stay so: packing writes only real ones. Activations are
+//! padded alike, and the padding of an activation is zero, because tanh 0 = relu 0 = 0.
+
+use std::ops::Range;
+
+use crate::simd::aligned::{padded, stride};
+use crate::simd::kernels::PANEL;
+use crate::spec::{Activation, Core, NetworkSpec, ParamSpec, SpecError, Torso};
+
+/// One dense layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Layer {
+    pub inputs: usize,
+    pub outputs: usize,
+    /// Its weight in the flat vector, `[outputs][inputs]`.
+    pub weight: Range<usize>,
+    /// Its bias in the flat vector, `[outputs]`.
+    pub bias: Range<usize>,
+}
+
+impl Layer {
+    /// Length of the weight in forward order.
+    pub(super) fn forward_len(&self) -> usize {
+        self.inputs * padded(self.outputs)
+    }
+
+    /// Length of the weight in backward order.
+    pub(super) fn backward_len(&self) -> usize {
+        padded(self.inputs) * self.outputs
+    }
+}
+
+/// An MLP: hidden layers, then two heads over the last of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Shape {
+    pub activation: Activation,
+    /// At least one.
+    pub hidden: Vec<Layer>,
+    pub policy: Layer,
+    pub value: Layer,
+    /// Length of the flat vector.
+    pub parameters: usize,
+}
+
+impl Shape {
+    /// The sizes of `spec`.
+    ///
+    /// # Errors
+    /// [`SpecError`] if this is no network, or no MLP with a hidden layer.
+    pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
+        let parameters = ParamSpec::new(spec)?;
+        let plain = spec.core == Core::None && !spec.action_reward_inputs;
+        let (true, &Torso::Mlp { activation, .. }) = (plain, &spec.torso) else {
+            return Err(SpecError::NotNative);
+        };
+        let layer = |pair: &[_]| match pair {
+            [weight, bias] => layer(weight, bias),
+            _ => unreachable!("a weight and a bias for each layer"),
+        };
+        let mut layers: Vec<Layer> = parameters.entries().chunks(2).map(layer).collect();
+        match (layers.pop(), layers.pop()) {
+            (Some(value), Some(policy)) if !layers.is_empty() => {
+                Ok(Self { activation, hidden: layers, policy, value, parameters: parameters.len() })
+            }
+            _ => Err(SpecError::NotNative),
+        }
+    }
+
+    /// Numbers in one observation.
+    pub(super) fn inputs(&self) -> usize {
+        self.hidden[0].inputs
+    }
+
+    /// A.
+    pub(super) const fn actions(&self) -> usize {
+        self.policy.outputs
+    }
+
+    /// Outputs of both heads together: A + 1, the value last.
+    pub(super) const fn outputs(&self) -> usize {
+        self.policy.outputs + 1
+    }
+
+    /// Widest stride of an activation.
+    pub(super) fn widest(&self) -> usize {
+        self.hidden.iter().map(|layer| stride(layer.outputs)).max().unwrap_or(0)
+    }
+
+    /// Both heads as one layer, in backward order: A rows of the policy, one of the value.
+    pub(super) fn pack_heads(&self, flat: &[f32], weight: &mut [f32], bias: &mut [f32]) {
+        for (first, head) in [(0, &self.policy), (self.actions(), &self.value)] {
+            pack_backward(&flat[head.weight.clone()], head.inputs, self.outputs(), first, weight);
+            bias[first..first + head.outputs].copy_from_slice(&flat[head.bias.clone()]);
+        }
+    }
+}
+
+fn layer(weight: &crate::spec::ParamEntry, bias: &crate::spec::ParamEntry) -> Layer {
+    Layer {
+        inputs: weight.fan_in,
+        outputs: weight.shape[0],
+        weight: weight.range(),
+        bias: bias.range(),
+    }
+}
+
+/// `weight` `[outputs][inputs]` in forward order.
+pub(super) fn pack_forward(weight: &[f32], inputs: usize, target: &mut [f32]) {
+    let panels = target.as_chunks_mut::<PANEL>().0.chunks_exact_mut(inputs);
+    for (rows, panel) in weight.chunks(PANEL * inputs).zip(panels) {
+        for (column, row) in rows.chunks_exact(inputs).enumerate() {
+            for (target, &x) in panel.iter_mut().zip(row) {
+                target[column] = x;
+            }
+        }
+    }
+}
+
+/// The inverse of [`pack_forward`].
+pub(super) fn unpack_forward(packed: &[f32], inputs: usize, weight: &mut [f32]) {
+    let panels = packed.as_chunks::<PANEL>().0.chunks_exact(inputs);
+    for (rows, panel) in weight.chunks_mut(PANEL * inputs).zip(panels) {
+        for (column, row) in rows.chunks_exact_mut(inputs).enumerate() {
+            for (source, x) in panel.iter().zip(row) {
+                *x = source[column];
+            }
+        }
+    }
+}
+
+/// `weight` `[..][inputs]` as the rows from `first` on of a layer with `outputs` outputs, in backward
+/// order.
+pub(super) fn pack_backward(
+    weight: &[f32],
+    inputs: usize,
+    outputs: usize,
+    first: usize,
+    target: &mut [f32],
+) {
+    for (output, row) in weight.chunks_exact(inputs).enumerate() {
+        let panels =
+            target.as_chunks_mut::<PANEL>().0.iter_mut().skip(first + output).step_by(outputs);
+        for (part, panel) in row.chunks(PANEL).zip(panels) {
+            panel[..part.len()].copy_from_slice(part);
+        }
+    }
+}
+
+/// The inverse of [`pack_backward`].
+pub(super) fn unpack_backward(
+    packed: &[f32],
+    inputs: usize,
+    outputs: usize,
+    first: usize,
+    weight: &mut [f32],
+) {
+    for (output, row) in weight.chunks_exact_mut(inputs).enumerate() {
+        let panels = packed.as_chunks::<PANEL>().0.iter().skip(first + output).step_by(outputs);
+        for (part, panel) in row.chunks_mut(PANEL).zip(panels) {
+            part.copy_from_slice(&panel[..part.len()]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panels_hold_each_weight_once_and_zero_elsewhere() {
+        for (outputs, inputs) in [(1, 1), (16, 4), (7, 3), (33, 17), (19, 64)] {
+            let weight: Vec<f32> = (1..=outputs * inputs).map(|x| x as f32).collect();
+            let mut forward = vec![0.0; inputs * padded(outputs)];
+            pack_forward(&weight, inputs, &mut forward);
+            let mut backward = vec![0.0; padded(inputs) * outputs];
+            pack_backward(&weight, inputs, outputs, 0, &mut backward);
+            for (o, row) in weight.chunks_exact(inputs).enumerate() {
+                for (i, &x) in row.iter().enumerate() {
+                    assert_eq!(forward[(o / PANEL * inputs + i) * PANEL + o % PANEL], x);
+                    assert_eq!(backward[(i / PANEL * outputs + o) * PANEL + i % PANEL], x);
+                }
+            }
+            for packed in [&forward, &backward] {
+                assert_eq!(packed.iter().filter(|&&x| x != 0.0).count(), weight.len());
+            }
+            let mut back = vec![0.0; weight.len()];
+            unpack_forward(&forward, inputs, &mut back);
+            assert_eq!(back, weight);
+            back.fill(0.0);
+            unpack_backward(&backward, inputs, outputs, 0, &mut back);
+            assert_eq!(back, weight);
+        }
+    }
+}

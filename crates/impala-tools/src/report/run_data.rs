@@ -1,0 +1,141 @@
+//! What a run folder holds, read for plots: thinned where a run was long, whole where it was short.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+
+use super::ReportError;
+use impala_metrics::MetricsRecord;
+
+/// Lines of metrics that are looked at; counters lose nothing when lines between are skipped.
+const MAX_LINES: usize = 1500;
+/// Episodes that are looked at.
+const MAX_EPISODES: usize = 200_000;
+
+/// A number of a line.
+pub(super) type Figure = fn(&MetricsRecord) -> f64;
+
+/// One finished episode.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Episode {
+    pub(super) frames: f64,
+    pub(super) seconds: f64,
+    pub(super) episode_return: f64,
+    pub(super) length: f64,
+}
+
+/// A run, as its folder tells it.
+#[derive(Debug)]
+pub struct RunData {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) config: toml::Table,
+    pub(super) summary: Option<Json>,
+    /// Lines of `metrics.jsonl`, in order; at least one.
+    pub(super) lines: Vec<MetricsRecord>,
+    pub(super) episodes: Vec<Episode>,
+}
+
+impl RunData {
+    /// Reads a run folder. A run that is still going, or was killed, is as good as a finished one.
+    ///
+    /// # Errors
+    /// [`ReportError`] if it is no run folder.
+    pub fn load(path: &Path) -> Result<Self, ReportError> {
+        let text = |file: &'static str| {
+            fs::read_to_string(path.join(file))
+                .map_err(|_| ReportError::NoRun { path: path.to_owned(), file })
+        };
+        let config = text("config.toml")?.parse().unwrap_or_default();
+        let metrics = text("metrics.jsonl")?;
+        let lines: Vec<MetricsRecord> = thinned(&metrics, MAX_LINES)
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect();
+        if lines.is_empty() {
+            return Err(ReportError::Empty { path: path.to_owned() });
+        }
+        let episodes = text("episodes.csv").unwrap_or_default();
+        let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        Ok(Self {
+            name: full.file_name().map_or_else(
+                || full.display().to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            ),
+            path: path.to_owned(),
+            config,
+            summary: text("summary.json").ok().and_then(|text| serde_json::from_str(&text).ok()),
+            lines,
+            episodes: thinned(&episodes, MAX_EPISODES).filter_map(episode).collect(),
+        })
+    }
+
+    /// The newest line.
+    pub(super) fn last(&self) -> &MetricsRecord {
+        &self.lines[self.lines.len() - 1]
+    }
+
+    /// Pairs of two numbers of each line, after the first update: gauges say nothing before it.
+    pub(super) fn gauge(&self, x: Figure, y: Figure) -> Vec<(f64, f64)> {
+        let learnt = self.lines.iter().filter(|line| line.learner.updates > 0);
+        let pairs = learnt.map(|line| (x(line), y(line)));
+        pairs.filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+    }
+
+    /// A setting, as text.
+    pub(super) fn setting(&self, key: &str) -> String {
+        match self.config.get(key) {
+            Some(toml::Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => "-".to_owned(),
+        }
+    }
+}
+
+/// Lines of `text`, the last among them, at most about `most`.
+fn thinned(text: &str, most: usize) -> impl Iterator<Item = &str> {
+    let count = text.lines().count();
+    let every = count.div_ceil(most).max(1);
+    text.lines()
+        .enumerate()
+        .filter(move |(at, _)| at % every == 0 || at + 1 == count)
+        .map(|(_, l)| l)
+}
+
+fn episode(line: &str) -> Option<Episode> {
+    let mut fields = line.split(',').map(|field| field.parse::<f64>().ok());
+    Some(Episode {
+        frames: fields.next()??,
+        seconds: fields.next()??,
+        episode_return: fields.next()??,
+        length: fields.next()??,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_files_are_thinned_and_keep_their_ends() {
+        let text: String = (0..1000).map(|n| format!("{n}\n")).collect();
+        let kept: Vec<_> = thinned(&text, 100).collect();
+        assert!((90..=101).contains(&kept.len()), "{}", kept.len());
+        assert_eq!((kept[0], kept[kept.len() - 1]), ("0", "999"));
+        assert_eq!(thinned(&text, 5000).count(), 1000);
+    }
+
+    #[test]
+    fn what_is_no_run_is_refused() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let error = RunData::load(folder.path()).expect_err("empty").to_string();
+        assert!(error.contains("config.toml"), "{error}");
+        fs::write(folder.path().join("config.toml"), "env = \"X\"").expect("written");
+        let line = "{\"wall_s\":1,\"frames\":1}\n{\"fra";
+        fs::write(folder.path().join("metrics.jsonl"), line).expect("written");
+        let run = RunData::load(folder.path()).expect("one line is a run");
+        assert_eq!((run.lines.len(), run.setting("env")), (1, "X".to_owned()));
+        fs::write(folder.path().join("metrics.jsonl"), "").expect("written");
+        assert!(matches!(RunData::load(folder.path()), Err(ReportError::Empty { .. })));
+    }
+}

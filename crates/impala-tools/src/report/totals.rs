@@ -1,0 +1,206 @@
+//! Where the time of a run went: sums of its counters, and what they are per frame and per update.
+
+use super::run_data::RunData;
+use impala_metrics::{ActorsRecord, LearnerRecord, MetricsRecord, PerActorRecord};
+
+/// A stage of an update: its name, and its time.
+type LearnerStage = (&'static str, fn(&LearnerRecord) -> u64);
+
+/// Stages of an update, in their order.
+pub(super) const LEARNER_STAGES: &[LearnerStage] = &[
+    ("wait for data", |learner| learner.wait_ns),
+    ("batching", |learner| learner.batching_ns),
+    ("forward", |learner| learner.forward_ns),
+    ("V-trace and loss", |learner| learner.vtrace_ns),
+    ("backward", |learner| learner.backward_ns),
+    ("optimiser", |learner| learner.optimiser_ns),
+    ("publish", |learner| learner.publish_ns),
+    ("checkpoint", |learner| learner.checkpoint_ns),
+];
+
+/// A stage of an actor.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ActorStage {
+    pub(super) name: &'static str,
+    /// Time of all actors in it.
+    pub(super) sum: fn(&ActorsRecord) -> u64,
+    /// Of each.
+    pub(super) each: fn(&PerActorRecord) -> &[u64],
+}
+
+/// Stages of an actor, in their order.
+pub(super) const ACTOR_STAGES: &[ActorStage] = &[
+    ActorStage { name: "environment", sum: |actors| actors.env_ns, each: |each| &each.env_ns },
+    ActorStage { name: "inference", sum: |actors| actors.infer_ns, each: |each| &each.infer_ns },
+    ActorStage {
+        name: "weight refresh",
+        sum: |actors| actors.refresh_ns,
+        each: |each| &each.refresh_ns,
+    },
+    ActorStage {
+        name: "slot wait",
+        sum: |actors| actors.slot_wait_ns,
+        each: |each| &each.slot_wait_ns,
+    },
+    ActorStage { name: "commit", sum: |actors| actors.commit_ns, each: |each| &each.commit_ns },
+    ActorStage {
+        name: "held back",
+        sum: |actors| actors.admission_wait_ns,
+        each: |each| &each.admission_wait_ns,
+    },
+];
+
+/// What a run came to between two of its lines. Times in seconds; those of actors are sums over them.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Totals {
+    /// Wall time.
+    pub wall_s: f64,
+    /// Actors.
+    pub actors: f64,
+    /// Cores that the run may use; 0 if not known.
+    pub cores: f64,
+    /// Frames learnt.
+    pub frames: f64,
+    /// Frames produced.
+    pub frames_acted: f64,
+    /// Updates.
+    pub updates: f64,
+    /// Unrolls produced.
+    pub unrolls: f64,
+    /// Versions of the weights that actors fetched.
+    pub refreshes: f64,
+    /// Policy lags of all unrolls, and the unrolls: sum and count.
+    pub lag: (f64, f64),
+    /// Wait, batching, forward, loss, backward, optimiser, publish, checkpoint.
+    pub learner_s: [f64; 8],
+    /// Environment, inference, weight refresh, slot wait, commit, held back.
+    pub actors_s: [f64; 6],
+    /// Time on cores: learner, actors.
+    pub cpu_s: (f64, f64),
+    /// Time ready to run without a core: learner, actors.
+    pub core_wait_s: (f64, f64),
+}
+
+impl Totals {
+    /// Sums over the whole run. The time before the first line, when processes start, is left out.
+    #[must_use]
+    pub fn of(run: &RunData) -> Self {
+        Self::between(&run.lines)
+    }
+
+    /// Sums over some lines in a row; the last tells how many actors there were.
+    pub(super) fn between(lines: &[MetricsRecord]) -> Self {
+        let sum = |of: fn(&MetricsRecord) -> u64| added(lines, |line| of(line) as f64);
+        let seconds = |of: fn(&MetricsRecord) -> u64| sum(of) / 1e9;
+        let mut learner_s = [0.0; LEARNER_STAGES.len()];
+        for (s, (_, stage)) in learner_s.iter_mut().zip(LEARNER_STAGES) {
+            *s = added(lines, |line| stage(&line.learner) as f64) / 1e9;
+        }
+        let mut actors_s = [0.0; ACTOR_STAGES.len()];
+        for (s, stage) in actors_s.iter_mut().zip(ACTOR_STAGES) {
+            *s = added(lines, |line| (stage.sum)(&line.actors) as f64) / 1e9;
+        }
+        let last = lines.last();
+        Self {
+            wall_s: added(lines, |line| line.wall_s),
+            actors: last.map_or(1, |line| line.per_actor.actors().max(1)) as f64,
+            cores: last.map_or(0, |line| line.cpu.cores) as f64,
+            frames: sum(|line| line.frames),
+            frames_acted: sum(|line| line.actors.frames_acted),
+            updates: sum(|line| line.learner.updates),
+            unrolls: sum(|line| line.actors.unrolls_committed),
+            refreshes: sum(|line| line.actors.param_refreshes),
+            lag: (sum(|line| line.learner.lag_sum), sum(|line| line.learner.unrolls_consumed)),
+            learner_s,
+            actors_s,
+            cpu_s: (seconds(|line| line.cpu.learner_ns), seconds(|line| line.cpu.actors_ns)),
+            core_wait_s: (
+                seconds(|line| line.cpu.learner_core_wait_ns),
+                seconds(|line| line.cpu.actors_core_wait_ns),
+            ),
+        }
+    }
+
+    /// Shares of the wall time that the learner spent in its stages, and in none of them.
+    #[must_use]
+    pub fn learner_shares(&self) -> Vec<f64> {
+        shares(&self.learner_s, self.wall_s)
+    }
+
+    /// Shares of the wall time that the actors spent in their stages, and in none of them.
+    #[must_use]
+    pub fn actor_shares(&self) -> Vec<f64> {
+        shares(&self.actors_s, self.wall_s * self.actors)
+    }
+
+    /// Time that actors slept because enough data was in flight.
+    #[must_use]
+    pub const fn held_back_s(&self) -> f64 {
+        self.actors_s[5]
+    }
+
+    /// The same as a share of their time.
+    #[must_use]
+    pub fn held_back(&self) -> f64 {
+        self.actor_shares()[5]
+    }
+
+    /// Mean policy lag.
+    #[must_use]
+    pub fn lag_mean(&self) -> f64 {
+        self.lag.0 / self.lag.1.max(1.0)
+    }
+
+    /// Share of all cores that the run used; `None` if not known.
+    #[must_use]
+    pub fn cores_busy(&self) -> Option<f64> {
+        let used = self.cpu_s.0 + self.cpu_s.1;
+        (self.cores > 0.0 && self.wall_s > 0.0 && used > 0.0)
+            .then(|| used / (self.cores * self.wall_s))
+    }
+}
+
+/// Shares of `whole`, then what is left of it. Sampled times may add up to a little more than all of it.
+fn shares(parts: &[f64], whole: f64) -> Vec<f64> {
+    let whole = whole.max(parts.iter().sum()).max(1e-9);
+    let rest = 1.0 - parts.iter().sum::<f64>() / whole;
+    parts.iter().map(|part| part / whole).chain([rest.max(0.0)]).collect()
+}
+
+/// What was added to a counter from the first line to the last. One that went back was started anew by a
+/// resumed run, and counts from 0.
+pub(super) fn added(lines: &[MetricsRecord], of: impl Fn(&MetricsRecord) -> f64) -> f64 {
+    let values = lines.iter().map(of);
+    let mut sum = 0.0;
+    let mut before = None;
+    for value in values {
+        if let Some(before) = before {
+            sum += if value >= before { value - before } else { value };
+        }
+        before = Some(value);
+    }
+    sum
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_that_start_anew_are_added_up() {
+        let line = |updates| MetricsRecord {
+            learner: LearnerRecord { updates, ..LearnerRecord::default() },
+            ..MetricsRecord::default()
+        };
+        let lines = [5, 7, 2, 3].map(line);
+        assert_eq!(added(&lines, |line| line.learner.updates as f64), 2.0 + 2.0 + 1.0);
+        assert_eq!(Totals::between(&lines).updates, 5.0);
+        assert_eq!(Totals::between(&[]).updates, 0.0);
+    }
+
+    #[test]
+    fn shares_are_of_the_whole_and_never_more() {
+        assert_eq!(shares(&[1.0, 2.0], 4.0), [0.25, 0.5, 0.25]);
+        assert_eq!(shares(&[3.0, 3.0], 4.0), [0.5, 0.5, 0.0]);
+    }
+}

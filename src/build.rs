@@ -1,0 +1,111 @@
+//! From a configuration to what it describes: the network, what acts with it, how it is learnt. The one place that knows
+//! both; training, evaluation and benchmarks take it from here.
+
+use crate::config::{Config, Engine, Optimiser as OptimiserConfig};
+use crate::learner::loss::LossConfig;
+use crate::learner::optimiser::OptimiserKind;
+use crate::learner::vtrace::Clips;
+use crate::policy::act::Act;
+use crate::policy::native::NativePolicy;
+use crate::policy::sampler::ActionSampler;
+use crate::policy::spec::{NetworkSpec, ParamSpec, SpecError};
+use crate::rng::Rng;
+
+/// Why there is no policy.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// The network is none that the engine computes.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The configuration asks for libtorch.
+    #[error("this build has no libtorch; build it with the feature torch")]
+    NoLibtorch,
+    /// libtorch refuses the network.
+    #[cfg(feature = "torch")]
+    #[error(transparent)]
+    Libtorch(#[from] crate::policy::act::ActError),
+}
+
+/// The network that a configuration describes.
+///
+/// # Errors
+/// If it cannot be built.
+pub fn network(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
+    let network = config.network.spec(&config.env);
+    let parameters = ParamSpec::new(&network)?;
+    Ok((network, parameters))
+}
+
+/// The policy that an engine makes of a network for `envs` environments, with weights still to be loaded.
+///
+/// # Errors
+/// If this build lacks the engine, or the engine refuses the network.
+pub fn policy(
+    engine: Engine,
+    network: &NetworkSpec,
+    parameters: &ParamSpec,
+    envs: usize,
+) -> Result<Box<dyn Act>, BuildError> {
+    match engine {
+        Engine::Native => Ok(Box::new(NativePolicy::new(network)?)),
+        #[cfg(feature = "torch")]
+        Engine::Libtorch => {
+            let policy = crate::policy::torch::TorchActor::new(network, parameters, envs)?;
+            Ok(Box::new(policy))
+        }
+        #[cfg(not(feature = "torch"))]
+        Engine::Libtorch => {
+            let _only_libtorch_asks = (parameters, envs);
+            Err(BuildError::NoLibtorch)
+        }
+    }
+}
+
+/// What chooses actions of a configuration's environment.
+#[must_use]
+pub fn sampler(config: &Config, rng: Rng) -> ActionSampler {
+    ActionSampler::new(&config.env.spec.action, config.env.action_bounds, rng)
+}
+
+/// The loss that a configuration asks for.
+#[must_use]
+pub const fn loss(config: &Config) -> LossConfig {
+    let learner = &config.learner;
+    LossConfig {
+        discount: learner.discount as f32,
+        baseline_cost: learner.baseline_cost as f32,
+        entropy_cost: learner.entropy_cost as f32,
+        clips: Clips {
+            rho_bar: learner.rho_bar as f32,
+            c_bar: learner.c_bar as f32,
+            pg_rho_bar: learner.pg_rho_bar as f32,
+            lambda: learner.lambda as f32,
+        },
+        reduction: learner.reduction,
+        reward_clip: learner.reward_clip,
+        reward_scale: learner.reward_scale as f32,
+    }
+}
+
+/// The optimiser that a configuration asks for.
+#[must_use]
+pub const fn optimiser(optimiser: OptimiserConfig) -> OptimiserKind {
+    match optimiser {
+        OptimiserConfig::Adam { beta1, beta2, epsilon } => OptimiserKind::Adam {
+            beta1: beta1 as f32,
+            beta2: beta2 as f32,
+            epsilon: epsilon as f32,
+        },
+        OptimiserConfig::RmspropTf { decay, epsilon, momentum } => OptimiserKind::RmspropTf {
+            decay: decay as f32,
+            momentum: momentum as f32,
+            epsilon: epsilon as f32,
+        },
+        OptimiserConfig::RmspropTorch { decay, epsilon, momentum } => OptimiserKind::RmspropTorch {
+            decay: decay as f32,
+            momentum: momentum as f32,
+            epsilon: epsilon as f32,
+        },
+    }
+}
