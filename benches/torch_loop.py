@@ -1,4 +1,4 @@
-"""The rival: an actor-learner in PyTorch as people write it, after MonoBeast (its network, T, B, actors and optimiser).
+"""The rival: an actor-learner in PyTorch as people write it, after MonoBeast (its network, T, B, actors and optimizer).
 
 Actor processes act with batches of one and write into shared tensors; the learner stacks them, corrects with V-trace and
 steps RMSProp. The environment is ale-py's vector environment in C++, which is faster than the wrappers in Python that MonoBeast uses.
@@ -109,7 +109,7 @@ def main(actors=4, seconds=15.0, learner_threads=2):
                    last_action=tensors(dtype=torch.int64), logits=tensors(ACTIONS), action=tensors(dtype=torch.int64))
     shared, model = Nature().share_memory(), Nature()
     model.load_state_dict(shared.state_dict())
-    optimiser = torch.optim.RMSprop(model.parameters(), lr=0.00048, alpha=0.99, eps=0.01)
+    optimizer = torch.optim.RMSprop(model.parameters(), lr=0.00048, alpha=0.99, eps=0.01)
     free, full = context.SimpleQueue(), context.SimpleQueue()
     for index in range(count):
         free.put(index)
@@ -125,10 +125,10 @@ def main(actors=4, seconds=15.0, learner_threads=2):
             batch = {key: torch.stack([buffer[index] for index in indices], 1) for key, buffer in buffers.items()}
             for index in indices:
                 free.put(index)
-            optimiser.zero_grad()
+            optimizer.zero_grad()
             loss_of(model, batch).backward()
             nn.utils.clip_grad_norm_(model.parameters(), 40)
-            optimiser.step()
+            optimizer.step()
             shared.load_state_dict(model.state_dict())
             now = time.perf_counter()
             if started is not None:

@@ -1,12 +1,12 @@
 //! V-trace over unrolls and batches of the usual sizes.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use impala_rl::learner::vtrace::{Clips, Inputs, vtrace};
+use impala_rl::learner::vtrace::{Inputs, VtraceConfig, vtrace};
 use impala_rl::rng::Rng;
 
 fn targets(c: &mut Criterion) {
     let mut group = c.benchmark_group("vtrace");
-    let clips = Clips { rho_bar: 1.0_f32, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 };
+    let clips = VtraceConfig { rho_bar: 1.0_f32, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 };
     for (steps, columns) in [(20, 32), (20, 256), (40, 32), (80, 32), (80, 256)] {
         let mut rng = Rng::new(1, 0);
         let mut uniform =

@@ -1,11 +1,11 @@
 //! From a configuration to what it describes: the network, what acts with it, how it is learnt. The one place that knows
 //! both; training, evaluation and benchmarks take it from here.
 
-use crate::config::{Config, Engine, Optimiser as OptimiserConfig};
+use crate::config::{Config, Engine, Optimizer as OptimizerConfig};
 use crate::learner::loss::LossConfig;
-use crate::learner::optimiser::OptimiserKind;
-use crate::learner::vtrace::Clips;
-use crate::policy::act::Act;
+use crate::learner::optimizer::OptimizerKind;
+use crate::learner::vtrace::VtraceConfig;
+use crate::policy::act::Policy;
 use crate::policy::native::NativePolicy;
 use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::{NetworkSpec, ParamSpec, SpecError};
@@ -15,7 +15,7 @@ use crate::rng::Rng;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// The network is none that the engine computes.
+    /// The engine does not compute this network.
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// The configuration asks for libtorch.
@@ -46,12 +46,12 @@ pub fn policy(
     network: &NetworkSpec,
     parameters: &ParamSpec,
     envs: usize,
-) -> Result<Box<dyn Act>, BuildError> {
+) -> Result<Box<dyn Policy>, BuildError> {
     match engine {
         Engine::Native => Ok(Box::new(NativePolicy::new(network)?)),
         #[cfg(feature = "torch")]
         Engine::Libtorch => {
-            let policy = crate::policy::torch::TorchActor::new(network, parameters, envs)?;
+            let policy = crate::policy::torch::TorchPolicy::new(network, parameters, envs)?;
             Ok(Box::new(policy))
         }
         #[cfg(not(feature = "torch"))]
@@ -76,7 +76,7 @@ pub const fn loss(config: &Config) -> LossConfig {
         discount: learner.discount as f32,
         baseline_cost: learner.baseline_cost as f32,
         entropy_cost: learner.entropy_cost as f32,
-        clips: Clips {
+        vtrace: VtraceConfig {
             rho_bar: learner.rho_bar as f32,
             c_bar: learner.c_bar as f32,
             pg_rho_bar: learner.pg_rho_bar as f32,
@@ -88,21 +88,21 @@ pub const fn loss(config: &Config) -> LossConfig {
     }
 }
 
-/// The optimiser that a configuration asks for.
+/// The optimizer that a configuration asks for.
 #[must_use]
-pub const fn optimiser(optimiser: OptimiserConfig) -> OptimiserKind {
-    match optimiser {
-        OptimiserConfig::Adam { beta1, beta2, epsilon } => OptimiserKind::Adam {
+pub const fn optimizer(optimizer: OptimizerConfig) -> OptimizerKind {
+    match optimizer {
+        OptimizerConfig::Adam { beta1, beta2, epsilon } => OptimizerKind::Adam {
             beta1: beta1 as f32,
             beta2: beta2 as f32,
             epsilon: epsilon as f32,
         },
-        OptimiserConfig::RmspropTf { decay, epsilon, momentum } => OptimiserKind::RmspropTf {
+        OptimizerConfig::RmspropTf { decay, epsilon, momentum } => OptimizerKind::RmspropTf {
             decay: decay as f32,
             momentum: momentum as f32,
             epsilon: epsilon as f32,
         },
-        OptimiserConfig::RmspropTorch { decay, epsilon, momentum } => OptimiserKind::RmspropTorch {
+        OptimizerConfig::RmspropTorch { decay, epsilon, momentum } => OptimizerKind::RmspropTorch {
             decay: decay as f32,
             momentum: momentum as f32,
             epsilon: epsilon as f32,

@@ -82,7 +82,7 @@ impl History {
             *valid = if is_first(flags) { 1 } else { (*valid + 1).min(k) };
         }
         for ((sum, reward), flags) in self.episode_return.iter_mut().zip(rewards).zip(flags) {
-            // As bits, because no compiler adds a number that it may not need.
+            // Select by bit mask, so that the loop vectorises.
             let kept = if is_first(flags) { 0 } else { u32::MAX };
             *sum = f32::from_bits((*sum + reward).to_bits() & kept);
         }

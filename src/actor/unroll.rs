@@ -8,9 +8,9 @@ use super::history::{History, Widths};
 use super::remedy::{EnvRemedy, FAILURES_IN_A_ROW};
 use crate::env::{EnvSpec, StepOut, VectorEnv};
 use crate::kill_point;
-use crate::metrics::{Actor, ActorCounters, Phase};
+use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{ParamReader, Refresh};
-use crate::policy::act::{Act, ActInputs, StackedFrames};
+use crate::policy::act::{ActInputs, Policy, StackedFrames};
 use crate::policy::sampler::ActionSampler;
 use crate::ring::{ClaimError, Owner};
 use crate::unroll::{Field, GroupHeader, GroupMut, Producer};
@@ -21,7 +21,7 @@ const CLAIM_TIMEOUT: Duration = Duration::from_millis(100);
 /// steps of a small environment. Long ones are all timed.
 const TIMED_EVERY: u32 = 16;
 const LONG: Duration = Duration::from_millis(2);
-/// What the end of a run can wait for: a part of the two seconds in which actors are to leave.
+/// How long an unroll may delay the end of a run: actors are to leave within two seconds.
 const PROMPT: Duration = Duration::from_millis(500);
 
 /// All that an actor works with.
@@ -39,7 +39,7 @@ pub struct ActorParts<'m> {
     /// Is told of each failure that the remedy is tried on.
     pub on_failure: Box<dyn FnMut(&ActorError) + 'm>,
     /// Its policy.
-    pub policy: Box<dyn Act>,
+    pub policy: Box<dyn Policy>,
     /// Chooses its actions.
     pub sampler: ActionSampler,
     /// Who it is.
@@ -116,7 +116,7 @@ impl<'m> ActorLoop<'m> {
         let Self { parts, spec, history, .. } = self;
         *history = History::new(parts.env.envs(), widths(spec));
         parts.counters.set_phase(phase);
-        parts.counters.add(Actor::Progress, 1);
+        parts.counters.add(ActorCounter::Progress, 1);
         kill_point!("actor.before_reset");
         parts.env.reset(history.newest())?;
         let none_is_over = vec![0; parts.env.envs()];
@@ -134,7 +134,7 @@ impl<'m> ActorLoop<'m> {
     /// An environment has failed: the unroll is lost, its slot stays claimed and is overwritten.
     fn recover(&mut self, mut error: ActorError) -> Result<(), ActorError> {
         loop {
-            self.parts.counters.add(Actor::EnvErrors, 1);
+            self.parts.counters.add(ActorCounter::EnvErrors, 1);
             self.failures += 1;
             if self.failures >= FAILURES_IN_A_ROW {
                 return Err(error);
@@ -150,7 +150,7 @@ impl<'m> ActorLoop<'m> {
                 EnvRemedy::Rebuild(make) => {
                     (self.parts.on_failure)(&error);
                     self.parts.counters.set_phase(Phase::Init);
-                    self.parts.counters.add(Actor::Progress, 1);
+                    self.parts.counters.add(ActorCounter::Progress, 1);
                     match make() {
                         Ok(env) => self.parts.env = env,
                         Err(again) => {
@@ -177,7 +177,7 @@ impl<'m> ActorLoop<'m> {
                 Ok(()) | Err(ActorError::Claim(ClaimError::TimedOut | ClaimError::HeldBack)) => {}
                 Err(ActorError::Claim(ClaimError::Closed)) => return Ok(()),
                 Err(error) if error.is_of_environment() => {
-                    self.parts.counters.add(Actor::UnrollsDropped, 1);
+                    self.parts.counters.add(ActorCounter::UnrollsDropped, 1);
                     self.recover(error)?;
                 }
                 Err(error) => return Err(error),
@@ -202,7 +202,8 @@ impl<'m> ActorLoop<'m> {
             Ok(grant) => grant.was_held_back(),
             Err(error) => matches!(error, ClaimError::HeldBack),
         };
-        let waited = if held_back { Actor::AdmissionWaitNs } else { Actor::SlotWaitNs };
+        let waited =
+            if held_back { ActorCounter::AdmissionWaitNs } else { ActorCounter::SlotWaitNs };
         parts.counters.add_time(waited, waiting.elapsed());
         let mut grant = claimed?;
         kill_point!("actor.after_claim");
@@ -213,16 +214,18 @@ impl<'m> ActorLoop<'m> {
         let refreshing = timed.then(Instant::now);
         match parts.reader.refresh(self.version, &mut self.parameters) {
             Refresh::Unchanged => {}
-            Refresh::Busy => parts.counters.add(Actor::ParamBusy, 1),
+            Refresh::Busy => parts.counters.add(ActorCounter::ParamBusy, 1),
             Refresh::New(version) => {
                 parts.policy.load(&self.parameters);
                 self.version = version;
-                parts.counters.add(Actor::ParamRefreshes, 1);
-                parts.counters.set(Actor::ParamVersion, version);
+                parts.counters.add(ActorCounter::ParamRefreshes, 1);
+                parts.counters.set(ActorCounter::ParamVersion, version);
             }
         }
         if let Some(refreshing) = refreshing {
-            parts.counters.add_time(Actor::RefreshNs, refreshing.elapsed() * self.timed_every);
+            parts
+                .counters
+                .add_time(ActorCounter::RefreshNs, refreshing.elapsed() * self.timed_every);
         }
         let mut group = GroupMut::new(grant.slot_mut());
 
@@ -233,7 +236,7 @@ impl<'m> ActorLoop<'m> {
         group.row_mut::<u8>(Field::Mask, 0).copy_from_slice(&self.history.masks);
         group.row_mut(Field::FirstAction, 0).copy_from_slice(&self.history.actions);
         group.row_mut(Field::FirstReward, 0).copy_from_slice(&self.history.rewards);
-        group.row_mut(Field::CoreState, 0).copy_from_slice(parts.policy.core_state());
+        group.row_mut(Field::CoreState, 0).copy_from_slice(parts.policy.recurrent_state());
         group
             .history_mut()
             .iter_mut()
@@ -277,18 +280,20 @@ impl<'m> ActorLoop<'m> {
         let committing = timed.then(Instant::now);
         grant.commit()?;
         if let Some(committing) = committing {
-            parts.counters.add_time(Actor::CommitNs, committing.elapsed() * self.timed_every);
+            parts
+                .counters
+                .add_time(ActorCounter::CommitNs, committing.elapsed() * self.timed_every);
         }
         kill_point!("actor.after_commit");
         self.sequence += 1;
         self.failures = 0;
         let counters = &parts.counters;
-        counters.add(Actor::UnrollsCommitted, 1);
-        counters.add(Actor::FramesActed, (parts.unroll * parts.env.envs()) as u64);
-        counters.add(Actor::Episodes, ended);
+        counters.add(ActorCounter::UnrollsCommitted, 1);
+        counters.add(ActorCounter::FramesActed, (parts.unroll * parts.env.envs()) as u64);
+        counters.add(ActorCounter::Episodes, ended);
         if let Some(times) = times {
-            counters.add_time(Actor::EnvNs, times.env * self.timed_every);
-            counters.add_time(Actor::InferNs, times.infer * self.timed_every);
+            counters.add_time(ActorCounter::EnvNs, times.env * self.timed_every);
+            counters.add_time(ActorCounter::InferNs, times.infer * self.timed_every);
             self.timed_every = if times.env + times.infer < LONG { TIMED_EVERY } else { 1 };
         }
         Ok(())
@@ -298,7 +303,7 @@ impl<'m> ActorLoop<'m> {
 /// What one vector step borrows from the loop.
 struct Step<'a, 'm> {
     env: &'a mut dyn VectorEnv,
-    policy: &'a mut dyn Act,
+    policy: &'a mut dyn Policy,
     sampler: &'a mut ActionSampler,
     counters: &'a ActorCounters<'m>,
     spec: &'a EnvSpec,
@@ -317,7 +322,7 @@ impl Step<'_, '_> {
     ) -> Result<u64, ActorError> {
         let step = group.step(t);
         self.counters.set_phase(Phase::Infer);
-        self.counters.add(Actor::Progress, 1);
+        self.counters.add(ActorCounter::Progress, 1);
         let started = times.is_some().then(Instant::now);
         let rows = &step.rows;
         let inputs = ActInputs {

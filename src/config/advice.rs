@@ -1,15 +1,15 @@
 //! What is valid but hardly meant: said once at the start, never an error.
 
 use super::Activation;
-use super::choice::{CoreName, OptimiserName, TorsoName};
+use super::choice::{CoreName, OptimizerName, TorsoName};
 use super::settings::Settings;
-use super::{Config, Optimiser};
+use super::{Config, Optimizer};
 
 impl Config {
     /// Settings in `typed` that have no effect, and sizes that will make processes wait; one line each.
     #[must_use]
     pub fn advice(&self, typed: &Settings) -> Vec<String> {
-        let adam = matches!(self.learner.optimiser, Optimiser::Adam { .. });
+        let adam = matches!(self.learner.optimizer, Optimizer::Adam { .. });
         let numbers = self.env.spec.action.numbers() > 0;
         let torso = self.network.torso;
         let cnn = torso == TorsoName::Cnn;
@@ -20,15 +20,15 @@ impl Config {
                 "a torso that has layers of its own"
             }
         };
-        let optimiser = self.learner.optimiser.name().as_str();
+        let optimizer = self.learner.optimizer.name().as_str();
         let pointless = [
-            (typed.adam_beta1.is_some() && !adam, "adam-beta1", optimiser),
-            (typed.adam_beta2.is_some() && !adam, "adam-beta2", optimiser),
-            (typed.rmsprop_decay.is_some() && adam, "rmsprop-decay", OptimiserName::Adam.as_str()),
+            (typed.adam_beta1.is_some() && !adam, "adam-beta1", optimizer),
+            (typed.adam_beta2.is_some() && !adam, "adam-beta2", optimizer),
+            (typed.rmsprop_decay.is_some() && adam, "rmsprop-decay", OptimizerName::Adam.as_str()),
             (
                 typed.rmsprop_momentum.is_some() && adam,
                 "rmsprop-momentum",
-                OptimiserName::Adam.as_str(),
+                OptimizerName::Adam.as_str(),
             ),
             (typed.conv.is_some() && !cnn, "conv", with_torso),
             (

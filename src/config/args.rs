@@ -50,12 +50,12 @@ impl Args {
             let rows = table.iter().flat_map(|row| render::values(&(row.settings)()));
             rows.map(|(key, _)| key).collect()
         };
-        let (by_env, by_optimiser) = (keys(defaults::ENVIRONMENTS), keys(defaults::OPTIMISERS));
+        let (by_env, by_optimizer) = (keys(defaults::ENVIRONMENTS), keys(defaults::OPTIMIZERS));
         let built_in: HashMap<_, _> = render::values(&defaults::built_in()).into_iter().collect();
         let default = |key: &str| match built_in.get(key) {
             Some(value) if by_env.contains(key) => Some(format!("{value}, varies by environment")),
             Some(value) if !value.is_empty() => Some(value.clone()),
-            None if by_optimiser.contains(key) => Some("set by the optimiser".to_owned()),
+            None if by_optimizer.contains(key) => Some("set by the optimizer".to_owned()),
             _ => None,
         };
         <Self as clap::CommandFactory>::command().mut_args(|arg| {
@@ -129,8 +129,8 @@ mod tests {
     fn flags_and_toml_keys_have_the_same_names() {
         // A `Settings` with every field set: what any layer misses, `full` below misses too.
         let full = defaults::built_in()
-            .or(defaults::find(defaults::OPTIMISERS, "adam").expect("adam"))
-            .or(defaults::find(defaults::OPTIMISERS, "rmsprop-tf").expect("rmsprop-tf"))
+            .or(defaults::find(defaults::OPTIMIZERS, "adam").expect("adam"))
+            .or(defaults::find(defaults::OPTIMIZERS, "rmsprop-tf").expect("rmsprop-tf"))
             .or(Settings {
                 env_wrapper: Some("my:own".into()),
                 observation_keys: Some(vec!["image".into()]),
@@ -173,7 +173,7 @@ mod tests {
             "--pin=false",
             "--device",
             "cuda:1",
-            "--optimiser",
+            "--optimizer",
             "rmsprop-tf",
         ])
         .expect("valid");

@@ -136,10 +136,10 @@ pub enum OnBadEnv {
     Fail,
 }
 
-/// The name of an optimiser; its constants are settings of their own.
+/// The name of an optimizer; its constants are settings of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum OptimiserName {
+pub enum OptimizerName {
     /// Adam: the safe choice
     Adam,
     /// RMSProp as in TensorFlow 1 and the paper: epsilon inside the root, mean square from 1
@@ -148,7 +148,7 @@ pub enum OptimiserName {
     RmspropTorch,
 }
 
-impl OptimiserName {
+impl OptimizerName {
     /// The name, as it is typed.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

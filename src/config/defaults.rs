@@ -1,13 +1,13 @@
 //! Every default value of the program, as tables. To tune an environment, edit its row here and in
 //! `docs/configuration.md`; a test holds the two together.
 //!
-//! From the bottom: [`built_in`], [`OPTIMISERS`] (constants that belong to an optimiser), [`ENVIRONMENTS`],
+//! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), [`ENVIRONMENTS`],
 //! [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
 //! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other, and
 //! `learner-threads` from engine and machine.
 
 use super::choice::{
-    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, TorsoName,
+    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, TorsoName,
 };
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
@@ -15,7 +15,7 @@ use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
 /// A row of a table: settings that go with a name.
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// The name: an environment, a preset, an optimiser.
+    /// The name: an environment, a preset, an optimizer.
     pub name: &'static str,
     /// What it is for.
     pub purpose: &'static str,
@@ -87,7 +87,7 @@ pub fn built_in() -> Settings {
         reward_clip: Some(RewardClip::None),
         reward_scale: Some(1.0),
         action_bounds: Some(ActionBounds::Clip),
-        optimiser: Some(OptimiserName::Adam),
+        optimizer: Some(OptimizerName::Adam),
         learning_rate: Some(0.002),
         learning_rate_decay: Some(Decay::None),
         max_grad_norm: Some(5.0),
@@ -98,15 +98,15 @@ pub fn built_in() -> Settings {
     }
 }
 
-/// Constants that have a meaning for one optimiser only.
-pub const OPTIMISERS: &[Row] = &[
+/// Constants that have a meaning for one optimizer only.
+pub const OPTIMIZERS: &[Row] = &[
     Row {
         name: "adam",
         purpose: "the safe choice",
         settings: || Settings {
             adam_beta1: Some(0.9),
             adam_beta2: Some(0.999),
-            optimiser_epsilon: Some(1e-5),
+            optimizer_epsilon: Some(1e-5),
             ..Settings::default()
         },
     },
@@ -116,7 +116,7 @@ pub const OPTIMISERS: &[Row] = &[
         settings: || Settings {
             rmsprop_decay: Some(0.99),
             rmsprop_momentum: Some(0.0),
-            optimiser_epsilon: Some(0.1),
+            optimizer_epsilon: Some(0.1),
             ..Settings::default()
         },
     },
@@ -126,7 +126,7 @@ pub const OPTIMISERS: &[Row] = &[
         settings: || Settings {
             rmsprop_decay: Some(0.99),
             rmsprop_momentum: Some(0.0),
-            optimiser_epsilon: Some(0.01),
+            optimizer_epsilon: Some(0.01),
             ..Settings::default()
         },
     },
@@ -297,8 +297,8 @@ pub const ENVIRONMENTS: &[Row] = &[
             lambda: Some(0.95),
             entropy_cost: Some(0.003),
             // Its first thousand steps are small: with Adam's most units die (docs/learning.md).
-            optimiser: Some(OptimiserName::RmspropTf),
-            optimiser_epsilon: Some(1e-8),
+            optimizer: Some(OptimizerName::RmspropTf),
+            optimizer_epsilon: Some(1e-8),
             learning_rate: Some(0.0003),
             max_grad_norm: Some(0.5),
             ..Settings::default()
@@ -391,7 +391,7 @@ mod tests {
 
     #[test]
     fn no_name_is_twice_in_a_table() {
-        for table in [OPTIMISERS, ENVIRONMENTS, PRESETS] {
+        for table in [OPTIMIZERS, ENVIRONMENTS, PRESETS] {
             for (i, row) in table.iter().enumerate() {
                 assert!(table[..i].iter().all(|other| other.name != row.name), "{}", row.name);
             }

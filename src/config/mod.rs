@@ -9,7 +9,7 @@ mod args;
 mod chaos;
 mod choice;
 mod error;
-mod hosting;
+mod external;
 mod network;
 mod render;
 mod resolve;
@@ -23,7 +23,7 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimiserName, TorsoName,
+    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, TorsoName,
 };
 pub use error::ConfigError;
 pub use render::values;
@@ -48,7 +48,7 @@ pub struct Config {
     pub pool: PoolConfig,
     /// The network.
     pub network: NetworkConfig,
-    /// Loss and optimiser.
+    /// Loss and optimizer.
     pub learner: LearnerConfig,
     /// What is done about faults.
     pub faults: FaultConfig,
@@ -153,7 +153,7 @@ pub struct NetworkConfig {
     pub action_reward_inputs: bool,
 }
 
-/// Loss and optimiser. Letters are those of Espeholt et al. 2018, section 4.
+/// Loss and optimizer. Letters are those of Espeholt et al. 2018, section 4.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LearnerConfig {
     /// Gamma.
@@ -176,8 +176,8 @@ pub struct LearnerConfig {
     pub reward_clip: RewardClip,
     /// Factor on rewards, before the clip.
     pub reward_scale: f64,
-    /// Optimiser with its constants.
-    pub optimiser: Optimiser,
+    /// Optimizer with its constants.
+    pub optimizer: Optimizer,
     /// Learning rate at the start.
     pub learning_rate: f64,
     /// How it changes until `stop.total_frames`.
@@ -194,9 +194,9 @@ pub struct LearnerConfig {
     pub publish_every: u64,
 }
 
-/// An optimiser with its constants.
+/// An optimizer with its constants.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Optimiser {
+pub enum Optimizer {
     /// Adam.
     Adam {
         /// Decay of the first moment.
@@ -226,14 +226,14 @@ pub enum Optimiser {
     },
 }
 
-impl Optimiser {
+impl Optimizer {
     /// Its name.
     #[must_use]
-    pub const fn name(self) -> OptimiserName {
+    pub const fn name(self) -> OptimizerName {
         match self {
-            Self::Adam { .. } => OptimiserName::Adam,
-            Self::RmspropTf { .. } => OptimiserName::RmspropTf,
-            Self::RmspropTorch { .. } => OptimiserName::RmspropTorch,
+            Self::Adam { .. } => OptimizerName::Adam,
+            Self::RmspropTf { .. } => OptimizerName::RmspropTf,
+            Self::RmspropTorch { .. } => OptimizerName::RmspropTorch,
         }
     }
 }

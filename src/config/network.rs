@@ -31,7 +31,7 @@ impl TorsoName {
     }
 }
 
-/// A layer of settings, with the widths that belong to the torso it names: they are as strong as the name.
+/// A layer of settings, with the widths that belong to the torso it names: they take the precedence of that name.
 pub(super) fn with_own_widths(layer: Settings) -> Settings {
     let own = layer.torso.and_then(TorsoName::own_layers);
     layer.or(Settings { hidden: own.map(|(_, hidden)| hidden), ..Settings::default() })

@@ -153,7 +153,7 @@ pub const REAL: &[Real] = &[
     // Above these, 1 - beta is lost in single precision and Adam's bias correction divides by 0.
     Real::from("adam-beta1", |s| s.adam_beta1, 0.0, 0.999_999),
     Real::from("adam-beta2", |s| s.adam_beta2, 0.0, 0.999_999),
-    Real::from("optimiser-epsilon", |s| s.optimiser_epsilon, 1e-12, 1.0),
+    Real::from("optimizer-epsilon", |s| s.optimizer_epsilon, 1e-12, 1.0),
     Real::from("rmsprop-decay", |s| s.rmsprop_decay, 0.0, 0.999_999),
     Real::from("rmsprop-momentum", |s| s.rmsprop_momentum, 0.0, 0.999_999),
     Real::above("max-grad-norm", |s| s.max_grad_norm, 0.0, 1e9).or_inf(),
@@ -216,8 +216,8 @@ mod tests {
     #[test]
     fn every_number_has_a_range() {
         let full = defaults::built_in()
-            .or(defaults::find(defaults::OPTIMISERS, "adam").expect("adam"))
-            .or(defaults::find(defaults::OPTIMISERS, "rmsprop-tf").expect("rmsprop-tf"))
+            .or(defaults::find(defaults::OPTIMIZERS, "adam").expect("adam"))
+            .or(defaults::find(defaults::OPTIMIZERS, "rmsprop-tf").expect("rmsprop-tf"))
             .or(Settings {
                 frame_stack: Some(4),
                 blocks: Some(4),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::choice::{CoreName, EngineChoice, TorsoName};
 use super::settings::Settings;
-use super::{Config, Engine, Optimiser};
+use super::{Config, Engine, Optimizer};
 
 /// Names and values of what is set, in order, each value as it would be typed.
 #[must_use]
@@ -63,18 +63,18 @@ impl Config {
         let Self { env, pool, network, learner, faults, stop, run } = self;
         let numbers = env.spec.action.numbers() > 0;
         let or_inf = |limit: Option<f64>| Some(limit.unwrap_or(f64::INFINITY));
-        let constants = match learner.optimiser {
-            Optimiser::Adam { beta1, beta2, epsilon } => Settings {
+        let constants = match learner.optimizer {
+            Optimizer::Adam { beta1, beta2, epsilon } => Settings {
                 adam_beta1: Some(beta1),
                 adam_beta2: Some(beta2),
-                optimiser_epsilon: Some(epsilon),
+                optimizer_epsilon: Some(epsilon),
                 ..Settings::default()
             },
-            Optimiser::RmspropTf { decay, epsilon, momentum }
-            | Optimiser::RmspropTorch { decay, epsilon, momentum } => Settings {
+            Optimizer::RmspropTf { decay, epsilon, momentum }
+            | Optimizer::RmspropTorch { decay, epsilon, momentum } => Settings {
                 rmsprop_decay: Some(decay),
                 rmsprop_momentum: Some(momentum),
-                optimiser_epsilon: Some(epsilon),
+                optimizer_epsilon: Some(epsilon),
                 ..Settings::default()
             },
         };
@@ -83,12 +83,12 @@ impl Config {
             env_arg: Some(
                 env.options.iter().map(|(key, value)| format!("{key}={value}")).collect(),
             ),
-            env_wrapper: env.options.hosting.wrapper.clone(),
-            observation_keys: Some(env.options.hosting.observation_keys.clone())
+            env_wrapper: env.options.external.wrapper.clone(),
+            observation_keys: Some(env.options.external.observation_keys.clone())
                 .filter(|keys| !keys.is_empty()),
             frame_stack: env.options.frame_stack,
-            python: env.options.hosting.python.clone(),
-            python_path: env.options.hosting.python_path.clone(),
+            python: env.options.external.python.clone(),
+            python_path: env.options.external.python_path.clone(),
             actors: Some(pool.actors),
             envs_per_actor: Some(pool.envs_per_actor),
             unroll: Some(pool.unroll),
@@ -137,7 +137,7 @@ impl Config {
             reward_clip: Some(learner.reward_clip),
             reward_scale: Some(learner.reward_scale),
             action_bounds: Some(env.action_bounds).filter(|_| numbers),
-            optimiser: Some(learner.optimiser.name()),
+            optimizer: Some(learner.optimizer.name()),
             learning_rate: Some(learner.learning_rate),
             learning_rate_decay: Some(learner.learning_rate_decay),
             max_grad_norm: Some(learner.max_grad_norm),

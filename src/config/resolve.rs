@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use super::ActionBounds;
-use super::choice::{CoreName, Device, Engine, EngineChoice, OptimiserName, TorsoName};
-use super::defaults::{self, OPTIMISERS, PRESETS};
+use super::choice::{CoreName, Device, Engine, EngineChoice, OptimizerName, TorsoName};
+use super::defaults::{self, OPTIMIZERS, PRESETS};
 use super::error::ConfigError;
-use super::hosting::hosting;
+use super::external::external;
 use super::network::with_own_widths;
 use super::ranges;
 use super::settings::Settings;
 use super::{
-    Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimiser, PoolConfig, RunConfig,
+    Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimizer, PoolConfig, RunConfig,
     StopConfig,
 };
 use crate::env::{EnvOptions, EnvSpec, ObservationSpec, Registry};
@@ -72,7 +72,7 @@ fn set<T>(setting: Option<T>) -> T {
     setting.expect("the tables of `defaults` set everything that has no other source")
 }
 
-/// The typed settings over preset, environment, optimiser and built-in ones.
+/// The typed settings over preset, environment, optimizer and built-in ones.
 fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     let preset = match &typed.preset {
         None => Settings::default(),
@@ -85,14 +85,14 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     let base = typed.clone().or(preset);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
     let mut row = defaults::of_environment(&env).unwrap_or_default();
-    let usual = row.optimiser.or(defaults::built_in().optimiser);
-    if base.optimiser.is_some() && base.optimiser != usual {
-        // It was chosen with the row's own optimiser.
-        row.optimiser_epsilon = None;
+    let usual = row.optimizer.or(defaults::built_in().optimizer);
+    if base.optimizer.is_some() && base.optimizer != usual {
+        // The row's learning rate belongs to the row's optimizer.
+        row.optimizer_epsilon = None;
     }
     let above = with_own_widths(base).or(with_own_widths(row));
-    let optimiser = set(above.optimiser.or(defaults::built_in().optimiser));
-    let constants = defaults::find(OPTIMISERS, optimiser.as_str()).unwrap_or_default();
+    let optimizer = set(above.optimizer.or(defaults::built_in().optimizer));
+    let constants = defaults::find(OPTIMIZERS, optimizer.as_str()).unwrap_or_default();
     Ok(above.or(constants).or(defaults::built_in()))
 }
 
@@ -107,12 +107,12 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
     }
     let mut options = EnvOptions::parse(&arguments)?;
     options.frame_stack = all.frame_stack;
-    options.hosting = hosting(all, &id, registry)?;
+    options.external = external(all, &id, registry)?;
     // A worker that never answers here would keep the user waiting without a word.
     let limit = all.actor_start_timeout.and_then(|s| Duration::try_from_secs_f64(s).ok());
-    options.hosting.patience = limit;
+    options.external.start_timeout = limit;
     let (spec, notes) = registry.inspect(&id, &options)?;
-    options.hosting.patience = None;
+    options.external.start_timeout = None;
     // A family may know a name that stands for another of its own, never one of somebody else's.
     let is_own = |found: &str| registry.is_of_family(&id) && registry.is_of_family(found);
     let id = if is_own(&spec.id) { spec.id.clone() } else { id };
@@ -284,7 +284,7 @@ fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigErro
 }
 
 fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
-    let epsilon = set(all.optimiser_epsilon);
+    let epsilon = set(all.optimizer_epsilon);
     let rmsprop = || (set(all.rmsprop_decay), set(all.rmsprop_momentum));
     LearnerConfig {
         discount: set(all.discount),
@@ -297,17 +297,17 @@ fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
         reduction: set(all.reduction),
         reward_clip: set(all.reward_clip),
         reward_scale: set(all.reward_scale),
-        optimiser: match set(all.optimiser) {
-            OptimiserName::Adam => {
-                Optimiser::Adam { beta1: set(all.adam_beta1), beta2: set(all.adam_beta2), epsilon }
+        optimizer: match set(all.optimizer) {
+            OptimizerName::Adam => {
+                Optimizer::Adam { beta1: set(all.adam_beta1), beta2: set(all.adam_beta2), epsilon }
             }
-            OptimiserName::RmspropTf => {
+            OptimizerName::RmspropTf => {
                 let (decay, momentum) = rmsprop();
-                Optimiser::RmspropTf { decay, epsilon, momentum }
+                Optimizer::RmspropTf { decay, epsilon, momentum }
             }
-            OptimiserName::RmspropTorch => {
+            OptimizerName::RmspropTorch => {
                 let (decay, momentum) = rmsprop();
-                Optimiser::RmspropTorch { decay, epsilon, momentum }
+                Optimizer::RmspropTorch { decay, epsilon, momentum }
             }
         },
         learning_rate: set(all.learning_rate),

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::choice::{CoreName, Decay, Device, EngineChoice, OnBadEnv, OptimiserName, TorsoName};
+use super::choice::{CoreName, Decay, Device, EngineChoice, OnBadEnv, OptimizerName, TorsoName};
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
 use crate::env::EnvOptions;
 
@@ -185,31 +185,31 @@ pub struct Settings {
     pub action_bounds: Option<ActionBounds>,
 
     /// Rule that turns gradients into steps
-    #[arg(long, help_heading = "Optimiser")]
-    pub optimiser: Option<OptimiserName>,
+    #[arg(long, help_heading = "Optimizer")]
+    pub optimizer: Option<OptimizerName>,
     /// Learning rate. The first thing to tune, in factors of 3
-    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
     pub learning_rate: Option<f64>,
     /// How it changes over --total-frames
-    #[arg(long, value_name = "DECAY", help_heading = "Optimiser")]
+    #[arg(long, value_name = "DECAY", help_heading = "Optimizer")]
     pub learning_rate_decay: Option<Decay>,
     /// Adam: decay of the mean of gradients
-    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
     pub adam_beta1: Option<f64>,
     /// Adam: decay of the mean of squared gradients
-    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
     pub adam_beta2: Option<f64>,
     /// Added to the root, or under it for rmsprop-tf. Larger is steadier and slower
-    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
-    pub optimiser_epsilon: Option<f64>,
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
+    pub optimizer_epsilon: Option<f64>,
     /// RMSProp: decay of the mean of squared gradients
-    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
     pub rmsprop_decay: Option<f64>,
     /// RMSProp: momentum
-    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
     pub rmsprop_momentum: Option<f64>,
     /// Longest gradient; longer ones are scaled down to it. inf for no limit
-    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimiser")]
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
     pub max_grad_norm: Option<f64>,
 
     /// Where the learner computes: cpu, cuda or cuda:0. A GPU pays off for images and large batches
@@ -245,7 +245,7 @@ impl Settings {
             torso hidden activation conv core core_size action_reward_inputs
             discount entropy_cost baseline_cost rho_bar c_bar pg_rho_bar lambda reduction
             reward_clip reward_scale action_bounds
-            optimiser learning_rate learning_rate_decay adam_beta1 adam_beta2 optimiser_epsilon
+            optimizer learning_rate learning_rate_decay adam_beta1 adam_beta2 optimizer_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm
             device learner_threads passes publish_every
         }

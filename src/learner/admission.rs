@@ -45,7 +45,7 @@ pub struct Admission {
 /// What a window of time was like.
 #[derive(Debug, Clone, Copy)]
 struct Window {
-    /// Share of the time for which the learner waited.
+    /// StripWorker of the time for which the learner waited.
     waited: f64,
     /// Whether actors sleep before they claim.
     held_back: bool,

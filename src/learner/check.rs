@@ -6,7 +6,7 @@ use crate::env::ActionSpec;
 /// Checks `words`, `[T][B][W]` of actions of `spec`.
 ///
 /// # Errors
-/// [`LearnerError::BadAction`] for a choice that does not exist, [`LearnerError::BadNumber`] for a number
+/// [`LearnerError::BadAction`] for a choice that does not exist, [`LearnerError::ActionOutOfBounds`] for a number
 /// that is not finite.
 pub(super) fn actions(spec: &ActionSpec, words: &[i32]) -> Result<(), LearnerError> {
     match spec {
@@ -32,7 +32,9 @@ pub(super) fn actions(spec: &ActionSpec, words: &[i32]) -> Result<(), LearnerErr
             }
             let rows = words.chunks_exact(spec.words());
             let mut numbers = rows.flat_map(|row| &row[sizes.len()..]).map(|&word| number(word));
-            Err(LearnerError::BadNumber { number: numbers.find(|x| !x.is_finite()).unwrap_or(0.0) })
+            Err(LearnerError::ActionOutOfBounds {
+                number: numbers.find(|x| !x.is_finite()).unwrap_or(0.0),
+            })
         }
     }
 }
@@ -78,7 +80,7 @@ mod tests {
         assert!(actions(&numbers, &words(f32::MAX)).is_ok());
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let error = actions(&numbers, &words(bad)).expect_err("no number");
-            assert!(matches!(error, LearnerError::BadNumber { .. }), "{error}");
+            assert!(matches!(error, LearnerError::ActionOutOfBounds { .. }), "{error}");
         }
     }
 }

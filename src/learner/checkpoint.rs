@@ -4,7 +4,7 @@
 //! ```text
 //! checkpoints/000000123456/        named after the frames learnt
 //!     weights.safetensors          the network's parameters under their PyTorch-style names
-//!     optimiser.safetensors        the optimiser's two state vectors
+//!     optimizer.safetensors        the optimizer's two state vectors
 //!     state.bin                    counters and recent episodes (bincode)
 //!     manifest.json                sizes and CRC-32 of the three, and what they are of
 //! ```
@@ -33,7 +33,7 @@ use crate::policy::spec::{ActionLayout, ParamSpec};
 
 const FORMAT: u32 = 2;
 const WEIGHTS: &str = "weights.safetensors";
-const OPTIMISER: &str = "optimiser.safetensors";
+const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.bin";
 const MANIFEST: &str = "manifest.json";
 /// No file of a checkpoint is larger; a manifest that says otherwise is damaged.
@@ -53,8 +53,8 @@ pub struct LearnerState {
     pub wall_ms: u64,
     /// How often the run was resumed: each time with other streams of random numbers.
     pub resumes: u64,
-    /// Steps of the optimiser.
-    pub optimiser_steps: u64,
+    /// Transitions of the optimizer.
+    pub optimizer_steps: u64,
     /// Return and length of the recent episodes, oldest first.
     pub recent_episodes: Vec<(f32, u32)>,
     /// Mean return when it was saved, if there was one.
@@ -66,8 +66,8 @@ pub struct LearnerState {
 pub struct Checkpoint {
     /// The flat parameter vector.
     pub parameters: Vec<f32>,
-    /// The optimiser's two vectors.
-    pub optimiser: [Vec<f32>; 2],
+    /// The optimizer's two vectors.
+    pub optimizer: [Vec<f32>; 2],
     /// The rest.
     pub state: LearnerState,
 }
@@ -173,7 +173,7 @@ impl Checkpoint {
             .entries()
             .iter()
             .map(|e| (e.name.as_str(), e.shape.clone(), &self.parameters[e.range()]));
-        let [first, second] = &self.optimiser;
+        let [first, second] = &self.optimizer;
         let moments =
             [("first", vec![first.len()], &first[..]), ("second", vec![second.len()], &second[..])];
         let path = folder.join(STATE);
@@ -182,7 +182,7 @@ impl Checkpoint {
         let mut files = BTreeMap::new();
         for (name, bytes) in [
             (WEIGHTS, tensors_to_bytes(folder, weights)?),
-            (OPTIMISER, tensors_to_bytes(folder, moments.into_iter())?),
+            (OPTIMIZER, tensors_to_bytes(folder, moments.into_iter())?),
             (STATE, state),
         ] {
             write_synced(&folder.join(name), &bytes)?;
@@ -238,9 +238,9 @@ impl Checkpoint {
         if manifest.format != FORMAT {
             return Err(damaged(&path, format!("format {} is not {FORMAT}", manifest.format)));
         }
-        let [weights, optimiser, state] =
-            [WEIGHTS, OPTIMISER, STATE].map(|name| read_checked(folder, name, &manifest));
-        let (weights_path, optimiser_path) = (folder.join(WEIGHTS), folder.join(OPTIMISER));
+        let [weights, optimizer, state] =
+            [WEIGHTS, OPTIMIZER, STATE].map(|name| read_checked(folder, name, &manifest));
+        let (weights_path, optimizer_path) = (folder.join(WEIGHTS), folder.join(OPTIMIZER));
         let weights = weights?;
         let tensors = SafeTensors::deserialize(&weights)
             .map_err(|e| damaged(&weights_path, e.to_string()))?;
@@ -276,16 +276,16 @@ impl Checkpoint {
             );
             return Err(CheckpointError::OtherNetwork { path: weights_path, problem });
         }
-        let optimiser = optimiser?;
-        let moments = SafeTensors::deserialize(&optimiser)
-            .map_err(|e| damaged(&optimiser_path, e.to_string()))?;
+        let optimizer = optimizer?;
+        let moments = SafeTensors::deserialize(&optimizer)
+            .map_err(|e| damaged(&optimizer_path, e.to_string()))?;
         let mut vectors = [vec![0.0; flat.len()], vec![0.0; flat.len()]];
         for (name, vector) in ["first", "second"].into_iter().zip(&mut vectors) {
             let tensor =
-                moments.tensor(name).map_err(|e| damaged(&optimiser_path, e.to_string()))?;
+                moments.tensor(name).map_err(|e| damaged(&optimizer_path, e.to_string()))?;
             if tensor.shape() != [vector.len()] || tensor.dtype() != Dtype::F32 {
                 return Err(damaged(
-                    &optimiser_path,
+                    &optimizer_path,
                     format!("{name} has shape {:?}", tensor.shape()),
                 ));
             }
@@ -297,7 +297,7 @@ impl Checkpoint {
         let limit = bincode::config::standard().with_limit::<{ MAX_SMALL_FILE_BYTES as usize }>();
         let (state, _) = bincode::decode_from_slice::<LearnerState, _>(&state?, limit)
             .map_err(|e| damaged(&folder.join(STATE), e.to_string()))?;
-        Ok(Self { parameters: flat, optimiser: vectors, state })
+        Ok(Self { parameters: flat, optimizer: vectors, state })
     }
 }
 

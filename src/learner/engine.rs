@@ -32,7 +32,7 @@ pub struct Observations<'a> {
     /// `[B]` rewards that came with observation 0.
     pub first_rewards: &'a [f32],
     /// `[B][S]` state of the recurrent core before observation 0.
-    pub core_state: &'a [f32],
+    pub recurrent_state: &'a [f32],
 }
 
 impl Observations<'_> {
@@ -112,16 +112,16 @@ impl StageTimes {
 
 /// Times one stage after another with one clock reading each.
 #[derive(Debug)]
-pub struct Lap(Instant);
+pub struct Stopwatch(Instant);
 
-impl Lap {
+impl Stopwatch {
     /// Starts the watch.
     #[must_use]
     pub fn start() -> Self {
         Self(Instant::now())
     }
 
-    /// Time since the start or the last lap.
+    /// Time since the start or the last watch.
     pub fn lap(&mut self) -> Duration {
         let now = Instant::now();
         let taken = now - self.0;
@@ -194,7 +194,7 @@ mod tests {
             rewards: &[],
             first_actions: &[],
             first_rewards: &[],
-            core_state: &[],
+            recurrent_state: &[],
         };
         assert_eq!(observations.valid_frames(), [2, 3, 3, 1, 3, 2, 1, 3]);
     }

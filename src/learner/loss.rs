@@ -34,7 +34,7 @@ use categorical::Categorical;
 use gaussian::Gaussian;
 use hybrid::Hybrid;
 use multi::MultiCategorical;
-use steps::Steps;
+use steps::Transitions;
 
 /// The stored fields of one block that the loss needs, time-major.
 #[derive(Debug, Clone, Copy)]
@@ -82,7 +82,7 @@ impl<'a> Batch<'a> {
 /// Computes the loss of strips of columns; its buffers are reused from one to the next.
 #[derive(Debug, Default)]
 pub struct Loss {
-    steps: Steps,
+    steps: Transitions,
     categorical: Categorical,
     multi: MultiCategorical,
     gaussian: Gaussian,
@@ -155,28 +155,28 @@ impl Loss {
         }
         self.steps.gather(batch, &strip, config);
         let mut sums = self.steps.importance_ratios(config);
-        let Steps { vs, advantages, ratios, discounts, rewards, .. } = &mut self.steps;
+        let Transitions { vs, advantages, ratios, discounts, rewards, .. } = &mut self.steps;
         vs.resize(steps, 0.0);
         advantages.resize(steps, 0.0);
         vtrace(
             Inputs { columns, ratios, discounts, rewards, values },
-            config.clips,
+            config.vtrace,
             vs,
             advantages,
         );
         self.d_logits.resize(steps * outputs, 0.0);
         self.d_values.resize(steps, 0.0);
         self.steps.value_gradients(values, config, weight, &mut self.d_values, &mut sums);
-        let stakes = self.steps.stakes(config.entropy_cost, weight);
+        let weights = self.steps.weights(config.entropy_cost, weight);
         let d_logits = &mut self.d_logits[..];
         let entropy = match batch.action {
-            ActionSpec::Discrete { n } => self.categorical.gradients(*n, stakes, d_logits),
-            ActionSpec::MultiDiscrete { sizes } => self.multi.gradients(sizes, stakes, d_logits),
+            ActionSpec::Discrete { n } => self.categorical.gradients(*n, weights, d_logits),
+            ActionSpec::MultiDiscrete { sizes } => self.multi.gradients(sizes, weights, d_logits),
             ActionSpec::Continuous { low, .. } => {
-                self.gaussian.gradients(low.len(), stakes, d_logits)
+                self.gaussian.gradients(low.len(), weights, d_logits)
             }
             ActionSpec::Hybrid { sizes, low, .. } => {
-                self.hybrid.gradients((sizes, low.len()), stakes, d_logits)
+                self.hybrid.gradients((sizes, low.len()), weights, d_logits)
             }
         };
         sums.entropy = f64::from(entropy);

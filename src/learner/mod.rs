@@ -1,7 +1,7 @@
 //! Learning: takes blocks from the ring, corrects for policy lag with V-trace, moves the parameters and
 //! publishes them.
 //!
-//! `run` is the loop, `update` one step of it, `vtrace`, `loss` and `optimiser` its mathematics over
+//! `run` is the loop, `update` one step of it, `vtrace`, `loss` and `optimizer` its mathematics over
 //! plain slices, `engine` the network behind a trait with two implementations, `checkpoint` the files.
 
 pub mod admission;
@@ -13,7 +13,7 @@ pub mod episodes;
 mod idle_cores;
 pub mod loss;
 pub mod native_engine;
-pub mod optimiser;
+pub mod optimizer;
 pub mod run;
 #[cfg(feature = "torch")]
 pub mod torch_engine;
@@ -54,9 +54,9 @@ pub enum LearnerError {
         /// Number of actions.
         count: usize,
     },
-    /// An actor wrote a number that is none.
+    /// An actor wrote a number that is not finite.
     #[error("a block holds {number} as a number of an action")]
-    BadNumber {
+    ActionOutOfBounds {
         /// What it holds.
         number: f32,
     },

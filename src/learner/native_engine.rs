@@ -11,7 +11,9 @@ use std::sync::Mutex;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::engine::{Engine, EngineError, Evaluator, Lap, Objective, Observations, StageTimes};
+use super::engine::{
+    Engine, EngineError, Evaluator, Objective, Observations, StageTimes, Stopwatch,
+};
 use crate::policy::cnn::CnnLearner;
 use crate::policy::mlp::FrameStacks;
 use crate::policy::native::NativeLearner;
@@ -30,14 +32,14 @@ const MIN_WORK: usize = 5_000_000;
 pub struct NativeEngine {
     sharing: Sharing,
     /// One for each thread.
-    shares: Vec<Share>,
+    shares: Vec<StripWorker>,
     /// The threads beside that of the learner.
     helpers: Option<ThreadPool>,
 }
 
 /// What one thread works with.
 #[derive(Debug)]
-struct Share {
+struct StripWorker {
     network: NativeLearner,
     /// This share's part, to be added to that of the first.
     gradient: Vec<f32>,
@@ -53,7 +55,12 @@ impl NativeEngine {
     pub fn new(spec: &NetworkSpec, threads: usize) -> Result<Self, SpecError> {
         let share = || {
             let network = NativeLearner::new(spec)?;
-            Ok(Share { network, gradient: Vec::new(), times: StageTimes::default(), usable: false })
+            Ok(StripWorker {
+                network,
+                gradient: Vec::new(),
+                times: StageTimes::default(),
+                usable: false,
+            })
         };
         let helpers = threads.saturating_sub(1);
         // A system that gives no threads is no reason not to learn.
@@ -87,7 +94,7 @@ impl Engine for NativeEngine {
         gradient: &mut [f32],
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
-        let mut lap = Lap::start();
+        let mut watch = Stopwatch::start();
         let threads = self.sharing.threads(observations.rows(), self.shares.len());
         let work = Work {
             parameters,
@@ -101,7 +108,7 @@ impl Engine for NativeEngine {
             strips: Strips::new(observations, self.sharing.width(observations, threads)),
         };
         let shares = &mut self.shares[..threads];
-        times.batching += lap.lap();
+        times.batching += watch.lap();
         match (&self.helpers, &mut *shares) {
             (Some(helpers), [first, others @ ..]) if !others.is_empty() => {
                 helpers.in_place_scope(|scope| {
@@ -109,12 +116,12 @@ impl Engine for NativeEngine {
                         scope.spawn(|_| share.run(&work));
                     }
                     first.run(&work);
-                    lap.lap();
+                    watch.lap();
                 });
             }
             (_, shares) => {
                 shares[0].run(&work);
-                lap.lap();
+                watch.lap();
             }
         }
         let usable = shares.iter().all(|share| share.usable);
@@ -130,7 +137,7 @@ impl Engine for NativeEngine {
         times.batching += spent.batching;
         times.forward += spent.forward;
         times.loss += spent.loss;
-        times.backward += spent.backward + lap.lap();
+        times.backward += spent.backward + watch.lap();
         Ok(usable)
     }
 
@@ -216,24 +223,24 @@ impl Strips {
     }
 }
 
-impl Share {
+impl StripWorker {
     /// Takes strips until there are none, or the loss of one is not finite.
     fn run(&mut self, work: &Work<'_>) {
         self.usable = false;
         self.times = StageTimes::default();
-        let mut lap = Lap::start();
+        let mut watch = Stopwatch::start();
         self.network.load(work.parameters);
         let mut evaluator: Box<dyn Evaluator> = work.objective.evaluator();
         while let Some(strip) = work.strips.next() {
             let input = work.input(strip.clone());
-            self.times.batching += lap.lap();
+            self.times.batching += watch.lap();
             let (logits, values) = self.network.forward(input.clone());
-            self.times.forward += lap.lap();
+            self.times.forward += watch.lap();
             let gradients = evaluator.gradients(strip, logits, values);
-            self.times.loss += lap.lap();
+            self.times.loss += watch.lap();
             let Some((d_logits, d_values)) = gradients else { return };
             self.network.backward(input, d_logits, d_values);
-            self.times.backward += lap.lap();
+            self.times.backward += watch.lap();
         }
         self.usable = true;
     }
@@ -319,7 +326,7 @@ mod tests {
             rewards: &[],
             first_actions: &[],
             first_rewards: &[],
-            core_state: &[],
+            recurrent_state: &[],
         };
         let gradient = |threads| {
             let mut engine = NativeEngine::new(&spec, threads).expect("native");
@@ -364,7 +371,7 @@ mod tests {
                 rewards: &[],
                 first_actions: &[],
                 first_rewards: &[],
-                core_state: &[],
+                recurrent_state: &[],
             };
             let strips = Strips::new(&observations, sharing.width(&observations, threads));
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();

@@ -6,13 +6,13 @@ use super::LearnerError;
 use super::admission::Admission;
 use super::check;
 use super::checkpoint::LearnerState;
-use super::engine::Lap;
+use super::engine::Stopwatch;
 use super::episodes::{Episode, EpisodeWindow};
-use super::optimiser::decayed;
+use super::optimizer::decayed;
 use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
 use crate::env::{EnvSpec, flag};
 use crate::kill_point;
-use crate::metrics::{Histogram, Learner, LearnerCounters, Phase};
+use crate::metrics::{Histogram, LearnerCounter, LearnerCounters, Phase};
 use crate::params::ParamPublisher;
 use crate::ring::TakeError;
 use crate::unroll::{BlockRef, Consumer, Field};
@@ -27,7 +27,7 @@ const SKIPPED_IN_A_ROW: u32 = 100;
 
 /// When learning is over.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Goals {
+pub struct StopCriteria {
     /// Frames to learn from.
     pub total_frames: Option<u64>,
     /// Mean return to reach over a full window of episodes.
@@ -36,7 +36,7 @@ pub struct Goals {
 
 /// The learning rate and when the weights go out.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
+pub struct UpdateSchedule {
     /// Learning rate at the start.
     pub learning_rate: f32,
     /// Whether it falls to 0 over `total_frames`.
@@ -51,7 +51,7 @@ pub struct Pace {
 
 /// Why learning ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
+pub enum StopReason {
     /// The target return was reached.
     Solved,
     /// All frames were learnt.
@@ -60,8 +60,8 @@ pub enum Ended {
     Stopped,
 }
 
-/// What the loop asks of its surroundings: the control channel and the files of the run.
-pub trait Surroundings {
+/// What the loop asks of its callbacks: the control channel and the files of the run.
+pub trait LearnerCallbacks {
     /// Whether a stop was asked for.
     fn stop_requested(&mut self) -> bool;
     /// Whether a checkpoint was asked for since the last call.
@@ -96,14 +96,14 @@ pub struct Learning<'m> {
     pub counters: LearnerCounters<'m>,
     /// Policy lags of all unrolls.
     pub lags: Histogram<'m>,
-    /// Network and optimiser.
+    /// Network and optimizer.
     pub updater: Updater,
     /// Shapes of the environment.
     pub env: EnvSpec,
     /// When to stop.
-    pub goals: Goals,
+    pub stop_criteria: StopCriteria,
     /// How fast to go.
-    pub pace: Pace,
+    pub schedule: UpdateSchedule,
     /// Updates skipped since the last one that was not.
     pub skipped_in_a_row: u32,
     /// Where it stands; continues from a checkpoint.
@@ -134,16 +134,19 @@ impl LearnLoop<'_> {
     ///
     /// # Errors
     /// If the ring is corrupt, the engine fails, the weights stop being finite, or losses do for long.
-    pub fn run(&mut self, surroundings: &mut dyn Surroundings) -> Result<Ended, LearnerError> {
+    pub fn run(
+        &mut self,
+        callbacks: &mut dyn LearnerCallbacks,
+    ) -> Result<StopReason, LearnerError> {
         self.learning.publish_first()?;
         self.limit_in_flight();
         let mut last_control = Instant::now();
         let mut last_checkpoint = Instant::now();
         loop {
-            let mut lap = Lap::start();
-            match self.learn_one(&mut lap, surroundings) {
+            let mut watch = Stopwatch::start();
+            match self.learn_one(&mut watch, callbacks) {
                 Ok(()) | Err(LearnerError::Take(TakeError::TimedOut)) => {}
-                Err(LearnerError::Take(TakeError::Closed)) => return Ok(Ended::Stopped),
+                Err(LearnerError::Take(TakeError::Closed)) => return Ok(StopReason::Stopped),
                 Err(error) => return Err(error),
             }
             if let Some(ended) = self.learning.goal_reached() {
@@ -151,14 +154,14 @@ impl LearnLoop<'_> {
             }
             if last_control.elapsed() >= CONTROL_EVERY {
                 last_control = Instant::now();
-                if surroundings.stop_requested() {
-                    return Ok(Ended::Stopped);
+                if callbacks.stop_requested() {
+                    return Ok(StopReason::Stopped);
                 }
-                let due = !self.learning.pace.checkpoint_every.is_zero()
-                    && last_checkpoint.elapsed() >= self.learning.pace.checkpoint_every;
-                if due || surroundings.checkpoint_requested() {
+                let due = !self.learning.schedule.checkpoint_every.is_zero()
+                    && last_checkpoint.elapsed() >= self.learning.schedule.checkpoint_every;
+                if due || callbacks.checkpoint_requested() {
                     last_checkpoint = Instant::now();
-                    self.learning.save(surroundings);
+                    self.learning.save(callbacks);
                 }
             }
         }
@@ -167,19 +170,19 @@ impl LearnLoop<'_> {
     fn limit_in_flight(&mut self) {
         let slots = self.admission.slots();
         self.consumer.limit_in_flight(slots);
-        self.learning.counters.set(Learner::InFlightLimit, slots as u64);
+        self.learning.counters.set(LearnerCounter::InFlightLimit, slots as u64);
     }
 
     fn learn_one(
         &mut self,
-        lap: &mut Lap,
-        surroundings: &mut dyn Surroundings,
+        watch: &mut Stopwatch,
+        callbacks: &mut dyn LearnerCallbacks,
     ) -> Result<(), LearnerError> {
         self.learning.counters.set_phase(Phase::Wait);
         let block = self.consumer.take(TAKE_TIMEOUT);
         self.learning.counters.set_phase(Phase::Learn);
-        let waited = lap.lap();
-        self.learning.counters.add_time(Learner::WaitNs, waited);
+        let waited = watch.lap();
+        self.learning.counters.add_time(LearnerCounter::WaitNs, waited);
         if self
             .admission
             .waited(waited, block.is_ok(), || self.consumer.ring().has_waiting_actors())
@@ -191,30 +194,30 @@ impl LearnLoop<'_> {
         kill_point!("learner.after_take");
         let block = BlockRef::new(held.block());
         check::actions(&learning.env.action, block.field(Field::Action))?;
-        surroundings.batch(&block);
+        callbacks.batch(&block);
         let mut times = UpdateTimes::default();
         let mut learnt = None;
-        for _ in 1..learning.pace.passes {
+        for _ in 1..learning.schedule.passes {
             let outcome = learning.updater.gradient(&block, &learning.env, &mut times)?;
-            learnt = learning.apply(outcome, &mut times, surroundings)?.or(learnt);
+            learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
         }
         let outcome = learning.updater.gradient(&block, &learning.env, &mut times)?;
         let Learning { state, counters, lags, episodes, .. } = learning;
         measure_lag(&block, state.version, counters, lags);
         let unrolls = block.headers().len() as u64;
-        collect_episodes(&block, episodes, |episode| surroundings.episode(state.frames, episode));
+        collect_episodes(&block, episodes, |episode| callbacks.episode(state.frames, episode));
         kill_point!("learner.before_release");
         // Before the last step, which needs nothing of the block.
         held.release().map_err(TakeError::from)?;
         kill_point!("learner.after_release");
 
-        counters.add(Learner::UnrollsConsumed, unrolls);
-        counters.add(Learner::Blocks, 1);
-        counters.add(Learner::Progress, 1);
-        learnt = learning.apply(outcome, &mut times, surroundings)?.or(learnt);
+        counters.add(LearnerCounter::UnrollsConsumed, unrolls);
+        counters.add(LearnerCounter::Blocks, 1);
+        counters.add(LearnerCounter::Progress, 1);
+        learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
         if let Some(transitions) = learnt {
             learning.state.frames += transitions as u64;
-            learning.counters.set(Learner::Frames, learning.state.frames);
+            learning.counters.set(LearnerCounter::Frames, learning.state.frames);
         }
         learning.report_times(&times);
         learning.report_episodes();
@@ -237,93 +240,95 @@ impl Learning<'_> {
         &mut self,
         outcome: Outcome,
         times: &mut UpdateTimes,
-        surroundings: &mut dyn Surroundings,
+        callbacks: &mut dyn LearnerCallbacks,
     ) -> Result<Option<usize>, LearnerError> {
         let Outcome::Applied(stats) = outcome else {
-            self.counters.add(Learner::UpdatesSkippedNonfinite, 1);
+            self.counters.add(LearnerCounter::UpdatesSkippedNonfinite, 1);
             self.skipped_in_a_row += 1;
-            surroundings.skipped();
+            callbacks.skipped();
             return match self.skipped_in_a_row {
                 updates @ SKIPPED_IN_A_ROW.. => Err(LearnerError::Diverged { updates }),
                 _ => Ok(None),
             };
         };
         self.skipped_in_a_row = 0;
-        let rate = if self.pace.linear_decay {
-            decayed(self.pace.learning_rate, self.state.frames, self.goals.total_frames)
+        let rate = if self.schedule.linear_decay {
+            decayed(self.schedule.learning_rate, self.state.frames, self.stop_criteria.total_frames)
         } else {
-            self.pace.learning_rate
+            self.schedule.learning_rate
         };
         self.updater.apply(&stats, rate, times);
         self.state.version += 1;
         kill_point!("learner.updated");
         let publishing = Instant::now();
-        if self.state.version.is_multiple_of(self.pace.publish_every) {
+        if self.state.version.is_multiple_of(self.schedule.publish_every) {
             self.publish()?;
         }
-        self.counters.add_time(Learner::PublishNs, publishing.elapsed());
-        surroundings.updated(&self.updater);
+        self.counters.add_time(LearnerCounter::PublishNs, publishing.elapsed());
+        callbacks.updated(&self.updater);
         self.report(&stats, rate);
         Ok(Some(stats.loss.transitions))
     }
 
     /// Saves the present state; returns whether that worked.
-    pub fn save(&mut self, surroundings: &mut dyn Surroundings) -> bool {
+    pub fn save(&mut self, callbacks: &mut dyn LearnerCallbacks) -> bool {
         self.counters.set_phase(Phase::Save);
-        self.counters.add(Learner::Progress, 1);
+        self.counters.add(LearnerCounter::Progress, 1);
         self.state.wall_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.state.episodes = self.episodes.finished();
         self.state.recent_episodes =
             self.episodes.recent().map(|e| (e.episode_return, e.length)).collect();
         self.state.return_mean = self.episodes.full_return_mean();
-        self.state.optimiser_steps = self.updater.optimiser().steps();
-        let mut lap = Lap::start();
-        let saved = surroundings.save(&self.updater, &self.state);
-        self.counters.add_time(Learner::CheckpointNs, lap.lap());
+        self.state.optimizer_steps = self.updater.optimizer().steps();
+        let mut watch = Stopwatch::start();
+        let saved = callbacks.save(&self.updater, &self.state);
+        self.counters.add_time(LearnerCounter::CheckpointNs, watch.lap());
         saved
     }
 
     fn publish(&mut self) -> Result<(), LearnerError> {
         self.publisher.publish(self.state.version, self.updater.parameters())?;
-        self.counters.add(Learner::ParamsPublished, 1);
+        self.counters.add(LearnerCounter::ParamsPublished, 1);
         Ok(())
     }
 
-    /// Compares with the goals; when the target was reached goes to the counters, which outlive this
+    /// Compares with the stop_criteria; when the target was reached goes to the counters, which outlive this
     /// process.
-    fn goal_reached(&self) -> Option<Ended> {
+    fn goal_reached(&self) -> Option<StopReason> {
         let mean = self.episodes.full_return_mean();
-        if mean.zip(self.goals.stop_at_return).is_some_and(|(mean, target)| mean >= target) {
-            self.counters.set(Learner::FramesToTarget, self.state.frames);
-            self.counters.set_f64(Learner::SecondsToTarget, self.started.elapsed().as_secs_f64());
-            self.counters.set(Learner::TargetReached, 1);
-            return Some(Ended::Solved);
+        if mean.zip(self.stop_criteria.stop_at_return).is_some_and(|(mean, target)| mean >= target)
+        {
+            self.counters.set(LearnerCounter::FramesToTarget, self.state.frames);
+            self.counters
+                .set_f64(LearnerCounter::SecondsToTarget, self.started.elapsed().as_secs_f64());
+            self.counters.set(LearnerCounter::TargetReached, 1);
+            return Some(StopReason::Solved);
         }
-        self.goals
+        self.stop_criteria
             .total_frames
             .filter(|&total| self.state.frames >= total)
-            .map(|_| Ended::AllFrames)
+            .map(|_| StopReason::AllFrames)
     }
 
     fn report(&self, stats: &UpdateStats, rate: f32) {
         let counters = &self.counters;
-        counters.set(Learner::Updates, self.state.version - 1);
-        counters.set(Learner::Version, self.state.version);
+        counters.set(LearnerCounter::Updates, self.state.version - 1);
+        counters.set(LearnerCounter::Version, self.state.version);
         for (gauge, value) in [
-            (Learner::PolicyLoss, stats.loss.policy_loss),
-            (Learner::BaselineLoss, stats.loss.baseline_loss),
-            (Learner::Entropy, stats.loss.entropy),
-            (Learner::TotalLoss, self.updater.total_loss(&stats.loss)),
-            (Learner::GradNorm, stats.gradient_norm),
-            (Learner::LearningRate, rate),
-            (Learner::RhoMean, stats.loss.rho_mean),
-            (Learner::RhoMin, stats.loss.rho_min),
-            (Learner::RhoMax, stats.loss.rho_max),
-            (Learner::CMean, stats.loss.c_mean),
-            (Learner::CMin, stats.loss.c_min),
-            (Learner::CMax, stats.loss.c_max),
-            (Learner::RhoClippedFraction, stats.loss.rho_clipped),
-            (Learner::CClippedFraction, stats.loss.c_clipped),
+            (LearnerCounter::PolicyLoss, stats.loss.policy_loss),
+            (LearnerCounter::BaselineLoss, stats.loss.baseline_loss),
+            (LearnerCounter::Entropy, stats.loss.entropy),
+            (LearnerCounter::TotalLoss, self.updater.total_loss(&stats.loss)),
+            (LearnerCounter::GradNorm, stats.gradient_norm),
+            (LearnerCounter::LearningRate, rate),
+            (LearnerCounter::RhoMean, stats.loss.rho_mean),
+            (LearnerCounter::RhoMin, stats.loss.rho_min),
+            (LearnerCounter::RhoMax, stats.loss.rho_max),
+            (LearnerCounter::CMean, stats.loss.c_mean),
+            (LearnerCounter::CMin, stats.loss.c_min),
+            (LearnerCounter::CMax, stats.loss.c_max),
+            (LearnerCounter::RhoClippedFraction, stats.loss.rho_clipped),
+            (LearnerCounter::CClippedFraction, stats.loss.c_clipped),
         ] {
             counters.set_f64(gauge, f64::from(value));
         }
@@ -331,26 +336,26 @@ impl Learning<'_> {
 
     fn report_times(&self, times: &UpdateTimes) {
         for (counter, time) in [
-            (Learner::BatchingNs, times.stages.batching),
-            (Learner::ForwardNs, times.stages.forward),
-            (Learner::VtraceNs, times.stages.loss),
-            (Learner::BackwardNs, times.stages.backward),
-            (Learner::OptimiserNs, times.optimiser),
+            (LearnerCounter::BatchingNs, times.stages.batching),
+            (LearnerCounter::ForwardNs, times.stages.forward),
+            (LearnerCounter::VtraceNs, times.stages.loss),
+            (LearnerCounter::BackwardNs, times.stages.backward),
+            (LearnerCounter::OptimizerNs, times.optimizer),
         ] {
             self.counters.add_time(counter, time);
         }
     }
 
     fn report_episodes(&self) {
-        self.counters.set(Learner::Episodes, self.episodes.finished());
+        self.counters.set(LearnerCounter::Episodes, self.episodes.finished());
         if let Some(mean) = self.episodes.return_mean() {
-            self.counters.set_f64(Learner::ReturnMean100, mean);
+            self.counters.set_f64(LearnerCounter::ReturnMean100, mean);
         }
         if let Some(mean) = self.episodes.length_mean() {
-            self.counters.set_f64(Learner::LengthMean100, mean);
+            self.counters.set_f64(LearnerCounter::LengthMean100, mean);
         }
         if let Some(best) = self.episodes.best_return_mean() {
-            self.counters.set_f64(Learner::ReturnBest, best);
+            self.counters.set_f64(LearnerCounter::ReturnBest, best);
         }
     }
 }
@@ -371,10 +376,10 @@ fn measure_lag(
         min = min.min(lag);
         max = max.max(lag);
     }
-    counters.add(Learner::LagSum, sum);
-    counters.set(Learner::LagMin, min);
-    counters.set(Learner::LagMax, max);
-    counters.set_f64(Learner::LagMean, sum as f64 / block.headers().len() as f64);
+    counters.add(LearnerCounter::LagSum, sum);
+    counters.set(LearnerCounter::LagMin, min);
+    counters.set(LearnerCounter::LagMax, max);
+    counters.set_f64(LearnerCounter::LagMean, sum as f64 / block.headers().len() as f64);
 }
 
 /// Observation 0 is the last of the unroll before, where its end was counted.

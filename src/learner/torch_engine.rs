@@ -1,5 +1,5 @@
 //! The engine on libtorch: any network, any device. Autograd runs from the outputs backwards only;
-//! loss, clipping and optimiser are shared with the other engine.
+//! loss, clipping and optimizer are shared with the other engine.
 //!
 //! Convolutions on the CPU are worked through strip by strip, as in the other engine: some columns over
 //! all time steps go through network, loss and back before the next do. Their activations then stay in
@@ -13,10 +13,10 @@ use std::sync::Mutex;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, TchError};
 
-use super::engine::{Engine, EngineError, Lap, Objective, Observations, StageTimes};
+use super::engine::{Engine, EngineError, Objective, Observations, StageTimes, Stopwatch};
 use crate::policy::spec::{NetworkSpec, ParamSpec};
 use crate::policy::torch::TorchNetwork;
-use share::Share;
+use share::StripWorker;
 
 /// Numbers that a strip computes on its way forwards, about: 24 MiB. Measured for the Nature network on
 /// 84x84 pixels, where half as many or half as many again are as good, and a block of 1344 rows at once
@@ -44,7 +44,7 @@ pub enum Place {
 #[derive(Debug)]
 pub struct TorchEngine {
     /// One for each thread that takes strips.
-    shares: Vec<Share>,
+    shares: Vec<StripWorker>,
     /// The threads beside that of the learner.
     helpers: Option<ThreadPool>,
     /// Numbers computed for one observation, if a block is worked through in strips.
@@ -87,8 +87,8 @@ impl TorchEngine {
             })
             .and_then(Result::ok);
         let count = helpers.as_ref().map_or(1, |pool| pool.current_num_threads() + 1);
-        let mut shares: Vec<_> = (1..count).map(|_| Share::new(network.share())).collect();
-        shares.insert(0, Share::new(network));
+        let mut shares: Vec<_> = (1..count).map(|_| StripWorker::new(network.share())).collect();
+        shares.insert(0, StripWorker::new(network));
         Ok(Self { shares, helpers, activations: strips.then_some(parameters.activations()) })
     }
 }
@@ -102,7 +102,7 @@ impl Engine for TorchEngine {
         gradient: &mut [f32],
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
-        let mut lap = Lap::start();
+        let mut watch = Stopwatch::start();
         self.shares[0].network.load(parameters).map_err(|e| failed("loading weights", &e))?;
         let k = observations.spec.frame_stack;
         let valid = if k > 1 { observations.valid_frames() } else { Vec::new() };
@@ -118,7 +118,7 @@ impl Engine for TorchEngine {
             width,
             starts: Mutex::new((0..columns).step_by(width)),
         };
-        times.batching += lap.lap();
+        times.batching += watch.lap();
         let [first, others @ ..] = &mut self.shares[..] else {
             unreachable!("there is a share at least");
         };
@@ -137,7 +137,7 @@ impl Engine for TorchEngine {
         }
         // Its own waiting included, so that stages add up to the time of the update.
         let mut spent = self.shares[0].times;
-        spent.backward += lap.lap().saturating_sub(spent.sum());
+        spent.backward += watch.lap().saturating_sub(spent.sum());
         times.add(&spent);
         if usable {
             gradient.fill(0.0);
@@ -145,7 +145,7 @@ impl Engine for TorchEngine {
                 share.add_gradient(gradient).map_err(|e| failed("backward", &e))?;
             }
         }
-        times.backward += lap.lap();
+        times.backward += watch.lap();
         Ok(usable)
     }
 

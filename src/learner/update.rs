@@ -4,9 +4,11 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::engine::{Engine, EngineError, Evaluator, Lap, Objective, Observations, StageTimes};
+use super::engine::{
+    Engine, EngineError, Evaluator, Objective, Observations, StageTimes, Stopwatch,
+};
 use super::loss::{Batch, Loss, LossConfig, LossStats, LossSums};
-use super::optimiser::{Optimiser, clip_factor, global_norm};
+use super::optimizer::{Optimizer, clip_factor, global_norm};
 use crate::env::EnvSpec;
 use crate::unroll::{BlockRef, Field};
 
@@ -33,17 +35,17 @@ pub struct UpdateStats {
 pub struct UpdateTimes {
     /// In the engine.
     pub stages: StageTimes,
-    /// Clip and optimiser.
-    pub optimiser: Duration,
+    /// Clip and optimizer.
+    pub optimizer: Duration,
 }
 
-/// The network, its optimiser, and all buffers of an update.
+/// The network, its optimizer, and all buffers of an update.
 pub struct Updater {
     engine: Box<dyn Engine>,
     losses: Mutex<Vec<Loss>>,
     config: LossConfig,
     max_gradient_norm: f32,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
     parameters: Vec<f32>,
     gradient: Vec<f32>,
 }
@@ -108,13 +110,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Updater {
-    /// Starts from `parameters` and an optimiser that fits them.
+    /// Starts from `parameters` and an optimizer that fits them.
     #[must_use]
     pub fn new(
         engine: Box<dyn Engine>,
         config: LossConfig,
         max_gradient_norm: f32,
-        optimiser: Optimiser,
+        optimizer: Optimizer,
         parameters: Vec<f32>,
     ) -> Self {
         let gradient = vec![0.0; parameters.len()];
@@ -123,7 +125,7 @@ impl Updater {
             losses: Mutex::new(Vec::new()),
             config,
             max_gradient_norm,
-            optimiser,
+            optimizer,
             parameters,
             gradient,
         }
@@ -135,10 +137,10 @@ impl Updater {
         &self.parameters
     }
 
-    /// The optimiser, for a checkpoint.
+    /// The optimizer, for a checkpoint.
     #[must_use]
-    pub const fn optimiser(&self) -> &Optimiser {
-        &self.optimiser
+    pub const fn optimizer(&self) -> &Optimizer {
+        &self.optimizer
     }
 
     /// The loss that is minimised, per transition: the three terms with their costs.
@@ -177,7 +179,7 @@ impl Updater {
             rewards: block.field(Field::Reward),
             first_actions: block.field(Field::FirstAction),
             first_rewards: block.field(Field::FirstReward),
-            core_state: block.field(Field::CoreState),
+            recurrent_state: block.field(Field::CoreState),
         };
         let batch = Batch {
             columns: spec.batch,
@@ -202,24 +204,24 @@ impl Updater {
             &mut self.gradient,
             &mut times.stages,
         )?;
-        let loss = lock(&objective.sums).stats(self.config.clips.c_bar);
+        let loss = lock(&objective.sums).stats(self.config.vtrace.c_bar);
         if !usable {
             return Ok(Outcome::NotFinite);
         }
-        let lap = &mut Lap::start();
+        let watch = &mut Stopwatch::start();
         let gradient_norm = global_norm(&self.gradient);
-        times.optimiser += lap.lap();
+        times.optimizer += watch.lap();
         if !gradient_norm.is_finite() {
             return Ok(Outcome::NotFinite);
         }
         Ok(Outcome::Applied(UpdateStats { loss, gradient_norm }))
     }
 
-    /// Clips the gradient that [`Updater::gradient`] found and moves the parameters along it.
+    /// VtraceConfig the gradient that [`Updater::gradient`] found and moves the parameters along it.
     pub fn apply(&mut self, stats: &UpdateStats, learning_rate: f32, times: &mut UpdateTimes) {
-        let lap = &mut Lap::start();
+        let watch = &mut Stopwatch::start();
         let scale = clip_factor(stats.gradient_norm, self.max_gradient_norm);
-        self.optimiser.step(&mut self.parameters, &self.gradient, scale, learning_rate);
-        times.optimiser += lap.lap();
+        self.optimizer.step(&mut self.parameters, &self.gradient, scale, learning_rate);
+        times.optimizer += watch.lap();
     }
 }

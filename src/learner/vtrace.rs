@@ -15,7 +15,7 @@ use num_traits::Float;
 
 /// Truncation levels of the importance ratios; infinity truncates nothing.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Clips<R> {
+pub struct VtraceConfig<R> {
     /// rho-bar: fixes the policy whose value function is learnt.
     pub rho_bar: R,
     /// c-bar: how far corrections travel back in time.
@@ -48,7 +48,7 @@ pub struct Inputs<'a, R> {
 /// If the lengths of the slices do not agree.
 pub fn vtrace<R: Float>(
     inputs: Inputs<'_, R>,
-    clips: Clips<R>,
+    clips: VtraceConfig<R>,
     vs: &mut [R],
     pg_advantages: &mut [R],
 ) {
@@ -87,9 +87,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const ON_POLICY: Clips<f64> = Clips { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 };
+    const ON_POLICY: VtraceConfig<f64> =
+        VtraceConfig { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 };
 
-    fn run(inputs: Inputs<'_, f64>, clips: Clips<f64>) -> (Vec<f64>, Vec<f64>) {
+    fn run(inputs: Inputs<'_, f64>, clips: VtraceConfig<f64>) -> (Vec<f64>, Vec<f64>) {
         let mut vs = vec![0.0; inputs.ratios.len()];
         let mut advantages = vs.clone();
         vtrace(inputs, clips, &mut vs, &mut advantages);
@@ -147,7 +148,7 @@ mod tests {
             let (ratios, rewards, values): (Vec<f64>, _, _) =
                 (draw(steps, 1.0).iter().map(|x| x.exp()).collect(), draw(steps, 2.0), draw(steps + 1, 3.0));
             let discounts: Vec<f64> = draw(steps, 1.0).iter().map(|x| if *x > 1.0 { 0.0 } else { 0.97 }).collect();
-            let clips = Clips { rho_bar, c_bar, pg_rho_bar: rho_bar, lambda };
+            let clips = VtraceConfig { rho_bar, c_bar, pg_rho_bar: rho_bar, lambda };
             let (vs, _) = run(
                 Inputs { columns: 1, ratios: &ratios, discounts: &discounts, rewards: &rewards, values: &values },
                 clips,

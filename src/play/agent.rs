@@ -6,7 +6,7 @@ use crate::build::{self, BuildError};
 use crate::config::{Config, ConfigError, file};
 use crate::env::{EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
-use crate::policy::act::{Act, ActError, ActInputs, StackedFrames};
+use crate::policy::act::{ActError, ActInputs, Policy, StackedFrames};
 use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::SpecError;
 use crate::rng::Rng;
@@ -77,7 +77,7 @@ pub(super) struct Stepped<'a> {
 /// A policy at work in E environments.
 pub struct Agent {
     env: Box<dyn VectorEnv>,
-    policy: Box<dyn Act>,
+    policy: Box<dyn Policy>,
     sampler: ActionSampler,
     choice: Choice,
     /// k rows of E frames, oldest first, in words so that they are aligned.

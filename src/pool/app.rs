@@ -9,7 +9,7 @@ use super::chaos::{CHAOS_TICK, Chaos};
 use super::console::{Console, clock, last_line, short};
 use super::continued_logs::cut_back;
 use super::memory::{MemoryPlan, PageError, PoolMemory};
-use super::roles::{Inheritance, OnBatch};
+use super::roles::{OnBatch, RunContext};
 use super::run::Run;
 use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
 use super::status::Status as StatusBoard;
@@ -18,10 +18,10 @@ use crate::build;
 use crate::config::{Args, Config, ConfigError, Engine, preflight, refusal};
 use crate::env::Registry;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
-use crate::metrics::Learner;
+use crate::metrics::LearnerCounter;
 use crate::policy::spec::SpecError;
 use crate::shm::ShmError;
-use crate::supervisor::{ExitKind, Guard, Options, Supervisor, SupervisorError};
+use crate::supervisor::{CleanupTarget, ExitKind, Options, Supervisor, SupervisorError};
 
 /// How often the supervisor looks at the counters: a run that is over in a second should leave curves.
 const TICK: Duration = Duration::from_millis(25);
@@ -178,7 +178,7 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     let mut supervisor =
         Supervisor::new(Options { seed: config.run.seed, tick, ..Options::new(actors) })?;
     for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
-        supervisor.guard(Guard::TempFiles(folder))?;
+        supervisor.guard(CleanupTarget::TempFiles(folder))?;
     }
     let board = StatusBoard::create(&mut supervisor, &run_dir, &console)?;
     let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;
@@ -186,14 +186,14 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     run_dir.write(CONFIG_FILE, &config.to_toml())?;
     if let Some(checkpoint) = &checkpoint {
         let learner = memory.learner();
-        learner.set(Learner::Frames, checkpoint.state.frames);
-        learner.set(Learner::Episodes, checkpoint.state.episodes);
-        learner.set(Learner::Updates, checkpoint.state.version.saturating_sub(1));
+        learner.set(LearnerCounter::Frames, checkpoint.state.frames);
+        learner.set(LearnerCounter::Episodes, checkpoint.state.episodes);
+        learner.set(LearnerCounter::Updates, checkpoint.state.version.saturating_sub(1));
     }
     console.line(&headline(&config, parameters.len(), run_dir.path()));
 
     let started = started.checked_sub(before).unwrap_or(started);
-    let inheritance = Inheritance {
+    let inheritance = RunContext {
         config,
         registry,
         on_batch,
@@ -261,7 +261,7 @@ fn report(summary: &Summary, run_dir: &Path) {
     );
     last_line(&line);
     if let Some(faults) = &summary.faults {
-        last_line(&format!("{faults}; {}", summary.books));
+        last_line(&format!("{faults}; {}", summary.slot_counts));
     }
 }
 

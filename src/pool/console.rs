@@ -100,7 +100,7 @@ impl Console {
         Self::Live(bar)
     }
 
-    /// Shows a sample at the event loop's pace: only a terminal can take that.
+    /// Shows a sample at the event loop's schedule: only a terminal can take that.
     pub(super) fn tick(&self, progress: &Progress) {
         if let Self::Live(bar) = self
             && takes_a_line(&io::stdout())

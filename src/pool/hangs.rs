@@ -45,7 +45,7 @@ impl Limits {
 
 /// One child at one look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Beat {
+pub(super) struct Heartbeat {
     pub(super) role: Role,
     pub(super) state: ChildState,
     pub(super) incarnation: u16,
@@ -72,13 +72,13 @@ impl Hang {
 
 /// What is known of the children, in the order of the beats.
 #[derive(Debug)]
-pub(super) struct Hangs {
+pub(super) struct HangDetector {
     limits: Limits,
     last_look: Duration,
-    seen: Vec<(Option<Beat>, Duration)>,
+    seen: Vec<(Option<Heartbeat>, Duration)>,
 }
 
-impl Hangs {
+impl HangDetector {
     pub(super) const fn new(limits: Limits) -> Self {
         Self { limits, last_look: Duration::ZERO, seen: Vec::new() }
     }
@@ -89,7 +89,7 @@ impl Hangs {
         &mut self,
         now: Duration,
         gap: bool,
-        beats: impl Iterator<Item = Beat>,
+        beats: impl Iterator<Item = Heartbeat>,
     ) -> Option<Hang> {
         let step = now.saturating_sub(self.last_look).min(LONGEST_STEP);
         self.last_look = now;
@@ -102,7 +102,8 @@ impl Hangs {
             let judged = matches!(beat.state, ChildState::Starting | ChildState::Running)
                 && !beat.phase.is_some_and(Phase::is_wait);
             // A change from starting to running is one of the supervisor's, not of the child's.
-            let same = before.is_some_and(|before| before == Beat { state: before.state, ..beat });
+            let same =
+                before.is_some_and(|before| before == Heartbeat { state: before.state, ..beat });
             *still = if judged && same && !gap { *still + step } else { Duration::ZERO };
             *before = Some(beat);
             let limit = self.limits.of(beat.role, beat.phase);
@@ -127,13 +128,13 @@ mod tests {
         learner: Some(Duration::from_secs(4)),
     };
 
-    fn beat(role: Role, phase: Phase, progress: u64) -> Beat {
-        Beat { role, state: ChildState::Running, incarnation: 1, phase: Some(phase), progress }
+    fn beat(role: Role, phase: Phase, progress: u64) -> Heartbeat {
+        Heartbeat { role, state: ChildState::Running, incarnation: 1, phase: Some(phase), progress }
     }
 
     /// Ticks with what `beat` says until a hang is found, at most 20 s.
-    fn until_hang(mut beat: impl FnMut(Duration) -> Beat) -> Option<(Duration, Hang)> {
-        let mut hangs = Hangs::new(LIMITS);
+    fn until_hang(mut beat: impl FnMut(Duration) -> Heartbeat) -> Option<(Duration, Hang)> {
+        let mut hangs = HangDetector::new(LIMITS);
         (0..200).map(|tick| TICK * tick).find_map(|now| {
             let hang = hangs.look(now, false, std::iter::once(beat(now)))?;
             Some((now, hang))
@@ -163,7 +164,7 @@ mod tests {
         }
         let (_, hang) = until_hang(|_| beat(actor, Phase::Step, 7)).expect("hangs");
         assert_eq!(hang.reason(), "no progress for 2.0 s in phase step");
-        let scribbled = until_hang(|_| Beat { phase: None, ..beat(actor, Phase::Step, 7) });
+        let scribbled = until_hang(|_| Heartbeat { phase: None, ..beat(actor, Phase::Step, 7) });
         assert!(scribbled.expect("hangs").1.reason().ends_with("unknown"));
     }
 
@@ -175,23 +176,26 @@ mod tests {
         let phases = [Phase::Step, Phase::Infer];
         let phase = |now| phases[usize::from(slow(now) % 2 == 0)];
         assert_eq!(until_hang(|now| beat(Role::Actor(0), phase(now), 1)), None);
-        let life = |now| u16::try_from(slow(now)).expect("small");
-        let reborn = |now| Beat { incarnation: life(now), ..beat(Role::Actor(0), Phase::Step, 1) };
-        assert_eq!(until_hang(reborn), None);
+        let incarnation = |now| u16::try_from(slow(now)).expect("small");
+        let restarted = |now| Heartbeat {
+            incarnation: incarnation(now),
+            ..beat(Role::Actor(0), Phase::Step, 1)
+        };
+        assert_eq!(until_hang(restarted), None);
         for state in [ChildState::Waiting, ChildState::Dying, ChildState::Failed] {
-            let gone = |_| Beat { state, ..beat(Role::Actor(0), Phase::Step, 1) };
+            let gone = |_| Heartbeat { state, ..beat(Role::Actor(0), Phase::Step, 1) };
             assert_eq!(until_hang(gone), None, "{state:?}");
         }
         let ready = |now: Duration| {
             let state = if now < TICK { ChildState::Starting } else { ChildState::Running };
-            Beat { state, ..beat(Role::Actor(0), Phase::Step, 1) }
+            Heartbeat { state, ..beat(Role::Actor(0), Phase::Step, 1) }
         };
         assert!(until_hang(ready).expect("hangs").0 < Duration::from_millis(2_200));
     }
 
     #[test]
     fn time_in_which_the_supervisor_stood_still_is_nobodys() {
-        let mut hangs = Hangs::new(LIMITS);
+        let mut hangs = HangDetector::new(LIMITS);
         let still = || std::iter::once(beat(Role::Actor(0), Phase::Step, 7));
         let mut now = Duration::ZERO;
         // Stopped again and again, too shortly to notice it as a gap.
@@ -212,7 +216,7 @@ mod tests {
 
     #[test]
     fn of_many_that_hang_each_is_told_once() {
-        let mut hangs = Hangs::new(LIMITS);
+        let mut hangs = HangDetector::new(LIMITS);
         let all = || (0..5).map(|actor| beat(Role::Actor(actor), Phase::Reset, 0));
         let told: Vec<Role> = (0..30)
             .filter_map(|tick| hangs.look(TICK * tick, false, all()))
@@ -223,7 +227,7 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_hangs() {
-        let mut hangs = Hangs::new(Limits { actor: None, actor_start: None, learner: None });
+        let mut hangs = HangDetector::new(Limits { actor: None, actor_start: None, learner: None });
         for tick in 0..10_000 {
             let still = std::iter::once(beat(Role::Actor(0), Phase::Step, 7));
             assert_eq!(hangs.look(TICK * tick, false, still), None);

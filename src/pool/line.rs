@@ -2,16 +2,16 @@
 
 use super::console::Progress;
 use super::processes::{MAX_ACTORS_SHOWN, Processes, Usage};
-use super::roles::Inheritance;
+use super::roles::RunContext;
 use crate::metrics::{
-    Actor, ActorsRecord, CpuRecord, LearnerRecord, MemoryRecord, MetricsRecord, PerActorRecord,
-    RingRecord, Snapshot,
+    ActorCounter, ActorsRecord, CpuRecord, LearnerRecord, MemoryRecord, MetricsRecord,
+    PerActorRecord, RingRecord, Snapshot,
 };
 use crate::supervisor::Role;
 
 pub(super) fn compose(
     progress: &Progress,
-    pool: &Inheritance,
+    pool: &RunContext,
     processes: &Processes,
 ) -> MetricsRecord {
     let memory = &pool.memory;
@@ -19,10 +19,10 @@ pub(super) fn compose(
     let occupancy = ring.as_ref().map(|ring| ring.occupancy().unwrap_or_default());
     let occupancy = occupancy.unwrap_or_default();
     let abandoned = ring.map_or(0, |ring| {
-        let books = ring.identity();
-        books.reclaimed + books.dropped
+        let counts = ring.slot_counts();
+        counts.reclaimed + counts.dropped
     });
-    let actors: Vec<Snapshot<Actor>> =
+    let actors: Vec<Snapshot<ActorCounter>> =
         (0..pool.config.pool.actors).map(|index| memory.actor(index).snapshot()).collect();
     let (learner, acting) = (processes.of(Role::Learner), processes.actors());
     MetricsRecord {
@@ -66,7 +66,7 @@ pub(super) fn compose(
     }
 }
 
-fn each(actors: &[Snapshot<Actor>], processes: &Processes) -> PerActorRecord {
+fn each(actors: &[Snapshot<ActorCounter>], processes: &Processes) -> PerActorRecord {
     let actors = &actors[..actors.len().min(MAX_ACTORS_SHOWN)];
     let usages: Vec<Usage> = (0..actors.len())
         .map(|index| processes.of(Role::Actor(u16::try_from(index).unwrap_or(u16::MAX))))

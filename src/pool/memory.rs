@@ -5,7 +5,7 @@ use crate::metrics::histogram::HISTOGRAM_WORDS;
 use crate::metrics::{ActorCounters, Histogram, LearnerCounters};
 use crate::params::{PageMismatch, ParamPublisher, page_words};
 use crate::policy::spec::ParamSpec;
-use crate::ring::{Ring, RingError, RingShape, Sound};
+use crate::ring::{DefaultOrders, Ring, RingError, RingShape};
 use crate::shm::{Access, Inherit, Memory, Region, ShmError};
 use crate::sync::{AtomicU32, AtomicU64};
 use crate::unroll::BlockLayout;
@@ -27,8 +27,8 @@ pub struct PoolMemory {
     payload: Memory,
     /// The parameter page.
     pub parameters: Memory,
-    /// The optimiser's vectors as the learner last left them, for its successor.
-    pub optimiser: Memory,
+    /// The optimizer's vectors as the learner last left them, for its successor.
+    pub optimizer: Memory,
     plan: MemoryPlan,
 }
 
@@ -57,12 +57,12 @@ impl MemoryPlan {
 
     /// Offsets in the control memory, in words: ring, learner, lags, actors, wait words, end.
     const fn control(&self) -> [usize; 6] {
-        let learner = Ring::<'static, Sound>::word_count(self.shape);
+        let learner = Ring::<'static, DefaultOrders>::word_count(self.shape);
         let lags = learner + LearnerCounters::WORDS;
         let actors = lags + HISTOGRAM_WORDS;
         let waits = actors + self.actors * ActorCounters::WORDS;
         // Wait words are half as wide; rounding up keeps the end on a word.
-        let end = waits + Ring::<'static, Sound>::wait_count().div_ceil(2);
+        let end = waits + Ring::<'static, DefaultOrders>::wait_count().div_ceil(2);
         [0, learner, lags, actors, waits, end]
     }
 }
@@ -93,8 +93,8 @@ impl PoolMemory {
                 "impala-parameters",
                 page_words(plan.parameter_count) * WORD_BYTES,
             )?,
-            optimiser: Memory::create(
-                "impala-optimiser",
+            optimizer: Memory::create(
+                "impala-optimizer",
                 page_words(2 * plan.parameter_count) * WORD_BYTES,
             )?,
             plan,
@@ -123,7 +123,7 @@ impl PoolMemory {
     pub fn ring(&self) -> Result<Ring<'_>, RingError> {
         let [ring, learner, _, _, waits, _] = self.plan.control();
         let waits: &[AtomicU32] =
-            self.control.words32(waits * WORD_BYTES, Ring::<'static, Sound>::wait_count());
+            self.control.words32(waits * WORD_BYTES, Ring::<'static, DefaultOrders>::wait_count());
         Ring::new(self.words(ring, learner), waits, self.plan.shape)
     }
 

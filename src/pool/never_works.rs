@@ -1,7 +1,7 @@
 //! A run in which no environment ever works: it would go on to its time limit, with nothing to learn from.
 
-use super::roles::Inheritance;
-use crate::metrics::Actor;
+use super::roles::RunContext;
+use crate::metrics::ActorCounter;
 use crate::supervisor::{ExitKind, Outcome, Role};
 
 /// So many failures of each actor, none of which has filled an unroll yet, and nobody waits any longer.
@@ -31,19 +31,19 @@ impl NeverWorks {
     }
 
     /// What is to be said if it is time to end the run.
-    pub(super) fn look(&mut self, pool: &Inheritance) -> Option<String> {
+    pub(super) fn look(&mut self, pool: &RunContext) -> Option<String> {
         let (least, all) = self.failures(pool)?;
         (least >= EACH && all >= ALL).then(|| self.reason(pool, all))
     }
 
     /// The same where the run ends anyway: one failure of each will do.
-    pub(super) fn at_end(&mut self, pool: &Inheritance) -> Option<String> {
+    pub(super) fn at_end(&mut self, pool: &RunContext) -> Option<String> {
         let (least, all) = self.failures(pool)?;
         (least > 0).then(|| self.reason(pool, all))
     }
 
     /// Names the cause in an outcome that tells of actors that died.
-    pub(super) fn name(&mut self, outcome: &mut Outcome, pool: &Inheritance) {
+    pub(super) fn name(&mut self, outcome: &mut Outcome, pool: &RunContext) {
         if matches!(outcome.exit, ExitKind::EnvFailed | ExitKind::CrashLoop)
             && let Some(reason) = self.at_end(pool)
         {
@@ -52,26 +52,26 @@ impl NeverWorks {
     }
 
     /// Failures of the actor that has the fewest, and of all; nothing once an unroll was filled.
-    fn failures(&mut self, pool: &Inheritance) -> Option<(u64, u64)> {
+    fn failures(&mut self, pool: &RunContext) -> Option<(u64, u64)> {
         if self.worked {
             return None;
         }
         let (mut least, mut all) = (u64::MAX, 0);
         for index in 0..pool.config.pool.actors {
             let actor = pool.memory.actor(index);
-            if actor.get(Actor::UnrollsCommitted) > 0 {
+            if actor.get(ActorCounter::UnrollsCommitted) > 0 {
                 self.worked = true;
                 return None;
             }
             let died = self.deaths.get(index).copied().unwrap_or(0);
-            let failures = actor.get(Actor::EnvErrors) + died;
+            let failures = actor.get(ActorCounter::EnvErrors) + died;
             least = least.min(failures);
             all += failures;
         }
         Some((least, all))
     }
 
-    fn reason(&self, pool: &Inheritance, failures: u64) -> String {
+    fn reason(&self, pool: &RunContext, failures: u64) -> String {
         let env = &pool.config.env;
         let log = pool.run_dir.worker_log(0);
         // Only those in other processes have one.

@@ -21,9 +21,9 @@ pub(super) struct Usage {
     pub(super) rss_bytes: u64,
     /// Of that, what no other process shares.
     pub(super) private_bytes: u64,
-    /// Time of all threads on a core, over all lives.
+    /// Time of all threads on a core, over all incarnations.
     pub(super) cpu_ns: u64,
-    /// Time that threads were ready to run and had no core, over all lives.
+    /// Time that threads were ready to run and had no core, over all incarnations.
     pub(super) core_wait_ns: u64,
 }
 

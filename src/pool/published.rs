@@ -3,11 +3,11 @@
 
 use std::path::PathBuf;
 
-use super::roles::Inheritance;
+use super::roles::RunContext;
 use crate::build;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
-use crate::learner::optimiser::Optimiser;
-use crate::metrics::Learner;
+use crate::learner::optimizer::Optimizer;
+use crate::metrics::LearnerCounter;
 use crate::params::{PageMismatch, ParamReader, Refresh};
 use crate::shm::{Access, Inherit, Memory};
 
@@ -24,9 +24,9 @@ pub(super) enum PublishedError {
     Checkpoint(#[from] crate::learner::checkpoint::CheckpointError),
 }
 
-/// The newest published weights, with the optimiser's state of at most a moment before, and the
+/// The newest published weights, with the optimizer's state of at most a moment before, and the
 /// counters, which outlive every learner. `None` before the first publication. No learner may run.
-pub(super) fn published(pool: &Inheritance) -> Result<Option<Checkpoint>, PublishedError> {
+pub(super) fn published(pool: &RunContext) -> Result<Option<Checkpoint>, PublishedError> {
     let len = pool.parameters.len();
     let mut parameters = vec![0.0; len];
     let version = newest(&pool.memory.parameters, pool, &mut parameters)?;
@@ -35,14 +35,14 @@ pub(super) fn published(pool: &Inheritance) -> Result<Option<Checkpoint>, Publis
     }
     // The moments may be some updates older than the weights: they are averages.
     let mut moments = vec![0.0; 2 * len];
-    let mut optimiser_steps = newest(&pool.memory.optimiser, pool, &mut moments)?;
-    let optimiser = if let Some(before) = pool.checkpoint.as_ref().filter(|_| optimiser_steps == 0)
+    let mut optimizer_steps = newest(&pool.memory.optimizer, pool, &mut moments)?;
+    let optimizer = if let Some(before) = pool.checkpoint.as_ref().filter(|_| optimizer_steps == 0)
     {
         // No learner of this run has lived long enough to leave any.
-        optimiser_steps = before.state.optimiser_steps;
-        before.optimiser.clone()
-    } else if optimiser_steps == 0 {
-        let fresh = Optimiser::new(build::optimiser(pool.config.learner.optimiser), len);
+        optimizer_steps = before.state.optimizer_steps;
+        before.optimizer.clone()
+    } else if optimizer_steps == 0 {
+        let fresh = Optimizer::new(build::optimizer(pool.config.learner.optimizer), len);
         [fresh.state().0.to_vec(), fresh.state().1.to_vec()]
     } else {
         [moments[..len].to_vec(), moments[len..].to_vec()]
@@ -50,20 +50,20 @@ pub(super) fn published(pool: &Inheritance) -> Result<Option<Checkpoint>, Publis
     let counters = pool.memory.learner();
     let state = LearnerState {
         // With --publish-every above 1 the dead learner was some updates further: numbers never repeat.
-        version: version.max(counters.get(Learner::Version)),
-        frames: counters.get(Learner::Frames),
-        episodes: counters.get(Learner::Episodes),
+        version: version.max(counters.get(LearnerCounter::Version)),
+        frames: counters.get(LearnerCounter::Frames),
+        episodes: counters.get(LearnerCounter::Episodes),
         wall_ms: u64::try_from(pool.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         resumes: pool.resumes(),
-        optimiser_steps,
+        optimizer_steps,
         ..LearnerState::default()
     };
-    Ok(Some(Checkpoint { parameters, optimiser, state }))
+    Ok(Some(Checkpoint { parameters, optimizer, state }))
 }
 
 /// Saves what was published, if the last learner died without saving. `None` if there is nothing, or a checkpoint
 /// that is as new: a learner that saved in order left more than was published.
-pub(super) fn save_published(pool: &Inheritance) -> Result<Option<PathBuf>, PublishedError> {
+pub(super) fn save_published(pool: &RunContext) -> Result<Option<PathBuf>, PublishedError> {
     let Some(checkpoint) = published(pool)? else { return Ok(None) };
     let keep = pool.config.run.keep_checkpoints;
     let saved = Checkpoint::load_newest(&pool.run_dir.checkpoints(), &pool.parameters);
@@ -77,7 +77,7 @@ pub(super) fn save_published(pool: &Inheritance) -> Result<Option<PathBuf>, Publ
 }
 
 /// Reads the newest version of a page into `values`; 0 if there is none.
-fn newest(memory: &Memory, pool: &Inheritance, values: &mut [f32]) -> Result<u64, PublishedError> {
+fn newest(memory: &Memory, pool: &RunContext, values: &mut [f32]) -> Result<u64, PublishedError> {
     let page = memory.map(Access::ReadOnly, Inherit::No)?;
     let fingerprint = pool.parameters.fingerprint();
     let mut reader = match ParamReader::new(page.all_read_words(), values.len(), fingerprint) {

@@ -8,18 +8,18 @@ use recording::Sample;
 
 use super::chaos::Chaos;
 use super::console::Console;
-use super::hangs::{Beat, Hangs, Limits};
+use super::hangs::{HangDetector, Heartbeat, Limits};
 use super::metrics_log::MetricsLog;
 use super::never_works::NeverWorks;
 use super::processes::Processes;
 use super::published::save_published;
-use super::roles::{Inheritance, play_actor, play_learner};
+use super::roles::{RunContext, run_actor, run_learner};
 use super::status::Status as StatusBoard;
-use super::summary::{Books, InjectedFaults, Status, Summary};
+use super::summary::{InjectedFaults, SlotCountsSummary, Status, Summary};
 use super::tensorboard::TensorBoard;
 use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
-use crate::metrics::{Actor, FaultsRecord, Learner, Phase};
+use crate::metrics::{ActorCounter, FaultsRecord, LearnerCounter, Phase};
 use crate::ring::CrashRecord;
 use crate::supervisor::{
     ChildControl, ChildStatus, Dead, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus,
@@ -28,7 +28,7 @@ use crate::supervisor::{
 
 /// The supervisor's side of a run.
 pub(super) struct Run {
-    pub(super) inheritance: Inheritance,
+    pub(super) inheritance: RunContext,
     console: Console,
     crashes: CrashRecord,
     metrics: MetricsLog,
@@ -48,7 +48,7 @@ pub(super) struct Run {
     restarts: u64,
     time_is_up: bool,
     chaos: Option<Chaos>,
-    hangs: Hangs,
+    hangs: HangDetector,
     pub(super) faults: FaultsRecord,
     /// Actors that have panicked, until they are reclaimed.
     panicked: Vec<Role>,
@@ -60,7 +60,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(
-        inheritance: Inheritance,
+        inheritance: RunContext,
         console: Console,
         board: StatusBoard,
         chaos: Option<Chaos>,
@@ -71,13 +71,13 @@ impl Run {
         };
         let metrics = MetricsLog::open(&inheritance.run_dir, &console);
         let began = Instant::now();
-        let frames = inheritance.memory.learner().get(Learner::Frames);
+        let frames = inheritance.memory.learner().get(LearnerCounter::Frames);
         let run = &inheritance.config.run;
         let (run_dir, actors) = (&inheritance.run_dir, inheritance.config.pool.actors);
         let tensorboard = TensorBoard::open(run.tensorboard, run_dir, actors, frames, &console);
         let now = Sample { at: began, frames, frames_acted: 0, lag_sum: 0, unrolls: 0 };
         let tracebacks = Tracebacks::new(run.quiet, run_dir.path());
-        let hangs = Hangs::new(Limits::new(&inheritance.config.faults));
+        let hangs = HangDetector::new(Limits::new(&inheritance.config.faults));
         Self {
             inheritance,
             console,
@@ -104,20 +104,20 @@ impl Run {
         }
     }
 
-    fn beat(&self, child: &ChildStatus) -> Beat {
+    fn beat(&self, child: &ChildStatus) -> Heartbeat {
         let memory = &self.inheritance.memory;
         let (phase, progress) = match child.role {
             Role::Learner => {
                 let learner = memory.learner();
-                (learner.phase(), learner.get(Learner::Progress))
+                (learner.phase(), learner.get(LearnerCounter::Progress))
             }
             Role::Actor(index) => {
                 let actor = memory.actor(usize::from(index));
-                (actor.phase(), actor.get(Actor::Progress))
+                (actor.phase(), actor.get(ActorCounter::Progress))
             }
         };
         let ChildStatus { role, state, incarnation, .. } = *child;
-        Beat { role, state, incarnation, phase, progress }
+        Heartbeat { role, state, incarnation, phase, progress }
     }
 
     /// The phase in which a process died. The next one begins anew.
@@ -174,18 +174,18 @@ impl Run {
         let memory = &self.inheritance.memory;
         let config = &self.inheritance.config;
         let learner = memory.learner();
-        let reached = learner.get(Learner::TargetReached) != 0;
+        let reached = learner.get(LearnerCounter::TargetReached) != 0;
         let frames = now.frames;
         let wall_s = self.inheritance.started.elapsed().as_secs_f64();
-        // The ring's own books, which no death makes inexact: everybody was reaped.
-        let books = memory.ring().map(|ring| ring.identity());
+        // The ring's own counts, which no death makes inexact: everybody was reaped.
+        let counts = memory.ring().map(|ring| ring.slot_counts());
         let left = memory.ring().and_then(|ring| ring.occupancy()).unwrap_or_default();
         let in_ring = (left.ready + left.held) as u64;
         let actors = |counter| {
             let indices = 0..config.pool.actors;
             indices.map(|index| memory.actor(index).get(counter)).sum::<u64>()
         };
-        let abandoned = books.as_ref().map_or(0, |books| books.reclaimed + books.dropped);
+        let abandoned = counts.as_ref().map_or(0, |counts| counts.reclaimed + counts.dropped);
         let status = match outcome.exit {
             ExitKind::Finished if reached => Status::Solved,
             ExitKind::Finished if frames >= config.stop.total_frames => Status::Finished,
@@ -198,29 +198,29 @@ impl Run {
             reason: outcome.reason.clone(),
             env: config.env.id.clone(),
             frames,
-            updates: learner.get(Learner::Updates),
-            episodes: learner.get(Learner::Episodes),
+            updates: learner.get(LearnerCounter::Updates),
+            episodes: learner.get(LearnerCounter::Episodes),
             wall_s,
             frames_per_s: frames as f64 / wall_s,
             return_mean_100: self.return_mean(),
-            frames_to_target: reached.then(|| learner.get(Learner::FramesToTarget)),
-            seconds_to_target: reached.then(|| learner.get_f64(Learner::SecondsToTarget)),
+            frames_to_target: reached.then(|| learner.get(LearnerCounter::FramesToTarget)),
+            seconds_to_target: reached.then(|| learner.get_f64(LearnerCounter::SecondsToTarget)),
             actor_restarts: outcome.actor_restarts.iter().map(|&n| u64::from(n)).sum(),
             learner_restarts: u64::from(outcome.learner_restarts),
-            unrolls_produced: books.as_ref().map_or(0, |b| b.consumed + b.dropped) + in_ring,
+            unrolls_produced: counts.as_ref().map_or(0, |b| b.consumed + b.dropped) + in_ring,
             unrolls_in_ring: in_ring,
-            unrolls_consumed: books.as_ref().map_or(0, |books| books.consumed),
+            unrolls_consumed: counts.as_ref().map_or(0, |counts| counts.consumed),
             unrolls_abandoned: abandoned,
-            unrolls_requeued: books.as_ref().map_or(0, |books| books.requeued),
-            unrolls_poisonous: books.as_ref().map_or(0, |books| books.dropped),
-            unrolls_overwritten: actors(Actor::UnrollsDropped),
-            env_errors: actors(Actor::EnvErrors),
+            unrolls_requeued: counts.as_ref().map_or(0, |counts| counts.requeued),
+            unrolls_poisonous: counts.as_ref().map_or(0, |counts| counts.dropped),
+            unrolls_overwritten: actors(ActorCounter::UnrollsDropped),
+            env_errors: actors(ActorCounter::EnvErrors),
             env_panics: self.faults.env_panics,
             hang_kills: self.faults.hang_kills,
             unkillable: outcome.unkillable.iter().map(ToString::to_string).collect(),
-            books: books.map(Books::new).unwrap_or_default(),
+            slot_counts: counts.map(SlotCountsSummary::new).unwrap_or_default(),
             faults: self.chaos.as_ref().map(|chaos| InjectedFaults::new(chaos.tally(), abandoned)),
-            params_published: learner.get(Learner::ParamsPublished),
+            params_published: learner.get(LearnerCounter::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
         }
     }
@@ -234,8 +234,8 @@ impl Pool for Run {
     fn run_child(&mut self, role: Role, incarnation: u16, mut control: ChildControl) -> ExitKind {
         self.board.disown();
         match role {
-            Role::Learner => play_learner(&self.inheritance, incarnation, &mut control),
-            Role::Actor(index) => play_actor(&self.inheritance, index, incarnation, &control),
+            Role::Learner => run_learner(&self.inheritance, incarnation, &mut control),
+            Role::Actor(index) => run_actor(&self.inheritance, index, incarnation, &control),
         }
     }
 
@@ -285,10 +285,12 @@ impl Pool for Run {
 
     fn progress(&self, role: Role) -> u64 {
         match role {
-            Role::Learner => self.inheritance.memory.learner().get(Learner::Updates),
-            Role::Actor(index) => {
-                self.inheritance.memory.actor(usize::from(index)).get(Actor::UnrollsCommitted)
-            }
+            Role::Learner => self.inheritance.memory.learner().get(LearnerCounter::Updates),
+            Role::Actor(index) => self
+                .inheritance
+                .memory
+                .actor(usize::from(index))
+                .get(ActorCounter::UnrollsCommitted),
         }
     }
 
@@ -329,7 +331,7 @@ impl Pool for Run {
         {
             return Verdict::Stop { exit: ExitKind::NoEnvWorks, reason };
         }
-        let beats: Vec<Beat> = status.children.iter().map(|child| self.beat(child)).collect();
+        let beats: Vec<Heartbeat> = status.children.iter().map(|child| self.beat(child)).collect();
         // At a stop others count the time.
         match self.hangs.look(status.uptime, status.gap.is_some(), beats.into_iter()) {
             Some(hang) if !status.stopping => {

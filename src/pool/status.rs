@@ -9,7 +9,9 @@ use crate::config::Config;
 use crate::metrics::{
     ChildRecord, FaultsRecord, MetricsRecord, PoolRecord, RunId, StatusRecord, StatusSegment,
 };
-use crate::supervisor::{ChildState, ChildStatus, Guard, PoolStatus, Supervisor, SupervisorError};
+use crate::supervisor::{
+    ChildState, ChildStatus, CleanupTarget, PoolStatus, Supervisor, SupervisorError,
+};
 
 /// Where POSIX shared memory has its names on Linux.
 const SHM_DIR: &str = "/dev/shm";
@@ -37,7 +39,7 @@ impl Status {
             return Ok(Self { segment: None });
         };
         let name = id.to_string();
-        supervisor.guard(Guard::Segment(Path::new(SHM_DIR).join(&name)))?;
+        supervisor.guard(CleanupTarget::Segment(Path::new(SHM_DIR).join(&name)))?;
         let segment = StatusSegment::create(&name, run_dir.path());
         if let Err(error) = &segment {
             console.warn(&format!("{error}; other programs cannot watch this run"));

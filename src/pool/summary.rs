@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::chaos::ChaosTally;
-use crate::ring::Accounting;
+use crate::ring::SlotCounts;
 
 /// How a run ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -75,7 +75,7 @@ pub struct Summary {
     /// Processes that SIGKILL did not end.
     pub unkillable: Vec<String>,
     /// What became of every slot that was filled.
-    pub books: Books,
+    pub slot_counts: SlotCountsSummary,
     /// What `--chaos` did, if it was given.
     pub faults: Option<InjectedFaults>,
     /// Versions of the weights that were published.
@@ -84,11 +84,11 @@ pub struct Summary {
     pub policy_lag_mean: f64,
 }
 
-/// The ring's books at the end of a run, in slots.
+/// The ring's counts at the end of a run, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct Books {
-    /// Sum of the laps of all slots, modulo 2^32: how often a slot became free again.
-    pub laps: u32,
+pub struct SlotCountsSummary {
+    /// Sum of the generations of all slots, modulo 2^32: how often a slot became free again.
+    pub generations: u32,
     /// Freed by the learner after use.
     pub consumed: u64,
     /// Freed by the supervisor: in flight at an actor that died.
@@ -97,25 +97,25 @@ pub struct Books {
     pub dropped: u64,
     /// Given to a second learner after the first had died with them.
     pub requeued: u64,
-    /// Whether `laps = consumed + reclaimed + dropped`.
-    pub balanced: bool,
+    /// Whether `generations = consumed + reclaimed + dropped`.
+    pub conserved: bool,
 }
 
-impl Books {
-    pub(super) const fn new(books: Accounting) -> Self {
-        let balanced = books.holds();
-        let Accounting { laps, consumed, reclaimed, dropped, requeued } = books;
-        Self { laps, consumed, reclaimed, dropped, requeued, balanced }
+impl SlotCountsSummary {
+    pub(super) const fn new(counts: SlotCounts) -> Self {
+        let conserved = counts.holds();
+        let SlotCounts { generations, consumed, reclaimed, dropped, requeued } = counts;
+        Self { generations, consumed, reclaimed, dropped, requeued, conserved }
     }
 }
 
-impl fmt::Display for Books {
+impl fmt::Display for SlotCountsSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { laps, consumed, reclaimed, dropped, balanced, .. } = self;
-        let sign = if *balanced { "=" } else { "IS NOT" };
+        let Self { generations, consumed, reclaimed, dropped, conserved, .. } = self;
+        let sign = if *conserved { "=" } else { "IS NOT" };
         write!(
             f,
-            "books: {laps} laps {sign} {consumed} consumed + {reclaimed} reclaimed + {dropped} dropped"
+            "slots: {generations} generations {sign} {consumed} consumed + {reclaimed} reclaimed + {dropped} dropped"
         )
     }
 }

@@ -54,7 +54,7 @@ const SHARES: &[(&str, Who, Of<u64>)] = &[
     ("learner_time/forward", Who::Learner, |line| line.learner.forward_ns),
     ("learner_time/vtrace", Who::Learner, |line| line.learner.vtrace_ns),
     ("learner_time/backward", Who::Learner, |line| line.learner.backward_ns),
-    ("learner_time/optimiser", Who::Learner, |line| line.learner.optimiser_ns),
+    ("learner_time/optimizer", Who::Learner, |line| line.learner.optimizer_ns),
     ("learner_time/publish", Who::Learner, |line| line.learner.publish_ns),
     ("actor_time/environment", Who::Actors, |line| line.actors.env_ns),
     ("actor_time/inference", Who::Actors, |line| line.actors.infer_ns),

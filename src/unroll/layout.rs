@@ -137,9 +137,9 @@ impl Field {
 pub struct GroupHeader {
     /// Which actor.
     pub actor: u32,
-    /// Which life of it, from 1.
+    /// Which incarnation of it, from 1.
     pub incarnation: u32,
-    /// Number of the unroll within that life, from 0, without gaps.
+    /// Number of the unroll within that incarnation, from 0, without gaps.
     pub sequence: u64,
     /// Version of the weights that acted.
     pub policy_version: u64,

@@ -43,7 +43,7 @@ const POOL: &str =
 
 const ACTOR: &[&str] = &["env_step", "inference", "sampling", "claim_commit", "refresh"];
 const LEARNER: &[&str] =
-    &["batching", "forward", "vtrace_loss", "backward", "optimiser", "publish"];
+    &["batching", "forward", "vtrace_loss", "backward", "optimizer", "publish"];
 
 /// Checks the parts, and gives the smallest time of a frame.
 fn check_parts(report: &Value) -> f64 {

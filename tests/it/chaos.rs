@@ -16,7 +16,7 @@ fn cartpole_is_solved_while_its_processes_are_killed() {
         let summary = complete(folder.path(), &flags);
         assert_eq!(summary["status"], "solved", "{summary}");
         assert!(number(&summary, "return_mean_100") >= 475.0, "{summary}");
-        assert_eq!(summary["books"]["balanced"], true, "{summary}");
+        assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
     }
 }
 
@@ -40,8 +40,10 @@ fn the_summary_lists_every_fault() {
     assert!(number(&summary, "actor_restarts") <= of("actors_killed"), "{summary}");
     assert!(number(&summary, "learner_restarts") <= of("learners_killed"), "{summary}");
     assert!(of("unrolls_abandoned") >= number(&summary, "unrolls_abandoned"), "{summary}");
-    assert_eq!(summary["books"]["balanced"], true, "{summary}");
-    for part in ["chaos: ", " faults (", " recovered", " unrolls abandoned; books: ", " laps = "] {
+    assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
+    for part in
+        ["chaos: ", " faults (", " recovered", " unrolls abandoned; slots: ", " generations = "]
+    {
         assert!(finished.stdout.contains(part), "{part:?} in {}", finished.stdout);
     }
 }

@@ -48,7 +48,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("--max-grad-norm 0", &["--max-grad-norm 0", "above 0"]),
     ("--reward-scale 0", &["--reward-scale 0", "above 0"]),
     ("--adam-beta2 1", &["--adam-beta2 1", "0.999999"]),
-    ("--optimiser-epsilon 0", &["--optimiser-epsilon 0", "from 0.000000000001"]),
+    ("--optimizer-epsilon 0", &["--optimizer-epsilon 0", "from 0.000000000001"]),
     ("--hidden 64,0", &["--hidden 0", "from 1 to 65536 for each layer"]),
     ("--hidden 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1", &["17 layers", "from 1 to 16"]),
     ("--conv 16x3/0", &["16x3/0", "FILTERSxKERNEL/STRIDE"]),

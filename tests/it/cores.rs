@@ -7,10 +7,10 @@ use std::sync::Mutex;
 use impala_rl::env::{ActionSpec, Dtype, ObservationSpec, flag};
 use impala_rl::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
 use impala_rl::learner::torch_engine::{Place, TorchEngine};
-use impala_rl::policy::act::{Act, ActInputs, StackedFrames};
+use impala_rl::policy::act::{ActInputs, Policy, StackedFrames};
 use impala_rl::policy::init::initial_parameters;
 use impala_rl::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, Torso};
-use impala_rl::policy::torch::TorchActor;
+use impala_rl::policy::torch::TorchPolicy;
 use impala_rl::rng::Rng;
 
 /// A block of one group, as an actor fills it.
@@ -25,7 +25,7 @@ struct Block {
     rewards: Vec<f32>,
     first_actions: Vec<i32>,
     first_rewards: Vec<f32>,
-    core_state: Vec<f32>,
+    recurrent_state: Vec<f32>,
 }
 
 impl Block {
@@ -54,7 +54,9 @@ impl Block {
             rewards: (0..unroll * columns).map(|_| 2.0 * rng.normal_f64() as f32).collect(),
             first_actions: (0..columns * words).map(|_| word(rng)).collect(),
             first_rewards: (0..columns).map(|_| rng.normal_f64() as f32).collect(),
-            core_state: (0..columns * spec.state_len()).map(|_| rng.normal_f64() as f32).collect(),
+            recurrent_state: (0..columns * spec.state_len())
+                .map(|_| rng.normal_f64() as f32)
+                .collect(),
         }
     }
 
@@ -73,13 +75,13 @@ impl Block {
             rewards: &self.rewards,
             first_actions: &self.first_actions,
             first_rewards: &self.first_rewards,
-            core_state: &self.core_state,
+            recurrent_state: &self.recurrent_state,
         }
     }
 
     /// Logits of the first T observations, one step at a time, as an actor sees them; and the state of
     /// its core after each.
-    fn acted(&self, spec: &NetworkSpec, actor: &mut TorchActor) -> (Vec<f32>, Vec<Vec<f32>>) {
+    fn acted(&self, spec: &NetworkSpec, actor: &mut TorchPolicy) -> (Vec<f32>, Vec<Vec<f32>>) {
         let observations = self.observations(spec);
         let (k, width) = (spec.observation.frame_stack, spec.logits());
         let (row, words) = (self.columns * spec.observation.frame_bytes(), spec.action.words());
@@ -106,7 +108,7 @@ impl Block {
             let mut logits = vec![f32::NAN; self.columns * width];
             actor.logits(&inputs, &mut logits).expect("acts");
             all.extend(logits);
-            states.push(actor.core_state().to_vec());
+            states.push(actor.recurrent_state().to_vec());
         }
         (all, states)
     }
@@ -214,12 +216,12 @@ fn acting_step_by_step_equals_learning_at_once() {
         let mut flat = initial_parameters(&layout, index);
         let mut rng = Rng::new(index, 1);
         flat.iter_mut().for_each(|x| *x += 0.1 * rng.normal_f64() as f32);
-        let mut actor = TorchActor::new(&spec, &layout, 4).expect("libtorch");
+        let mut actor = TorchPolicy::new(&spec, &layout, 4).expect("libtorch");
         actor.load(&flat);
         // The first unroll begins with a zero state, the second with what the first left behind.
         for _unroll in 0..2 {
             let mut block = Block::random(&spec, 7, 4, &mut rng);
-            block.core_state = actor.core_state().to_vec();
+            block.recurrent_state = actor.recurrent_state().to_vec();
             let (acted, states) = block.acted(&spec, &mut actor);
             let (seen, _) = learnt(&spec, &flat, &block, 1, 0);
             let seen = seen.seen.into_inner().expect("no panic");
@@ -246,7 +248,7 @@ fn memory_of_the_episode_before_is_gone_at_its_first_observation() {
         seen.seen.into_inner().expect("no panic").remove(0).1
     };
     let before = logits(&block);
-    block.core_state.iter_mut().for_each(|x| *x += 1.0);
+    block.recurrent_state.iter_mut().for_each(|x| *x += 1.0);
     block.first_rewards = vec![0.9; 3];
     let after = logits(&block);
     let width = spec.logits();

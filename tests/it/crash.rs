@@ -25,7 +25,7 @@ pub(crate) fn wait_for_frames(run_dir: &Path, more_than: f64) -> f64 {
     frames
 }
 
-/// Stops the run in order and checks the books: what was produced was consumed, or is still in the ring.
+/// Stops the run in order and checks the counts: what was produced was consumed, or is still in the ring.
 pub(crate) fn books_hold(
     running: Running,
     run_dir: &Path,

@@ -20,7 +20,7 @@ fn checkpoint(frames: u64, parameters: &ParamSpec) -> Checkpoint {
     let mut vector = || (0..parameters.len()).map(|_| rng.unit_f32() - 0.5).collect::<Vec<_>>();
     Checkpoint {
         parameters: vector(),
-        optimiser: [vector(), vector()],
+        optimizer: [vector(), vector()],
         state: LearnerState {
             version: frames / 10,
             frames,
@@ -53,7 +53,7 @@ impl Case {
         let mut files: Vec<_> =
             entries.map(|file| (file.clone(), fs::read(file).expect("read"))).collect();
         files.sort();
-        assert_eq!(files.len(), 4, "weights, optimiser, state, manifest");
+        assert_eq!(files.len(), 4, "weights, optimizer, state, manifest");
         Self { _folder: folder, path, parameters, old, new, files }
     }
 

@@ -8,12 +8,12 @@ use impala_rl::learner::engine::{Engine, Evaluator, Objective, Observations, Sta
 use impala_rl::learner::loss::{Batch, Loss, LossConfig, Reduction, RewardClip};
 use impala_rl::learner::native_engine::NativeEngine;
 use impala_rl::learner::torch_engine::{Place, TorchEngine};
-use impala_rl::learner::vtrace::{Clips, Inputs, vtrace};
-use impala_rl::policy::act::{Act, StackedFrames};
+use impala_rl::learner::vtrace::{Inputs, VtraceConfig, vtrace};
+use impala_rl::policy::act::{Policy, StackedFrames};
 use impala_rl::policy::init::initial_parameters;
 use impala_rl::policy::native::NativePolicy;
 use impala_rl::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, Torso};
-use impala_rl::policy::torch::TorchActor;
+use impala_rl::policy::torch::TorchPolicy;
 use impala_rl::rng::Rng;
 use tch::{Kind, Tensor};
 
@@ -110,7 +110,7 @@ fn both_give_the_same_outputs_and_gradients() {
             rewards: &[],
             first_actions: &[],
             first_rewards: &[],
-            core_state: &[],
+            recurrent_state: &[],
         };
         let steps = STEPS * COLUMNS;
         let (d_logits, d_values) = (normal(&mut rng, steps * ACTIONS), normal(&mut rng, steps));
@@ -152,9 +152,9 @@ fn both_act_alike_on(shape: &[usize], torso: Torso) {
     let rows: [&[u8]; 2] = [&older, &newer];
     let seen = StackedFrames { spec: &spec.observation, rows: &rows, valid: &[2, 1, 2] };
     let mut native = NativePolicy::new(&spec).expect("native");
-    let mut torch = TorchActor::new(&spec, &layout, 3).expect("libtorch");
+    let mut torch = TorchPolicy::new(&spec, &layout, 3).expect("libtorch");
     let mut logits = [[0.0; 3 * ACTIONS]; 2];
-    let policies: [&mut dyn Act; 2] = [&mut native, &mut torch];
+    let policies: [&mut dyn Policy; 2] = [&mut native, &mut torch];
     for (policy, logits) in policies.into_iter().zip(&mut logits) {
         policy.load(&parameters);
         policy.logits(&seen.into(), logits).expect("acts");
@@ -171,7 +171,7 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
     let rewards = normal(&mut rng, steps);
     let behaviour: Vec<f32> = normal(&mut rng, steps).iter().map(|x| -1.1 + 0.3 * x).collect();
     let actions: Vec<i32> = [0, 1, 2].into_iter().cycle().take(steps).collect();
-    let clips = Clips { rho_bar: 1.0, c_bar: 0.9, pg_rho_bar: 1.1, lambda: 0.95 };
+    let clips = VtraceConfig { rho_bar: 1.0, c_bar: 0.9, pg_rho_bar: 1.1, lambda: 0.95 };
     let config = LossConfig {
         discount: 0.97,
         baseline_cost: 0.4,

@@ -29,7 +29,7 @@ fn short_run(faults: &[&str], flags: &[&str]) -> (Finished, Value, Value) {
 
 fn assert_in_order(finished: &Finished, summary: &Value, metrics: &Value) {
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
-    assert_eq!(summary["books"]["balanced"], true, "{summary}");
+    assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
     assert!(number(summary, "frames") >= 15_000.0, "{summary}");
     assert_eq!(number(&metrics["learner"], "updates_skipped_nonfinite"), 0.0, "{metrics}");
 }
@@ -59,7 +59,7 @@ fn fault_env_rewards_whose_loss_is_infinite_cost_updates_and_no_weights() {
     let said = format!("{}{}", finished.stdout, finished.stderr);
     assert_eq!(finished.code(), Some(0), "{said}");
     let summary = summary(folder.path());
-    assert_eq!(summary["books"]["balanced"], true, "{summary}");
+    assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
     let metrics = last_metrics(folder.path()).expect("metrics");
     let learner = &metrics["learner"];
     assert!(number(learner, "updates_skipped_nonfinite") > 0.0, "{learner}");
@@ -95,7 +95,7 @@ fn fault_env_from_which_nothing_can_be_learnt_ends_the_run() {
     }
     assert_eq!(number(&metrics["learner"], "updates_skipped_nonfinite"), 100.0, "{metrics}");
     assert_eq!(
-        (&summary["status"], &summary["books"]["balanced"]),
+        (&summary["status"], &summary["slot_counts"]["conserved"]),
         (&"failed".into(), &true.into())
     );
 }
@@ -128,7 +128,7 @@ fn fault_env_failures_end_the_run_if_they_must() {
         // The learner was asked to stop and saved: more than what is published.
         assert!(!said.contains("saved the last published weights"), "{fault}: {said}");
         assert_eq!(
-            (&summary["status"], &summary["books"]["balanced"]),
+            (&summary["status"], &summary["slot_counts"]["conserved"]),
             (&"failed".into(), &true.into())
         );
     }
@@ -160,7 +160,7 @@ fn fault_env_that_spins_is_replaced() {
     assert!(told("hangs: no progress for 1.") && told(" s in phase step"), "{}", finished.stderr);
     let summary = summary(folder.path());
     assert!(number(&summary, "hang_kills") >= 2.0, "{summary}");
-    assert_eq!(summary["books"]["balanced"], true, "{summary}");
+    assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn fault_batch_that_kills_the_learner_is_dropped_the_second_time() {
     assert!(said.contains("0 requeued, 2 dropped"), "{said}");
     assert!(number(&summary, "unrolls_requeued") >= poisonous, "first once more: {summary}");
     assert!(2.0 * poisonous / groups <= number(&summary, "learner_restarts") + 1.0, "{summary}");
-    assert_eq!(summary["books"]["balanced"], true, "{summary}");
+    assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
     counts_never_go_back(folder.path());
 }
 
@@ -210,7 +210,7 @@ fn fault_learner_killed_again_and_again_goes_on_counting() {
     let (summary, log) = crate::crash::books_hold(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "learner_restarts"), 15.0, "{log}");
     assert_eq!(number(&summary, "actor_restarts"), 0.0, "actors act on: {log}");
-    assert_eq!(summary["books"]["balanced"], true, "{summary}");
+    assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
     // What a dead learner held is used, but if it was held at two deaths.
     let known = ["unrolls_consumed", "unrolls_in_ring", "unrolls_poisonous"];
     let sum: f64 = known.iter().map(|key| number(&summary, key)).sum();

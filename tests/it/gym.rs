@@ -27,8 +27,8 @@ pub(crate) fn gymnasium(test: &str) -> Option<PathBuf> {
 /// Options for environments of these tests.
 pub(crate) fn options(python: &Path, pairs: &[&str]) -> EnvOptions {
     let mut options = EnvOptions::parse(pairs).expect("options");
-    options.hosting.python = Some(python.to_owned());
-    options.hosting.python_path = Some(test_envs());
+    options.external.python = Some(python.to_owned());
+    options.external.python_path = Some(test_envs());
     options
 }
 

@@ -50,7 +50,7 @@ fn hang_stopped_actor_that_holds_a_slot_is_replaced() {
     wait_for_frames(folder.path(), frames);
     let (summary, log) = books_hold(run, folder.path(), 64.0);
     assert_eq!(number(&summary, "hang_kills"), 1.0, "{log}");
-    assert_eq!(summary["books"]["balanced"], true, "{summary}");
+    assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
     let phases = ["step", "infer", "refresh"];
     let told =
         |phase: &&str| log.contains(&format!("hangs: no progress for 2.0 s in phase {phase}"));

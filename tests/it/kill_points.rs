@@ -147,7 +147,7 @@ impl Crash {
             let text = fs::read_to_string(summary).unwrap_or_default();
             let summary: Value = serde_json::from_str(&text).unwrap_or_default();
             let whole = summary["status"] == "time-limit"
-                && summary["books"]["balanced"] == true
+                && summary["slot_counts"]["conserved"] == true
                 && summary["learner_restarts"] == replaced
                 && summary["unrolls_abandoned"] == 0;
             return if whole { Ok(()) } else { fail(&text) };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use impala_rl::metrics::{Actor, Descriptor, Kind, LINE, Learner, Phase, Table};
+use impala_rl::metrics::{ActorCounter, Descriptor, Kind, LINE, LearnerCounter, Phase, Table};
 use serde_json::Value;
 
 use crate::pool::complete;
@@ -37,8 +37,8 @@ fn documented_as(heading: &str, words: &[Descriptor]) {
 #[test]
 fn every_metric_is_documented_with_its_unit_and_meaning() {
     documented_as("## A line", LINE);
-    documented_as("## The learner", Learner::DESCRIPTORS);
-    documented_as("## An actor", Actor::DESCRIPTORS);
+    documented_as("## The learner", LearnerCounter::DESCRIPTORS);
+    documented_as("## An actor", ActorCounter::DESCRIPTORS);
     let phases: Vec<String> =
         Phase::ALL.iter().map(|phase| format!("{} `{}`", *phase as u8, phase.name())).collect();
     let phases = format!("The phases are {}.", phases.join(", "));
@@ -65,14 +65,15 @@ fn a_line_has_every_metric_and_nothing_else() {
     let summary = complete(folder.path(), &flags);
     let line = last_metrics(folder.path()).expect("a line");
     let mut expected: BTreeSet<String> = LINE.iter().map(|word| word.name.to_owned()).collect();
-    expected.extend(Learner::DESCRIPTORS.iter().map(|word| format!("learner.{}", word.name)));
-    for word in Actor::DESCRIPTORS {
+    expected
+        .extend(LearnerCounter::DESCRIPTORS.iter().map(|word| format!("learner.{}", word.name)));
+    for word in ActorCounter::DESCRIPTORS {
         if word.kind == Kind::Counter {
             expected.insert(format!("actors.{}", word.name));
         }
     }
     // Under `per_actor` stand words of the actor's table, and what the kernel says.
-    let known = |name: &str| Actor::DESCRIPTORS.iter().any(|word| word.name == name);
+    let known = |name: &str| ActorCounter::DESCRIPTORS.iter().any(|word| word.name == name);
     let is_each = |name: &String| name.strip_prefix("per_actor.").is_some_and(known);
     let (each, others): (BTreeSet<String>, BTreeSet<String>) =
         names(&line).into_iter().partition(is_each);
@@ -93,7 +94,7 @@ fn a_line_has_every_metric_and_nothing_else() {
         "forward_ns",
         "vtrace_ns",
         "backward_ns",
-        "optimiser_ns",
+        "optimizer_ns",
         "publish_ns",
         "batching_ns",
         "checkpoint_ns",

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use impala_rl::metrics::{Actor, Kind, LINE, Learner, PerActorRecord, Phase, Table};
+use impala_rl::metrics::{ActorCounter, Kind, LINE, LearnerCounter, PerActorRecord, Phase, Table};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -45,8 +45,8 @@ const EXPECTED_STILL: &[(&str, Still, &str)] = &[
 /// Names that documentation gives to numbers of a line, and one for each phase that a process can be in.
 fn documented() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = LINE.iter().map(|word| word.name.to_owned()).collect();
-    names.extend(Learner::DESCRIPTORS.iter().map(|word| format!("learner.{}", word.name)));
-    let counters = Actor::DESCRIPTORS.iter().filter(|word| word.kind == Kind::Counter);
+    names.extend(LearnerCounter::DESCRIPTORS.iter().map(|word| format!("learner.{}", word.name)));
+    let counters = ActorCounter::DESCRIPTORS.iter().filter(|word| word.kind == Kind::Counter);
     names.extend(counters.map(|word| format!("actors.{}", word.name)));
     let lists = serde_json::to_value(PerActorRecord::default()).expect("lists");
     names.extend(lists.as_object().expect("lists").keys().map(|name| format!("per_actor.{name}")));

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use impala_rl::params::{ParamPublisher, ParamReader, Refresh, page_words};
-use impala_rl::shm::seqlock::{Attempt, Reader, Strict, Writer, lock_words};
+use impala_rl::shm::seqlock::{Attempt, DefaultOrders, Reader, Writer, lock_words};
 use impala_rl::shm::{Access, Inherit, Memory, Region};
 use impala_rl::sync::{AtomicU64, Ordering, ReadWord};
 
@@ -122,7 +122,7 @@ fn the_lock_alone_rejects_the_mixtures_that_occur() {
     let deadline = Instant::now() + WATCHDOG;
     thread::scope(|scope| {
         let reading = scope.spawn(|| {
-            let reader = Reader::<Strict>::new(ReadWord::of(&words), PAYLOAD_WORDS);
+            let reader = Reader::<DefaultOrders>::new(ReadWord::of(&words), PAYLOAD_WORDS);
             let (mut whole, mut mixtures) = (0_u64, 0_u64);
             while whole < 100 || mixtures < 3 {
                 let mut mixed = false;
@@ -147,7 +147,7 @@ fn the_lock_alone_rejects_the_mixtures_that_occur() {
                 assert!(Instant::now() < deadline, "{whole} whole, {mixtures} mixtures met");
             }
         });
-        let mut writer = Writer::<Strict>::new(&words, PAYLOAD_WORDS);
+        let mut writer = Writer::<DefaultOrders>::new(&words, PAYLOAD_WORDS);
         while !reading.is_finished() {
             let version = writer.latest_version() + 1;
             let writing = writer.begin(version).expect("rising");

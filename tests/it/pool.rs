@@ -30,7 +30,7 @@ const SUMMARY_KEYS: &[&str] = &[
     "unrolls_produced",
     "unrolls_consumed",
     "unrolls_abandoned",
-    "books",
+    "slot_counts",
     "faults",
     "params_published",
     "policy_lag_mean",
@@ -132,7 +132,7 @@ fn a_run_does_not_end_with_a_kill_because_unrolls_take_minutes() {
     let finished = start(&run_dir, [&env[..], &slow, &pool].concat()).wait();
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     assert!(!finished.stderr.contains("SIGKILL"), "{}", finished.stderr);
-    assert_eq!(summary(&run_dir)["books"]["balanced"], true);
+    assert_eq!(summary(&run_dir)["slot_counts"]["conserved"], true);
 }
 
 #[test]

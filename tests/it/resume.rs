@@ -82,7 +82,7 @@ fn a_run_survives_being_killed_as_a_whole() {
     let mut rng = Rng::new(3, 0);
     let mut saved = 0.0;
     for kill in 0..kills() {
-        // Some random number of frames after a checkpoint of this life; before it, the log is the last one's.
+        // Some random number of frames after a checkpoint of this incarnation; before it, the log is the last one's.
         wait_until("it saves", PATIENCE, || newest_checkpoint(&run_dir) > saved);
         let moment = newest_checkpoint(&run_dir) + rng.below(3000) as f64;
         wait_until("it learns on", PATIENCE, || frames(&run_dir) > moment);

@@ -51,7 +51,7 @@ fn events(actors: u16) -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..EVENTS_MAX)
 }
 
-/// What one life of one actor wrote, and as which of its unrolls.
+/// What one incarnation of one actor wrote, and as which of its unrolls.
 type Stamp = (u16, u16, u64);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -184,7 +184,7 @@ struct Actor<'m> {
 impl<'m> Actor<'m> {
     fn new(seats: &mut HeapSeats<'m>, number: u16, incarnation: u16) -> Self {
         let owner = Owner::new(number, incarnation).expect("in range");
-        Self { producer: seats.producer(owner).expect("a new life"), sequence: 0 }
+        Self { producer: seats.producer(owner).expect("a new incarnation"), sequence: 0 }
     }
 
     fn stamp(&self) -> Stamp {
@@ -216,10 +216,10 @@ fn check(shape: RingShape, actors: u16, events: &[Event]) -> Result<(), TestCase
     };
     for event in events {
         step(&mut real, &mut reference, event)?;
-        let books = ring.identity();
-        prop_assert!(books.holds(), "{books:?}");
+        let counts = ring.slot_counts();
+        prop_assert!(counts.holds(), "{counts:?}");
         prop_assert_eq!(
-            (books.consumed, books.reclaimed, books.dropped),
+            (counts.consumed, counts.reclaimed, counts.dropped),
             (reference.consumed, reference.reclaimed, reference.dropped)
         );
         prop_assert_eq!(ring.occupancy().expect("sound words"), reference.occupancy());

@@ -3,7 +3,7 @@
 //! Roles are threads here. A death is a thread that ends with its slot or its block still held; joining it
 //! is the reap. Every byte is a function of who wrote it, as which of its unrolls, and where it lies, and
 //! the learner computes all of them again: torn, stale, mixed or lost data cannot pass. At the end the
-//! books must be exact, unroll by unroll.
+//! counts must be exact, unroll by unroll.
 //!
 //! Invariants, which the `SAFETY` comments cite:
 //! - **D1** Each test has one control and one payload memory, which are only ever reached by [`ring_in`] and
@@ -76,7 +76,7 @@ impl<'m> Heap<'m> {
 
 impl Backend for Heap<'_> {
     fn actor<R>(&self, owner: Owner, party: impl FnOnce(Producer<'_>) -> R) -> R {
-        let producer = self.seats().producer(owner).expect("a new life");
+        let producer = self.seats().producer(owner).expect("a new incarnation");
         party(producer)
     }
 
@@ -192,9 +192,9 @@ fn act(mut producer: Producer<'_>) -> Exit {
     }
 }
 
-fn learn(mut consumer: Consumer<'_>, life: u64, blocks: u64) -> Exit {
+fn learn(mut consumer: Consumer<'_>, incarnation: u64, blocks: u64) -> Exit {
     let ring = consumer.ring();
-    let mut random = mix(life);
+    let mut random = mix(incarnation);
     let mut consumed = Vec::new();
     loop {
         let block = match consumer.take(FOREVER) {
@@ -212,7 +212,7 @@ fn learn(mut consumer: Consumer<'_>, life: u64, blocks: u64) -> Exit {
         }
         consumed.extend_from_slice(BlockRef::new(block.block()).headers());
         block.release().expect("held");
-        if ring.identity().consumed >= blocks * SHAPE.groups as u64 {
+        if ring.slot_counts().consumed >= blocks * SHAPE.groups as u64 {
             ring.close();
         }
     }
@@ -224,7 +224,7 @@ fn report(exits: &Sender<Option<Exit>>, party: impl FnOnce() -> Exit) {
     exits.send(exit).expect("the supervisor waits");
 }
 
-/// The supervisor: reaps, returns what the dead held, starts them again, and keeps books of its own.
+/// The supervisor: reaps, returns what the dead held, starts them again, and keeps a tally of its own.
 struct Run<'scope, 'env, B> {
     scope: &'scope Scope<'scope, 'env>,
     backend: &'env B,
@@ -235,15 +235,15 @@ struct Run<'scope, 'env, B> {
 }
 
 #[derive(Default)]
-struct Books {
-    /// Unrolls that each life committed.
+struct Tally {
+    /// Unrolls that each incarnation committed.
     committed: HashMap<(u32, u32), u64>,
     /// How often each unroll was consumed.
     consumed: HashMap<(u32, u32, u64), u64>,
     reclaimed: u64,
     requeued: u64,
     dropped: u64,
-    learner_lives: u64,
+    learner_incarnations: u64,
 }
 
 impl<'scope, B: Backend> Run<'scope, '_, B> {
@@ -255,10 +255,10 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
         self.actors.insert(owner.actor(), self.scope.spawn(party));
     }
 
-    fn start_learner(&mut self, life: u64) {
+    fn start_learner(&mut self, incarnation: u64) {
         let (backend, exits) = (self.backend, self.exits.0.clone());
         let party = move || {
-            let learn = |consumer: Consumer<'_>| learn(consumer, life, BLOCKS_TO_CONSUME);
+            let learn = |consumer: Consumer<'_>| learn(consumer, incarnation, BLOCKS_TO_CONSUME);
             report(&exits, || backend.learner(learn));
         };
         self.learner = Some(self.scope.spawn(party));
@@ -270,7 +270,7 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
         let Ok(Some(exit)) = self.exits.1.recv_timeout(patience) else {
             // A panic here would wait for threads that wait for each other.
             let slots: Vec<_> = (0..SHAPE.slots()).map(|slot| ring.slot_word(slot)).collect();
-            eprintln!("a party panicked or hangs: {:?} {slots:#?}", ring.identity());
+            eprintln!("a party panicked or hangs: {:?} {slots:#?}", ring.slot_counts());
             std::process::abort();
         };
         let thread = match &exit {
@@ -281,17 +281,17 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
         exit
     }
 
-    fn supervise(&mut self, ring: Ring<'_>) -> Books {
-        let mut books = Books::default();
+    fn supervise(&mut self, ring: Ring<'_>) -> Tally {
+        let mut counts = Tally::default();
         let mut record = CrashRecord::new(SHAPE);
         (0..ACTORS).for_each(|actor| self.start_actor(Owner::new(actor, 1).expect("in range")));
         self.start_learner(0);
         while !self.actors.is_empty() || self.learner.is_some() {
             match self.reap(ring) {
                 Exit::Actor { owner, committed, left_slot, died } => {
-                    let life = (owner.actor().into(), owner.incarnation().into());
-                    books.committed.insert(life, committed);
-                    books.reclaimed += u64::from(left_slot);
+                    let incarnation = (owner.actor().into(), owner.incarnation().into());
+                    counts.committed.insert(incarnation, committed);
+                    counts.reclaimed += u64::from(left_slot);
                     // SAFETY: D2.
                     let freed = unsafe { ring.reclaim(owner) };
                     assert_eq!(freed, Ok(usize::from(left_slot)), "{owner:?}");
@@ -303,55 +303,55 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
                 Exit::Learner { consumed, left_slots, died } => {
                     for header in consumed {
                         let unroll = (header.actor, header.incarnation, header.sequence);
-                        *books.consumed.entry(unroll).or_default() += 1;
+                        *counts.consumed.entry(unroll).or_default() += 1;
                     }
                     // SAFETY: D2.
                     let loss = unsafe { ring.learner_died(&mut record) }.expect("sound words");
                     assert_eq!(loss.requeued + loss.dropped, left_slots);
-                    books.requeued += loss.requeued as u64;
-                    books.dropped += loss.dropped as u64;
-                    books.learner_lives += 1;
+                    counts.requeued += loss.requeued as u64;
+                    counts.dropped += loss.dropped as u64;
+                    counts.learner_incarnations += 1;
                     if died {
-                        self.start_learner(books.learner_lives);
+                        self.start_learner(counts.learner_incarnations);
                     }
                 }
             }
         }
-        books
+        counts
     }
 }
 
 fn run<B: Backend>(backend: &B) {
     backend.supervisor(|ring| {
-        let books = std::thread::scope(|scope| {
+        let counts = std::thread::scope(|scope| {
             let deadline = Instant::now() + WATCHDOG;
             let (actors, learner) = (HashMap::new(), None);
             Run { scope, backend, exits: channel(), actors, learner, deadline }.supervise(ring)
         });
 
-        let found = ring.identity();
+        let found = ring.slot_counts();
         assert!(found.holds(), "{found:?}");
-        let consumed: u64 = books.consumed.values().sum();
+        let consumed: u64 = counts.consumed.values().sum();
         assert_eq!(
             (found.consumed, found.reclaimed, found.dropped, found.requeued),
-            (consumed, books.reclaimed, books.dropped, books.requeued)
+            (consumed, counts.reclaimed, counts.dropped, counts.requeued)
         );
         assert!(consumed >= BLOCKS_TO_CONSUME * SHAPE.groups as u64);
-        assert!(books.consumed.values().all(|&times| times == 1), "an unroll was trained on twice");
-        for (actor, incarnation, sequence) in books.consumed.keys() {
-            assert!(*sequence < books.committed[&(*actor, *incarnation)], "never committed");
+        assert!(counts.consumed.values().all(|&times| times == 1), "an unroll was trained on twice");
+        for (actor, incarnation, sequence) in counts.consumed.keys() {
+            assert!(*sequence < counts.committed[&(*actor, *incarnation)], "never committed");
         }
         // What was committed is consumed, dropped, or waits in a block that never became complete.
         let left = ring.occupancy().expect("sound words");
         assert_eq!((left.claimed, left.held), (0, 0), "{left:?}");
-        let committed: u64 = books.committed.values().sum();
-        assert_eq!(committed, consumed + books.dropped + left.ready as u64);
+        let committed: u64 = counts.committed.values().sum();
+        assert_eq!(committed, consumed + counts.dropped + left.ready as u64);
         println!(
-            "{committed} unrolls in {} actor lives, {consumed} consumed in {} learner lives, {found:?}",
-            books.committed.len(),
-            books.learner_lives
+            "{committed} unrolls in {} actor incarnations, {consumed} consumed in {} learner incarnations, {found:?}",
+            counts.committed.len(),
+            counts.learner_incarnations
         );
         // Without deaths the run would have shown little.
-        assert!(books.reclaimed > 0 && books.requeued > 0, "no deaths");
+        assert!(counts.reclaimed > 0 && counts.requeued > 0, "no deaths");
     });
 }

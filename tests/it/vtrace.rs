@@ -1,6 +1,6 @@
 //! V-trace against the reference data: the explicit sums of equation 1, made in float64 without recursion.
 
-use impala_rl::learner::vtrace::{Clips, Inputs, vtrace};
+use impala_rl::learner::vtrace::{Inputs, VtraceConfig, vtrace};
 use num_traits::Float;
 use serde::Deserialize;
 
@@ -48,7 +48,7 @@ fn check<R: Float>(tolerance: f64) {
         let clip = |level: Option<f64>| {
             level.map_or(R::infinity(), |level| R::from(level).expect("a number"))
         };
-        let clips = Clips {
+        let clips = VtraceConfig {
             rho_bar: clip(case.clip_rho),
             c_bar: clip(case.clip_c),
             pg_rho_bar: clip(case.clip_pg_rho),

@@ -150,14 +150,14 @@ fn a_final_save_that_fails_shows() {
     assert!(run.logged("the learner died before it had saved"), "{}", run.log());
 }
 
-fn crash_loop(mode: Mode, places: &[usize], lives: u64, code: i32) -> Run {
+fn crash_loop(mode: Mode, places: &[usize], starts: u64, code: i32) -> Run {
     let run = Run::start_as(&["env"], 2, |board| {
         places.iter().for_each(|&place| board.set_mode(place, mode));
     });
     let run = run.ends_with(code);
     for &place in places {
-        assert_eq!(run.board.get(Word::Starts(place)), lives, "{}", run.log());
-        assert_eq!(run.board.get(Word::Reclaims(place)), lives, "{}", run.log());
+        assert_eq!(run.board.get(Word::Starts(place)), starts, "{}", run.log());
+        assert_eq!(run.board.get(Word::Reclaims(place)), starts, "{}", run.log());
     }
     run
 }

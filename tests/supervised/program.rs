@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use impala_rl::supervisor::{
-    ChildControl, Dead, ExitKind, Guard, Level, Options, Pool, PoolCorrupt, PoolStatus, Reclaimed,
-    Role, Supervisor, ToChild, Verdict,
+    ChildControl, CleanupTarget, Dead, ExitKind, Level, Options, Pool, PoolCorrupt, PoolStatus,
+    Reclaimed, Role, Supervisor, ToChild, Verdict,
 };
 
 use crate::board::{Board, Mode, Word};
@@ -36,7 +36,9 @@ pub(crate) fn main(folder: &Path, actors: u16) -> ExitKind {
         }
     };
     let segment = segment(std::process::id());
-    for guard in [Guard::Segment(segment.clone()), Guard::TempFiles(folder.to_owned())] {
+    for guard in
+        [CleanupTarget::Segment(segment.clone()), CleanupTarget::TempFiles(folder.to_owned())]
+    {
         supervisor.guard(guard).expect("guarded");
     }
     fs::write(&segment, "status").expect("a segment");

@@ -256,7 +256,7 @@ fn children_hold_only_their_own() {
             .map(|name| name.strip_prefix(&folder).unwrap_or(name))
             .map(|name| name.split_once(":[").map_or(name, |(sort, _)| sort))
             .collect();
-        // The pool's files; the bell; both ends of its own channel. The supervisor's epoll, clock,
+        // The pool's files; the wakeup; both ends of its own channel. The supervisor's epoll, clock,
         // signals, pidfds, lifeline and the other children's channels are not among them.
         assert_eq!(sorts, ["/board", "/log", "anon_inode", "socket", "socket"], "{name}: {own:?}");
         assert!(own.iter().any(|name| name == "anon_inode:[eventfd]"), "{name}: {own:?}");

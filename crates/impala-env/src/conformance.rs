@@ -222,7 +222,8 @@ fn actions_out_of_range_are_refused() {
                     numbers[low.len()] = wrong;
                     let error =
                         stage.step(&Chosen::Numbers(numbers), 0).expect_err("out of bounds");
-                    let named = matches!(error, EnvError::BadNumber { env: 1, word: 0, .. });
+                    let named =
+                        matches!(error, EnvError::ActionOutOfBounds { env: 1, word: 0, .. });
                     assert!(named, "{id}: {error}");
                 }
             }

@@ -49,14 +49,14 @@ pub enum EnvError {
     #[error(
         "{id}: number {word} of environment {env}'s action is {number}, which is out of its bounds"
     )]
-    BadNumber {
+    ActionOutOfBounds {
         /// The environment.
         id: String,
         /// Which of the environments stepped together.
         env: usize,
         /// Which of the action's numbers.
         word: usize,
-        /// The number, in words because it may be none.
+        /// The formatted value: a string, because it may be NaN.
         number: String,
     },
     /// It cannot be made as it was asked for: something is missing or not supported.

@@ -8,7 +8,7 @@
 //! [`VectorEnv`] directly.
 
 mod error;
-mod hosting;
+mod external;
 mod lockstep;
 mod options;
 mod registry;
@@ -30,7 +30,7 @@ pub mod rng;
 pub mod synthetic;
 
 pub use error::EnvError;
-pub use hosting::{Hosting, SharedMemory};
+pub use external::{ExternalEnv, SharedMemory};
 pub use lockstep::Lockstep;
 pub use options::{EnvOptions, OptionReader};
 pub use registry::Registry;
@@ -108,7 +108,7 @@ pub trait Environment {
     /// `usize` for one choice, `[usize; N]` for several, `[f32; N]` for numbers.
     type Action: Action;
 
-    /// Shapes and counts; must not change over the life of the environment.
+    /// Shapes and counts; must not change over the time of the environment.
     fn spec(&self) -> EnvSpec;
 
     /// Starts an episode and writes its first frame (`frame_len` elements).
@@ -205,7 +205,7 @@ pub trait VectorEnv {
     /// are ignored). Without a [`VectorEnv::reset`] before it, the first step is one.
     ///
     /// # Errors
-    /// If an environment fails, [`EnvError::BadAction`] or [`EnvError::BadNumber`]; the unroll is dropped and the actor
+    /// If an environment fails, [`EnvError::BadAction`] or [`EnvError::ActionOutOfBounds`]; the unroll is dropped and the actor
     /// replaced.
     ///
     /// # Panics

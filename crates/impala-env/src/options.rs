@@ -7,7 +7,7 @@ use std::str::FromStr;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
 
-use super::{EnvError, Hosting};
+use super::{EnvError, ExternalEnv};
 
 /// Options of an environment, in the order in which they were given. A key given twice holds its last
 /// value. In a file they are a table; numbers and booleans there are taken as they are written.
@@ -17,20 +17,20 @@ pub struct EnvOptions {
     /// Frames that the network sees at once, whatever the environment says; not one of its options.
     pub frame_stack: Option<usize>,
     /// How it is run if it is not built in; not one of its options.
-    pub hosting: Hosting,
+    pub external: ExternalEnv,
 }
 
 impl EnvOptions {
     /// No options.
     #[must_use]
     pub const fn new() -> Self {
-        Self { pairs: Vec::new(), frame_stack: None, hosting: Hosting::new() }
+        Self { pairs: Vec::new(), frame_stack: None, external: ExternalEnv::new() }
     }
 
     /// Takes `KEY=VALUE` strings as they come from a command line.
     ///
     /// # Errors
-    /// [`EnvError::OptionSyntax`] for the first that is none.
+    /// [`EnvError::OptionSyntax`] for the first that is no `key=value`.
     pub fn parse<S: AsRef<str>>(arguments: impl IntoIterator<Item = S>) -> Result<Self, EnvError> {
         let mut options = Self::new();
         for argument in arguments {
@@ -115,7 +115,7 @@ impl<'a> OptionReader<'a> {
     /// A number within `range`, else `default`.
     ///
     /// # Errors
-    /// [`EnvError::BadOption`] if it is none, or outside.
+    /// [`EnvError::BadOption`] if it is no number, or outside the range.
     pub fn number<T: FromStr + PartialOrd + Display>(
         &mut self,
         key: &'static str,

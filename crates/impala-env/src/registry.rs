@@ -167,7 +167,7 @@ impl Registry {
     }
 
     /// Whether environments of this name are made by a family, and so take note of their
-    /// [`super::Hosting`].
+    /// [`super::ExternalEnv`].
     #[must_use]
     pub fn is_of_family(&self, id: &str) -> bool {
         !self.entries.iter().any(|entry| entry.id == id) && self.family(id).is_some()
@@ -188,7 +188,7 @@ impl Registry {
         options: &EnvOptions,
     ) -> Result<(EnvSpec, Vec<String>), EnvError> {
         let mut options = options.clone();
-        options.hosting.trial = true;
+        options.external.trial = true;
         let made = self.make(id, &options, 1, 0)?;
         Ok((made.spec().clone(), made.notes().to_vec()))
     }

@@ -266,7 +266,7 @@ impl EnvSpec {
     ///
     /// # Errors
     /// [`EnvError::BadAction`] for the first choice that is negative or not below the number of its
-    /// actions, [`EnvError::BadNumber`] for the first number out of its bounds.
+    /// actions, [`EnvError::ActionOutOfBounds`] for the first number out of its bounds.
     ///
     /// # Panics
     /// If there are not W words for each environment, or they are of the other kind: the caller is wrong.
@@ -313,7 +313,7 @@ impl EnvSpec {
             return Ok(());
         };
         let number = numbers.nth(word).map_or_else(String::new, |x| x.to_string());
-        Err(EnvError::BadNumber { id: self.id.clone(), env, word, number })
+        Err(EnvError::ActionOutOfBounds { id: self.id.clone(), env, word, number })
     }
 
     fn check_choices(

@@ -190,7 +190,7 @@ fn next_step_autoreset(ends: &[u8], over: &mut [bool], rewards: &mut [f32], flag
     let (terminated, truncated) = ends.split_at(over.len());
     let ends = terminated.iter().zip(truncated);
     for (((over, reward), flags), ends) in over.iter_mut().zip(rewards).zip(flags).zip(ends) {
-        // Chosen without branches: the compiler makes vectors of it.
+        // Without branches, so that it vectorises.
         let cut = if *ends.1 != 0 { flag::TRUNCATED } else { 0 };
         let end = if *ends.0 != 0 { flag::TERMINATED } else { cut };
         *flags = if *over { flag::FIRST } else { end };

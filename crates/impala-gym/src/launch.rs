@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::wire::Channel;
-use impala_env::Hosting;
+use impala_env::ExternalEnv;
 
 /// Given to `python -c`: takes the modules from the socket and runs the worker.
 const BOOT: &str = include_str!("../../../python/src/impala_env/boot.py");
@@ -35,8 +35,8 @@ const THREAD_COUNTS: [&str; 3] = ["OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MK
 
 /// The Python that environments run in.
 #[must_use]
-pub fn python_of(hosting: &Hosting) -> PathBuf {
-    hosting.python.clone().unwrap_or_else(|| "python3".into())
+pub fn python_of(external: &ExternalEnv) -> PathBuf {
+    external.python.clone().unwrap_or_else(|| "python3".into())
 }
 
 /// Starts `python` and gives it what it needs to become a worker. Its standard input is the other end of
@@ -71,8 +71,8 @@ pub(super) fn send_modules(channel: &Channel) -> io::Result<()> {
 }
 
 /// Where the worker prints to: the log, or memory that is gone with it.
-pub(super) fn output_of(hosting: &Hosting) -> io::Result<File> {
-    match &hosting.log {
+pub(super) fn output_of(external: &ExternalEnv) -> io::Result<File> {
+    match &external.log {
         Some(path) => OpenOptions::new().create(true).read(true).append(true).open(path),
         None => Ok(File::from(memfd_create("impala-worker-output", MFdFlags::MFD_CLOEXEC)?)),
     }

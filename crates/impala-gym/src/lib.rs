@@ -6,7 +6,7 @@
 //! belong. `docs/environment-abi.md` describes all of it for workers in other languages.
 //!
 //! Invariants:
-//! - **G1** A worker writes only while its actor waits in `wire::Channel::ask` for the answer to the
+//! - **G1** A worker writes only while its actor waits in `wire::Channel::request` for the answer to the
 //!   command that told it where. Until then the actor holds those bytes as `&mut`, and after it again: it
 //!   lends them for the time of a call that the compiler cannot see through. Their address goes with the
 //!   command as an exposed one, so it counts as known to whoever is behind the call.

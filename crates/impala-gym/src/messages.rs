@@ -101,17 +101,17 @@ pub(super) struct Request<'a> {
 
 impl<'a> Request<'a> {
     pub(super) fn new(env: &'a str, options: &'a EnvOptions, envs: usize, seed: u64) -> Self {
-        let path = options.hosting.python_path.as_ref();
+        let path = options.external.python_path.as_ref();
         Self {
             abi: ABI,
             env,
             options: options.iter().collect(),
-            wrapper: options.hosting.wrapper.as_deref(),
+            wrapper: options.external.wrapper.as_deref(),
             envs,
             seed,
             path: path.map(|folder| folder.to_string_lossy().into_owned()).into_iter().collect(),
-            keys: Some(&options.hosting.observation_keys[..]).filter(|keys| !keys.is_empty()),
-            trial: options.hosting.trial,
+            keys: Some(&options.external.observation_keys[..]).filter(|keys| !keys.is_empty()),
+            trial: options.external.trial,
         }
     }
 }

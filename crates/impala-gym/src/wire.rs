@@ -76,7 +76,7 @@ impl Channel {
     ///
     /// # Errors
     /// Of any kind if there is nobody to answer.
-    pub(super) fn ask(&mut self, command: &[u8]) -> Result<[u8; 4]> {
+    pub(super) fn request(&mut self, command: &[u8]) -> Result<[u8; 4]> {
         let Some(commands) = &mut self.commands else {
             return Err(Errno::EPIPE.into());
         };
@@ -151,10 +151,10 @@ mod tests {
             answers.write_all(&[7; 4]).expect("an answer");
             command
         });
-        assert_eq!(ours.ask(b"first").expect("answered"), [7; 4]);
+        assert_eq!(ours.request(b"first").expect("answered"), [7; 4]);
         assert_eq!(&worker.join().expect("worker"), b"first");
-        assert!(ours.ask(b"again").is_err(), "its ends are closed");
+        assert!(ours.request(b"again").is_err(), "its ends are closed");
         ours.hang_up();
-        assert!(ours.ask(b"again").is_err(), "told to leave");
+        assert!(ours.request(b"again").is_err(), "told to leave");
     }
 }

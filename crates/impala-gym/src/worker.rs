@@ -16,7 +16,7 @@ use super::wire::Channel;
 use impala_env::{EnvError, EnvOptions, EnvSpec};
 
 /// How long a worker has to close its environments when it is no longer needed.
-const FAREWELL: Duration = Duration::from_millis(500);
+const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
 /// How much of what a dead worker printed last is shown.
 const LAST_WORDS_BYTES: u64 = 2048;
@@ -52,12 +52,12 @@ impl Worker {
         if name.is_empty() || name.ends_with(':') {
             return Err(not_made("name one of Gymnasium, such as gym:CartPole-v1".into()));
         }
-        let hosting = &options.hosting;
-        let mut output = launch::output_of(hosting).map_err(|error| {
-            not_made(format!("its log {:?} cannot be opened: {error}", hosting.log))
+        let external = &options.external;
+        let mut output = launch::output_of(external).map_err(|error| {
+            not_made(format!("its log {:?} cannot be opened: {error}", external.log))
         })?;
         let output_start = output.seek(SeekFrom::End(0)).unwrap_or(0);
-        let python = launch::python_of(hosting);
+        let python = launch::python_of(external);
         let (child, channel) = launch::start(&python, &output).map_err(|error| {
             not_made(format!(
                 "cannot start Python {}: {error}; install Python 3.10 or later, or name one with --python",
@@ -73,24 +73,25 @@ impl Worker {
             packet: vec![0; PACKET_BYTES],
             gone: false,
         };
-        let hello = worker.introduce(&Request::new(name, options, envs, seed), hosting.patience)?;
+        let hello =
+            worker.handshake(&Request::new(name, options, envs, seed), external.start_timeout)?;
         let spec = hello.spec(id).map_err(not_made)?;
         Ok((worker, spec, hello.notes))
     }
 
-    fn introduce(
+    fn handshake(
         &mut self,
         request: &Request<'_>,
-        patience: Option<Duration>,
+        start_timeout: Option<Duration>,
     ) -> Result<Hello, EnvError> {
         let request = serde_json::to_vec(request).map_err(|e| self.not_made(e.to_string()))?;
         if request.len() > PACKET_BYTES {
             return Err(self.not_made("its options are too long".into()));
         }
-        // Who cannot be sent to will not answer either: the reason is found there.
+        // If the send fails, the receive below fails too and reports why.
         let _shows_below = launch::send_modules(&self.channel)
             .and_then(|()| self.channel.send_with_pipes(&request));
-        if let Some(limit) = patience.filter(|&limit| !self.channel.has_news(limit)) {
+        if let Some(limit) = start_timeout.filter(|&limit| !self.channel.has_news(limit)) {
             let limit = limit.as_secs_f64();
             return Err(self.not_made(format!(
                 "it did not start within {limit} s; --actor-start-timeout gives it longer"
@@ -98,7 +99,7 @@ impl Worker {
         }
         let length = self.receive();
         if length == 0 {
-            let (how, last) = (self.ending(), self.last_words());
+            let (how, last) = (self.ending(), self.output_tail());
             let last = last.last().map_or_else(String::new, |line| format!(": {line}"));
             return Err(self.not_made(format!("Python {how} before it had started{last}")));
         }
@@ -135,7 +136,7 @@ impl Worker {
     /// # Errors
     /// [`EnvError::Failed`] with what the environment said, or of what the worker died.
     pub(super) fn call(&mut self, command: &Command) -> Result<(), EnvError> {
-        match self.channel.ask(&command.bytes()).map(Answer::of) {
+        match self.channel.request(&command.bytes()).map(Answer::of) {
             Ok(Some(Answer::Done)) => Ok(()),
             Ok(Some(Answer::Failed)) => match self.receive() {
                 0 => Err(self.died()),
@@ -147,7 +148,7 @@ impl Worker {
             Ok(None) => {
                 // Nobody knows what it will do next.
                 self.end();
-                Err(self.failed("its worker gave an answer that is none".into()))
+                Err(self.failed("its worker sent an invalid reply".into()))
             }
             // What is wrong with a pipe that is ours alone is that nobody is at its other end.
             Err(_) => Err(self.died()),
@@ -156,7 +157,7 @@ impl Worker {
 
     fn died(&mut self) -> EnvError {
         let mut reason = format!("its worker (pid {}) {}", self.child.id(), self.ending());
-        for line in self.last_words() {
+        for line in self.output_tail() {
             reason.push_str("\n  ");
             reason.push_str(&line);
         }
@@ -177,15 +178,15 @@ impl Worker {
     /// Kills and reaps it, and says how it ended (G2).
     fn ending(&mut self) -> String {
         self.channel.hang_up();
-        let ended = self.left_by_itself().then(|| self.child.wait().ok()).flatten();
+        let ended = self.exited_within_grace().then(|| self.child.wait().ok()).flatten();
         let status = ended.or_else(|| self.end());
         status.map_or_else(|| "is gone".to_owned(), described)
     }
 
     /// Pipes and socket close an instant before the process can be reaped, or a worker closed them on
     /// purpose.
-    fn left_by_itself(&mut self) -> bool {
-        let deadline = std::time::Instant::now() + FAREWELL;
+    fn exited_within_grace(&mut self) -> bool {
+        let deadline = std::time::Instant::now() + SHUTDOWN_GRACE;
         while std::time::Instant::now() < deadline {
             match self.child.try_wait() {
                 Ok(None) => std::thread::yield_now(),
@@ -206,7 +207,7 @@ impl Worker {
     }
 
     /// The last lines that it printed.
-    fn last_words(&self) -> Vec<String> {
+    fn output_tail(&self) -> Vec<String> {
         let end = self.output.metadata().map_or(0, |file| file.len());
         let start = self.output_start.max(end.saturating_sub(LAST_WORDS_BYTES));
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
@@ -233,7 +234,7 @@ impl Drop for Worker {
         if !self.gone {
             self.channel.hang_up();
             // Its end of the socket closes when it has closed its environments.
-            if self.channel.has_news(FAREWELL) && self.left_by_itself() {
+            if self.channel.has_news(SHUTDOWN_GRACE) && self.exited_within_grace() {
                 let _reaped = self.child.wait();
                 return;
             }

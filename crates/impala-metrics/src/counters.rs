@@ -3,7 +3,7 @@
 //! [`super::table`] names the words. A block survives its writer: a restarted actor goes on counting where the last one stopped.
 //! Words are sampled one by one, so two counters of a snapshot may be some nanoseconds apart.
 
-use super::table::{Actor, Kind, Learner, Phase, Table};
+use super::table::{ActorCounter, Kind, LearnerCounter, Phase, Table};
 use impala_shm::sync::{AtomicU64, Ordering};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -22,9 +22,9 @@ pub struct Counters<'m, T> {
 }
 
 /// An actor's block.
-pub type ActorCounters<'m> = Counters<'m, Actor>;
+pub type ActorCounters<'m> = Counters<'m, ActorCounter>;
 /// The learner's block.
-pub type LearnerCounters<'m> = Counters<'m, Learner>;
+pub type LearnerCounters<'m> = Counters<'m, LearnerCounter>;
 
 impl<'m, T: Table> Counters<'m, T> {
     /// Words of a block, padded to whole pairs of cache lines.
@@ -101,30 +101,30 @@ impl<'m, T: Table> Counters<'m, T> {
     }
 }
 
-impl Counters<'_, Actor> {
+impl Counters<'_, ActorCounter> {
     /// Says what the actor is about to do.
     #[inline]
     pub fn set_phase(&self, phase: Phase) {
-        self.set(Actor::Phase, phase as u64);
+        self.set(ActorCounter::Phase, phase as u64);
     }
 
     /// What the actor is doing; `None` if the word holds no phase.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
-        Phase::from_code(self.get(Actor::Phase))
+        Phase::from_code(self.get(ActorCounter::Phase))
     }
 }
 
-impl Counters<'_, Learner> {
+impl Counters<'_, LearnerCounter> {
     /// Says what the learner is about to do.
     pub fn set_phase(&self, phase: Phase) {
-        self.set(Learner::Phase, phase as u64);
+        self.set(LearnerCounter::Phase, phase as u64);
     }
 
     /// What the learner is doing; `None` if the word holds no phase.
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
-        Phase::from_code(self.get(Learner::Phase))
+        Phase::from_code(self.get(LearnerCounter::Phase))
     }
 }
 
@@ -184,7 +184,7 @@ mod tests {
         let words = zeroed(3 * ActorCounters::WORDS);
         assert_eq!(ActorCounters::WORDS % BLOCK_ALIGN_WORDS, 0);
         let actors: Vec<_> = (0..3).map(|actor| ActorCounters::nth(&words, actor)).collect();
-        for &word in Actor::ALL {
+        for &word in ActorCounter::ALL {
             actors[1].add(word, 1);
             actors[1].add(word, 2);
         }
@@ -205,17 +205,17 @@ mod tests {
     fn kinds_are_kept_apart() {
         let words = zeroed(LearnerCounters::WORDS);
         let learner = LearnerCounters::new(&words);
-        learner.add(Learner::Frames, u64::MAX);
-        learner.set_f64(Learner::Entropy, -0.25);
-        learner.set(Learner::LagMax, 7);
+        learner.add(LearnerCounter::Frames, u64::MAX);
+        learner.set_f64(LearnerCounter::Entropy, -0.25);
+        learner.set(LearnerCounter::LagMax, 7);
         let earlier = learner.snapshot();
-        learner.add(Learner::Frames, 11);
+        learner.add(LearnerCounter::Frames, 11);
         let now = learner.snapshot();
-        assert_eq!(now.get(Learner::Frames), 10, "wraps");
+        assert_eq!(now.get(LearnerCounter::Frames), 10, "wraps");
         let interval = now.since(&earlier);
-        assert_eq!(interval.get(Learner::Frames), 11);
-        assert_eq!(interval.get(Learner::LagMax), 7);
-        assert_eq!(interval.get_f64(Learner::Entropy).to_bits(), (-0.25_f64).to_bits());
+        assert_eq!(interval.get(LearnerCounter::Frames), 11);
+        assert_eq!(interval.get(LearnerCounter::LagMax), 7);
+        assert_eq!(interval.get_f64(LearnerCounter::Entropy).to_bits(), (-0.25_f64).to_bits());
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
             actor.set_phase(phase);
             assert_eq!(actor.phase(), Some(phase));
         }
-        actor.set(Actor::Phase, Phase::ALL.len() as u64);
+        actor.set(ActorCounter::Phase, Phase::ALL.len() as u64);
         assert_eq!(actor.phase(), None);
     }
 }

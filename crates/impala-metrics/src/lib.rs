@@ -24,7 +24,7 @@ pub use record::{
 pub use run_id::{RunEntry, RunId, list, sweep};
 pub use status::{StatusError, StatusSegment, StatusView};
 pub use status_record::{ChildRecord, FaultsRecord, PoolRecord, StatusRecord};
-pub use table::{Actor, Descriptor, Kind, Learner, Phase, Table};
+pub use table::{ActorCounter, Descriptor, Kind, LearnerCounter, Phase, Table};
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@
 //! what they mean. A number that a reader asks for is therefore one that the writer has.
 //!
 //! Reading is lenient, because folders outlive builds: an unknown name is passed over, and a missing number
-//! is 0. Without `wall_s` and `frames` a line is none. JSON has no word for a number that is not finite: it is
+//! is 0. A line without `wall_s` and `frames` is invalid. JSON has no word for a number that is not finite: it is
 //! written as null, and read as NaN.
 
 mod words;

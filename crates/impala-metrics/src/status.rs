@@ -12,11 +12,11 @@
 //! Unlike the memory that a run works in, it has a name and can therefore be left behind by SIGKILL;
 //! [`super::sweep`] removes such remains. Its file (`/dev/shm/<name>`, mode 0600) is all there is: the
 //! `shared_memory` crate writes link files only on request. The supervisor holds a lock on it for
-//! its life. A run is complete without one: if it cannot be made, say so and go on.
+//! its time. A run is complete without one: if it cannot be made, say so and go on.
 //!
 //! Invariants of the unsafe code:
 //! - I1: a [`Shmem`] maps at least `SEGMENT_BYTES` from `as_ptr()`, page-aligned and readable, for as
-//!   long as it lives: [`create`](StatusSegment::create) makes it so large and
+//!   long as it exists: [`create`](StatusSegment::create) makes it so large and
 //!   [`attach`](StatusSegment::attach) checks. It is dropped only with its owner here or in `disown`,
 //!   both of which need the owner without borrows.
 //! - I2: every access to the mapped bytes, in every process, is an atomic access to a word; the
@@ -26,7 +26,7 @@
 #![allow(unsafe_code)]
 
 use super::run_id::{RunId, segment_path};
-use impala_shm::seqlock::{Attempt, Reader, Strict, Writer, lock_words};
+use impala_shm::seqlock::{Attempt, DefaultOrders, Reader, Writer, lock_words};
 use impala_shm::sync::{AtomicU64, Ordering, ReadWord, fence};
 use nix::sys::mman::{ProtFlags, mprotect};
 use shared_memory::{Shmem, ShmemConf, ShmemError};
@@ -218,7 +218,8 @@ impl StatusSegment {
     pub fn publish(&mut self, status: &[u8]) -> Result<(), StatusError> {
         let shmem = self.shmem.as_ref().ok_or(StatusError::Disowned)?;
         check_length("a status", status, MAX_STATUS_BYTES)?;
-        let mut writer = Writer::<Strict>::new(&words_of(shmem)[HEADER_WORDS..], PAYLOAD_WORDS);
+        let mut writer =
+            Writer::<DefaultOrders>::new(&words_of(shmem)[HEADER_WORDS..], PAYLOAD_WORDS);
         let tick = writer.latest_version() + 1;
         // One a tick: versions outlast every run.
         if let Ok(writing) = writer.begin(tick) {
@@ -300,8 +301,10 @@ impl StatusView {
     /// The latest status and its number (1 for the first), if it is newer than `have_tick`.
     #[must_use]
     pub fn read(&self, have_tick: u64) -> Option<(u64, Vec<u8>)> {
-        let reader =
-            Reader::<Strict>::new(&read_words_of(&self.shmem)[HEADER_WORDS..], PAYLOAD_WORDS);
+        let reader = Reader::<DefaultOrders>::new(
+            &read_words_of(&self.shmem)[HEADER_WORDS..],
+            PAYLOAD_WORDS,
+        );
         for _ in 0..MAX_TRIES {
             match reader.try_read(have_tick, load_bytes) {
                 Attempt::New(tick, status) => return Some((tick, status)),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::MetricsRecord;
 
-/// A run at one moment. Reading is as lenient as that of a [`MetricsRecord`]; without `metrics` it is none.
+/// A run at one moment. Reading is as lenient as that of a [`MetricsRecord`]; without `metrics` it is invalid.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct StatusRecord {
     /// What is learnt.
@@ -57,7 +57,7 @@ pub struct ChildRecord {
     pub state: String,
     /// Its process id, while it lives.
     pub pid: Option<i32>,
-    /// Which life of the role, from 1.
+    /// Which incarnation of the role, from 1.
     pub incarnation: u16,
     /// How often the role was replaced.
     pub restarts: u32,

@@ -78,10 +78,10 @@ macro_rules! actor_words {
         $make! {
             /// What an actor counts. The first two words are its heartbeat: no change of either for the
             /// hang time-out, in a phase that is no wait, means that it hangs.
-            Actor {
+            ActorCounter {
                 Phase = phase [""] Gauge each: "What it is doing, see `Phase`."
                 Progress = progress ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."
-                Incarnation = incarnation [""] Gauge each: "Which life of this actor, from 1."
+                Incarnation = incarnation [""] Gauge each: "Which incarnation of this actor, from 1."
                 FramesActed = frames_acted ["frames"] Counter each: "Environment steps taken."
                 UnrollsCommitted = unrolls_committed ["unrolls"] Counter each: "Unrolls handed to the learner."
                 Episodes = episodes ["episodes"] Counter each: "Episodes that ended."
@@ -106,9 +106,9 @@ macro_rules! learner_words {
     ($make:ident) => {
         $make! {
             /// What the learner counts.
-            Learner {
+            LearnerCounter {
                 Frames = frames ["frames"] Counter: "Agent steps that the learner has trained on."
-                Updates = updates ["updates"] Counter: "Steps of the optimiser."
+                Updates = updates ["updates"] Counter: "Steps of the optimizer."
                 Blocks = blocks ["blocks"] Counter: "Batch blocks taken."
                 UnrollsConsumed = unrolls_consumed ["unrolls"] Counter: "Unrolls in those blocks."
                 Episodes = episodes ["episodes"] Counter: "Episodes that ended in them."
@@ -116,13 +116,13 @@ macro_rules! learner_words {
                 ParamsPublished = params_published ["versions"] Counter: "Versions published to the actors."
                 UpdatesSkippedNonfinite = updates_skipped_nonfinite ["updates"] Counter: "Updates skipped because a loss or gradient was not finite."
                 Progress = progress ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."
-                Incarnation = incarnation [""] Gauge: "Which life of the learner, from 1."
+                Incarnation = incarnation [""] Gauge: "Which incarnation of the learner, from 1."
                 WaitNs = wait_ns ["ns"] Counter: "Time waiting for a full block: the actors are too slow."
                 BatchingNs = batching_ns ["ns"] Counter: "Time in making tensors of a block."
                 ForwardNs = forward_ns ["ns"] Counter: "Time in the forward pass."
                 VtraceNs = vtrace_ns ["ns"] Counter: "Time in V-trace and the losses."
                 BackwardNs = backward_ns ["ns"] Counter: "Time in the backward pass."
-                OptimiserNs = optimiser_ns ["ns"] Counter: "Time in clipping and the optimiser."
+                OptimizerNs = optimizer_ns ["ns"] Counter: "Time in clipping and the optimizer."
                 PublishNs = publish_ns ["ns"] Counter: "Time in publishing weights."
                 CheckpointNs = checkpoint_ns ["ns"] Counter: "Time in writing checkpoints."
                 PolicyLoss = policy_loss [""] Real: "Policy-gradient loss of the latest update."
@@ -165,7 +165,7 @@ learner_words!(table);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Phase {
-    /// Building environments, network, optimiser.
+    /// Building environments, network, optimizer.
     Init,
     /// Resetting environments.
     Reset,
@@ -252,16 +252,16 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_carry_their_units() {
-        check(Actor::DESCRIPTORS);
-        check(Learner::DESCRIPTORS);
+        check(ActorCounter::DESCRIPTORS);
+        check(LearnerCounter::DESCRIPTORS);
     }
 
     #[test]
     fn the_order_is_that_of_the_words() {
-        for (index, &word) in Learner::ALL.iter().enumerate() {
+        for (index, &word) in LearnerCounter::ALL.iter().enumerate() {
             assert_eq!(word.index(), index);
         }
-        for (index, &word) in Actor::ALL.iter().enumerate() {
+        for (index, &word) in ActorCounter::ALL.iter().enumerate() {
             assert_eq!(word.index(), index);
         }
     }

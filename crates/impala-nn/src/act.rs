@@ -93,7 +93,7 @@ pub enum ActError {
 }
 
 /// A policy with weights that can be replaced: all that the acting loop knows of networks.
-pub trait Act {
+pub trait Policy {
     /// Takes new weights, in the order of the network's `ParamSpec`.
     fn load(&mut self, parameters: &[f32]);
 
@@ -104,7 +104,7 @@ pub trait Act {
     fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError>;
 
     /// `[E][S]`: state of a recurrent core, before the next observations; empty without one.
-    fn core_state(&self) -> &[f32] {
+    fn recurrent_state(&self) -> &[f32] {
         &[]
     }
 }
@@ -114,7 +114,7 @@ pub trait Act {
 #[derive(Debug, Clone, Copy, Default)]
 pub struct UniformPolicy;
 
-impl Act for UniformPolicy {
+impl Policy for UniformPolicy {
     fn load(&mut self, _parameters: &[f32]) {}
 
     fn logits(&mut self, _inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {

@@ -6,7 +6,7 @@
 
 use impala_env::{ActionSpec, Actions};
 
-/// A range wider than this is none: libraries write "no bound" as the largest number as well.
+/// Wider ranges count as unbounded: libraries write "no bound" as the largest number as well.
 const WIDEST: f32 = 1e9;
 
 /// How a number that a policy has drawn comes within its bounds.

@@ -1,8 +1,8 @@
 //! Acting and learning with the engine in Rust, whatever the torso: its process never touches libtorch.
 
-use super::act::{Act, ActError, ActInputs};
-use super::cnn::{CnnActor, CnnLearner, Images};
-use super::mlp::{FrameStacks, Input, MlpActor, MlpLearner};
+use super::act::{ActError, ActInputs, Policy};
+use super::cnn::{CnnLearner, CnnPolicy, Images};
+use super::mlp::{FrameStacks, Input, MlpLearner, MlpPolicy};
 use super::spec::{NetworkSpec, SpecError, Torso};
 
 /// A network that acts.
@@ -12,11 +12,11 @@ pub struct NativePolicy(Actor);
 #[derive(Debug)]
 enum Actor {
     Mlp {
-        actor: Box<MlpActor>,
+        actor: Box<MlpPolicy>,
         /// Stacked and converted observations; unused where the ring's memory is the input.
         input: Vec<f32>,
     },
-    Cnn(Box<CnnActor>),
+    Cnn(Box<CnnPolicy>),
 }
 
 impl NativePolicy {
@@ -26,13 +26,13 @@ impl NativePolicy {
     /// [`SpecError`] if `spec` is no network, or none that this engine computes.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Ok(Self(match spec.torso {
-            Torso::Cnn { .. } => Actor::Cnn(Box::new(CnnActor::new(spec)?)),
-            _ => Actor::Mlp { actor: Box::new(MlpActor::new(spec)?), input: Vec::new() },
+            Torso::Cnn { .. } => Actor::Cnn(Box::new(CnnPolicy::new(spec)?)),
+            _ => Actor::Mlp { actor: Box::new(MlpPolicy::new(spec)?), input: Vec::new() },
         }))
     }
 }
 
-impl Act for NativePolicy {
+impl Policy for NativePolicy {
     fn load(&mut self, parameters: &[f32]) {
         match &mut self.0 {
             Actor::Mlp { actor, .. } => actor.load(parameters),

@@ -146,7 +146,7 @@ impl<L: Layout> ReadBlock<'_, L> {
 }
 
 impl<L: Layout> Drop for ReadBlock<'_, L> {
-    /// Releases the block, unless a panic is under way: then it was perhaps the block that did it, and
+    /// Releases the block, except during a panic, which the block may have caused: it then stays HELD, and
     /// the supervisor decides. A corrupt slot is left as it is, for the next look at it to report.
     fn drop(&mut self) {
         if !std::thread::panicking() {

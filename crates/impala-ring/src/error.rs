@@ -17,13 +17,13 @@ pub enum RingError {
         /// What it holds.
         word: u64,
     },
-    /// The counters do not add up to the laps.
+    /// The counters do not add up to the generations.
     #[error(
-        "the ring's books are off by {surplus} (consumed + reclaimed + dropped - laps): a counter was \
+        "the ring's counts are off by {surplus} (consumed + reclaimed + dropped - generations): a counter was \
          overwritten; stop the run and look for an environment with native code"
     )]
-    Books {
-        /// `consumed + reclaimed + dropped - laps`, modulo 2^32.
+    CountMismatch {
+        /// `consumed + reclaimed + dropped - generations`, modulo 2^32.
         surplus: u32,
     },
     /// A ring without slots, or with more than an address space holds.

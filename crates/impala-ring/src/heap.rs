@@ -106,7 +106,7 @@ impl<'m, L: Layout> HeapSeats<'m, L> {
     /// A producer that writes as `owner`.
     ///
     /// # Errors
-    /// [`SlabError::Seated`] if there was one of this owner before: a new life needs a new incarnation.
+    /// [`SlabError::Seated`] if there was one of this owner before: a new process needs a new incarnation.
     pub fn producer(&mut self, owner: Owner) -> Result<Producer<'m, L>, SlabError> {
         if self.seated.contains(&owner) {
             let (actor, incarnation) = (owner.actor(), owner.incarnation());

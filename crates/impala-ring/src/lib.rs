@@ -10,13 +10,13 @@
 //! - The learner never sees a slot that is not completely written by one incarnation of one actor.
 //! - A party may die anywhere, at any instruction. The supervisor, having reaped it, returns what it
 //!   held ([`Ring::reclaim`], [`Ring::learner_died`]); all others go on meanwhile.
-//! - Nothing is lost unseen: at any quiet point the sum of all laps is consumed + reclaimed + dropped
-//!   ([`Ring::identity`]).
+//! - Nothing is lost unseen: at any quiet point the sum of all generations is consumed + reclaimed + dropped
+//!   ([`Ring::slot_counts`]).
 //! - Blocks are taken in any order, so one slow actor holds up one block, not the run.
 //! - A word that no party can have written stops the run ([`RingError::Corrupt`]); it is never guessed at.
 //!
 //! How it is built, from the inside out: `word` (what a slot may do, pure), `orders` (every memory
-//! ordering), `protocol` (claim to release, over words and indices) with `recovery` (deaths); then, in life only, `waiting` (clock and futex), `slab` (the bytes), `producer` and
+//! ordering), `protocol` (claim to release, over words and indices) with `recovery` (deaths); then, not under loom, `waiting` (clock and futex), `slab` (the bytes), `producer` and
 //! `consumer`, and `heap` (a ring within one process). loom runs the part before the semicolon. `unsafe` are
 //! `slab` and `heap` alone; what a caller must promise, it promises by an `unsafe` call.
 
@@ -58,16 +58,16 @@ pub use error::RingError;
 pub use heap::{HeapRing, HeapSeats};
 #[cfg(not(loom))]
 pub use layout::{BlockLayout, FieldShape, Layout, LayoutError};
-pub use orders::{Orders, Sound};
+pub use orders::{DefaultOrders, Orders};
 #[cfg(not(loom))]
 pub use producer::{ClaimError, Producer, WriteGrant};
 pub use protocol::{CommitError, Ring, RingShape};
-pub use recovery::{Accounting, CrashRecord, LearnerLoss, Occupancy};
+pub use recovery::{CrashRecord, LearnerLoss, Occupancy, SlotCounts};
 #[cfg(not(loom))]
 pub use slab::{BlockRef, MAX_ROWS, Rows, Slab, SlabError, SlotMut};
 #[cfg(not(loom))]
 pub use waiting::RESCAN_MS;
-pub use word::{Event, Illegal, Owner, SlotWord, State};
+pub use word::{IllegalTransition, Owner, SlotWord, State, Transition};
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

@@ -46,8 +46,8 @@ pub trait Orders: event_count::Orders {
 
 /// The orderings of the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Sound;
+pub struct DefaultOrders;
 
-impl event_count::Orders for Sound {}
+impl event_count::Orders for DefaultOrders {}
 
-impl Orders for Sound {}
+impl Orders for DefaultOrders {}

@@ -28,7 +28,7 @@ pub enum ClaimError {
     Ring(#[from] RingError),
 }
 
-/// One life of one actor, as the ring knows it. Holds at most one slot.
+/// One incarnation of one actor, as the ring knows it. Holds at most one slot.
 ///
 /// Dropping it does not return the slot that it holds, if any: the supervisor does, after the process
 /// is gone ([`Ring::reclaim`]).
@@ -41,7 +41,7 @@ pub struct Producer<'m, L = BlockLayout> {
 }
 
 impl<'m, L: Layout> Producer<'m, L> {
-    /// A producer that writes as `owner`. One process, one owner: a new life needs a new incarnation.
+    /// A producer that writes as `owner`. One process, one owner: a new process needs a new incarnation.
     /// (Two of one owner would still never share a slot; but a reclaim would take both slots back.)
     ///
     /// # Errors

@@ -26,12 +26,12 @@
 use std::marker::PhantomData;
 
 use super::error::RingError;
-use super::orders::{Orders, Sound};
-use super::word::{Event, Owner, SlotWord, State, lap_of, says_ready};
+use super::orders::{DefaultOrders, Orders};
+use super::word::{Owner, SlotWord, State, Transition, generation_of, says_ready};
 use impala_shm::EventCount;
 use impala_shm::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Words from one slot or counter to the next: a cache line each in life. loom pays for each word.
+/// Words from one slot or counter to the next: a cache line each. loom pays for each word.
 const WORD_STRIDE: usize = if cfg!(loom) { 1 } else { 8 };
 /// The same for the 32-bit words that parties wait on.
 const WAIT_STRIDE: usize = if cfg!(loom) { 1 } else { 16 };
@@ -93,7 +93,7 @@ const WAIT_WORDS: usize = 7;
 /// Copies are the same ring. All that is reachable from here without a `Slab` is indices and counts, so safe
 /// code may make a ring over any words; that they guard bytes is what [`super::Slab::new`] has promised to it.
 #[derive(Debug, Clone, Copy)]
-pub struct Ring<'m, O: Orders = Sound> {
+pub struct Ring<'m, O: Orders = DefaultOrders> {
     words: &'m [AtomicU64],
     waits: &'m [AtomicU32],
     shape: RingShape,
@@ -232,7 +232,7 @@ impl<'m, O: Orders> Ring<'m, O> {
                 Search::Full => return Ok(Attempt::Full),
                 Search::HeldBack => return Ok(Attempt::HeldBack),
             };
-            let word = self.next(slot, free, Event::Claim(owner))?;
+            let word = self.next(slot, free, Transition::Claim(owner))?;
             if self.exchange(slot, free, word, O::CLAIM).is_ok() {
                 return Ok(Attempt::Claimed(Claim { slot, word }));
             }
@@ -279,7 +279,7 @@ impl<'m, O: Orders> Ring<'m, O> {
     /// changes its word, fences, and looks at the other's.
     pub(super) fn commit(&self, claim: Claim) -> Result<bool, CommitError> {
         let Claim { slot, word } = claim;
-        let ready = self.next(slot, word, Event::Commit(word.owner))?;
+        let ready = self.next(slot, word, Transition::Commit(word.owner))?;
         self.exchange(slot, word, ready, O::COMMIT).map_err(|seen| {
             match SlotWord::decode(seen) {
                 Some(_) => CommitError::Fenced { slot },
@@ -323,7 +323,7 @@ impl<'m, O: Orders> Ring<'m, O> {
             // LOOK again: another consumer may have had this block since, which is wrong, but no reason
             // to read what nothing orders.
             let ready = self.read(slot, O::LOOK)?;
-            let held = self.next(slot, ready, Event::Take)?;
+            let held = self.next(slot, ready, Transition::Take)?;
             self.exchange(slot, ready, held, Ordering::Relaxed)
                 .map_err(|seen| RingError::Corrupt { slot, word: seen })?;
             kill_point!("ring.take.mid");
@@ -338,7 +338,7 @@ impl<'m, O: Orders> Ring<'m, O> {
     pub(super) fn release(&self, held: Held) -> Result<(), RingError> {
         for slot in self.slots_of(held.block()) {
             let word = self.read(slot, Ordering::Relaxed)?;
-            let free = self.next(slot, word, Event::Release)?;
+            let free = self.next(slot, word, Transition::Release)?;
             self.count(Counter::Consumed);
             kill_point!("ring.release.counted");
             self.slot(slot).store(free.encode(), O::RELEASE);
@@ -394,9 +394,9 @@ impl<'m, O: Orders> Ring<'m, O> {
         SlotWord::decode(word).ok_or(RingError::Corrupt { slot, word })
     }
 
-    /// The lap of a slot, even of one whose word is corrupt.
-    pub(super) fn lap(&self, slot: usize) -> u32 {
-        lap_of(self.slot(slot).load(Ordering::Relaxed))
+    /// The generation of a slot, even of one whose word is corrupt.
+    pub(super) fn generation(&self, slot: usize) -> u32 {
+        generation_of(self.slot(slot).load(Ordering::Relaxed))
     }
 
     /// The word after `event`; a transition that does not exist means that the word is not what the
@@ -405,7 +405,7 @@ impl<'m, O: Orders> Ring<'m, O> {
         &self,
         slot: usize,
         word: SlotWord,
-        event: Event,
+        event: Transition,
     ) -> Result<SlotWord, RingError> {
         word.step(event).map_err(|_| RingError::Corrupt { slot, word: word.encode() })
     }

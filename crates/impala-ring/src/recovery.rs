@@ -1,4 +1,4 @@
-//! After a death: what the supervisor does to the words, and the books that prove that nothing is lost.
+//! After a death: what the supervisor does to the words, and the counts that prove that nothing is lost.
 //!
 //! **Contract.** Nothing is ever taken back from a living party: whatever calls in here has seen the
 //! dead process reaped (`waitid` returned), and no descendant of it maps the ring. A slot that is taken
@@ -9,37 +9,37 @@
 use super::error::RingError;
 use super::orders::Orders;
 use super::protocol::{Counter, Ring, RingShape};
-use super::word::{Event, Owner, SlotWord, State};
+use super::word::{Owner, SlotWord, State, Transition};
 use impala_shm::sync::Ordering;
 
-/// The books of a ring. Numbers of slots, since the ring was made.
+/// Slot counts of a ring. Numbers of slots, since the ring was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Accounting {
-    /// Sum of the laps of all slots, modulo 2^32.
-    pub laps: u32,
+pub struct SlotCounts {
+    /// Sum of the generations of all slots, modulo 2^32.
+    pub generations: u32,
     /// Returned by the learner after use.
     pub consumed: u64,
     /// Taken back from dead actors: unrolls in flight when they died.
     pub reclaimed: u64,
     /// Thrown away because they killed two learners.
     pub dropped: u64,
-    /// Returned to READY after a learner's death. Not part of the sum: the slot stays in its lap.
+    /// Returned to READY after a learner's death. Not part of the sum: the slot stays in its generation.
     pub requeued: u64,
 }
 
-impl Accounting {
-    /// Whether `laps = consumed + reclaimed + dropped`. True whenever learner and supervisor are outside
-    /// the ring's calls; actors may be anywhere, for they never raise a lap.
+impl SlotCounts {
+    /// Whether `generations = consumed + reclaimed + dropped`. True whenever learner and supervisor are outside
+    /// the ring's calls; actors may be anywhere, for they never raise a generation.
     #[must_use]
     pub const fn holds(&self) -> bool {
         self.surplus() == 0
     }
 
-    /// `consumed + reclaimed + dropped - laps`, modulo 2^32.
+    /// `consumed + reclaimed + dropped - generations`, modulo 2^32.
     const fn surplus(&self) -> u32 {
         let counted = self.consumed.wrapping_add(self.reclaimed).wrapping_add(self.dropped);
-        // The low half: laps are a sum modulo 2^32.
-        (counted as u32).wrapping_sub(self.laps)
+        // The low half: generations are a sum modulo 2^32.
+        (counted as u32).wrapping_sub(self.generations)
     }
 }
 
@@ -59,7 +59,7 @@ pub struct Occupancy {
 /// Which slots have already killed a learner. Private to the supervisor, never in shared memory.
 #[derive(Debug, Clone)]
 pub struct CrashRecord {
-    /// The lap in which each slot was last requeued.
+    /// The generation in which each slot was last requeued.
     requeued_in: Vec<Option<u32>>,
 }
 
@@ -87,7 +87,7 @@ impl<O: Orders> Ring<'_, O> {
         for slot in 0..self.shape().slots() {
             let word = self.read(slot, Ordering::Relaxed)?;
             if word.state == State::Claimed && word.owner == dead {
-                self.replace(slot, word, Event::Reclaim(dead), O::TAKE_BACK)?;
+                self.replace(slot, word, Transition::Reclaim(dead), O::TAKE_BACK)?;
                 kill_point!("supervisor.reclaiming");
                 self.count(Counter::Reclaimed);
                 slots_taken += 1;
@@ -97,11 +97,11 @@ impl<O: Orders> Ring<'_, O> {
         Ok(slots_taken)
     }
 
-    /// Puts the books right, then returns what a reaped learner held: to READY the first time, since the
-    /// data is intact, and to FREE if any slot of the block has been through this in its lap.
+    /// Puts the counts right, then returns what a reaped learner held: to READY the first time, since the
+    /// data is intact, and to FREE if any slot of the block has been through this in its generation.
     pub(super) fn return_held(&self, record: &mut CrashRecord) -> Result<LearnerLoss, RingError> {
         assert_eq!(record.requeued_in.len(), self.shape().slots(), "a record of another ring");
-        // A corrupt word has no lap to check the books with.
+        // A corrupt word has no generation to check the counts with.
         self.occupancy()?;
         self.correct_consumed()?;
         self.block_ready().forget_waiters();
@@ -111,7 +111,7 @@ impl<O: Orders> Ring<'_, O> {
             for slot in self.slots_of(block) {
                 let word = self.read(slot, Ordering::Relaxed)?;
                 fatal_twice |=
-                    word.state == State::Held && record.requeued_in[slot] == Some(word.lap);
+                    word.state == State::Held && record.requeued_in[slot] == Some(word.generation);
             }
             for slot in self.slots_of(block) {
                 let word = self.read(slot, Ordering::Relaxed)?;
@@ -119,14 +119,14 @@ impl<O: Orders> Ring<'_, O> {
                     continue;
                 }
                 if fatal_twice {
-                    self.replace(slot, word, Event::Drop, O::DROP)?;
+                    self.replace(slot, word, Transition::Drop, O::DROP)?;
                     self.count(Counter::Dropped);
                     loss.dropped += 1;
                 } else {
-                    self.replace(slot, word, Event::Requeue, Ordering::Relaxed)?;
+                    self.replace(slot, word, Transition::Requeue, Ordering::Relaxed)?;
                     kill_point!("supervisor.requeuing");
                     self.count(Counter::Requeued);
-                    record.requeued_in[slot] = Some(word.lap);
+                    record.requeued_in[slot] = Some(word.generation);
                     loss.requeued += 1;
                 }
             }
@@ -135,13 +135,13 @@ impl<O: Orders> Ring<'_, O> {
         Ok(loss)
     }
 
-    /// The books. Exact between the calls of learner and supervisor, see [`Accounting::holds`].
+    /// The counts. Exact between the calls of learner and supervisor, see [`SlotCounts::holds`].
     #[must_use]
-    pub fn identity(&self) -> Accounting {
+    pub fn slot_counts(&self) -> SlotCounts {
         let slots = 0..self.shape().slots();
         let counter = |counter| self.counter(counter).load(Ordering::Relaxed);
-        Accounting {
-            laps: slots.fold(0, |sum, slot| sum.wrapping_add(self.lap(slot))),
+        SlotCounts {
+            generations: slots.fold(0, |sum, slot| sum.wrapping_add(self.generation(slot))),
             consumed: counter(Counter::Consumed),
             reclaimed: counter(Counter::Reclaimed),
             dropped: counter(Counter::Dropped),
@@ -180,12 +180,12 @@ impl<O: Orders> Ring<'_, O> {
 
     /// A learner that died between counting a slot and freeing it has counted one too many.
     fn correct_consumed(&self) -> Result<(), RingError> {
-        match self.identity().surplus() {
+        match self.slot_counts().surplus() {
             0 => {}
             1 => {
                 self.counter(Counter::Consumed).fetch_sub(1, Ordering::Relaxed);
             }
-            surplus => return Err(RingError::Books { surplus }),
+            surplus => return Err(RingError::CountMismatch { surplus }),
         }
         Ok(())
     }
@@ -195,7 +195,7 @@ impl<O: Orders> Ring<'_, O> {
         &self,
         slot: usize,
         from: SlotWord,
-        event: Event,
+        event: Transition,
         order: Ordering,
     ) -> Result<(), RingError> {
         let to = self.next(slot, from, event)?;

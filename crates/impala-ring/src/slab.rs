@@ -70,12 +70,12 @@ pub enum SlabError {
     Ring(#[from] RingError),
     /// A second producer of one owner.
     #[error(
-        "life {incarnation} of actor {actor} writes already; give each producer an owner of its own"
+        "incarnation {incarnation} of actor {actor} writes already; give each producer an owner of its own"
     )]
     Seated {
         /// Number of the actor.
         actor: u16,
-        /// Which life of it.
+        /// Which incarnation of it.
         incarnation: u16,
     },
     /// A producer over memory that this process may only read.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::error::RingError;
-use super::orders::Sound;
+use super::orders::DefaultOrders;
 use super::protocol::Ring;
 use super::recovery::{CrashRecord, LearnerLoss};
 use super::word::Owner;
@@ -13,7 +13,7 @@ use impala_shm::futex;
 /// Who waits looks again after this long, notified or not: a wake-up may die with its sender.
 pub const RESCAN_MS: u64 = 100;
 
-impl Ring<'_, Sound> {
+impl Ring<'_, DefaultOrders> {
     /// Takes back the slot that a dead actor was filling; how many slots that was (0 or 1).
     ///
     /// The unroll in flight is lost, and counted as reclaimed.
@@ -57,7 +57,7 @@ impl Ring<'_, Sound> {
     /// released. No consumer takes during the call: call it before the next learner is started.
     ///
     /// # Errors
-    /// [`RingError::Corrupt`] if a slot holds what no party writes, [`RingError::Books`] if the counters
+    /// [`RingError::Corrupt`] if a slot holds what no party writes, [`RingError::CountMismatch`] if the counters
     /// are off by more than the one slot that a death can leave.
     ///
     /// # Panics
@@ -81,7 +81,7 @@ impl Ring<'_, Sound> {
 
 /// Looks until something is found or `timeout` has passed; looks at least once. Sleeps in between.
 pub(super) fn wait_for<T>(
-    event: EventCount<'_, Sound>,
+    event: EventCount<'_, DefaultOrders>,
     timeout: Duration,
     mut look: impl FnMut() -> Option<T>,
 ) -> Option<T> {

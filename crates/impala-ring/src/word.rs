@@ -3,18 +3,18 @@
 //! ```text
 //!  63          32 31          16 15        3 2     0
 //! ┌──────────────┬──────────────┬───────────┬───────┐
-//! │ lap          │ incarnation  │ actor     │ state │
+//! │ generation   │ incarnation  │ actor     │ state │
 //! └──────────────┴──────────────┴───────────┴───────┘
 //!
 //!          claim            commit           take
 //!   FREE ─────────> CLAIMED ───────> READY ───────> HELD
-//!    ^  lap + 1        │               ^              │
+//!    ^  gen + 1        │               ^              │
 //!    ├─────────────────┘ reclaim       └──────────────┤ requeue
-//!    └────────────────────────────────────────────────┘ release, drop: lap + 1
+//!    └────────────────────────────────────────────────┘ release, drop: gen + 1
 //! ```
 //!
 //! [`SlotWord::step`] is the only place that knows which transitions exist. The product and the model
-//! checker (`model_tests`) both go through it. A word of zero is FREE in lap 0, so zeroed memory is an
+//! checker (`model_tests`) both go through it. A word of zero is FREE in generation 0, so zeroed memory is an
 //! empty ring.
 
 use super::error::RingError;
@@ -22,11 +22,11 @@ use super::error::RingError;
 const STATE_BITS: u32 = 3;
 const ACTOR_BITS: u32 = 13;
 const INCARNATION_SHIFT: u32 = STATE_BITS + ACTOR_BITS;
-const LAP_SHIFT: u32 = 32;
+const GENERATION_SHIFT: u32 = 32;
 const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
-const OWNER_MASK: u64 = (1 << LAP_SHIFT) - 1 - STATE_MASK;
+const OWNER_MASK: u64 = (1 << GENERATION_SHIFT) - 1 - STATE_MASK;
 
-const _: () = assert!(INCARNATION_SHIFT + 16 == LAP_SHIFT);
+const _: () = assert!(INCARNATION_SHIFT + 16 == GENERATION_SHIFT);
 
 /// What a slot is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -54,7 +54,7 @@ impl State {
     }
 }
 
-/// Who fills slots: one life of one actor.
+/// Who fills slots: one incarnation of one actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Owner {
     actor: u16,
@@ -68,7 +68,7 @@ impl Owner {
     /// The owner that a FREE word carries.
     const NOBODY: Self = Self { actor: 0, incarnation: 0 };
 
-    /// Life `incarnation` of actor `actor`.
+    /// Incarnation `incarnation` of actor `actor`.
     ///
     /// # Errors
     /// [`RingError::ActorNumber`] if `actor` is not below [`Self::ACTORS_MAX`].
@@ -86,7 +86,7 @@ impl Owner {
         self.actor
     }
 
-    /// Which life of it.
+    /// Which incarnation of it.
     #[must_use]
     pub const fn incarnation(self) -> u16 {
         self.incarnation
@@ -101,12 +101,12 @@ pub struct SlotWord {
     /// Who filled or fills it; actor 0, incarnation 0 in a FREE word.
     pub owner: Owner,
     /// How often the slot has returned to FREE, modulo 2^32.
-    pub lap: u32,
+    pub generation: u32,
 }
 
 /// What may happen to a slot, and who may do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Event {
+pub enum Transition {
     /// An actor takes a FREE slot to write in.
     Claim(Owner),
     /// The same actor says that the slot is complete.
@@ -126,24 +126,24 @@ pub enum Event {
 /// A transition that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("{event:?} is no transition out of {word:?}")]
-pub struct Illegal {
+pub struct IllegalTransition {
     /// The word as it was.
     pub word: SlotWord,
     /// What was tried.
-    pub event: Event,
+    pub event: Transition,
 }
 
 impl SlotWord {
-    /// An empty slot in lap `lap`.
+    /// An empty slot in generation `generation`.
     #[must_use]
-    pub const fn free(lap: u32) -> Self {
-        Self { state: State::Free, owner: Owner::NOBODY, lap }
+    pub const fn free(generation: u32) -> Self {
+        Self { state: State::Free, owner: Owner::NOBODY, generation }
     }
 
     /// The bits that stand in shared memory.
     #[must_use]
     pub const fn encode(self) -> u64 {
-        ((self.lap as u64) << LAP_SHIFT)
+        ((self.generation as u64) << GENERATION_SHIFT)
             | ((self.owner.incarnation as u64) << INCARNATION_SHIFT)
             | ((self.owner.actor as u64) << STATE_BITS)
             | self.state as u64
@@ -162,35 +162,39 @@ impl SlotWord {
             actor: ((bits & OWNER_MASK) >> STATE_BITS) as u16 & (Owner::ACTORS_MAX - 1),
             incarnation: (bits >> INCARNATION_SHIFT) as u16,
         };
-        Some(Self { state, owner, lap: lap_of(bits) })
+        Some(Self { state, owner, generation: generation_of(bits) })
     }
 
     /// The word after `event`. Pure: whether the caller may cause the event is its business.
     ///
     /// # Errors
-    /// [`Illegal`] if there is no such transition.
-    pub fn step(self, event: Event) -> Result<Self, Illegal> {
+    /// [`IllegalTransition`] if there is no such transition.
+    pub fn step(self, event: Transition) -> Result<Self, IllegalTransition> {
         match (self.state, event) {
-            (State::Free, Event::Claim(owner)) => Ok(Self { state: State::Claimed, owner, ..self }),
-            (State::Claimed, Event::Commit(owner)) if owner == self.owner => {
+            (State::Free, Transition::Claim(owner)) => {
+                Ok(Self { state: State::Claimed, owner, ..self })
+            }
+            (State::Claimed, Transition::Commit(owner)) if owner == self.owner => {
                 Ok(Self { state: State::Ready, ..self })
             }
-            (State::Claimed, Event::Reclaim(owner)) if owner == self.owner => Ok(self.next_lap()),
-            (State::Ready, Event::Take) => Ok(Self { state: State::Held, ..self }),
-            (State::Held, Event::Release | Event::Drop) => Ok(self.next_lap()),
-            (State::Held, Event::Requeue) => Ok(Self { state: State::Ready, ..self }),
-            _ => Err(Illegal { word: self, event }),
+            (State::Claimed, Transition::Reclaim(owner)) if owner == self.owner => {
+                Ok(self.next_lap())
+            }
+            (State::Ready, Transition::Take) => Ok(Self { state: State::Held, ..self }),
+            (State::Held, Transition::Release | Transition::Drop) => Ok(self.next_lap()),
+            (State::Held, Transition::Requeue) => Ok(Self { state: State::Ready, ..self }),
+            _ => Err(IllegalTransition { word: self, event }),
         }
     }
 
     const fn next_lap(self) -> Self {
-        Self::free(self.lap.wrapping_add(1))
+        Self::free(self.generation.wrapping_add(1))
     }
 }
 
-/// The lap of a word, whatever else it says.
-pub(super) const fn lap_of(bits: u64) -> u32 {
-    (bits >> LAP_SHIFT) as u32
+/// The generation of a word, whatever else it says.
+pub(super) const fn generation_of(bits: u64) -> u32 {
+    (bits >> GENERATION_SHIFT) as u32
 }
 
 /// Whether the bits say READY, whatever else they say.
@@ -213,12 +217,12 @@ mod tests {
         for state in STATES {
             for actor in [0, 1, Owner::ACTORS_MAX - 1] {
                 for incarnation in [0, 1, u16::MAX] {
-                    for lap in [0, 1, u32::MAX] {
+                    for generation in [0, 1, u32::MAX] {
                         let owner = owner(actor, incarnation);
-                        let word = SlotWord { state, owner, lap };
+                        let word = SlotWord { state, owner, generation };
                         let legal = state != State::Free || owner == Owner::NOBODY;
                         assert_eq!(SlotWord::decode(word.encode()), legal.then_some(word));
-                        assert_eq!(lap_of(word.encode()), lap);
+                        assert_eq!(generation_of(word.encode()), generation);
                         assert_eq!(says_ready(word.encode()), state == State::Ready);
                     }
                 }
@@ -243,24 +247,24 @@ mod tests {
     fn the_table_of_transitions_is_complete() {
         let (me, other) = (owner(3, 2), owner(3, 1));
         let events = [
-            Event::Claim(me),
-            Event::Commit(me),
-            Event::Commit(other),
-            Event::Reclaim(me),
-            Event::Reclaim(other),
-            Event::Take,
-            Event::Release,
-            Event::Requeue,
-            Event::Drop,
+            Transition::Claim(me),
+            Transition::Commit(me),
+            Transition::Commit(other),
+            Transition::Reclaim(me),
+            Transition::Reclaim(other),
+            Transition::Take,
+            Transition::Release,
+            Transition::Requeue,
+            Transition::Drop,
         ];
         let mut legal = Vec::new();
         for state in STATES {
             for event in events {
                 let owner = if state == State::Free { Owner::NOBODY } else { me };
-                let word = SlotWord { state, owner, lap: u32::MAX };
+                let word = SlotWord { state, owner, generation: u32::MAX };
                 match word.step(event) {
-                    Ok(next) => legal.push((state, event, next.state, next.lap)),
-                    Err(illegal) => assert_eq!(illegal, Illegal { word, event }),
+                    Ok(next) => legal.push((state, event, next.state, next.generation)),
+                    Err(illegal) => assert_eq!(illegal, IllegalTransition { word, event }),
                 }
             }
         }
@@ -268,13 +272,13 @@ mod tests {
         assert_eq!(
             legal,
             [
-                (State::Free, Event::Claim(me), State::Claimed, last),
-                (State::Claimed, Event::Commit(me), State::Ready, last),
-                (State::Claimed, Event::Reclaim(me), State::Free, 0),
-                (State::Ready, Event::Take, State::Held, last),
-                (State::Held, Event::Release, State::Free, 0),
-                (State::Held, Event::Requeue, State::Ready, last),
-                (State::Held, Event::Drop, State::Free, 0),
+                (State::Free, Transition::Claim(me), State::Claimed, last),
+                (State::Claimed, Transition::Commit(me), State::Ready, last),
+                (State::Claimed, Transition::Reclaim(me), State::Free, 0),
+                (State::Ready, Transition::Take, State::Held, last),
+                (State::Held, Transition::Release, State::Free, 0),
+                (State::Held, Transition::Requeue, State::Ready, last),
+                (State::Held, Transition::Drop, State::Free, 0),
             ]
         );
     }

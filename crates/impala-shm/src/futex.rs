@@ -20,7 +20,7 @@ const FALLBACK_NAP: Duration = Duration::from_millis(1);
     reason = "sleeping stands in for a futex where the kernel has none"
 )]
 pub fn wait_while(word: &AtomicU32, expected: u32, timeout: Duration) {
-    // A timeout beyond the range of `Timespec` (292 thousand million years) is none.
+    // A timeout too large for `Timespec` means no timeout.
     let timespec = Timespec::try_from(timeout).ok();
     match futex::wait(word, Flags::empty(), expected, timespec.as_ref()) {
         Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}

@@ -72,11 +72,11 @@ pub trait Orders {
     }
 }
 
-/// The orderings used in life.
+/// The orderings in use.
 #[derive(Debug, Clone, Copy)]
-pub struct Strict;
+pub struct DefaultOrders;
 
-impl Orders for Strict {}
+impl Orders for DefaultOrders {}
 
 /// A version that does not come after the latest, or is above [`MAX_VERSION`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -141,7 +141,7 @@ impl Page<'_, ReadWord> {
 /// loom 0.7 sees no race between a store and another thread's load once the storing thread has loaded
 /// the same word (tokio-rs/loom issues 166 and 392): models would explore next to nothing.
 #[derive(Debug)]
-pub struct Writer<'m, O = Strict> {
+pub struct Writer<'m, O = DefaultOrders> {
     page: Page<'m, AtomicU64>,
     latest_version: u64,
     latest_index: usize,
@@ -188,7 +188,7 @@ impl<'m, O: Orders> Writer<'m, O> {
 /// A version being written; see [`Writer::begin`].
 #[derive(Debug)]
 #[must_use = "a version is published by `finish`; dropping it abandons it"]
-pub struct Writing<'w, 'm, O = Strict> {
+pub struct Writing<'w, 'm, O = DefaultOrders> {
     writer: &'w mut Writer<'m, O>,
     seq: &'m AtomicU64,
     payload: &'m [AtomicU64],
@@ -229,7 +229,7 @@ pub enum Attempt<T> {
 
 /// The reading role; any number of them, none of which can store anything.
 #[derive(Debug)]
-pub struct Reader<'m, O = Strict> {
+pub struct Reader<'m, O = DefaultOrders> {
     page: Page<'m, ReadWord>,
     orders: PhantomData<O>,
 }

@@ -98,23 +98,23 @@ pub struct ChildControl {
 
 #[derive(Debug)]
 struct Link {
-    voice: Voice,
+    sender: MessageSender,
     rx: IpcReceiver<ToChild>,
 }
 
 /// The sending half, which the panic hook has a copy of.
 #[derive(Debug, Clone)]
-struct Voice {
+struct MessageSender {
     tx: IpcSender<FromChild>,
-    bell: Arc<EventFd>,
+    wakeup: Arc<EventFd>,
 }
 
-/// The two ends for one child, who rings `bell` after each message.
-pub(super) fn pair(bell: &Arc<EventFd>) -> io::Result<(ParentEnd, ChildControl)> {
+/// The two ends for one child, which writes to `wakeup` after each message.
+pub(super) fn pair(wakeup: &Arc<EventFd>) -> io::Result<(ParentEnd, ChildControl)> {
     let (down_tx, down_rx) = ipc::channel()?;
     let (up_tx, up_rx) = ipc::channel()?;
-    let voice = Voice { tx: up_tx, bell: Arc::clone(bell) };
-    let link = Some(Link { voice, rx: down_rx });
+    let sender = MessageSender { tx: up_tx, wakeup: Arc::clone(wakeup) };
+    let link = Some(Link { sender, rx: down_rx });
     let parent = ParentEnd { tx: down_tx, rx: up_rx, in_flight: Vec::new() };
     Ok((parent, ChildControl { link, next_look: Instant::now() }))
 }
@@ -142,12 +142,12 @@ impl ParentEnd {
     }
 }
 
-impl Voice {
+impl MessageSender {
     fn say(&self, message: FromChild) -> bool {
         // Without a supervisor nobody listens, and this process is about to be killed.
         let sent = self.tx.send(message).is_ok();
-        // The bell's counter cannot overflow in a lifetime; a lost ring is made good by the tick.
-        let _ = self.bell.write(1);
+        // The wakeup's counter cannot overflow in a lifetime; a lost one is made good by the tick.
+        let _ = self.wakeup.write(1);
         sent
     }
 }
@@ -190,7 +190,7 @@ impl ChildControl {
         }
         match link.rx.try_recv() {
             Ok(message) => {
-                link.voice.say(FromChild::Took(message));
+                link.sender.say(FromChild::Took(message));
                 Some(message)
             }
             Err(TryRecvError::IpcError(IpcError::Disconnected)) => Some(ToChild::Stop),
@@ -203,7 +203,7 @@ impl ChildControl {
 
     fn say(&self, message: FromChild) {
         if let Some(link) = &self.link {
-            link.voice.say(message);
+            link.sender.say(message);
         }
     }
 
@@ -211,11 +211,11 @@ impl ChildControl {
     /// role is worse than none.
     pub(super) fn report_panics(&self) {
         let Some(link) = &self.link else { return };
-        let voice = link.voice.clone();
+        let sender = link.sender.clone();
         let backtrace = std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0");
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let heard = voice.say(panic_message(info));
+            let heard = sender.say(panic_message(info));
             if backtrace || !heard {
                 usual(info);
             }

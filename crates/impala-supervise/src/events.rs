@@ -1,4 +1,4 @@
-//! What wakes the supervisor: one epoll over signals, deaths, the clock and the children's bell.
+//! What wakes the supervisor: one epoll over signals, deaths, the clock and the children's wakeup.
 //!
 //! Every signal is blocked and read from a signalfd: none interrupts the supervisor, and none ends
 //! it out of order. Standard signals merge, so no count is ever taken from them; which child died
@@ -20,18 +20,18 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 const SIGNALS: u64 = 0;
 const TIMER: u64 = 1;
-const BELL: u64 = 2;
+const WAKEUP: u64 = 2;
 const JANITOR: u64 = 3;
 const CHILDREN: u64 = 4;
 
 /// What happened since the last look.
 #[derive(Debug, Default)]
-pub(super) struct Wakes {
+pub(super) struct PolledEvents {
     pub(super) signals: Vec<Signal>,
     /// The clock ticked, once or more.
     pub(super) tick: bool,
     /// A child has sent something.
-    pub(super) bell: bool,
+    pub(super) wakeup: bool,
     /// Children that died, by their place in the list.
     pub(super) dead: Vec<usize>,
     pub(super) janitor_dead: bool,
@@ -43,7 +43,7 @@ pub(super) struct Events {
     epoll: Epoll,
     signals: SignalFd,
     timer: TimerFd,
-    bell: Arc<EventFd>,
+    wakeup: Arc<EventFd>,
 }
 
 impl Events {
@@ -57,18 +57,18 @@ impl Events {
         )?;
         let every = Expiration::Interval(TimeSpec::from_duration(tick));
         timer.set(every, TimerSetTimeFlags::empty())?;
-        let bell = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        let wakeup = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let readable = |token| EpollEvent::new(EpollFlags::EPOLLIN, token);
         epoll.add(&signals, readable(SIGNALS))?;
         epoll.add(&timer, readable(TIMER))?;
-        epoll.add(&*bell, readable(BELL))?;
-        Ok(Self { epoll, signals, timer, bell })
+        epoll.add(&*wakeup, readable(WAKEUP))?;
+        Ok(Self { epoll, signals, timer, wakeup })
     }
 
     /// What children ring after they have sent something.
-    pub(super) fn bell(&self) -> &Arc<EventFd> {
-        &self.bell
+    pub(super) fn wakeup(&self) -> &Arc<EventFd> {
+        &self.wakeup
     }
 
     /// Watches for the death of the child at this place.
@@ -90,13 +90,13 @@ impl Events {
     }
 
     /// Waits until something happens, `timeout` at most.
-    pub(super) fn wait(&self, timeout: Option<Duration>) -> nix::Result<Wakes> {
+    pub(super) fn wait(&self, timeout: Option<Duration>) -> nix::Result<PolledEvents> {
         let mut ready = [EpollEvent::empty(); 64];
         let count = match self.epoll.wait(&mut ready, epoll_timeout(timeout)) {
             Err(Errno::EINTR) => 0,
             other => other?,
         };
-        let mut wakes = Wakes::default();
+        let mut wakes = PolledEvents::default();
         for event in &ready[..count] {
             match event.data() {
                 SIGNALS => wakes.signals = self.pending_signals(),
@@ -104,7 +104,7 @@ impl Events {
                     // EAGAIN cannot be: it was ready, and nobody else reads it.
                     wakes.tick = self.timer.wait().is_ok();
                 }
-                BELL => wakes.bell = self.bell.read().is_ok(),
+                WAKEUP => wakes.wakeup = self.wakeup.read().is_ok(),
                 JANITOR => wakes.janitor_dead = true,
                 child => wakes.dead.extend(usize::try_from(child - CHILDREN)),
             }
@@ -174,13 +174,13 @@ mod tests {
     #[test]
     fn the_bell_and_the_clock_wake() {
         let events = Events::new(Duration::from_millis(5)).expect("descriptors");
-        events.bell().write(3).expect("ring");
-        let (mut bell, mut tick) = (false, false);
-        while !(bell && tick) {
+        events.wakeup().write(3).expect("ring");
+        let (mut wakeup, mut tick) = (false, false);
+        while !(wakeup && tick) {
             let wakes = events.wait(Some(Duration::from_secs(60))).expect("wait");
-            bell |= wakes.bell;
+            wakeup |= wakes.wakeup;
             tick |= wakes.tick;
         }
-        assert!(!events.wait(Some(Duration::ZERO)).expect("wait").bell, "it was read");
+        assert!(!events.wait(Some(Duration::ZERO)).expect("wait").wakeup, "it was read");
     }
 }

@@ -9,7 +9,7 @@
 //! - I2: the child never returns into the frames above [`fork`]: it leaves through `_exit`, or
 //!   aborts if its body panics. So no destructor of the parent runs twice.
 //! - I3: signal dispositions are only ever set to "default" or "ignore": no handler runs anywhere.
-//! - I4: [`Bare::keep_only`] closes descriptors that other values believe to own. It is given out
+//! - I4: [`PostFork::keep_only`] closes descriptors that other values believe to own. It is given out
 //!   only to the body of a child whose body gets nothing else that holds a descriptor; by I2
 //!   nothing that held one is used or dropped again.
 //! - I5: the environment and the allocator's settings are written only in a process with one thread (I1,
@@ -51,11 +51,11 @@ pub enum ForkError {
 
 /// Leave to do, in a process just forked, what would be wrong anywhere else.
 #[derive(Debug)]
-pub(super) struct Bare(());
+pub(super) struct PostFork(());
 
 /// Forks. `body` is played in the child, which leaves with the code that it returns; in the parent
 /// it is dropped, and with it whatever was moved into it.
-pub(super) fn fork(body: impl FnOnce(Bare) -> u8) -> Result<Pid, ForkError> {
+pub(super) fn fork(body: impl FnOnce(PostFork) -> u8) -> Result<Pid, ForkError> {
     let threads = fs::read_dir("/proc/self/task").map_err(ForkError::NoProc)?.count();
     if threads != 1 {
         return Err(ForkError::Threads { threads });
@@ -69,7 +69,7 @@ pub(super) fn fork(body: impl FnOnce(Bare) -> u8) -> Result<Pid, ForkError> {
     }
 }
 
-fn leave_with(body: impl FnOnce(Bare) -> u8) -> ! {
+fn leave_with(body: impl FnOnce(PostFork) -> u8) -> ! {
     /// A panic must not unwind into frames that belong to the parent (I2).
     struct AbortOnUnwind;
     impl Drop for AbortOnUnwind {
@@ -78,7 +78,7 @@ fn leave_with(body: impl FnOnce(Bare) -> u8) -> ! {
         }
     }
     let guard = AbortOnUnwind;
-    let code = body(Bare(()));
+    let code = body(PostFork(()));
     std::mem::forget(guard);
     let _ = io::stdout().flush();
     let _ = io::stderr().flush();
@@ -86,7 +86,7 @@ fn leave_with(body: impl FnOnce(Bare) -> u8) -> ! {
     unsafe { libc::_exit(i32::from(code)) }
 }
 
-impl Bare {
+impl PostFork {
     /// Every signal as a program expects it: default, except that broken pipes are errors, that a
     /// background process may write to its terminal, and that `ignored` stay so.
     pub(super) fn usual_signals(&self, ignored: &SigSet) {
@@ -102,7 +102,7 @@ impl Bare {
 
     /// Names this process to those that look for survivors: what it starts inherits the name.
     pub(super) fn mark(&self, name: &str, value: &str) {
-        // SAFETY: I5: `Bare` is given out right after the fork, when there is one thread.
+        // SAFETY: I5: `PostFork` is given out right after the fork, when there is one thread.
         unsafe { std::env::set_var(name, value) };
     }
 

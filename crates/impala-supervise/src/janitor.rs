@@ -25,9 +25,9 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{Pid, pipe2, read, setpgid, write};
 use rustix::process::{PidfdFlags, Signal as RawSignal, pidfd_open, pidfd_send_signal};
 
-use super::fork::{Bare, ForkError, fork};
+use super::fork::{ForkError, PostFork, fork};
 use super::orphans;
-use notes::{Estate, NOTE_BYTES, Note, Reader};
+use notes::{CleanupList, NOTE_BYTES, Note, Reader};
 
 /// Killed processes are waited for this long before the files that they write are removed.
 const DEATH_TAKES: Duration = Duration::from_millis(500);
@@ -37,7 +37,7 @@ const LEAVING_TAKES_MS: u16 = 1_000;
 
 /// Something with a name that must not outlive the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Guard {
+pub enum CleanupTarget {
     /// This file: the status segment, `/dev/shm/NAME`.
     Segment(PathBuf),
     /// Every `*.tmp` file or folder right in this folder.
@@ -51,28 +51,31 @@ pub(super) struct Janitor {
     pidfd: OwnedFd,
     pipe: OwnedFd,
     run: String,
-    estate: Estate,
+    cleanup: CleanupList,
 }
 
 impl Janitor {
     /// Forks a janitor for the run with this name. The caller has blocked all signals, and the
     /// janitor keeps them so: nothing but SIGKILL ends it early.
     pub(super) fn start(run: &str) -> Result<Self, ForkError> {
-        Self::start_with(run, Estate::default())
+        Self::start_with(run, CleanupList::default())
     }
 
-    fn start_with(run: &str, estate: Estate) -> Result<Self, ForkError> {
+    fn start_with(run: &str, cleanup: CleanupList) -> Result<Self, ForkError> {
         let descriptor = |errno| ForkError::Descriptor(io::Error::from(errno));
         let (read_end, write_end) =
             pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).map_err(descriptor)?;
         let supervisor = Pid::this();
-        let shift =
-            Shift { run: run.to_owned(), estate: estate.clone(), reader: Reader::default() };
+        let shift = JanitorProcess {
+            run: run.to_owned(),
+            cleanup: cleanup.clone(),
+            reader: Reader::default(),
+        };
         let pid = fork(move |bare| shift.work(&bare, read_end, supervisor))?;
         // Both sides do it: it is done before either goes on.
         let _ = setpgid(pid, pid);
         match open_pidfd(pid) {
-            Ok(pidfd) => Ok(Self { pid, pidfd, pipe: write_end, run: run.to_owned(), estate }),
+            Ok(pidfd) => Ok(Self { pid, pidfd, pipe: write_end, run: run.to_owned(), cleanup }),
             Err(errno) => {
                 // Closing the pipe without this word would end the pool.
                 let _ = tell(&write_end, &Note::Leave);
@@ -85,7 +88,7 @@ impl Janitor {
     /// A new janitor in the place of one that died, with all that it knew.
     pub(super) fn start_again(&mut self) -> Result<(), ForkError> {
         self.reap();
-        *self = Self::start_with(&self.run, self.estate.clone())?;
+        *self = Self::start_with(&self.run, self.cleanup.clone())?;
         Ok(())
     }
 
@@ -100,33 +103,33 @@ impl Janitor {
 
     /// From here on the janitor removes this if the supervisor is killed. Call it before the thing
     /// is made.
-    pub(super) fn guard(&mut self, guard: &Guard) -> io::Result<()> {
+    pub(super) fn guard(&mut self, guard: &CleanupTarget) -> io::Result<()> {
         // The janitor works from the root folder.
         let note = match guard {
-            Guard::Segment(path) => Note::Segment(std::path::absolute(path)?),
-            Guard::TempFiles(path) => Note::TempFiles(std::path::absolute(path)?),
+            CleanupTarget::Segment(path) => Note::Segment(std::path::absolute(path)?),
+            CleanupTarget::TempFiles(path) => Note::TempFiles(std::path::absolute(path)?),
         };
         tell(&self.pipe, &note)?;
-        self.estate.learn(note);
+        self.cleanup.learn(note);
         Ok(())
     }
 
     /// Called in a new child, before anything else can happen in it: this group is to be killed.
-    pub(super) fn note_own_birth(&self) {
+    pub(super) fn register_self(&self) {
         // A janitor that died is followed by one that knows it from `add_group`.
-        let _ = tell(&self.pipe, &Note::Born(Pid::this().as_raw()));
+        let _ = tell(&self.pipe, &Note::GroupStarted(Pid::this().as_raw()));
     }
 
     /// The supervisor's own record of the same.
     pub(super) fn add_group(&mut self, group: Pid) {
-        self.estate.learn(Note::Born(group.as_raw()));
+        self.cleanup.learn(Note::GroupStarted(group.as_raw()));
     }
 
     /// The group was killed and its leader is about to be reaped: the number may be used again.
     pub(super) fn remove_group(&mut self, group: Pid) {
-        let note = Note::Buried(group.as_raw());
+        let note = Note::GroupGone(group.as_raw());
         let _ = tell(&self.pipe, &note);
-        self.estate.learn(note);
+        self.cleanup.learn(note);
     }
 
     /// All has been cleaned up in order: the janitor leaves.
@@ -173,14 +176,14 @@ enum Told {
 
 /// The janitor's own side.
 #[derive(Debug)]
-struct Shift {
+struct JanitorProcess {
     run: String,
-    estate: Estate,
+    cleanup: CleanupList,
     reader: Reader,
 }
 
-impl Shift {
-    fn work(mut self, bare: &Bare, pipe: OwnedFd, supervisor: Pid) -> u8 {
+impl JanitorProcess {
+    fn work(mut self, bare: &PostFork, pipe: OwnedFd, supervisor: Pid) -> u8 {
         bare.keep_only(&pipe);
         let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
         let _ = nix::sys::prctl::set_name(c"impala-janitor");
@@ -220,7 +223,7 @@ impl Shift {
                 if note == Note::Leave {
                     return Told::Leave;
                 }
-                self.estate.learn(note);
+                self.cleanup.learn(note);
             }
         }
     }
@@ -232,16 +235,16 @@ impl Shift {
         if self.listen(pipe) == Told::Leave {
             return 0;
         }
-        for &group in &self.estate.groups {
+        for &group in &self.cleanup.groups {
             let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         }
-        for &leader in &self.estate.groups {
+        for &leader in &self.cleanup.groups {
             await_death(Pid::from_raw(leader), deadline);
         }
-        for segment in &self.estate.segments {
+        for segment in &self.cleanup.segments {
             let _ = fs::remove_file(segment);
         }
-        self.estate.temp_folders.iter().for_each(|folder| remove_temporary(folder));
+        self.cleanup.temp_folders.iter().for_each(|folder| remove_temporary(folder));
         self.kill_the_unnamed(pipe, deadline);
         0
     }

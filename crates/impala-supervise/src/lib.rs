@@ -6,7 +6,7 @@
 //! process; this is checked before each fork.
 //!
 //! ```text
-//!   events   signalfd, pidfds, timerfd, the children's bell: one epoll
+//!   events   signalfd, pidfds, timerfd, the children's wakeup: one epoll
 //!      |
 //!   watch    tells what happened to ...            deaths: last words, killpg, reap, reclaim
 //!      |
@@ -56,12 +56,12 @@ pub use contract::{
 pub use control::{ChildControl, FromChild, TEXT_BYTES, ToChild};
 pub use exit::{ExitKind, Remedy};
 pub use fork::ForkError;
-pub use janitor::Guard;
-pub use machine::{Action, Cause, Event, Machine, Policy};
+pub use janitor::CleanupTarget;
+pub use machine::{Action, Cause, Event, Machine, RestartPolicy};
 pub use orphans::children_of;
 
 use janitor::Janitor;
-use watch::{Owned, Seat, Setting, Watch};
+use watch::{ChildSlot, Owned, Setting, Watch};
 
 /// Descriptors that the supervisor needs for itself, with room for the pool's files.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -75,7 +75,7 @@ pub struct Options {
     /// Actors to run.
     pub actors: u16,
     /// When to restart, when to give up, how long an ordered end may take.
-    pub policy: Policy,
+    pub policy: RestartPolicy,
     /// Moves the jitter of the restarts.
     pub seed: u64,
     /// How often [`Pool::tick`] is called.
@@ -89,7 +89,7 @@ impl Options {
     #[must_use]
     pub fn new(actors: u16) -> Self {
         let tick = Duration::from_millis(100);
-        Self { actors, policy: Policy::default(), seed: 0, tick, adjust_oom: true }
+        Self { actors, policy: RestartPolicy::default(), seed: 0, tick, adjust_oom: true }
     }
 }
 
@@ -122,9 +122,9 @@ pub enum SupervisorError {
     },
     /// The janitor could not be told.
     #[error("cannot protect {what:?}: {source}")]
-    Guard {
+    CleanupTarget {
         /// What was to be protected.
-        what: Guard,
+        what: CleanupTarget,
         /// What the system said.
         #[source]
         source: io::Error,
@@ -137,7 +137,7 @@ impl SupervisorError {
     pub fn exit(&self) -> ExitKind {
         match self {
             Self::Fork(ForkError::Threads { .. }) => ExitKind::Internal,
-            Self::Guard { .. } => ExitKind::RunFolder,
+            Self::CleanupTarget { .. } => ExitKind::RunFolder,
             Self::Fork(_) | Self::Descriptors { .. } | Self::System { .. } => ExitKind::Resources,
         }
     }
@@ -178,9 +178,9 @@ impl Supervisor {
         let janitor = Janitor::start(&run)?;
         let events = events::Events::new(options.tick).map_err(errno("wait for events"))?;
         events.watch_janitor(janitor.pidfd()).map_err(errno("watch the janitor"))?;
-        let seats = (0..=options.actors).map(|_| Seat::default()).collect();
+        let slots = (0..=options.actors).map(|_| ChildSlot::default()).collect();
         let setting = Setting { run, ignored, adjust_oom: options.adjust_oom, tick: options.tick };
-        Ok(Self { options, setting, owned: Some(Owned { events, janitor, seats }) })
+        Ok(Self { options, setting, owned: Some(Owned { events, janitor, slots }) })
     }
 
     /// Promises that this will not outlive the supervisor, however that ends. Call it before the
@@ -188,12 +188,15 @@ impl Supervisor {
     /// orderly end removes nothing: that is left to whoever made it.
     ///
     /// # Errors
-    /// [`SupervisorError::Guard`] if the janitor cannot be told.
-    pub fn guard(&mut self, guard: Guard) -> Result<(), SupervisorError> {
+    /// [`SupervisorError::CleanupTarget`] if the janitor cannot be told.
+    pub fn guard(&mut self, guard: CleanupTarget) -> Result<(), SupervisorError> {
         let Some(owned) = &mut self.owned else {
             return Ok(());
         };
-        owned.janitor.guard(&guard).map_err(|source| SupervisorError::Guard { what: guard, source })
+        owned
+            .janitor
+            .guard(&guard)
+            .map_err(|source| SupervisorError::CleanupTarget { what: guard, source })
     }
 
     /// Runs the pool until its end. When this returns, every child was reaped and no process that

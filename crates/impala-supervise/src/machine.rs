@@ -26,10 +26,10 @@ use super::exit::ExitKind;
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rand_xoshiro::rand_core::SeedableRng as _;
 
-pub use vocabulary::{Action, Cause, Event, Policy};
+pub use vocabulary::{Action, Cause, Event, RestartPolicy};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
+enum Process {
     Waiting { at: Duration },
     Alive { since: Duration, ready: bool },
     Dying { since: Duration },
@@ -40,7 +40,7 @@ enum Life {
 
 #[derive(Debug, Clone)]
 struct Child {
-    life: Life,
+    process: Process,
     /// Whether it was ever started.
     started: bool,
     restarts: u32,
@@ -62,7 +62,7 @@ enum Phase {
 /// The state of the pool.
 #[derive(Debug, Clone)]
 pub struct Machine {
-    policy: Policy,
+    policy: RestartPolicy,
     rng: Xoshiro256PlusPlus,
     /// The learner, then the actors.
     children: Vec<Child>,
@@ -88,9 +88,9 @@ pub(super) fn role_at(index: usize) -> Role {
 impl Machine {
     /// A pool of one learner and `actors` actors, nothing started yet. `seed` moves the jitter.
     #[must_use]
-    pub fn new(actors: u16, policy: Policy, seed: u64) -> Self {
+    pub fn new(actors: u16, policy: RestartPolicy, seed: u64) -> Self {
         let child = Child {
-            life: Life::Waiting { at: Duration::ZERO },
+            process: Process::Waiting { at: Duration::ZERO },
             started: false,
             restarts: 0,
             deaths: 0,
@@ -106,14 +106,14 @@ impl Machine {
     #[must_use]
     pub fn child(&self, role: Role) -> (ChildState, u32) {
         let child = &self.children[index_of(role)];
-        let state = match child.life {
-            Life::Waiting { .. } => ChildState::Waiting,
-            Life::Alive { ready: false, .. } => ChildState::Starting,
-            Life::Alive { ready: true, .. } => ChildState::Running,
-            Life::Dying { .. } => ChildState::Dying,
-            Life::Unkillable => ChildState::Unkillable,
-            Life::Failed => ChildState::Failed,
-            Life::Gone => ChildState::Gone,
+        let state = match child.process {
+            Process::Waiting { .. } => ChildState::Waiting,
+            Process::Alive { ready: false, .. } => ChildState::Starting,
+            Process::Alive { ready: true, .. } => ChildState::Running,
+            Process::Dying { .. } => ChildState::Dying,
+            Process::Unkillable => ChildState::Unkillable,
+            Process::Failed => ChildState::Failed,
+            Process::Gone => ChildState::Gone,
         };
         (state, child.restarts)
     }
@@ -131,11 +131,13 @@ impl Machine {
     }
 
     fn due(&self, index: usize, child: &Child) -> Option<Duration> {
-        match (&self.phase, child.life) {
-            (Phase::Running, Life::Waiting { at }) => Some(at),
-            (Phase::Stopping { since, .. }, Life::Alive { .. }) => Some(*since + self.leave(index)),
+        match (&self.phase, child.process) {
+            (Phase::Running, Process::Waiting { at }) => Some(at),
+            (Phase::Stopping { since, .. }, Process::Alive { .. }) => {
+                Some(*since + self.leave(index))
+            }
             (Phase::Done, _) => None,
-            (_, Life::Dying { since }) => Some(since + self.policy.unkillable),
+            (_, Process::Dying { since }) => Some(since + self.policy.unkillable),
             _ => None,
         }
     }
@@ -153,10 +155,10 @@ impl Machine {
         }
         match event {
             Event::Start | Event::Tick => self.tick(now, &mut actions),
-            Event::Gap(gap) => self.forgive(gap),
+            Event::Gap(gap) => self.extend_deadlines(gap),
             Event::SpawnFailed { role, why } => self.spawn_failed(role, &why, now, &mut actions),
             Event::Ready(role) => {
-                if let Life::Alive { ready, .. } = &mut self.children[index_of(role)].life {
+                if let Process::Alive { ready, .. } = &mut self.children[index_of(role)].process {
                     *ready = true;
                 }
             }
@@ -180,39 +182,39 @@ impl Machine {
             if self.due(index, &self.children[index]).is_none_or(|at| at > now) {
                 continue;
             }
-            match self.children[index].life {
-                Life::Waiting { .. } => {
+            match self.children[index].process {
+                Process::Waiting { .. } => {
                     let child = &mut self.children[index];
                     child.restarts += u32::from(child.started);
                     child.started = true;
-                    child.life = Life::Alive { since: now, ready: false };
+                    child.process = Process::Alive { since: now, ready: false };
                     actions.push(Action::Spawn(role_at(index)));
                 }
-                Life::Alive { .. } => {
+                Process::Alive { .. } => {
                     actions.push(Action::Tell(format!("{} did not leave in time", role_at(index))));
                     self.kill(index, now, actions);
                 }
-                Life::Dying { .. } => self.quarantine(index, now, actions),
-                Life::Unkillable | Life::Failed | Life::Gone => {}
+                Process::Dying { .. } => self.quarantine(index, now, actions),
+                Process::Unkillable | Process::Failed | Process::Gone => {}
             }
         }
     }
 
     /// Deadlines stand still while the supervisor does.
-    fn forgive(&mut self, gap: Duration) {
+    fn extend_deadlines(&mut self, gap: Duration) {
         if let Phase::Stopping { since, .. } = &mut self.phase {
             *since += gap;
         }
         for child in &mut self.children {
-            if let Life::Dying { since } | Life::Alive { since, .. } = &mut child.life {
+            if let Process::Dying { since } | Process::Alive { since, .. } = &mut child.process {
                 *since += gap;
             }
         }
     }
 
     fn kill(&mut self, index: usize, now: Duration, actions: &mut Vec<Action>) {
-        if matches!(self.children[index].life, Life::Alive { .. }) {
-            self.children[index].life = Life::Dying { since: now };
+        if matches!(self.children[index].process, Process::Alive { .. }) {
+            self.children[index].process = Process::Dying { since: now };
             actions.push(Action::Kill(role_at(index)));
         }
     }
@@ -220,7 +222,7 @@ impl Machine {
     /// SIGKILL was in vain. Whatever it holds stays its own, for it may still write; the run does
     /// without it, or ends.
     fn quarantine(&mut self, index: usize, now: Duration, actions: &mut Vec<Action>) {
-        self.children[index].life = Life::Unkillable;
+        self.children[index].process = Process::Unkillable;
         let role = role_at(index);
         let line = format!("{role} does not die of SIGKILL; what it holds stays out of use");
         actions.push(Action::Tell(line));
@@ -257,12 +259,12 @@ impl Machine {
                 self.phase = Phase::Stopping { exit, reason, since: now };
                 actions.push(Action::RequestStop);
                 for child in &mut self.children {
-                    if matches!(child.life, Life::Waiting { .. }) {
-                        child.life = Life::Gone;
+                    if matches!(child.process, Process::Waiting { .. }) {
+                        child.process = Process::Gone;
                     }
                 }
                 // Its last updates went with it, and nobody is left to save them.
-                if matches!(self.children[0].life, Life::Gone) && self.children[0].started {
+                if matches!(self.children[0].process, Process::Gone) && self.children[0].started {
                     self.unsaved("the learner was down at the stop");
                 }
             }
@@ -286,8 +288,10 @@ impl Machine {
         let Phase::Stopping { exit, reason, .. } = &self.phase else {
             return;
         };
-        let stuck = |child: &Child| child.life == Life::Unkillable;
-        let over = |child: &Child| matches!(child.life, Life::Failed | Life::Gone) || stuck(child);
+        let stuck = |child: &Child| child.process == Process::Unkillable;
+        let over = |child: &Child| {
+            matches!(child.process, Process::Failed | Process::Gone) || stuck(child)
+        };
         if !self.children.iter().all(over) {
             return;
         }
@@ -302,7 +306,7 @@ impl Machine {
             reason: reason.clone(),
             learner_restarts: self.children[0].restarts,
             actor_restarts: self.children[1..].iter().map(|actor| actor.restarts).collect(),
-            failed: roles(&|child| matches!(child.life, Life::Failed)),
+            failed: roles(&|child| matches!(child.process, Process::Failed)),
             unkillable,
         };
         self.phase = Phase::Done;

@@ -22,7 +22,7 @@ use rustix::process::{Signal as RawSignal, pidfd_send_signal};
 use super::contract::Role;
 use super::control::{ChildControl, ParentEnd, pair};
 use super::exit::ExitKind;
-use super::fork::{Bare, ForkError, fork};
+use super::fork::{ForkError, PostFork, fork};
 use super::janitor::{Janitor, open_pidfd};
 use super::machine::Cause;
 use super::orphans;
@@ -59,11 +59,11 @@ pub(super) struct Identity {
 /// it is sure to die with its parent; it also closes what only the supervisor may hold.
 pub(super) fn spawn(
     identity: Identity,
-    bell: &Arc<EventFd>,
+    wakeup: &Arc<EventFd>,
     note_birth: impl FnOnce(),
     body: impl FnOnce(ChildControl) -> ExitKind,
 ) -> Result<Process, ForkError> {
-    let (parent_end, control) = pair(bell).map_err(ForkError::Descriptor)?;
+    let (parent_end, control) = pair(wakeup).map_err(ForkError::Descriptor)?;
     let mut parent_end = Some(parent_end);
     let kept = &mut parent_end;
     let parent = Pid::this();
@@ -75,7 +75,7 @@ pub(super) fn spawn(
         }
         note_birth();
         drop(kept.take());
-        identity.become_it(&bare);
+        identity.apply(&bare);
         control.report_panics();
         kill_point!("child.before_role");
         body(control).code()
@@ -103,7 +103,7 @@ fn dies_with(parent: Pid) -> bool {
 }
 
 impl Identity {
-    fn become_it(&self, bare: &Bare) {
+    fn apply(&self, bare: &PostFork) {
         // Its own group: the terminal's signals reach the supervisor alone.
         let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
         let Self { run, role, incarnation, .. } = self;
@@ -157,7 +157,7 @@ impl Process {
         let cause = match waitid(id(), look) {
             Ok(WaitStatus::Exited(_, code)) => Cause::Exited(code),
             Ok(WaitStatus::Signaled(_, signal, _)) => Cause::Signaled(signal as i32),
-            // ECHILD: somebody else reaped it. It is as dead, but nobody knows of what.
+            // ECHILD: somebody else reaped it, so its exit status is unknown.
             _ => Cause::Signaled(0),
         };
         Some(Reaped { pid: self.pid, cause })

@@ -19,7 +19,7 @@ use super::janitor::Janitor;
 use super::machine::{Action, Event, Machine, index_of, role_at};
 use super::spawn::{Identity, Process, Reaped, spawn};
 use impala_shm::kill_point;
-use messages::LAST_WORDS;
+use messages::FINAL_DRAIN;
 
 /// A tick that wakes nobody for so long means that this process was not running.
 const GAP: Duration = Duration::from_secs(2);
@@ -30,12 +30,12 @@ pub(super) struct Owned {
     pub(super) events: Events,
     pub(super) janitor: Janitor,
     /// The learner, then the actors.
-    pub(super) seats: Vec<Seat>,
+    pub(super) slots: Vec<ChildSlot>,
 }
 
 /// The place of one role, through all its incarnations.
 #[derive(Debug, Default)]
-pub(super) struct Seat {
+pub(super) struct ChildSlot {
     process: Option<Process>,
     /// Died, and not given back yet.
     reaped: Option<Reaped>,
@@ -67,7 +67,7 @@ pub(super) struct Watch<'a> {
     gap: Option<Duration>,
     queue: VecDeque<Event>,
     /// Deaths of children of whose groups somebody is left, by group.
-    mourned: Vec<(Pid, Event)>,
+    awaiting_group_exit: Vec<(Pid, Event)>,
     outcome: Option<Outcome>,
     /// The janitor died, and there is no new one yet.
     uncleaned: bool,
@@ -89,7 +89,7 @@ impl<'a> Watch<'a> {
             last_wake: Duration::ZERO,
             gap: None,
             queue: VecDeque::from([Event::Start]),
-            mourned: Vec::new(),
+            awaiting_group_exit: Vec::new(),
             outcome: None,
             uncleaned: false,
         }
@@ -111,11 +111,11 @@ impl<'a> Watch<'a> {
             for signal in wakes.signals {
                 self.on_signal(signal);
             }
-            if wakes.bell || wakes.tick {
+            if wakes.wakeup || wakes.tick {
                 self.hear_all();
             }
             for index in wakes.dead {
-                self.bury(index);
+                self.reap(index);
             }
             if wakes.janitor_dead {
                 self.replace_janitor();
@@ -163,12 +163,12 @@ impl<'a> Watch<'a> {
             Action::Reclaim(role) => self.reclaim(role),
             Action::RequestStop => {
                 self.pool.request_stop();
-                for seat in &mut self.owned().seats {
-                    seat.send(ToChild::Stop);
+                for slot in &mut self.owned().slots {
+                    slot.send(ToChild::Stop);
                 }
             }
             Action::Kill(role) => {
-                if let Some(process) = &self.owned().seats[index_of(role)].process {
+                if let Some(process) = &self.owned().slots[index_of(role)].process {
                     process.kill();
                 }
                 self.pool.log(Level::Warn, &format!("{role}: killed"));
@@ -192,12 +192,12 @@ impl<'a> Watch<'a> {
         let index = index_of(role);
         let progress = self.pool.progress(role);
         let owned = self.owned.as_mut().expect("taken in a child alone");
-        let seat = &mut owned.seats[index];
+        let slot = &mut owned.slots[index];
         // 0 is nobody's.
-        seat.incarnation = seat.incarnation.checked_add(1).unwrap_or(1);
-        seat.progress_at_start = progress;
-        seat.unwatched = false;
-        let incarnation = seat.incarnation;
+        slot.incarnation = slot.incarnation.checked_add(1).unwrap_or(1);
+        slot.progress_at_start = progress;
+        slot.unwatched = false;
+        let incarnation = slot.incarnation;
         let identity = Identity {
             run: self.setting.run.clone(),
             role,
@@ -205,22 +205,23 @@ impl<'a> Watch<'a> {
             ignored: self.setting.ignored,
             adjust_oom: self.setting.adjust_oom,
         };
-        let bell = Arc::clone(owned.events.bell());
+        let wakeup = Arc::clone(owned.events.wakeup());
         let whole = &mut *self.owned;
         let pool = &mut *self.pool;
         let in_child = || {
             if let Some(owned) = whole.take() {
-                owned.janitor.note_own_birth();
+                owned.janitor.register_self();
             }
         };
-        let process =
-            spawn(identity, &bell, in_child, |control| pool.run_child(role, incarnation, control))?;
+        let process = spawn(identity, &wakeup, in_child, |control| {
+            pool.run_child(role, incarnation, control)
+        })?;
         kill_point!("supervisor.after_fork");
         let pid = process.pid;
         let owned = self.owned();
         owned.janitor.add_group(pid);
         let watched = owned.events.watch_child(index, process.pidfd());
-        owned.seats[index].process = Some(process);
+        owned.slots[index].process = Some(process);
         if let Err(errno) = watched {
             // Without a watch its death would go unseen: end it, and look for that.
             self.pool.log(Level::Error, &format!("{role}: cannot be watched: {errno}"));
@@ -249,8 +250,8 @@ impl<'a> Watch<'a> {
             Signal::SIGUSR1 => {
                 // A request that waits to be taken stands for this one too; one that was taken,
                 // which the learner may just have said, does not.
-                self.hear(0, LAST_WORDS);
-                self.owned().seats[0].send(ToChild::Checkpoint);
+                self.hear(0, FINAL_DRAIN);
+                self.owned().slots[0].send(ToChild::Checkpoint);
             }
             // A helper of a child that is gone may have died.
             Signal::SIGCHLD => self.reap_orphans(),
@@ -268,10 +269,10 @@ impl<'a> Watch<'a> {
     }
 
     fn signal_groups(&mut self, signal: Signal) {
-        let seats = &self.owned().seats;
-        seats
+        let slots = &self.owned().slots;
+        slots
             .iter()
-            .flat_map(|seat| &seat.process)
+            .flat_map(|slot| &slot.process)
             .for_each(|process| process.signal_group(signal));
     }
 
@@ -309,13 +310,13 @@ impl<'a> Watch<'a> {
     }
 
     fn status(&mut self) -> PoolStatus {
-        let mut children = Vec::with_capacity(self.owned().seats.len());
-        for index in 0..self.owned().seats.len() {
+        let mut children = Vec::with_capacity(self.owned().slots.len());
+        for index in 0..self.owned().slots.len() {
             let role = role_at(index);
             let (state, restarts) = self.machine.child(role);
-            let seat = &self.owned().seats[index];
-            let pid = seat.process.as_ref().map(|process| process.pid.as_raw());
-            let incarnation = seat.incarnation;
+            let slot = &self.owned().slots[index];
+            let pid = slot.process.as_ref().map(|process| process.pid.as_raw());
+            let incarnation = slot.incarnation;
             children.push(ChildStatus { role, state, pid, incarnation, restarts });
         }
         PoolStatus {
@@ -352,7 +353,7 @@ const fn ends_a_run(signal: Signal) -> bool {
     matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT)
 }
 
-impl Seat {
+impl ChildSlot {
     fn send(&mut self, message: ToChild) {
         if let Some(process) = &mut self.process {
             process.control.send(message);

@@ -80,12 +80,13 @@ fn a_refresh_that_the_learner_overtakes_is_counted_and_keeps_the_old_weights() {
     let hit = page.iter().find(|word| word.load(Ordering::Relaxed) == pair);
     hit.expect("a pair of parameters").store(0, Ordering::Relaxed);
     assert_eq!(act(&page, ActorCounters::new(&block)), [0; BLOCKS]);
-    let now = |words: [Actor; 3]| words.map(|word| counters.get(word));
-    let weights = [Actor::ParamBusy, Actor::ParamRefreshes, Actor::ParamVersion];
+    let now = |words: [ActorCounter; 3]| words.map(|word| counters.get(word));
+    let weights =
+        [ActorCounter::ParamBusy, ActorCounter::ParamRefreshes, ActorCounter::ParamVersion];
     assert_eq!(now(weights), [BLOCKS as u64, 0, 0]);
 
     publisher.publish(2, &[3.5; PARAMETERS]).expect("finite");
     assert_eq!(act(&page, ActorCounters::new(&block)), [2; BLOCKS]);
     assert_eq!(now(weights), [BLOCKS as u64, 1, 2]);
-    assert_eq!(counters.get(Actor::UnrollsCommitted), 2 * BLOCKS as u64);
+    assert_eq!(counters.get(ActorCounter::UnrollsCommitted), 2 * BLOCKS as u64);
 }

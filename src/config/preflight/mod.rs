@@ -72,12 +72,12 @@ fn shortage<'a>(need: &Need, machine: &'a Machine) -> Option<Shortage<'a>> {
     }
     let private = need.largest_private_bytes();
     let parts =
-        [need.ring_bytes, need.parameter_bytes, need.optimiser_bytes, need.control_bytes, private];
+        [need.ring_bytes, need.parameter_bytes, need.optimizer_bytes, need.control_bytes, private];
     let mapped = parts.iter().fold(machine.mapped_bytes, |sum, &part| sum.saturating_add(part));
     for (what, flag, needed, limit) in [
         ("address space", "-v", mapped, machine.address_space_bytes),
         ("private memory", "-d", private, machine.data_bytes),
-        ("one file in memory", "-f", need.ring_bytes.max(need.optimiser_bytes), machine.file_bytes),
+        ("one file in memory", "-f", need.ring_bytes.max(need.optimizer_bytes), machine.file_bytes),
     ] {
         if let Some(available) = limit.filter(|&limit| limit < needed) {
             return Some(Shortage::Process { what, flag, needed, available });

@@ -4,10 +4,10 @@ use super::MIB;
 use crate::config::{Config, Device, Engine, TorsoName};
 use crate::policy::spec::ParamSpec;
 
-/// Buffers of the parameter page, and of the page with the optimiser's state.
+/// Buffers of the parameter page, and of the page with the optimizer's state.
 const PAGE_BUFFERS: u64 = 4;
-/// Vectors as long as the weights that an optimiser keeps.
-const OPTIMISER_VECTORS: u64 = 2;
+/// Vectors as long as the weights that an optimizer keeps.
+const OPTIMIZER_VECTORS: u64 = 2;
 /// Shared words other than the ring's: counters of a process, and those of the run.
 const CONTROL_PER_CHILD_BYTES: u64 = 4096;
 const CONTROL_BASE_BYTES: u64 = 64 * 1024;
@@ -54,8 +54,8 @@ pub struct Need {
     pub ring_bytes: u64,
     /// The parameter page: four buffers of the weights.
     pub parameter_bytes: u64,
-    /// The page on which a learner leaves its optimiser's state to its successor.
-    pub optimiser_bytes: u64,
+    /// The page on which a learner leaves its optimizer's state to its successor.
+    pub optimizer_bytes: u64,
     /// Slot words, counters and the like.
     pub control_bytes: u64,
     /// Private memory of one actor.
@@ -97,11 +97,11 @@ impl Need {
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
         let threads = threads + if config.learner.device == Device::Cpu { 0 } else { 16 };
-        let workers = u64::from(config.env.options.hosting.python.is_some());
+        let workers = u64::from(config.env.options.external.python.is_some());
         Self {
             ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
             parameter_bytes: page(weights),
-            optimiser_bytes: page(weights.saturating_mul(OPTIMISER_VECTORS)),
+            optimizer_bytes: page(weights.saturating_mul(OPTIMIZER_VECTORS)),
             control_bytes: CONTROL_BASE_BYTES
                 + (actors + 1) * CONTROL_PER_CHILD_BYTES
                 + slots * CONTROL_PER_SLOT_BYTES,
@@ -125,7 +125,7 @@ impl Need {
     pub const fn memory_bytes(&self) -> u64 {
         self.ring_bytes
             .saturating_add(self.parameter_bytes)
-            .saturating_add(self.optimiser_bytes)
+            .saturating_add(self.optimizer_bytes)
             .saturating_add(self.control_bytes)
             .saturating_add(self.actors.saturating_mul(self.actor_bytes))
             .saturating_add(self.learner_bytes)

@@ -35,12 +35,12 @@ fn the_tables_of_defaults_resolve() {
     for libtorch in [false, true] {
         for env in ENVIRONMENTS {
             for preset in PRESETS {
-                for optimiser in OPTIMISERS {
+                for optimizer in OPTIMIZERS {
                     let text = format!(
-                        "env = '{}'\npreset = '{}'\noptimiser = '{}'",
+                        "env = '{}'\npreset = '{}'\noptimizer = '{}'",
                         env.name.replace('*', "Any-v5"),
                         preset.name,
-                        optimiser.name
+                        optimizer.name
                     );
                     if !libtorch && (env.settings)().core == Some(CoreName::Lstm) {
                         assert!(refusal(libtorch, &text).contains("--core none"), "{text}");
@@ -72,11 +72,11 @@ fn what_is_rendered_resolves_to_the_same() {
         "env = 'Acrobot-v1'\nactors = 8191\nstop-at-return = -100\ntime-limit = 1.5",
         "env = 'Catch-v0'\ntorso = 'cnn'\nconv = ['8x2/1']\nhidden = [7]\ndevice = 'cuda:1'",
         "env = 'Synthetic-v0'\nenv-arg = ['shape=32x32', 'stack=2']\npreset = 'throughput'",
-        "optimiser = 'rmsprop-tf'\nrmsprop-momentum = 0.5\nreward-clip = 'soft-asymmetric'",
-        "optimiser = 'rmsprop-torch'\nrho-bar = inf\nc-bar = inf\npg-rho-bar = inf\nmax-grad-norm = inf",
+        "optimizer = 'rmsprop-tf'\nrmsprop-momentum = 0.5\nreward-clip = 'soft-asymmetric'",
+        "optimizer = 'rmsprop-torch'\nrho-bar = inf\nc-bar = inf\npg-rho-bar = inf\nmax-grad-norm = inf",
         "env = 'Pendulum-v1'\naction-bounds = 'clip'",
         "checkpoint-interval = inf\ntime-limit = inf\nstop-at-return = inf\ntotal-frames = 1e9",
-        "learning-rate = 0.1\ndiscount = 0.3333333333333333\noptimiser-epsilon = 1e-12\npin = true",
+        "learning-rate = 0.1\ndiscount = 0.3333333333333333\noptimizer-epsilon = 1e-12\npin = true",
         "env = 'gym:ALE/Pong-v5'\nenv-wrapper = 'a.py:b'\npython = 'bin/python'\nframe-stack = 2",
         "envs-per-actor = 12\nseed = 9223372036854775807\nquiet = true\nreduction = 'mean'",
     ];
@@ -131,17 +131,17 @@ fn a_family_has_the_row_of_its_pattern_or_of_the_built_in_one() {
 }
 
 #[test]
-fn constants_follow_the_optimiser() {
+fn constants_follow_the_optimizer() {
     let epsilon = |name| {
-        defaults::find(OPTIMISERS, name).and_then(|row| row.optimiser_epsilon).expect("a row")
+        defaults::find(OPTIMIZERS, name).and_then(|row| row.optimizer_epsilon).expect("a row")
     };
-    let optimiser = |text| with(false, text).expect("valid").learner.optimiser;
-    let Optimiser::Adam { epsilon: adam, .. } = optimiser("") else {
+    let optimizer = |text| with(false, text).expect("valid").learner.optimizer;
+    let Optimizer::Adam { epsilon: adam, .. } = optimizer("") else {
         panic!("the default is Adam")
     };
     assert_eq!(adam.to_bits(), epsilon("adam").to_bits());
-    let Optimiser::RmspropTf { epsilon: tf, decay, .. } =
-        optimiser("optimiser = 'rmsprop-tf'\nrmsprop-decay = 0.9")
+    let Optimizer::RmspropTf { epsilon: tf, decay, .. } =
+        optimizer("optimizer = 'rmsprop-tf'\nrmsprop-decay = 0.9")
     else {
         panic!("asked for another")
     };
@@ -149,17 +149,17 @@ fn constants_follow_the_optimiser() {
         (tf.to_bits(), decay.to_bits()),
         (epsilon("rmsprop-tf").to_bits(), 0.9_f64.to_bits())
     );
-    // What a row of environments says of epsilon is for the optimiser that it names.
+    // What a row of environments says of epsilon is for the optimizer that it names.
     let game = |text: &str| {
         let text = format!("env = 'gym:ALE/Pong-v5'\n{text}");
-        with(false, &text).expect("valid").learner.optimiser
+        with(false, &text).expect("valid").learner.optimizer
     };
-    let of_row = defaults::of_environment("gym:ALE/Pong-v5").and_then(|row| row.optimiser_epsilon);
-    let Optimiser::RmspropTf { epsilon: tf, .. } = game("") else {
+    let of_row = defaults::of_environment("gym:ALE/Pong-v5").and_then(|row| row.optimizer_epsilon);
+    let Optimizer::RmspropTf { epsilon: tf, .. } = game("") else {
         panic!("the row names it");
     };
     assert_eq!(Some(tf.to_bits()), of_row.map(f64::to_bits));
-    let Optimiser::Adam { epsilon: adam, .. } = game("optimiser = 'adam'") else {
+    let Optimizer::Adam { epsilon: adam, .. } = game("optimizer = 'adam'") else {
         panic!("asked for Adam");
     };
     assert_eq!(adam.to_bits(), epsilon("adam").to_bits());
@@ -288,7 +288,7 @@ fn advice_names_what_has_no_effect() {
     };
     for (text, part) in [
         (
-            "adam-beta1 = 0.8\noptimiser = 'rmsprop-tf'",
+            "adam-beta1 = 0.8\noptimizer = 'rmsprop-tf'",
             "--adam-beta1 has no effect with rmsprop-tf",
         ),
         ("rmsprop-decay = 0.8", "--rmsprop-decay has no effect with adam"),

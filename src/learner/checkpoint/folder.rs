@@ -40,7 +40,7 @@ pub(super) fn put_in_place(temporary: &Path, place: &Path) -> Result<(), Checkpo
     fs::rename(temporary, place).map_err(io_error(place, "rename"))
 }
 
-/// Removes a finished checkpoint. It loses its name first: a folder that is half removed is none.
+/// Removes a finished checkpoint. It is renamed first, so that a partly deleted folder is never listed.
 fn discard(path: &Path) -> Result<(), CheckpointError> {
     let going = path.with_extension("old.tmp");
     remove_if_there(&going)?;

@@ -16,7 +16,7 @@ fn checkpoint(parameters: &ParamSpec) -> Checkpoint {
     let numbers = |from: f32| (0..parameters.len()).map(|i| from + i as f32).collect();
     Checkpoint {
         parameters: numbers(0.5),
-        optimiser: [numbers(100.5), numbers(200.5)],
+        optimizer: [numbers(100.5), numbers(200.5)],
         state: LearnerState {
             version: 7,
             frames: 1_000,
@@ -34,7 +34,7 @@ fn damage_is_found_or_harmless() {
     let saved = checkpoint(&parameters);
     let place = saved.save(folder.path(), &parameters, 3).expect("saved");
     let (mut refused, mut harmless) = (0, 0);
-    for name in [WEIGHTS, OPTIMISER, STATE, MANIFEST] {
+    for name in [WEIGHTS, OPTIMIZER, STATE, MANIFEST] {
         let path = place.join(name);
         let whole = fs::read(&path).expect("there");
         let mut damaged = Vec::new();

@@ -4,7 +4,7 @@
 //! - d log pi(a) / dz_j = pi_j - [j = a],        - dH / dz_j = pi_j (log pi_j + H)
 //! ```
 
-use super::steps::Stakes;
+use super::steps::PolicyGradientWeights;
 use crate::policy::math::{exp_in_place, ln_in_place};
 
 /// The policy of a strip.
@@ -56,37 +56,51 @@ impl Categorical {
     }
 
     /// Writes dL/dlogits and gives the sum of entropies.
-    pub(super) fn gradients(&self, n: usize, stakes: Stakes<'_>, d_logits: &mut [f32]) -> f32 {
+    pub(super) fn gradients(
+        &self,
+        n: usize,
+        weights: PolicyGradientWeights<'_>,
+        d_logits: &mut [f32],
+    ) -> f32 {
         // A number of actions that is known to the compiler unrolls the loops over actions.
         match n {
-            2 => self.gradients_of::<2>(stakes, d_logits),
-            3 => self.gradients_of::<3>(stakes, d_logits),
-            4 => self.gradients_of::<4>(stakes, d_logits),
-            6 => self.gradients_of::<6>(stakes, d_logits),
-            _ => self.gradients_of_any(n, stakes, d_logits),
+            2 => self.gradients_of::<2>(weights, d_logits),
+            3 => self.gradients_of::<3>(weights, d_logits),
+            4 => self.gradients_of::<4>(weights, d_logits),
+            6 => self.gradients_of::<6>(weights, d_logits),
+            _ => self.gradients_of_any(n, weights, d_logits),
         }
     }
 
-    fn gradients_of<const N: usize>(&self, stakes: Stakes<'_>, d_logits: &mut [f32]) -> f32 {
-        self.gradients_of_any(N, stakes, d_logits)
+    fn gradients_of<const N: usize>(
+        &self,
+        weights: PolicyGradientWeights<'_>,
+        d_logits: &mut [f32],
+    ) -> f32 {
+        self.gradients_of_any(N, weights, d_logits)
     }
 
     #[inline(always)]
-    fn gradients_of_any(&self, n: usize, stakes: Stakes<'_>, d_logits: &mut [f32]) -> f32 {
+    fn gradients_of_any(
+        &self,
+        n: usize,
+        weights: PolicyGradientWeights<'_>,
+        d_logits: &mut [f32],
+    ) -> f32 {
         let rows = d_logits
             .chunks_exact_mut(n)
             .zip(self.probs.chunks_exact(n))
             .zip(self.log_probs.chunks_exact(n));
         let mut entropies = 0.0;
-        for ((((d_logits, probs), log_probs), stake), &action) in
-            rows.zip(stakes.each()).zip(&self.actions)
+        for ((((d_logits, probs), log_probs), weight), &action) in
+            rows.zip(weights.each()).zip(&self.actions)
         {
             let entropy = -probs.iter().zip(log_probs).map(|(p, l)| p * l).sum::<f32>();
             for ((d, &p), &l) in d_logits.iter_mut().zip(probs).zip(log_probs) {
-                *d = p * (stake.advantage + stake.entropy_cost * (l + entropy));
+                *d = p * (weight.advantage + weight.entropy_cost * (l + entropy));
             }
-            d_logits[action] -= stake.advantage;
-            entropies += stake.keep * entropy;
+            d_logits[action] -= weight.advantage;
+            entropies += weight.keep * entropy;
         }
         entropies
     }

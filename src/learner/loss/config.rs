@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use crate::learner::vtrace::Clips;
+use crate::learner::vtrace::VtraceConfig;
 
 /// Whether losses are summed over a batch (the paper) or averaged over its transitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -50,7 +50,7 @@ pub struct LossConfig {
     /// Weight of the entropy loss.
     pub entropy_cost: f32,
     /// V-trace's truncation levels.
-    pub clips: Clips<f32>,
+    pub vtrace: VtraceConfig<f32>,
     /// Sum or mean.
     pub reduction: Reduction,
     /// Applied after scaling.

@@ -7,7 +7,7 @@
 //!
 //! `H` is the entropy of `u`, before its bounds.
 
-use super::steps::Stakes;
+use super::steps::PolicyGradientWeights;
 use crate::policy::gaussian::{Deviations, entropy, log_density};
 
 /// The policy of a strip.
@@ -42,20 +42,25 @@ impl Gaussian {
     }
 
     /// Writes dL/doutputs and gives the sum of entropies.
-    pub(super) fn gradients(&self, dims: usize, stakes: Stakes<'_>, d_outputs: &mut [f32]) -> f32 {
+    pub(super) fn gradients(
+        &self,
+        dims: usize,
+        weights: PolicyGradientWeights<'_>,
+        d_outputs: &mut [f32],
+    ) -> f32 {
         let Deviations { log, inverse, slope } = &self.deviations;
         let rows = d_outputs.chunks_exact_mut(2 * dims).zip(self.z.chunks_exact(dims));
         let scales =
             (log.chunks_exact(dims).zip(inverse.chunks_exact(dims))).zip(slope.chunks_exact(dims));
         let mut entropies = 0.0;
-        for (((d, z), ((log, inverse), slope)), stake) in rows.zip(scales).zip(stakes.each()) {
+        for (((d, z), ((log, inverse), slope)), weight) in rows.zip(scales).zip(weights.each()) {
             let (d_means, d_raw) = d.split_at_mut(dims);
             for dim in 0..dims {
                 let z = z[dim];
-                d_means[dim] = -stake.advantage * z * inverse[dim];
-                let d_log = stake.advantage * (1.0 - z * z) - stake.entropy_cost;
+                d_means[dim] = -weight.advantage * z * inverse[dim];
+                let d_log = weight.advantage * (1.0 - z * z) - weight.entropy_cost;
                 d_raw[dim] = d_log * slope[dim];
-                entropies += stake.keep * entropy(log[dim]);
+                entropies += weight.keep * entropy(log[dim]);
             }
         }
         entropies

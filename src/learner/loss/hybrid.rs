@@ -3,7 +3,7 @@
 
 use super::gaussian::Gaussian;
 use super::multi::MultiCategorical;
-use super::steps::Stakes;
+use super::steps::PolicyGradientWeights;
 use crate::policy::parts::{join_rows, split_rows};
 
 /// The policy of a strip.
@@ -48,12 +48,12 @@ impl Hybrid {
     pub(super) fn gradients(
         &mut self,
         (sizes, dims): (&[usize], usize),
-        stakes: Stakes<'_>,
+        weights: PolicyGradientWeights<'_>,
         d_outputs: &mut [f32],
     ) -> f32 {
         let logits = sizes.iter().sum::<usize>();
-        let entropies = self.choices.gradients(sizes, stakes, &mut self.logits)
-            + self.numbers.gradients(dims, stakes, &mut self.outputs);
+        let entropies = self.choices.gradients(sizes, weights, &mut self.logits)
+            + self.numbers.gradients(dims, weights, &mut self.outputs);
         join_rows(&self.logits, &self.outputs, (logits, logits + 2 * dims), d_outputs);
         entropies
     }

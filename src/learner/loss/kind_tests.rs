@@ -4,7 +4,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::learner::vtrace::Clips;
+use crate::learner::vtrace::VtraceConfig;
 use crate::rng::Rng;
 
 const STEPS: usize = 4;
@@ -13,7 +13,7 @@ const CONFIG: LossConfig = LossConfig {
     discount: 0.9,
     baseline_cost: 0.5,
     entropy_cost: 0.03,
-    clips: Clips { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 0.9 },
+    vtrace: VtraceConfig { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 0.9 },
     reduction: Reduction::Sum,
     reward_clip: RewardClip::None,
     reward_scale: 1.0,

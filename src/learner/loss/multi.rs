@@ -2,7 +2,7 @@
 //! over them, so each choice has the gradient of [`super::categorical`], with its own entropy.
 
 use super::categorical::action_index;
-use super::steps::Stakes;
+use super::steps::PolicyGradientWeights;
 use crate::policy::math::{exp_in_place, ln_in_place};
 
 /// The policy of a strip.
@@ -64,22 +64,22 @@ impl MultiCategorical {
     pub(super) fn gradients(
         &self,
         sizes: &[usize],
-        stakes: Stakes<'_>,
+        weights: PolicyGradientWeights<'_>,
         d_logits: &mut [f32],
     ) -> f32 {
         let parts = choices_mut(d_logits, sizes)
             .zip(choices(&self.probs, sizes))
             .zip(choices(&self.log_probs, sizes))
             .zip(&self.actions);
-        let stakes = stakes.each().flat_map(|stake| sizes.iter().map(move |_| stake));
+        let weights = weights.each().flat_map(|weight| sizes.iter().map(move |_| weight));
         let mut entropies = 0.0;
-        for ((((d_logits, probs), log_probs), &action), stake) in parts.zip(stakes) {
+        for ((((d_logits, probs), log_probs), &action), weight) in parts.zip(weights) {
             let entropy = -probs.iter().zip(log_probs).map(|(p, l)| p * l).sum::<f32>();
             for ((d, &p), &l) in d_logits.iter_mut().zip(probs).zip(log_probs) {
-                *d = p * (stake.advantage + stake.entropy_cost * (l + entropy));
+                *d = p * (weight.advantage + weight.entropy_cost * (l + entropy));
             }
-            d_logits[action] -= stake.advantage;
-            entropies += stake.keep * entropy;
+            d_logits[action] -= weight.advantage;
+            entropies += weight.keep * entropy;
         }
         entropies
     }

@@ -108,8 +108,8 @@ pub struct LossStats {
     pub c_min: f32,
     /// Largest.
     pub c_max: f32,
-    /// Share of ratios above rho-bar.
+    /// StripWorker of ratios above rho-bar.
     pub rho_clipped: f32,
-    /// Share of ratios above c-bar.
+    /// StripWorker of ratios above c-bar.
     pub c_clipped: f32,
 }

@@ -8,7 +8,7 @@ use crate::policy::math::exp_in_place;
 
 /// The transitions of a strip, `[T][strip]`.
 #[derive(Debug, Default)]
-pub(super) struct Steps {
+pub(super) struct Transitions {
     /// log pi of the action that was taken.
     pub(super) taken: Vec<f32>,
     /// 1, or 0 for a transition that crosses a reset.
@@ -20,9 +20,9 @@ pub(super) struct Steps {
     pub(super) advantages: Vec<f32>,
 }
 
-/// What is at stake in each transition, with all its factors; 0 where it crosses a reset.
+/// The weights of the policy-gradient and entropy terms of each transition, with all its factors; 0 where it crosses a reset.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stakes<'a> {
+pub(super) struct PolicyGradientWeights<'a> {
     keep: &'a [f32],
     advantages: &'a [f32],
     entropy_cost: f32,
@@ -31,7 +31,7 @@ pub(super) struct Stakes<'a> {
 
 /// One transition's.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Stake {
+pub(super) struct PolicyGradientWeight {
     /// 1 or 0.
     pub(super) keep: f32,
     /// Factor of - log pi(a).
@@ -40,19 +40,19 @@ pub(super) struct Stake {
     pub(super) entropy_cost: f32,
 }
 
-impl Stakes<'_> {
+impl PolicyGradientWeights<'_> {
     #[inline(always)]
-    pub(super) fn each(self) -> impl Iterator<Item = Stake> {
+    pub(super) fn each(self) -> impl Iterator<Item = PolicyGradientWeight> {
         self.keep.iter().zip(self.advantages).map(move |(&keep, advantage)| {
             // A factor of 0 rather than a branch.
             let weight = keep * self.weight;
             let entropy_cost = self.entropy_cost * weight;
-            Stake { keep, advantage: advantage * weight, entropy_cost }
+            PolicyGradientWeight { keep, advantage: advantage * weight, entropy_cost }
         })
     }
 }
 
-impl Steps {
+impl Transitions {
     /// Takes what the strip needs of the block's fields. Leaves log pi - log mu in `ratios`.
     pub(super) fn gather(&mut self, batch: &Batch<'_>, strip: &Range<usize>, config: &LossConfig) {
         for buffer in [&mut self.keep, &mut self.discounts, &mut self.rewards, &mut self.ratios] {
@@ -87,11 +87,11 @@ impl Steps {
             }
             sums.transitions += 1;
             rho += *ratio;
-            c += ratio.min(config.clips.c_bar);
+            c += ratio.min(config.vtrace.c_bar);
             sums.rho_min = sums.rho_min.min(*ratio);
             sums.rho_max = sums.rho_max.max(*ratio);
-            sums.rho_clipped += usize::from(*ratio > config.clips.rho_bar);
-            sums.c_clipped += usize::from(*ratio > config.clips.c_bar);
+            sums.rho_clipped += usize::from(*ratio > config.vtrace.rho_bar);
+            sums.c_clipped += usize::from(*ratio > config.vtrace.c_bar);
         }
         (sums.rho, sums.c) = (f64::from(rho), f64::from(c));
         sums
@@ -119,7 +119,12 @@ impl Steps {
     }
 
     /// What the gradient of the policy's outputs is made of.
-    pub(super) fn stakes(&self, entropy_cost: f32, weight: f32) -> Stakes<'_> {
-        Stakes { keep: &self.keep, advantages: &self.advantages, entropy_cost, weight }
+    pub(super) fn weights(&self, entropy_cost: f32, weight: f32) -> PolicyGradientWeights<'_> {
+        PolicyGradientWeights {
+            keep: &self.keep,
+            advantages: &self.advantages,
+            entropy_cost,
+            weight,
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! The closed-form gradients against finite differences, and ends of episodes worked out by hand.
 
 use super::*;
-use crate::learner::vtrace::Clips;
+use crate::learner::vtrace::VtraceConfig;
 use crate::rng::Rng;
 
 const CONFIG: LossConfig = LossConfig {
     discount: 0.9,
     baseline_cost: 0.5,
     entropy_cost: 0.02,
-    clips: Clips { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 },
+    vtrace: VtraceConfig { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 },
     reduction: Reduction::Sum,
     reward_clip: RewardClip::None,
     reward_scale: 1.0,
@@ -64,7 +64,7 @@ fn compute(loss: &mut Loss, sample: &Sample, config: &LossConfig) -> LossStats {
     let batch = sample.batch();
     let weight = config.weight(batch.transitions());
     loss.compute(&batch, 0..COLUMNS, (&sample.logits, &sample.values), config, weight)
-        .stats(config.clips.c_bar)
+        .stats(config.vtrace.c_bar)
 }
 
 /// The loss as the module documentation writes it, in f64, with V-trace's outputs held constant.
@@ -183,7 +183,7 @@ fn strips_add_up_to_the_whole() {
             }
         }
     }
-    let parts = sums.stats(config.clips.c_bar);
+    let parts = sums.stats(config.vtrace.c_bar);
     assert_eq!(parts.transitions, whole.transitions);
     assert!((parts.policy_loss - whole.policy_loss).abs() < 1e-5);
     assert!((parts.rho_mean - whole.rho_mean).abs() < 1e-5);

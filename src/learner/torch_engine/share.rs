@@ -6,7 +6,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::{Work, failed};
 use crate::env::Dtype;
-use crate::learner::engine::{EngineError, Evaluator, Lap, Observations, StageTimes};
+use crate::learner::engine::{EngineError, Evaluator, Observations, StageTimes, Stopwatch};
 use crate::policy::inputs::encode;
 use crate::policy::torch::{
     Blob, NetworkInputs, NetworkOutputs, TorchNetwork, dimensions, valid_mask,
@@ -14,7 +14,7 @@ use crate::policy::torch::{
 
 /// What one thread works with.
 #[derive(Debug)]
-pub(super) struct Share {
+pub(super) struct StripWorker {
     pub(super) network: TorchNetwork,
     input_shape: Vec<i64>,
     logits: Vec<f32>,
@@ -25,7 +25,7 @@ pub(super) struct Share {
     outcome: Result<bool, EngineError>,
 }
 
-impl Share {
+impl StripWorker {
     pub(super) fn new(network: TorchNetwork) -> Self {
         Self {
             input_shape: network.input_shape(),
@@ -77,9 +77,9 @@ impl Share {
         strip: Range<usize>,
         evaluator: &mut dyn Evaluator,
     ) -> Result<bool, EngineError> {
-        let mut lap = Lap::start();
+        let mut watch = Stopwatch::start();
         let input = self.input(work, &strip).map_err(|e| failed("batching", &e))?;
-        self.times.batching += lap.lap();
+        self.times.batching += watch.lap();
         let outputs = self
             .forward(work.observations, &strip, input.tensor())
             .and_then(|outputs| {
@@ -88,9 +88,9 @@ impl Share {
                 Ok(outputs)
             })
             .map_err(|e| failed("forward", &e))?;
-        self.times.forward += lap.lap();
+        self.times.forward += watch.lap();
         let gradients = evaluator.gradients(strip, &self.logits, &self.values);
-        self.times.loss += lap.lap();
+        self.times.loss += watch.lap();
         let Some((d_logits, d_values)) = gradients else {
             return Ok(false);
         };
@@ -106,7 +106,7 @@ impl Share {
                 *sum = sum.f_add(part).map_err(|e| failed("backward", &e))?;
             }
         }
-        self.times.backward += lap.lap();
+        self.times.backward += watch.lap();
         Ok(true)
     }
 
@@ -167,7 +167,7 @@ impl Share {
         let state = match spec.state_len() {
             0 => None,
             len => {
-                let numbers = &observations.core_state[strip.start * len..strip.end * len];
+                let numbers = &observations.recurrent_state[strip.start * len..strip.end * len];
                 let shape = dimensions(&[strip.len(), len]);
                 Some(Tensor::f_from_slice(numbers)?.f_reshape(&shape)?.f_to_device(device)?)
             }

@@ -1,13 +1,13 @@
-//! The life of an actor.
+//! What an actor process does, from the fork to its exit code.
 
 use std::time::{Duration, Instant};
 
-use super::{Ending, Inheritance, conclude, give_way, internal, pin, resources};
+use super::{Ending, RunContext, conclude, give_way, internal, pin, resources};
 use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
 use crate::build;
 use crate::config::OnBadEnv;
 use crate::env::{EnvError, SharedMemory};
-use crate::metrics::{Actor, ActorCounters, Phase};
+use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
 use crate::ring::{ClaimError, Owner, Ring};
 use crate::rng::Rng;
@@ -25,8 +25,8 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 /// How often an actor looks for the first weights of a run.
 const FIRST_LOOK: Duration = Duration::from_millis(2);
 
-pub(in crate::pool) fn play_actor(
-    pool: &Inheritance,
+pub(in crate::pool) fn run_actor(
+    pool: &RunContext,
     index: u16,
     incarnation: u16,
     control: &ChildControl,
@@ -34,11 +34,11 @@ pub(in crate::pool) fn play_actor(
     conclude(act(pool, index, incarnation, control), control)
 }
 
-fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl) -> Ending {
+fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) -> Ending {
     let config = &pool.config;
     let counters = pool.memory.actor(usize::from(index));
     counters.set_phase(Phase::Init);
-    counters.set(Actor::Incarnation, u64::from(incarnation));
+    counters.set(ActorCounter::Incarnation, u64::from(incarnation));
     // The learner comes first; actors share the remaining places evenly.
     pin(config, usize::from(index) + 1);
     give_way(config);
@@ -50,7 +50,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let mut seat = pool.memory.seat(Access::ReadWrite).map_err(resources)?;
     let (address, len_bytes) = (seat.address(), seat.len_bytes());
     let mut options = config.env.options.clone();
-    options.hosting.log = Some(pool.run_dir.worker_log(index));
+    options.external.log = Some(pool.run_dir.worker_log(index));
     let mut make = move || {
         let mut env = pool.registry.make(&config.env.id, &options, envs, seeds.next_u64())?;
         let file = pool.memory.payload_file();
@@ -61,7 +61,7 @@ fn act(pool: &Inheritance, index: u16, incarnation: u16, control: &ChildControl)
     let bad_env =
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
     let env = make().map_err(|e: EnvError| {
-        counters.add(Actor::EnvErrors, 1);
+        counters.add(ActorCounter::EnvErrors, 1);
         (bad_env, e.to_string())
     })?;
     let policy = build::policy(config.pool.engine, &pool.network, &pool.parameters, envs)

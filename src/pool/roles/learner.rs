@@ -1,9 +1,9 @@
-//! The life of a learner.
+//! What a learner process does, from the fork to its exit code.
 
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use super::{Ending, Inheritance, conclude, internal, native, pin, resources};
+use super::{Ending, RunContext, conclude, internal, native, pin, resources};
 use crate::build;
 use crate::config::Decay;
 use crate::learner::LearnerError;
@@ -12,10 +12,12 @@ use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::engine::Engine;
 use crate::learner::episodes::{Episode, EpisodeWindow};
 use crate::learner::native_engine::NativeEngine;
-use crate::learner::optimiser::Optimiser;
-use crate::learner::run::{Ended, Goals, LearnLoop, Learning, Pace, Surroundings};
+use crate::learner::optimizer::Optimizer;
+use crate::learner::run::{
+    LearnLoop, LearnerCallbacks, Learning, StopCriteria, StopReason, UpdateSchedule,
+};
 use crate::learner::update::Updater;
-use crate::metrics::Learner;
+use crate::metrics::LearnerCounter;
 use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
 use crate::pool::line_log::LineLog;
@@ -26,28 +28,28 @@ use crate::unroll::{BlockRef, Consumer};
 
 /// File of finished episodes in the run folder.
 pub(in crate::pool) const EPISODES_FILE: &str = "episodes.csv";
-/// How often the optimiser's state is left for a successor.
+/// How often the optimizer's state is left for a successor.
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 /// How often buffered episodes reach the file.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
-pub(in crate::pool) fn play_learner(
-    pool: &Inheritance,
+pub(in crate::pool) fn run_learner(
+    pool: &RunContext,
     incarnation: u16,
     control: &mut ChildControl,
 ) -> ExitKind {
-    pool.memory.learner().set(Learner::Incarnation, u64::from(incarnation));
+    pool.memory.learner().set(LearnerCounter::Incarnation, u64::from(incarnation));
     let ending = learn(pool, control);
     conclude(ending, control)
 }
 
-fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
+fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
     let config = &pool.config;
     pool.memory.learner().set_phase(crate::metrics::Phase::Init);
     pin(config, 0);
     let mut seat = pool.memory.seat(Access::ReadOnly).map_err(resources)?;
     let page = pool.memory.parameters.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
-    let left = pool.memory.optimiser.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
+    let left = pool.memory.optimizer.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
     let slab = seat.slab().map_err(internal)?;
     let fingerprint = pool.parameters.fingerprint();
     let publisher = ParamPublisher::new(page.all_words(), pool.parameters.len(), fingerprint)
@@ -63,7 +65,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         engine(pool)?,
         build::loss(config),
         config.learner.max_grad_norm as f32,
-        start.optimiser,
+        start.optimizer,
         start.parameters,
     );
     control.log(
@@ -81,11 +83,11 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         lags: pool.memory.lags(),
         updater,
         env: config.env.spec.clone(),
-        goals: Goals {
+        stop_criteria: StopCriteria {
             total_frames: Some(config.stop.total_frames),
             stop_at_return: config.stop.stop_at_return,
         },
-        pace: Pace {
+        schedule: UpdateSchedule {
             learning_rate: config.learner.learning_rate as f32,
             linear_decay: config.learner.learning_rate_decay == Decay::Linear,
             passes: config.learner.passes,
@@ -111,7 +113,7 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         let exit = match &error {
             LearnerError::Take(_)
             | LearnerError::BadAction { .. }
-            | LearnerError::BadNumber { .. } => ExitKind::Corrupt,
+            | LearnerError::ActionOutOfBounds { .. } => ExitKind::Corrupt,
             LearnerError::Diverged { .. } => ExitKind::Diverged,
             LearnerError::Engine(_) => ExitKind::Resources,
             LearnerError::Publish(_) => ExitKind::Internal,
@@ -119,9 +121,9 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
         (exit, error.to_string())
     })?;
     match ended {
-        Ended::Solved => house.control.finished("the target return was reached"),
-        Ended::AllFrames => house.control.finished("all frames were learnt"),
-        Ended::Stopped => {}
+        StopReason::Solved => house.control.finished("the target return was reached"),
+        StopReason::AllFrames => house.control.finished("all frames were learnt"),
+        StopReason::Stopped => {}
     }
     let saved = learner.learning.save(&mut house);
     house.flush();
@@ -131,34 +133,34 @@ fn learn(pool: &Inheritance, control: &mut ChildControl) -> Ending {
 /// What a learner begins with.
 struct Start {
     parameters: Vec<f32>,
-    optimiser: Optimiser,
+    optimizer: Optimizer,
     state: LearnerState,
 }
 
 impl Start {
     /// The newest safe source: what a learner of this run published, else the checkpoint that the run
     /// continues, else fresh weights.
-    fn find(pool: &Inheritance) -> Result<Self, (ExitKind, String)> {
+    fn find(pool: &RunContext) -> Result<Self, (ExitKind, String)> {
         let len = pool.parameters.len();
-        let kind = build::optimiser(pool.config.learner.optimiser);
+        let kind = build::optimizer(pool.config.learner.optimizer);
         let before = published(pool).map_err(internal)?.or_else(|| pool.checkpoint.clone());
-        if let Some(Checkpoint { parameters, optimiser: [first, second], mut state }) = before {
+        if let Some(Checkpoint { parameters, optimizer: [first, second], mut state }) = before {
             state.resumes = pool.resumes();
-            let optimiser = Optimiser::restore(kind, first, second, state.optimiser_steps)
+            let optimizer = Optimizer::restore(kind, first, second, state.optimizer_steps)
                 .ok_or_else(|| internal("moments of different lengths"))?;
-            return Ok(Self { parameters, optimiser, state });
+            return Ok(Self { parameters, optimizer, state });
         }
         Ok(Self {
             parameters: initial_parameters(&pool.parameters, pool.config.run.seed),
-            optimiser: Optimiser::new(kind, len),
+            optimizer: Optimizer::new(kind, len),
             state: LearnerState::default(),
         })
     }
 }
 
-/// The learning loop's surroundings in a run: control channel, run folder, and the successor's memory.
+/// The learning loop's callbacks in a run: control channel, run folder, and the successor's memory.
 struct House<'a> {
-    pool: &'a Inheritance,
+    pool: &'a RunContext,
     control: &'a mut ChildControl,
     snapshot: ParamPublisher<'a>,
     moments: Vec<f32>,
@@ -171,7 +173,7 @@ struct House<'a> {
 
 impl<'a> House<'a> {
     fn new(
-        pool: &'a Inheritance,
+        pool: &'a RunContext,
         control: &'a mut ChildControl,
         snapshot: ParamPublisher<'a>,
     ) -> Self {
@@ -211,7 +213,7 @@ impl<'a> House<'a> {
     }
 }
 
-impl Surroundings for House<'_> {
+impl LearnerCallbacks for House<'_> {
     fn stop_requested(&mut self) -> bool {
         if self.last_flush.elapsed() >= FLUSH_EVERY {
             self.flush();
@@ -258,19 +260,19 @@ impl Surroundings for House<'_> {
             return;
         }
         self.last_snapshot = Some(Instant::now());
-        let (first, second) = updater.optimiser().state();
+        let (first, second) = updater.optimizer().state();
         self.moments.clear();
         self.moments.extend_from_slice(first);
         self.moments.extend_from_slice(second);
         // Moments that are not finite are not worth keeping, and show in the weights at once.
-        let _kept_as_before = self.snapshot.publish(updater.optimiser().steps(), &self.moments);
+        let _kept_as_before = self.snapshot.publish(updater.optimizer().steps(), &self.moments);
     }
 
     fn save(&mut self, updater: &Updater, state: &LearnerState) -> bool {
-        let (first, second) = updater.optimiser().state();
+        let (first, second) = updater.optimizer().state();
         let checkpoint = Checkpoint {
             parameters: updater.parameters().to_vec(),
-            optimiser: [first.to_vec(), second.to_vec()],
+            optimizer: [first.to_vec(), second.to_vec()],
             state: state.clone(),
         };
         let saved = checkpoint.save(
@@ -285,7 +287,7 @@ impl Surroundings for House<'_> {
     }
 }
 
-fn engine(pool: &Inheritance) -> Result<Box<dyn Engine>, (ExitKind, String)> {
+fn engine(pool: &RunContext) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     if native(pool.config.pool.engine) {
         return Ok(Box::new(
             NativeEngine::new(&pool.network, pool.config.learner.threads).map_err(internal)?,

@@ -1,10 +1,10 @@
-//! What a child does with its life, from the fork to the exit code.
+//! What the children of the supervisor do, from the fork to the exit code.
 
 mod actor;
 mod learner;
 
-pub(super) use actor::play_actor;
-pub(super) use learner::{EPISODES_FILE, play_learner};
+pub(super) use actor::run_actor;
+pub(super) use learner::{EPISODES_FILE, run_learner};
 
 use std::time::Instant;
 
@@ -23,7 +23,7 @@ pub(super) type OnBatch = fn(&BlockRef<'_>);
 
 /// What every child inherits.
 #[derive(Debug)]
-pub(super) struct Inheritance {
+pub(super) struct RunContext {
     pub(super) config: Config,
     pub(super) registry: Registry,
     pub(super) on_batch: Option<OnBatch>,
@@ -37,7 +37,7 @@ pub(super) struct Inheritance {
     pub(super) started: Instant,
 }
 
-impl Inheritance {
+impl RunContext {
     /// How often the run was resumed.
     pub(super) fn resumes(&self) -> u64 {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.resumes + 1)

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Run, ratio};
-use crate::metrics::{Actor, Learner};
+use crate::metrics::{ActorCounter, LearnerCounter};
 use crate::pool::console::Progress;
 use crate::pool::line::compose;
 use crate::supervisor::PoolStatus;
@@ -32,10 +32,10 @@ impl Run {
         let actors = (0..self.inheritance.config.pool.actors).map(|index| memory.actor(index));
         Sample {
             at: Instant::now(),
-            frames: learner.get(Learner::Frames),
-            frames_acted: actors.map(|actor| actor.get(Actor::FramesActed)).sum(),
-            lag_sum: learner.get(Learner::LagSum),
-            unrolls: learner.get(Learner::UnrollsConsumed),
+            frames: learner.get(LearnerCounter::Frames),
+            frames_acted: actors.map(|actor| actor.get(ActorCounter::FramesActed)).sum(),
+            lag_sum: learner.get(LearnerCounter::LagSum),
+            unrolls: learner.get(LearnerCounter::UnrollsConsumed),
         }
     }
 
@@ -49,13 +49,13 @@ impl Run {
             frames_per_s: per_s(now.frames, before.frames),
             frames_acted_per_s: per_s(now.frames_acted, before.frames_acted),
             return_mean: self.return_mean(),
-            loss: learner.get_f64(Learner::TotalLoss),
-            entropy: learner.get_f64(Learner::Entropy),
+            loss: learner.get_f64(LearnerCounter::TotalLoss),
+            entropy: learner.get_f64(LearnerCounter::Entropy),
             policy_lag: ratio(
                 now.lag_sum.saturating_sub(before.lag_sum),
                 now.unrolls.saturating_sub(before.unrolls),
             ),
-            updates: learner.get(Learner::Updates),
+            updates: learner.get(LearnerCounter::Updates),
             wall: self.inheritance.started.elapsed(),
             total_frames: Some(config.stop.total_frames),
             restarts: self.restarts,
@@ -64,7 +64,8 @@ impl Run {
 
     pub(super) fn return_mean(&self) -> Option<f64> {
         let learner = self.inheritance.memory.learner();
-        (learner.get(Learner::Episodes) > 0).then(|| learner.get_f64(Learner::ReturnMean100))
+        (learner.get(LearnerCounter::Episodes) > 0)
+            .then(|| learner.get_f64(LearnerCounter::ReturnMean100))
     }
 
     /// Writes what is due: to the log, the console, and the status segment.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::CommandFactory as _;
-use impala_rl::config::defaults::{self, ENVIRONMENTS, OPTIMISERS, PRESETS, Row};
+use impala_rl::config::defaults::{self, ENVIRONMENTS, OPTIMIZERS, PRESETS, Row};
 use impala_rl::config::{Args, Config, ranges, values};
 use impala_rl::env::Registry;
 
@@ -70,7 +70,7 @@ fn documented_defaults_are_those_of_the_code() {
                 assert!(same(value, default), "{name}: {value} here, {default} in the docs")
             }
             None => assert!(
-                ["none", "by optimiser"].contains(&default) || default.starts_with("derived from "),
+                ["none", "by optimizer"].contains(&default) || default.starts_with("derived from "),
                 "{name} has no default, but the docs say {default}"
             ),
         }
@@ -100,7 +100,7 @@ fn documented_ranges_are_those_of_the_code() {
 #[test]
 fn documented_tables_are_those_of_the_code() {
     for (heading, table) in
-        [("## Environments", ENVIRONMENTS), ("## Presets", PRESETS), ("## Optimisers", OPTIMISERS)]
+        [("## Environments", ENVIRONMENTS), ("## Presets", PRESETS), ("## Optimizers", OPTIMIZERS)]
     {
         let header = DOCS
             .lines()

@@ -127,7 +127,7 @@ fn a_run_in_which_nothing_works_ends_soon_and_says_so() {
     assert!(log.contains("out of cheese") && log.contains("in deeper"), "all of it: {log}");
     assert_eq!(summary(&run_dir)["status"], "failed");
 
-    // One that is too slow to be tried, and hangs in every life.
+    // One that is too slow to be tried, and hangs in every incarnation.
     let (finished, run_dir, _folder) =
         tried(&python, "slow", &["--actor-hang-timeout", "1", "--time-limit", "8"]);
     assert_eq!(finished.code(), Some(15), "{}", finished.stderr);

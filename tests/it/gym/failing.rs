@@ -67,7 +67,7 @@ fn faults_of_an_environment_cost_an_unroll_and_are_told_once() {
         let summary = summary(folder.path());
         assert!(number(&summary, "env_errors") >= 1.0, "{summary}");
         assert_eq!(number(&summary, "actor_restarts"), 0.0, "{fault}: {said}");
-        assert_eq!(summary["books"]["balanced"], true, "{summary}");
+        assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
     }
 }
 
@@ -115,7 +115,7 @@ fn killed_workers_are_replaced() {
     // A worker that dies before its environments are there takes the start of its actor with it.
     let losses = number(&summary, "env_errors") + number(&summary, "actor_restarts");
     assert!(losses >= 3.0, "{summary} {said}");
-    assert_eq!(summary["books"]["balanced"], true, "{summary}");
+    assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
 }
 
 #[test]

@@ -24,8 +24,8 @@ pub(super) fn header_of(owner: Owner, sequence: u64) -> GroupHeader {
 
 /// The bytes of one row of one field of a group with this header.
 fn pattern(header: &GroupHeader, field: Field, row: usize) -> impl Iterator<Item = u8> + use<> {
-    let life = u64::from(header.actor) << 32 | u64::from(header.incarnation);
-    let row = mix(mix(mix(life) ^ header.sequence) ^ ((field as u64) << 32 | row as u64));
+    let incarnation = u64::from(header.actor) << 32 | u64::from(header.incarnation);
+    let row = mix(mix(mix(incarnation) ^ header.sequence) ^ ((field as u64) << 32 | row as u64));
     (0_u8..).map_while(move |i| Some((row.rotate_left(u32::from(i) * 8) as u8).wrapping_add(i)))
 }
 

@@ -52,7 +52,7 @@ pub struct LearnerShares {
     pub(super) forward: f64,
     pub(super) vtrace_loss: f64,
     pub(super) backward: f64,
-    pub(super) optimiser: f64,
+    pub(super) optimizer: f64,
     pub(super) publish: f64,
 }
 
@@ -182,7 +182,7 @@ fn sample(
             forward: learner(|line| line.learner.forward_ns),
             vtrace_loss: learner(|line| line.learner.vtrace_ns),
             backward: learner(|line| line.learner.backward_ns),
-            optimiser: learner(|line| line.learner.optimiser_ns),
+            optimizer: learner(|line| line.learner.optimizer_ns),
             publish: learner(|line| line.learner.publish_ns),
         },
         kernel: KernelFigures::between(usage, summary, cores),

@@ -56,7 +56,7 @@ pub struct LearnerTable {
     forward: Spread,
     vtrace_loss: Spread,
     backward: Spread,
-    optimiser: Spread,
+    optimizer: Spread,
     publish: Spread,
     other: Spread,
 }
@@ -110,12 +110,12 @@ impl PoolReport {
                 forward: over(&|s| s.learner.forward),
                 vtrace_loss: over(&|s| s.learner.vtrace_loss),
                 backward: over(&|s| s.learner.backward),
-                optimiser: over(&|s| s.learner.optimiser),
+                optimizer: over(&|s| s.learner.optimizer),
                 publish: over(&|s| s.learner.publish),
                 other: over(&|s| {
                     let l = &s.learner;
                     let network = l.batching + l.forward + l.vtrace_loss + l.backward;
-                    1.0 - l.wait - network - l.optimiser - l.publish
+                    1.0 - l.wait - network - l.optimizer - l.publish
                 }),
             },
             kernel: KernelTable {
@@ -164,13 +164,13 @@ impl fmt::Display for PoolReport {
         writeln!(
             f,
             "  learner's time in %: waiting {}, batching {}, forward {}, V-trace + loss {}, backward {}, \
-             optimiser {}, publish {}, other {}",
+             optimizer {}, publish {}, other {}",
             share(l.wait),
             share(l.batching),
             share(l.forward),
             share(l.vtrace_loss),
             share(l.backward),
-            share(l.optimiser),
+            share(l.optimizer),
             share(l.publish),
             share(l.other)
         )

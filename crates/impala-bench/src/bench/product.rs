@@ -11,9 +11,9 @@ use impala_rl::env::VectorEnv;
 use impala_rl::gym;
 use impala_rl::learner::engine::Engine;
 use impala_rl::learner::native_engine::NativeEngine;
-use impala_rl::learner::optimiser::Optimiser;
+use impala_rl::learner::optimizer::Optimizer;
 use impala_rl::learner::update::Updater;
-use impala_rl::policy::act::Act;
+use impala_rl::policy::act::Policy;
 use impala_rl::policy::init::initial_parameters;
 use impala_rl::policy::sampler::ActionSampler;
 use impala_rl::policy::spec::{NetworkSpec, ParamSpec};
@@ -108,7 +108,7 @@ impl Product {
     ///
     /// # Errors
     /// If the engine cannot be set up.
-    pub fn policy(&self) -> Result<Box<dyn Act>, BenchError> {
+    pub fn policy(&self) -> Result<Box<dyn Policy>, BenchError> {
         let mut policy = build::policy(
             self.config.pool.engine,
             &self.network,
@@ -125,7 +125,7 @@ impl Product {
         build::sampler(&self.config, Rng::new(self.config.run.seed, 1))
     }
 
-    /// A learner's network, loss and optimiser, with those weights.
+    /// A learner's network, loss and optimizer, with those weights.
     ///
     /// # Errors
     /// If the engine cannot be set up.
@@ -139,7 +139,7 @@ impl Product {
             engine,
             build::loss(&self.config),
             learner.max_grad_norm as f32,
-            Optimiser::new(build::optimiser(learner.optimiser), self.parameters.len()),
+            Optimizer::new(build::optimizer(learner.optimizer), self.parameters.len()),
             self.weights(),
         ))
     }

@@ -8,7 +8,7 @@ mod tests;
 
 use std::collections::HashMap;
 
-use super::pattern::{ACTIONS, Life};
+use super::pattern::{ACTIONS, Incarnation};
 use impala_rl::env::ActionSpec;
 use impala_rl::policy::bounds::ActionBounds;
 use impala_rl::policy::sample::Sampler;
@@ -16,23 +16,23 @@ use impala_rl::policy::sampler::ActionSampler;
 use impala_rl::rng::Rng;
 use impala_rl::unroll::{BlockLayout, BlockRef, Field, GroupHeader};
 
-/// Stream of the seed from which actions are drawn; the life's number is added.
+/// Stream of the seed from which actions are drawn; the writer's number is added.
 const ACTION_STREAM: u64 = 2 << 32;
 
 /// Unrolls from one remembered generator to the next.
 const MARK_EVERY: u64 = 256;
-/// Unrolls that a life may be ahead of what was seen of it.
+/// Unrolls that a writer may be ahead of what was seen of it.
 const REACH: u64 = 1 << 26;
 
-/// The random numbers of one life.
-pub(super) fn action_rng(seed: u64, life: Life) -> Rng {
-    Rng::new(seed, ACTION_STREAM | life.number())
+/// The random numbers of one writer.
+pub(super) fn action_rng(seed: u64, writer: Incarnation) -> Rng {
+    Rng::new(seed, ACTION_STREAM | writer.number())
 }
 
-/// What chooses the actions of one life.
-pub(super) fn action_sampler(seed: u64, life: Life) -> ActionSampler {
+/// What chooses the actions of one writer.
+pub(super) fn action_sampler(seed: u64, writer: Incarnation) -> ActionSampler {
     let spec = ActionSpec::Discrete { n: ACTIONS };
-    ActionSampler::new(&spec, ActionBounds::default(), action_rng(seed, life))
+    ActionSampler::new(&spec, ActionBounds::default(), action_rng(seed, writer))
 }
 
 /// What was found in one group of a block.
@@ -44,7 +44,7 @@ pub(super) struct Findings {
     pub(super) first: Option<String>,
 }
 
-/// The random numbers of one life, from which its actions can be drawn again, unroll by unroll.
+/// The random numbers of one writer, from which its actions can be drawn again, unroll by unroll.
 #[derive(Debug)]
 struct Draws {
     next: u64,
@@ -59,7 +59,7 @@ struct Draws {
 #[derive(Debug)]
 pub(super) struct Checker {
     seed: u64,
-    draws: HashMap<Life, Draws>,
+    draws: HashMap<Incarnation, Draws>,
     expected: Vec<u8>,
 }
 
@@ -72,15 +72,16 @@ impl Checker {
     pub(super) fn check(&mut self, block: &BlockRef<'_>, group: usize, latest: u64) -> Findings {
         let layout = block.layout();
         let header = block.headers()[group];
-        let life = Life { actor: header.actor as u16, incarnation: header.incarnation as u16 };
+        let writer =
+            Incarnation { actor: header.actor as u16, incarnation: header.incarnation as u16 };
         let mut findings = Findings::default();
         let odd = header.reserved != [0; 5] || header.policy_version > latest;
         findings.note(size_of::<GroupHeader>(), usize::from(odd), || format!("{header:?}"));
 
         let (unroll, envs) = (layout.spec().unroll, layout.spec().envs);
-        let first_actions = self.actions_before(life, header.sequence, unroll, envs);
-        let (actions, log_probs) = self.acts(life, header.sequence, unroll, envs);
-        if let Some(draws) = self.draws.get_mut(&life) {
+        let first_actions = self.actions_before(writer, header.sequence, unroll, envs);
+        let (actions, log_probs) = self.acts(writer, header.sequence, unroll, envs);
+        if let Some(draws) = self.draws.get_mut(&writer) {
             draws.last = Some((header.sequence, actions[actions.len() - envs..].to_vec()));
         }
         for field in Field::ALL.into_iter().filter(|&field| field != Field::Header) {
@@ -96,7 +97,7 @@ impl Checker {
                     }
                     Field::Action => self.expected = row_of(bytemuck::cast_slice(&actions)),
                     Field::LogProb => self.expected = row_of(bytemuck::cast_slice(&log_probs)),
-                    _ => expect(layout, field, row, life, header.sequence, &mut self.expected),
+                    _ => expect(layout, field, row, writer, header.sequence, &mut self.expected),
                 }
                 let wrong = found.iter().zip(&self.expected).filter(|(a, b)| a != b).count();
                 let wrong = wrong + found.len().abs_diff(self.expected.len());
@@ -109,7 +110,7 @@ impl Checker {
     /// `[E]` actions that led to observation 0 of an unroll; zeros at a reset.
     fn actions_before(
         &mut self,
-        life: Life,
+        writer: Incarnation,
         sequence: u64,
         unroll: usize,
         envs: usize,
@@ -117,10 +118,10 @@ impl Checker {
         let Some(before) = sequence.checked_sub(1) else {
             return vec![0; envs];
         };
-        match self.draws.get(&life).and_then(|draws| draws.last.as_ref()) {
+        match self.draws.get(&writer).and_then(|draws| draws.last.as_ref()) {
             Some((last, actions)) if *last == before => actions.clone(),
             _ => {
-                let (actions, _) = self.acts(life, before, unroll, envs);
+                let (actions, _) = self.acts(writer, before, unroll, envs);
                 actions[actions.len() - envs..].to_vec()
             }
         }
@@ -129,15 +130,15 @@ impl Checker {
     /// `[T][E]` actions and log-probabilities of an unroll, drawn as its actor drew them.
     fn acts(
         &mut self,
-        life: Life,
+        writer: Incarnation,
         sequence: u64,
         unroll: usize,
         envs: usize,
     ) -> (Vec<i32>, Vec<f32>) {
         let seed = self.seed;
-        let draws = self.draws.entry(life).or_insert_with(|| Draws {
+        let draws = self.draws.entry(writer).or_insert_with(|| Draws {
             next: 0,
-            rng: action_rng(seed, life),
+            rng: action_rng(seed, writer),
             marks: Vec::new(),
             last: None,
         });
@@ -149,7 +150,7 @@ impl Checker {
         let rows = actions.chunks_exact_mut(envs).zip(log_probs.chunks_exact_mut(envs));
         for (step, (actions, log_probs)) in (first..).zip(rows) {
             for (env, row) in logits.chunks_exact_mut(ACTIONS).enumerate() {
-                life.logits(step, env, row);
+                writer.logits(step, env, row);
             }
             let _finite = sampler.sample(&logits, actions, log_probs);
         }
@@ -197,7 +198,7 @@ fn expect(
     layout: &BlockLayout,
     field: Field,
     row: usize,
-    life: Life,
+    writer: Incarnation,
     sequence: u64,
     bytes: &mut Vec<u8>,
 ) {
@@ -211,7 +212,7 @@ fn expect(
             // Before the reset there is nothing but zeros.
             if let Some(step) = step.checked_sub(spec.frame_stack as u64 - 1) {
                 for (env, frame) in bytes.chunks_exact_mut(spec.frame_bytes).enumerate() {
-                    life.frame(step, env, frame);
+                    writer.frame(step, env, frame);
                 }
             }
         }
@@ -219,16 +220,18 @@ fn expect(
             let earlier = first.min(spec.frame_stack as u64 - 1);
             bytes.resize(spec.envs, u8::try_from(earlier).unwrap_or(u8::MAX));
         }
-        Field::Flags => bytes.extend((0..spec.envs).map(|env| life.flags(step, env))),
+        Field::Flags => bytes.extend((0..spec.envs).map(|env| writer.flags(step, env))),
         Field::FirstReward => {
-            let reward = |env| if first == 0 { 0.0 } else { life.reward(first, env) };
+            let reward = |env| if first == 0 { 0.0 } else { writer.reward(first, env) };
             bytes.extend((0..spec.envs).flat_map(|env| reward(env).to_le_bytes()));
         }
         Field::Reward => {
-            bytes.extend((0..spec.envs).flat_map(|env| life.reward(step + 1, env).to_le_bytes()));
+            bytes.extend((0..spec.envs).flat_map(|env| writer.reward(step + 1, env).to_le_bytes()));
         }
         Field::EpisodeReturn => {
-            bytes.extend((0..spec.envs).flat_map(|env| life.return_after(step, env).to_le_bytes()));
+            bytes.extend(
+                (0..spec.envs).flat_map(|env| writer.return_after(step, env).to_le_bytes()),
+            );
         }
         Field::EpisodeLength => {
             bytes.extend((0..spec.envs).flat_map(|_| (step as u32).to_le_bytes()));

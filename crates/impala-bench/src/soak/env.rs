@@ -1,12 +1,12 @@
 //! The pattern environment, and a policy that goes with it: what an actor of a proof acts with.
 
-use super::pattern::{ACTIONS, Life, are_whole};
+use super::pattern::{ACTIONS, Incarnation, are_whole};
 use super::record::{Count, Record};
 use impala_rl::env::{
     ActionSpec, Actions, Dtype, EnvError, EnvSpec, ObservationSpec, Registry, ResetOut, StepOut,
     VectorEnv,
 };
-use impala_rl::policy::act::{Act, ActError, ActInputs};
+use impala_rl::policy::act::{ActError, ActInputs, Policy};
 
 /// The name that a configuration finds it under.
 pub(super) const ID: &str = "Pattern-v0";
@@ -22,32 +22,32 @@ const EFFORT: usize = if cfg!(debug_assertions) { 16 } else { 400 };
 #[derive(Debug)]
 pub(super) struct PatternEnv {
     spec: EnvSpec,
-    life: Life,
+    writer: Incarnation,
     envs: usize,
     step: u64,
 }
 
 impl PatternEnv {
-    pub(super) fn new(life: Life, envs: usize) -> Self {
+    pub(super) fn new(writer: Incarnation, envs: usize) -> Self {
         let observation = ObservationSpec {
             frame_stack: FRAME_STACK,
             ..ObservationSpec::new(Dtype::U8, &[FRAME_BYTES])
         };
         let action = ActionSpec::Discrete { n: ACTIONS };
-        Self { spec: EnvSpec::new(ID, observation, action), life, envs, step: 0 }
+        Self { spec: EnvSpec::new(ID, observation, action), writer, envs, step: 0 }
     }
 
     /// Makes it known to a configuration.
     pub(super) fn register(registry: &mut Registry) {
         registry.add(ID, "a pattern that a learner can check", |options, envs, _| {
             options.read(ID).finish()?;
-            Ok(Box::new(Self::new(Life { actor: 0, incarnation: 0 }, envs)))
+            Ok(Box::new(Self::new(Incarnation { actor: 0, incarnation: 0 }, envs)))
         });
     }
 
     fn show(&self, frames: &mut [u8]) {
         for (env, frame) in frames.chunks_exact_mut(FRAME_BYTES).enumerate() {
-            self.life.frame(self.step, env, frame);
+            self.writer.frame(self.step, env, frame);
         }
     }
 }
@@ -73,8 +73,8 @@ impl VectorEnv for PatternEnv {
             self.show(std::hint::black_box(&mut *out.frames));
         }
         for (env, (reward, flags)) in out.rewards.iter_mut().zip(out.flags).enumerate() {
-            *reward = self.life.reward(self.step, env);
-            *flags = self.life.flags(self.step, env);
+            *reward = self.writer.reward(self.step, env);
+            *flags = self.writer.flags(self.step, env);
         }
         Ok(())
     }
@@ -83,12 +83,12 @@ impl VectorEnv for PatternEnv {
 /// Acts as the pattern says, and looks at the weights that it is given.
 #[derive(Debug)]
 pub(super) struct PatternPolicy {
-    pub(super) life: Life,
+    pub(super) writer: Incarnation,
     pub(super) record: Record,
     pub(super) step: u64,
 }
 
-impl Act for PatternPolicy {
+impl Policy for PatternPolicy {
     fn load(&mut self, parameters: &[f32]) {
         self.record.add(Count::WeightsRead, 1);
         if !are_whole(parameters) {
@@ -100,7 +100,7 @@ impl Act for PatternPolicy {
         let observations = &inputs.observations;
         debug_assert_eq!(logits.len(), observations.envs() * ACTIONS, "logits");
         for (env, row) in logits.chunks_exact_mut(ACTIONS).enumerate() {
-            self.life.logits(self.step, env, row);
+            self.writer.logits(self.step, env, row);
         }
         self.step += 1;
         Ok(())

@@ -4,7 +4,7 @@
 //! ```text
 //!   pattern   what each byte must be                 check    recomputes all bytes of a block
 //!   env       the environment and policy that act it record   what was seen, beyond any death
-//!   roles     an actor's and a learner's life        books    the ring's sums, after each fault
+//!   roles     an actor's and a learner's writer        counts    the ring's sums, after each fault
 //!   pool      one supervised pool, faults from pool::chaos, and what it came to
 //!   campaign  several pools after another, the promises, and whether they were kept
 //! ```
@@ -12,9 +12,9 @@
 //! Nothing in the product knows this module. `docs/reliability.md` has the figures.
 
 mod args;
-mod books;
 mod campaign;
 mod check;
+mod counts;
 mod env;
 mod error;
 mod killed;

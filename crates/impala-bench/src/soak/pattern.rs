@@ -1,7 +1,7 @@
 //! What every byte of an unroll has to be: a function of who wrote it, as which unroll, and where.
 //!
-//! A *life* is one incarnation of one actor. Its environments take steps 1, 2, 3 ...; unroll `q` holds
-//! the steps `q * T + 1 ..= (q + 1) * T`, and step 0 is the reset. Every number below follows from life,
+//! A *writer* is one incarnation of one actor. Its environments take steps 1, 2, 3 ...; unroll `q` holds
+//! the steps `q * T + 1 ..= (q + 1) * T`, and step 0 is the reset. Every number below follows from writer,
 //! step, environment and field, so the learner can say what each byte must be without having seen
 //! another one.
 
@@ -25,10 +25,10 @@ pub const fn mix(x: u64) -> u64 {
 
 /// One incarnation of one actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Life {
+pub struct Incarnation {
     /// Which actor.
     pub actor: u16,
-    /// Which life of it, from 1.
+    /// Which writer of it, from 1.
     pub incarnation: u16,
 }
 
@@ -40,14 +40,14 @@ enum What {
     Logits = 4,
 }
 
-impl From<Owner> for Life {
+impl From<Owner> for Incarnation {
     fn from(owner: Owner) -> Self {
         Self { actor: owner.actor(), incarnation: owner.incarnation() }
     }
 }
 
-impl Life {
-    /// A number of its own for each life: the seed of its random actions.
+impl Incarnation {
+    /// A number of its own for each writer: the seed of its random actions.
     #[must_use]
     pub const fn number(self) -> u64 {
         (self.actor as u64) << 16 | self.incarnation as u64
@@ -124,30 +124,30 @@ pub fn are_whole(found: &[f32]) -> bool {
 mod tests {
     use super::*;
 
-    const LIFE: Life = Life { actor: 3, incarnation: 7 };
+    const WRITER: Incarnation = Incarnation { actor: 3, incarnation: 7 };
 
     #[test]
     fn returns_are_exact_sums_of_rewards() {
         let mut sum = 0.0_f32;
         for step in 1..10_000 {
-            sum += LIFE.reward(step, 1);
-            assert_eq!(sum.to_bits(), LIFE.return_after(step, 1).to_bits(), "step {step}");
+            sum += WRITER.reward(step, 1);
+            assert_eq!(sum.to_bits(), WRITER.return_after(step, 1).to_bits(), "step {step}");
         }
     }
 
     #[test]
     fn neighbours_differ() {
-        let frame = |life: Life, step, env| {
+        let frame = |writer: Incarnation, step, env| {
             let mut bytes = [0; 20];
-            life.frame(step, env, &mut bytes);
+            writer.frame(step, env, &mut bytes);
             bytes
         };
-        let one = frame(LIFE, 5, 1);
-        assert_eq!(one, frame(LIFE, 5, 1));
-        assert_ne!(one, frame(LIFE, 6, 1));
-        assert_ne!(one, frame(LIFE, 5, 2));
-        assert_ne!(one, frame(Life { incarnation: 8, ..LIFE }, 5, 1));
-        assert_ne!(one, frame(Life { actor: 4, ..LIFE }, 5, 1));
+        let one = frame(WRITER, 5, 1);
+        assert_eq!(one, frame(WRITER, 5, 1));
+        assert_ne!(one, frame(WRITER, 6, 1));
+        assert_ne!(one, frame(WRITER, 5, 2));
+        assert_ne!(one, frame(Incarnation { incarnation: 8, ..WRITER }, 5, 1));
+        assert_ne!(one, frame(Incarnation { actor: 4, ..WRITER }, 5, 1));
         assert_ne!(one[..8], one[8..16], "a frame that repeats itself hides a shift");
     }
 

@@ -7,25 +7,25 @@ use std::time::{Duration, Instant};
 use nix::unistd::Pid;
 
 use super::args::PoolArgs;
-use super::books::{Balance, add_up, balance, unrolls_in};
+use super::counts::{Balance, add_up, balance, unrolls_in};
 use super::env::{ID, PatternEnv};
 use super::error::ProofError;
-use super::pattern::Life;
+use super::pattern::Incarnation;
 use super::record::{Count, Record};
 use super::report::{Percentiles, PoolReport};
 use super::roles;
 use super::vitals::Vitals;
 use impala_rl::config::{Config, EngineChoice, Settings};
 use impala_rl::env::Registry;
-use impala_rl::metrics::{Actor, Learner};
+use impala_rl::metrics::{ActorCounter, LearnerCounter};
 use impala_rl::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
 use impala_rl::pool::chaos::{CHAOS_TICK, Chaos};
 use impala_rl::pool::{MemoryPlan, PoolMemory};
 use impala_rl::ring::{CrashRecord, RingError, RingShape, State};
 use impala_rl::shm::Region;
 use impala_rl::supervisor::{
-    ChildControl, ChildState, Dead, ExitKind, Guard, Level, Options, Outcome, Pool, PoolCorrupt,
-    PoolStatus, Reclaimed, Role, Supervisor, Verdict, children_of,
+    ChildControl, ChildState, CleanupTarget, Dead, ExitKind, Level, Options, Outcome, Pool,
+    PoolCorrupt, PoolStatus, Reclaimed, Role, Supervisor, Verdict, children_of,
 };
 
 /// K: room for some hundred unrolls.
@@ -87,7 +87,7 @@ pub(super) fn run(args: &PoolArgs) -> Result<(), ProofError> {
     let mut supervisor = Supervisor::new(options)?;
     std::fs::create_dir_all(args.folder.join("checkpoints"))
         .map_err(ProofError::io("make the folder of checkpoints"))?;
-    supervisor.guard(Guard::TempFiles(args.folder.join("checkpoints")))?;
+    supervisor.guard(CleanupTarget::TempFiles(args.folder.join("checkpoints")))?;
     let mut pool = ProofPool::new(World::new(args)?, args)?;
     let outcome = supervisor.run(&mut pool);
     let report = pool.report(&outcome)?;
@@ -104,9 +104,9 @@ struct ProofPool {
     seconds: f64,
     restarts: Option<u64>,
     started: Instant,
-    /// Lives that are over, with the unrolls that each counted.
-    commits: Vec<(Life, u64)>,
-    /// The counter of each actor when its last life ended.
+    /// Incarnations that are over, with the unrolls that each counted.
+    commits: Vec<(Incarnation, u64)>,
+    /// The counter of each actor when its last writer ended.
     counted: Vec<u64>,
     to_free: Vec<Duration>,
     to_commit: Vec<Duration>,
@@ -115,7 +115,7 @@ struct ProofPool {
     /// When each role was seen to move, the learner first.
     moved: Vec<(u64, Duration)>,
     hangs: u64,
-    /// The learner's progress when the last life of one began, and when it ended.
+    /// The learner's progress when the last writer of one began, and when it ended.
     learner_progress: [u64; 2],
     vitals: Vitals,
 }
@@ -158,9 +158,9 @@ impl ProofPool {
                 *waited += u64::from(!again);
                 self.unsettled = true;
             }
-            Balance::Broken(books) => {
+            Balance::Broken(counts) => {
                 *broken += 1;
-                let _closed_is_fine = writeln!(io::stderr(), "identity broken: {books:?}");
+                let _closed_is_fine = writeln!(io::stderr(), "identity broken: {counts:?}");
             }
         }
         Ok(())
@@ -171,11 +171,11 @@ impl ProofPool {
         let (ring, layout) = (memory.ring()?, &config.pool.layout);
         let held = unrolls_in(&ring, &self.payload, layout, State::Held)?;
         let loss = memory.learner_died(dead, &mut self.crashes)?;
-        for (slot, life, sequence) in held {
+        for (slot, writer, sequence) in held {
             if ring.slot_word(slot)?.state == State::Ready {
                 record.may_come_again(slot);
             } else {
-                record.thrown_away(life, sequence);
+                record.thrown_away(writer, sequence);
             }
         }
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -188,12 +188,12 @@ impl ProofPool {
 
     fn end_life(&mut self, index: u16, incarnation: u16) {
         let actor = usize::from(index);
-        let counter = self.world.memory.actor(actor).get(Actor::UnrollsCommitted);
-        let life = Life { actor: index, incarnation };
+        let counter = self.world.memory.actor(actor).get(ActorCounter::UnrollsCommitted);
+        let writer = Incarnation { actor: index, incarnation };
         let commits = counter - self.counted[actor];
-        self.commits.push((life, commits));
+        self.commits.push((writer, commits));
         // It may have died between a commit and its count.
-        self.world.record.end(life, commits + 1);
+        self.world.record.end(writer, commits + 1);
         self.counted[actor] = counter;
     }
 
@@ -215,7 +215,7 @@ impl ProofPool {
 
     fn idle_at_end(&self) -> u64 {
         let last = |index: u16| {
-            self.commits.iter().rev().find(|(life, _)| life.actor == index).map(|&(_, n)| n)
+            self.commits.iter().rev().find(|(writer, _)| writer.actor == index).map(|&(_, n)| n)
         };
         let actors = (0..self.counted.len()).filter_map(|index| last(u16::try_from(index).ok()?));
         let idle = actors.filter(|&commits| commits == 0).count() as u64;
@@ -229,10 +229,11 @@ impl ProofPool {
         let World { memory, config, record, .. } = &self.world;
         let ring = memory.ring()?;
         let left = unrolls_in(&ring, &self.payload, &config.pool.layout, State::Ready)?;
-        let left: Vec<_> = left.into_iter().map(|(_, life, sequence)| (life, sequence)).collect();
+        let left: Vec<_> =
+            left.into_iter().map(|(_, writer, sequence)| (writer, sequence)).collect();
         let sum = add_up(record, &self.commits, &left);
-        let books = ring.identity();
-        let agree = books.consumed + books.dropped + sum.left == sum.unrolls;
+        let counts = ring.slot_counts();
+        let agree = counts.consumed + counts.dropped + sum.left == sum.unrolls;
         let tally = self.chaos.as_ref().map(Chaos::tally).unwrap_or_default();
         let (early, late) = self.vitals.early_and_late();
         Ok(PoolReport {
@@ -248,7 +249,7 @@ impl ProofPool {
             actor_restarts: outcome.actor_restarts.iter().map(|&n| u64::from(n)).sum(),
             learner_restarts: u64::from(outcome.learner_restarts),
             hangs: self.hangs,
-            lives: sum.lives,
+            incarnations: sum.incarnations,
             idle_at_end: self.idle_at_end(),
             unrolls: sum.unrolls,
             bytes_checked: record.get(Count::BytesChecked),
@@ -257,11 +258,11 @@ impl ProofPool {
             sequences_doubled: record.get(Count::Duplicates),
             sequences_invented: record.get(Count::Impossible) + sum.invented,
             sequences_repeated: record.get(Count::Repeats),
-            in_flight_lost: books.reclaimed,
-            dropped: books.dropped,
+            in_flight_lost: counts.reclaimed,
+            dropped: counts.dropped,
             identity_checks: self.identity[0],
             identity_waited: self.identity[1],
-            identity_broken: self.identity[2] + u64::from(!books.holds()),
+            identity_broken: self.identity[2] + u64::from(!counts.holds()),
             books_agree: agree,
             weights_read: record.get(Count::WeightsRead),
             weights_torn: record.get(Count::WeightsTorn),
@@ -336,9 +337,9 @@ impl Pool for ProofPool {
 
     fn progress(&self, role: Role) -> u64 {
         match role {
-            Role::Learner => self.world.memory.learner().get(Learner::Updates),
+            Role::Learner => self.world.memory.learner().get(LearnerCounter::Updates),
             Role::Actor(index) => {
-                self.world.memory.actor(usize::from(index)).get(Actor::UnrollsCommitted)
+                self.world.memory.actor(usize::from(index)).get(ActorCounter::UnrollsCommitted)
             }
         }
     }

@@ -82,7 +82,7 @@ pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
             ),
         ),
         of(
-            "laps = consumed + reclaimed + dropped after each fault",
+            "generations = consumed + reclaimed + dropped after each fault",
             sum(|pool| pool.identity_broken) == 0 && sum(|pool| pool.identity_checks) > 0,
             format!(
                 "{} of {} evaluations broken, {} had to wait",
@@ -94,7 +94,7 @@ pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
         of(
             "the ring's counters agree with the sequence numbers",
             pools.iter().all(|pool| pool.books_agree),
-            format!("{unrolls} unrolls of {} lives", sum(|pool| pool.lives)),
+            format!("{unrolls} unrolls of {} incarnations", sum(|pool| pool.incarnations)),
         ),
         none(
             "no actor reads torn weights",

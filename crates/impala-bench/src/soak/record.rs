@@ -6,17 +6,17 @@
 
 use std::sync::Arc;
 
-use super::pattern::Life;
+use super::pattern::Incarnation;
 use impala_rl::shm::{Access, Inherit, Memory, Region, ShmError};
 use impala_rl::sync::{AtomicU64, Ordering};
 
-/// Lives of one actor that there is room for: incarnations are u16.
-const LIVES: usize = 1 << 16;
+/// Incarnations of one actor that there is room for: incarnations are u16.
+const INCARNATIONS: usize = 1 << 16;
 
-/// Unrolls of one actor that there is room for, over all its lives.
+/// Unrolls of one actor that there is room for, over all its incarnations.
 const BITS: usize = 1 << 26;
 
-/// What is counted, over all lives of all processes.
+/// What is counted, over all incarnations of all processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Count {
     BytesChecked,
@@ -55,12 +55,12 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Bits between the last unroll of a life and the first of the next.
+    /// Bits between the last unroll of a writer and the first of the next.
     pub(super) const GAP: u64 = 64;
 
     /// An empty record for a ring of `slots` slots and a pool of `actors` actors, inherited by children.
     pub(super) fn create(slots: usize, actors: usize) -> Result<Self, ShmError> {
-        let words = COUNTS + 2 * slots + actors * (LIVES + BITS / 64);
+        let words = COUNTS + 2 * slots + actors * (INCARNATIONS + BITS / 64);
         let memory = Memory::create("impala-proof", words * size_of::<u64>())?;
         let region = Arc::new(memory.map(Access::ReadWrite, Inherit::Yes)?);
         Ok(Self { region, slots, actors })
@@ -88,44 +88,44 @@ impl Record {
         self.word(COUNTS + self.slots + slot)
     }
 
-    /// Where the bits of a life begin, in bits.
-    fn base(&self, life: Life) -> Option<&AtomicU64> {
-        let (actor, incarnation) = (usize::from(life.actor), usize::from(life.incarnation));
+    /// Where the bits of a writer begin, in bits.
+    fn base(&self, writer: Incarnation) -> Option<&AtomicU64> {
+        let (actor, incarnation) = (usize::from(writer.actor), usize::from(writer.incarnation));
         let known = actor < self.actors && incarnation > 0;
-        known.then(|| self.word(COUNTS + 2 * self.slots + actor * LIVES + incarnation))
+        known.then(|| self.word(COUNTS + 2 * self.slots + actor * INCARNATIONS + incarnation))
     }
 
     /// The word and the bit of an unroll.
-    fn bit(&self, life: Life, sequence: u64) -> Option<(&AtomicU64, u64)> {
-        let base = self.base(life)?.load(Ordering::Relaxed);
+    fn bit(&self, writer: Incarnation, sequence: u64) -> Option<(&AtomicU64, u64)> {
+        let base = self.base(writer)?.load(Ordering::Relaxed);
         let bit = base.checked_add(sequence).and_then(|bit| usize::try_from(bit).ok())?;
-        let bits = COUNTS + 2 * self.slots + self.actors * LIVES;
-        let word = bits + usize::from(life.actor) * BITS / 64 + bit / 64;
+        let bits = COUNTS + 2 * self.slots + self.actors * INCARNATIONS;
+        let word = bits + usize::from(writer.actor) * BITS / 64 + bit / 64;
         (bit < BITS).then(|| (self.word(word), 1 << (bit % 64)))
     }
 
     /// Whether this unroll was entered or thrown away.
-    pub(super) fn contains(&self, life: Life, sequence: u64) -> bool {
-        let bit = self.bit(life, sequence);
+    pub(super) fn contains(&self, writer: Incarnation, sequence: u64) -> bool {
+        let bit = self.bit(writer, sequence);
         bit.is_some_and(|(word, bit)| word.load(Ordering::Relaxed) & bit != 0)
     }
 
-    /// Supervisor: a life is over that has committed at most `most` unrolls; the next one may begin.
-    pub(super) fn end(&self, life: Life, most: u64) {
-        let next = Life { incarnation: life.incarnation.wrapping_add(1).max(1), ..life };
-        if let Some((own, next)) = self.base(life).zip(self.base(next)) {
-            // The gap stays empty: a number that the life had not come to shows in it.
+    /// Supervisor: a writer is over that has committed at most `most` unrolls; the next one may begin.
+    pub(super) fn end(&self, writer: Incarnation, most: u64) {
+        let next = Incarnation { incarnation: writer.incarnation.wrapping_add(1).max(1), ..writer };
+        if let Some((own, next)) = self.base(writer).zip(self.base(next)) {
+            // The gap stays empty: a number that the writer had not come to shows in it.
             let gap = own.load(Ordering::Relaxed) + most + Self::GAP;
             next.store(gap, Ordering::Relaxed);
         }
     }
 
     /// Learner: enters an unroll that it holds in `slot`.
-    pub(super) fn enter(&self, slot: usize, life: Life, sequence: u64) -> Seen {
-        let Some((word, bit)) = self.bit(life, sequence) else {
+    pub(super) fn enter(&self, slot: usize, writer: Incarnation, sequence: u64) -> Seen {
+        let Some((word, bit)) = self.bit(writer, sequence) else {
             return Seen::Impossible;
         };
-        let (before, name) = (word.load(Ordering::Relaxed), name_of(life, sequence));
+        let (before, name) = (word.load(Ordering::Relaxed), name_of(writer, sequence));
         if before & bit != 0 {
             let again = self.requeued(slot).load(Ordering::Relaxed) == 1
                 && self.note(slot).load(Ordering::Relaxed) == name;
@@ -148,58 +148,59 @@ impl Record {
     }
 
     /// Supervisor: this unroll was thrown away, read or not.
-    pub(super) fn thrown_away(&self, life: Life, sequence: u64) {
-        if let Some((word, bit)) = self.bit(life, sequence) {
+    pub(super) fn thrown_away(&self, writer: Incarnation, sequence: u64) {
+        if let Some((word, bit)) = self.bit(writer, sequence) {
             word.store(word.load(Ordering::Relaxed) | bit, Ordering::Relaxed);
         }
     }
 }
 
-/// A word of its own for each unroll of a run (up to 2^35 of one life).
-fn name_of(life: Life, sequence: u64) -> u64 {
-    life.number() << 35 | sequence & ((1 << 35) - 1)
+/// A word of its own for each unroll of a run (up to 2^35 of one writer).
+fn name_of(writer: Incarnation, sequence: u64) -> u64 {
+    writer.number() << 35 | sequence & ((1 << 35) - 1)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const LIFE: Life = Life { actor: 1, incarnation: 9 };
+    const WRITER: Incarnation = Incarnation { actor: 1, incarnation: 9 };
 
     #[test]
     fn only_what_was_requeued_may_come_again() {
         let record = Record::create(4, 2).expect("memory");
-        assert_eq!(record.enter(3, LIFE, 0), Seen::First);
-        assert_eq!(record.enter(3, LIFE, 0), Seen::Duplicate);
+        assert_eq!(record.enter(3, WRITER, 0), Seen::First);
+        assert_eq!(record.enter(3, WRITER, 0), Seen::Duplicate);
         record.may_come_again(3);
-        assert_eq!(record.enter(2, LIFE, 0), Seen::Duplicate, "another slot");
-        assert_eq!(record.enter(3, LIFE, 0), Seen::Repeat);
+        assert_eq!(record.enter(2, WRITER, 0), Seen::Duplicate, "another slot");
+        assert_eq!(record.enter(3, WRITER, 0), Seen::Repeat);
         record.leave(3);
-        assert_eq!(record.enter(3, LIFE, 0), Seen::Duplicate, "after its release");
+        assert_eq!(record.enter(3, WRITER, 0), Seen::Duplicate, "after its release");
         // Another unroll in a slot that was requeued is new, and makes the old one a duplicate.
         record.may_come_again(3);
-        assert_eq!(record.enter(3, LIFE, 1), Seen::First);
-        assert_eq!(record.enter(3, LIFE, 0), Seen::Duplicate);
+        assert_eq!(record.enter(3, WRITER, 1), Seen::First);
+        assert_eq!(record.enter(3, WRITER, 0), Seen::Duplicate);
     }
 
     #[test]
     fn lives_do_not_meet() {
         let record = Record::create(4, 2).expect("memory");
-        let next = Life { incarnation: LIFE.incarnation + 1, ..LIFE };
-        assert_eq!(record.enter(0, LIFE, 70), Seen::First);
-        record.end(LIFE, 71);
+        let next = Incarnation { incarnation: WRITER.incarnation + 1, ..WRITER };
+        assert_eq!(record.enter(0, WRITER, 70), Seen::First);
+        record.end(WRITER, 71);
         assert_eq!(record.enter(0, next, 0), Seen::First);
-        assert!(record.contains(LIFE, 70) && record.contains(next, 0));
-        assert!(!record.contains(LIFE, 0) && !record.contains(next, 70));
-        record.thrown_away(LIFE, 0);
-        assert_eq!(record.enter(1, LIFE, 0), Seen::Duplicate);
+        assert!(record.contains(WRITER, 70) && record.contains(next, 0));
+        assert!(!record.contains(WRITER, 0) && !record.contains(next, 70));
+        record.thrown_away(WRITER, 0);
+        assert_eq!(record.enter(1, WRITER, 0), Seen::Duplicate);
     }
 
     #[test]
     fn strangers_are_impossible() {
         let record = Record::create(4, 2).expect("memory");
-        let strange =
-            |actor, incarnation, sequence| record.enter(0, Life { actor, incarnation }, sequence);
+        let strange = |actor, incarnation, sequence| {
+            record.enter(0, Incarnation { actor, incarnation }, sequence)
+        };
         assert_eq!(strange(2, 1, 0), Seen::Impossible);
         assert_eq!(strange(0, 0, 0), Seen::Impossible);
         assert_eq!(strange(1, 9, 1 << 26), Seen::Impossible);

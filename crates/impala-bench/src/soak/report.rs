@@ -31,9 +31,9 @@ pub struct PoolReport {
     pub learner_restarts: u64,
     /// Roles that stood still for half a minute, and pools that did.
     pub hangs: u64,
-    /// Lives of actors.
-    pub lives: u64,
-    /// Actors whose last life has committed nothing, and a learner that has taken nothing in its last.
+    /// Incarnations of actors.
+    pub incarnations: u64,
+    /// Actors whose last writer has committed nothing, and a learner that has taken nothing in its last.
     pub idle_at_end: u64,
     /// Unrolls that were committed, by their sequence numbers.
     pub unrolls: u64,
@@ -41,11 +41,11 @@ pub struct PoolReport {
     pub bytes_checked: u64,
     /// Bytes that were not as they had to be.
     pub bytes_wrong: u64,
-    /// Sequence numbers that nobody has seen, though a later one was, or their life counted them.
+    /// Sequence numbers that nobody has seen, though a later one was, or their writer counted them.
     pub sequences_lost: u64,
     /// Sequence numbers that were seen twice without a learner's death in between.
     pub sequences_doubled: u64,
-    /// Sequence numbers and lives that cannot be.
+    /// Sequence numbers and incarnations that cannot be.
     pub sequences_invented: u64,
     /// Unrolls that were seen again after a learner had died with them.
     pub sequences_repeated: u64,

@@ -1,16 +1,16 @@
-//! The lives of an actor, which is the product's with the pattern to act, and of a learner that checks.
+//! The incarnations of an actor, which is the product's with the pattern to act, and of a learner that checks.
 
 use std::time::{Duration, Instant};
 
 use super::check::{Checker, action_sampler};
 use super::env::{PatternEnv, PatternPolicy};
 use super::error::ProofError;
-use super::pattern::{self, Life};
+use super::pattern::{self, Incarnation};
 use super::pool::World;
 use super::record::{Count, Record, Seen};
 use impala_rl::actor::{ActorLoop, ActorParts, EnvRemedy};
 use impala_rl::learner::checkpoint::{Checkpoint, LearnerState, list};
-use impala_rl::metrics::{Actor, Learner, Phase};
+use impala_rl::metrics::{ActorCounter, LearnerCounter, Phase};
 use impala_rl::params::{ParamPublisher, ParamReader};
 use impala_rl::pool::give_way;
 use impala_rl::ring::{Owner, TakeError};
@@ -35,12 +35,12 @@ pub(super) fn act(
     let counters = world.memory.actor(usize::from(index));
     counters.set_phase(Phase::Init);
     give_way(&world.config);
-    counters.set(Actor::Incarnation, u64::from(incarnation));
+    counters.set(ActorCounter::Incarnation, u64::from(incarnation));
     let mut seat = world.memory.seat(Access::ReadWrite)?;
     let page = world.memory.parameters.map(Access::ReadOnly, Inherit::No)?;
     let slab = seat.slab()?;
     let owner = Owner::new(index, incarnation)?;
-    let life = Life::from(owner);
+    let writer = Incarnation::from(owner);
     let parameter_count = world.parameters.len();
     let parts = ActorParts {
         producer: Producer::new(slab, owner)?,
@@ -50,11 +50,11 @@ pub(super) fn act(
             world.parameters.fingerprint(),
         )?,
         counters,
-        env: Box::new(PatternEnv::new(life, world.config.pool.envs_per_actor)),
+        env: Box::new(PatternEnv::new(writer, world.config.pool.envs_per_actor)),
         remedy: EnvRemedy::Fail,
         on_failure: Box::new(|_| {}),
-        policy: Box::new(PatternPolicy { life, record: world.record.clone(), step: 0 }),
-        sampler: action_sampler(world.seed, life),
+        policy: Box::new(PatternPolicy { writer, record: world.record.clone(), step: 0 }),
+        sampler: action_sampler(world.seed, writer),
         owner,
         unroll: world.config.pool.unroll,
         parameter_count,
@@ -105,9 +105,9 @@ pub(super) fn learn(world: &World, control: &mut ChildControl) -> Result<(), Pro
             world.record.leave(slot);
         }
         held.release()?;
-        counters.add(Learner::Blocks, 1);
+        counters.add(LearnerCounter::Blocks, 1);
         publish(&mut publisher, &mut weights)?;
-        counters.add(Learner::Updates, 1);
+        counters.add(LearnerCounter::Updates, 1);
         // The ring's end is what ends this loop; the message only wants to be taken.
         let asked = matches!(control.poll(), Some(ToChild::Checkpoint));
         if asked || last_save.elapsed() >= CHECKPOINT_EVERY {
@@ -122,11 +122,12 @@ pub(super) fn learn(world: &World, control: &mut ChildControl) -> Result<(), Pro
 fn enter(record: &Record, block: &BlockRef<'_>, group: usize, control: &ChildControl) {
     let header = block.headers()[group];
     let slot = block.index() * block.headers().len() + group;
-    let life = u16::try_from(header.actor)
+    let writer = u16::try_from(header.actor)
         .ok()
         .zip(u16::try_from(header.incarnation).ok())
-        .map(|(actor, incarnation)| Life { actor, incarnation });
-    let seen = life.map_or(Seen::Impossible, |life| record.enter(slot, life, header.sequence));
+        .map(|(actor, incarnation)| Incarnation { actor, incarnation });
+    let seen =
+        writer.map_or(Seen::Impossible, |writer| record.enter(slot, writer, header.sequence));
     record.add(Count::Unrolls, 1);
     match seen {
         Seen::First => {}
@@ -151,7 +152,7 @@ fn publish(publisher: &mut ParamPublisher<'_>, weights: &mut [f32]) -> Result<()
 fn save(world: &World, weights: &[f32], version: u64) -> Result<(), ProofError> {
     let checkpoint = Checkpoint {
         parameters: weights.to_vec(),
-        optimiser: [weights.to_vec(), weights.to_vec()],
+        optimizer: [weights.to_vec(), weights.to_vec()],
         state: LearnerState { version, frames: version, ..LearnerState::default() },
     };
     checkpoint.save(&world.checkpoints, &world.parameters, KEEP)?;
@@ -166,7 +167,7 @@ fn look_at_checkpoints(world: &World, control: &ChildControl) {
             Ok(found) => {
                 let mut expected = vec![0.0; found.parameters.len()];
                 pattern::weights(found.state.version, &mut expected);
-                found.parameters == expected && found.optimiser.iter().all(|v| *v == expected)
+                found.parameters == expected && found.optimizer.iter().all(|v| *v == expected)
             }
             Err(error) => {
                 control.log(Level::Error, &error.to_string());

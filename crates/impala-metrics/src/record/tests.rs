@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::table::{Actor, Learner, Table};
+use crate::table::{ActorCounter, LearnerCounter, Table};
 use crate::{Counters, LearnerCounters};
 use impala_shm::sync::AtomicU64;
 
@@ -32,11 +32,11 @@ fn a_record_has_the_documented_names_and_no_others() {
         let wanted = words.iter().filter(|word| !counters || word.kind == Kind::Counter);
         wanted.map(|word| word.name.to_owned()).collect()
     };
-    assert_eq!(keys(&line["learner"]), names(Learner::DESCRIPTORS, false));
-    assert_eq!(keys(&line["actors"]), names(Actor::DESCRIPTORS, true));
+    assert_eq!(keys(&line["learner"]), names(LearnerCounter::DESCRIPTORS, false));
+    assert_eq!(keys(&line["actors"]), names(ActorCounter::DESCRIPTORS, true));
     let mut each = expected("per_actor.");
     assert_eq!(each.len(), 2, "what the kernel says");
-    each.extend(names(Actor::DESCRIPTORS, false));
+    each.extend(names(ActorCounter::DESCRIPTORS, false));
     let lists = keys(&line["per_actor"]);
     assert!(lists.is_subset(&each) && lists.len() > 10, "{lists:?}");
     assert!(lists.contains("rss_bytes") && lists.contains("cpu_ns"), "{lists:?}");
@@ -46,15 +46,15 @@ fn a_record_has_the_documented_names_and_no_others() {
 fn words_become_fields_by_their_kind() {
     let words: Vec<AtomicU64> = (0..LearnerCounters::WORDS).map(|_| AtomicU64::new(0)).collect();
     let learner = LearnerCounters::new(&words);
-    for (at, &word) in Learner::ALL.iter().enumerate() {
-        match Learner::DESCRIPTORS[at].kind {
+    for (at, &word) in LearnerCounter::ALL.iter().enumerate() {
+        match LearnerCounter::DESCRIPTORS[at].kind {
             Kind::Real => learner.set_f64(word, at as f64 + 0.5),
             Kind::Counter | Kind::Gauge => learner.set(word, at as u64),
         }
     }
     let record = LearnerRecord::of(&learner.snapshot());
     let json = serde_json::to_value(&record).expect("numbers");
-    for (at, word) in Learner::DESCRIPTORS.iter().enumerate() {
+    for (at, word) in LearnerCounter::DESCRIPTORS.iter().enumerate() {
         let expected = at as f64 + if word.kind == Kind::Real { 0.5 } else { 0.0 };
         assert_eq!(json[word.name].as_f64(), Some(expected), "{}", word.name);
     }
@@ -63,9 +63,9 @@ fn words_become_fields_by_their_kind() {
 #[test]
 fn actors_are_summed_and_listed() {
     let words: Vec<AtomicU64> =
-        (0..2 * Counters::<Actor>::WORDS).map(|_| AtomicU64::new(0)).collect();
-    let actors = [0, 1].map(|index| Counters::<Actor>::nth(&words, index));
-    for (at, &word) in Actor::ALL.iter().enumerate() {
+        (0..2 * Counters::<ActorCounter>::WORDS).map(|_| AtomicU64::new(0)).collect();
+    let actors = [0, 1].map(|index| Counters::<ActorCounter>::nth(&words, index));
+    for (at, &word) in ActorCounter::ALL.iter().enumerate() {
         actors[0].set(word, at as u64);
         actors[1].set(word, 100);
     }
@@ -77,7 +77,7 @@ fn actors_are_summed_and_listed() {
         (2, &[7, 8][..], &[9, 10][..])
     );
     let lists = serde_json::to_value(lists).expect("numbers");
-    for (at, word) in Actor::DESCRIPTORS.iter().enumerate() {
+    for (at, word) in ActorCounter::DESCRIPTORS.iter().enumerate() {
         let is_counter = word.kind == Kind::Counter;
         assert_eq!(sums.get(word.name).is_some(), is_counter, "{}", word.name);
         if is_counter {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{number, or_null};
 use crate::counters::Snapshot;
-use crate::table::{Actor, Learner, actor_words, learner_words};
+use crate::table::{ActorCounter, LearnerCounter, actor_words, learner_words};
 
 macro_rules! value {
     ($snapshot:ident, $word:expr, Real) => {
@@ -44,7 +44,7 @@ learner_words!(all);
 
 /// Takes the counters out of the words, one after the other.
 macro_rules! sums {
-    ($(#[$doc:meta])* Actor { $($words:tt)* }) => {
+    ($(#[$doc:meta])* ActorCounter { $($words:tt)* }) => {
         sums! { @ [] $($words)* }
     };
     (@ [$($kept:tt)*] $word:ident = $name:ident [$unit:literal] Counter $($each:ident)?: $meaning:literal $($rest:tt)*) => {
@@ -68,11 +68,11 @@ macro_rules! sums {
         impl ActorsRecord {
             /// The sums over some actors; wrap.
             #[must_use]
-            pub fn sum(actors: &[Snapshot<Actor>]) -> Self {
-                let sum = |word: Actor| {
+            pub fn sum(actors: &[Snapshot<ActorCounter>]) -> Self {
+                let sum = |word: ActorCounter| {
                     actors.iter().fold(0, |sum: u64, actor| sum.wrapping_add(actor.get(word)))
                 };
-                Self { $($name: sum(Actor::$word)),* }
+                Self { $($name: sum(ActorCounter::$word)),* }
             }
         }
     };
@@ -82,7 +82,7 @@ actor_words!(sums);
 
 /// Takes the words out that a line has for each actor.
 macro_rules! lists {
-    ($(#[$doc:meta])* Actor { $($words:tt)* }) => {
+    ($(#[$doc:meta])* ActorCounter { $($words:tt)* }) => {
         lists! { @ [] $($words)* }
     };
     (@ [$($kept:tt)*] $word:ident = $name:ident [$unit:literal] $kind:ident each: $meaning:literal $($rest:tt)*) => {
@@ -106,9 +106,9 @@ macro_rules! lists {
         impl PerActorRecord {
             /// The words of some actors, and what the kernel says of each.
             #[must_use]
-            pub fn of(actors: &[Snapshot<Actor>], rss_bytes: Vec<u64>, cpu_ns: Vec<u64>) -> Self {
-                let list = |word: Actor| actors.iter().map(|actor| actor.get(word)).collect();
-                Self { $($name: list(Actor::$word),)* rss_bytes, cpu_ns }
+            pub fn of(actors: &[Snapshot<ActorCounter>], rss_bytes: Vec<u64>, cpu_ns: Vec<u64>) -> Self {
+                let list = |word: ActorCounter| actors.iter().map(|actor| actor.get(word)).collect();
+                Self { $($name: list(ActorCounter::$word),)* rss_bytes, cpu_ns }
             }
         }
     };

@@ -5,7 +5,7 @@ use std::hint::black_box;
 use impala_env::rng::Rng;
 use impala_env::{ActionSpec, Dtype, ObservationSpec};
 use impala_nn::act::StackedFrames;
-use impala_nn::cnn::{CnnActor, CnnLearner, Images};
+use impala_nn::cnn::{CnnLearner, CnnPolicy, Images};
 use impala_nn::init::initial_parameters;
 use impala_nn::mlp::FrameStacks;
 use impala_nn::spec::{Conv, NetworkSpec, ParamSpec, Torso};
@@ -43,7 +43,7 @@ pub(super) fn measure() {
         let (unroll, columns, frame) = (20, 8, 84 * 84);
         let bytes: Vec<u8> =
             (0..(unroll + 4) * columns * frame).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
-        let mut actor = CnnActor::new(&spec).expect("a CNN");
+        let mut actor = CnnPolicy::new(&spec).expect("a CNN");
         report("load", 1, 0.0, &mut || actor.load(black_box(&flat)));
         for envs in [8, 32] {
             let rows: Vec<&[u8]> = bytes.chunks_exact(envs * frame).take(4).collect();

@@ -6,7 +6,7 @@ use impala_env::rng::Rng;
 use impala_env::{ActionSpec, Dtype, ObservationSpec};
 use impala_nn::init::initial_parameters;
 use impala_nn::math::{exp_in_place, ln_in_place};
-use impala_nn::mlp::{Input, MlpActor, MlpLearner};
+use impala_nn::mlp::{Input, MlpLearner, MlpPolicy};
 use impala_nn::sample::Sampler;
 use impala_nn::simd::Level;
 use impala_nn::spec::{Activation, NetworkSpec, ParamSpec, Torso};
@@ -62,7 +62,7 @@ pub(super) fn measure() {
             );
         };
         println!("{inputs}-{hidden:?}-{actions} {activation:?}, peak {peak:.1}");
-        let mut actor = MlpActor::new(&spec).expect("an MLP");
+        let mut actor = MlpPolicy::new(&spec).expect("an MLP");
         let ns = shortest_ns(500, || actor.load(black_box(&flat)));
         println!("  load            {ns:.0} ns");
         let mut rng = Rng::new(1, 0);

@@ -8,9 +8,9 @@ use crate::spec::{NetworkSpec, SpecError};
 
 /// A convolutional network for acting: forward only, no allocation once it has seen its largest batch.
 #[derive(Debug)]
-pub struct CnnActor(Network);
+pub struct CnnPolicy(Network);
 
-impl CnnActor {
+impl CnnPolicy {
     /// An actor with zero weights.
     ///
     /// # Errors
@@ -22,7 +22,7 @@ impl CnnActor {
     /// The same with other instructions than the best that this CPU has; for tests and measurements.
     ///
     /// # Errors
-    /// As [`CnnActor::new`].
+    /// As [`CnnPolicy::new`].
     pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
         Network::new(spec, level, false).map(Self)
     }

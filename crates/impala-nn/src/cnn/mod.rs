@@ -17,6 +17,6 @@ mod products;
 mod reference;
 mod shape;
 
-pub use actor::CnnActor;
+pub use actor::CnnPolicy;
 pub use frames::Images;
 pub use learner::CnnLearner;

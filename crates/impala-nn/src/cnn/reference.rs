@@ -1,7 +1,7 @@
 //! The engine held against the network's definition.
 
 use super::definition::Reference;
-use super::{CnnActor, CnnLearner, Images};
+use super::{CnnLearner, CnnPolicy, Images};
 use crate::act::StackedFrames;
 use crate::mlp::FrameStacks;
 use crate::simd::Level;
@@ -150,7 +150,7 @@ fn check(network: &NetworkSpec, block: &Block, rng: &mut Rng) {
             learner.write_gradient(&mut computed);
             close(&what("gradient"), &computed, &gradient);
         }
-        let mut actor = CnnActor::with_level(network, level()).expect("a CNN");
+        let mut actor = CnnPolicy::with_level(network, level()).expect("a CNN");
         actor.load(&flat);
         let mut acted = vec![9.0; width * actions];
         // One time step of all columns of the block, as if the strip were all.
@@ -265,7 +265,7 @@ fn what_is_not_a_number_comes_out_as_such() {
         let observation = ObservationSpec::new(Dtype::F32, &[4, 4]);
         let network = network(observation.clone(), &[(4, 2, 1), (4, 2, 1)], &[4], 2);
         let spec = ParamSpec::new(&network).expect("valid");
-        let mut actor = CnnActor::with_level(&network, level()).expect("a CNN");
+        let mut actor = CnnPolicy::with_level(&network, level()).expect("a CNN");
         actor.load(&parameters(&spec, &mut Rng::new(5, 0)));
         let mut logits = [0.0; 6];
         let mut images = [1.0_f32; 48];
@@ -288,7 +288,7 @@ fn other_networks_are_refused() {
     let recurrent = NetworkSpec { core: Core::Lstm { hidden: 4 }, ..cnn.clone() };
     let informed = NetworkSpec { action_reward_inputs: true, ..cnn };
     for spec in [mlp, no_convolution, recurrent, informed] {
-        assert_eq!(CnnActor::new(&spec).err(), Some(SpecError::NotNative));
+        assert_eq!(CnnPolicy::new(&spec).err(), Some(SpecError::NotNative));
         assert_eq!(CnnLearner::new(&spec).err(), Some(SpecError::NotNative));
     }
 }

@@ -8,7 +8,7 @@ use crate::spec::{NetworkSpec, SpecError};
 
 /// An MLP for acting: forward only, no allocation.
 #[derive(Debug)]
-pub struct MlpActor {
+pub struct MlpPolicy {
     level: Level,
     shape: Shape,
     weights: ForwardWeights,
@@ -16,7 +16,7 @@ pub struct MlpActor {
     activations: Vec<Aligned>,
 }
 
-impl MlpActor {
+impl MlpPolicy {
     /// An actor with zero weights.
     ///
     /// # Errors
@@ -28,7 +28,7 @@ impl MlpActor {
     /// The same with other instructions than the best that this CPU has; for tests and measurements.
     ///
     /// # Errors
-    /// As [`MlpActor::new`].
+    /// As [`MlpPolicy::new`].
     pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
         let shape = Shape::new(spec)?;
         let weights = ForwardWeights::zeros(&shape);

@@ -12,6 +12,6 @@ mod pack;
 #[cfg(test)]
 mod reference;
 
-pub use actor::MlpActor;
+pub use actor::MlpPolicy;
 pub use input::{FrameStacks, Input};
 pub use learner::MlpLearner;

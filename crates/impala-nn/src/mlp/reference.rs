@@ -1,6 +1,6 @@
 //! The network written as its definition, in f64, and the engine held against it.
 
-use super::{FrameStacks, Input, MlpActor, MlpLearner};
+use super::{FrameStacks, Input, MlpLearner, MlpPolicy};
 use crate::simd::Level;
 use crate::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 use impala_env::rng::Rng;
@@ -152,7 +152,7 @@ fn check(network: &NetworkSpec, rows: usize, rng: &mut Rng) {
     }
     for level in LEVELS {
         let what = |part: &str| format!("{} {part}, {rows} rows of {network:?}", level().name());
-        let mut actor = MlpActor::with_level(network, level()).expect("an MLP");
+        let mut actor = MlpPolicy::with_level(network, level()).expect("an MLP");
         actor.load(&flat);
         let (mut acted, mut acted_values) = (vec![9.0; rows * actions], vec![9.0; rows]);
         actor.forward(&x, &mut acted);
@@ -306,7 +306,7 @@ fn what_is_not_a_number_comes_out_as_such() {
         for activation in [Activation::Tanh, Activation::Relu] {
             let network = network(ObservationSpec::new(Dtype::F32, &[2]), &[4, 4], 2, activation);
             let spec = ParamSpec::new(&network).expect("valid");
-            let mut actor = MlpActor::with_level(&network, level()).expect("an MLP");
+            let mut actor = MlpPolicy::with_level(&network, level()).expect("an MLP");
             actor.load(&parameters(&spec, &mut Rng::new(5, 0)));
             let mut logits = [0.0; 6];
             actor.forward(&[0.0, 0.0, f32::NAN, 0.0, 0.0, 0.0], &mut logits);
@@ -327,7 +327,7 @@ fn other_networks_are_refused() {
     let recurrent = NetworkSpec { core: Core::Lstm { hidden: 4 }, ..mlp.clone() };
     let informed = NetworkSpec { action_reward_inputs: true, ..mlp };
     for spec in [cnn, linear, recurrent, informed] {
-        assert_eq!(MlpActor::new(&spec).err(), Some(SpecError::NotNative));
+        assert_eq!(MlpPolicy::new(&spec).err(), Some(SpecError::NotNative));
         assert_eq!(MlpLearner::new(&spec).err(), Some(SpecError::NotNative));
     }
 }

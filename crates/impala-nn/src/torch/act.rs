@@ -3,14 +3,14 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{Blob, NetworkInputs, TorchNetwork, dimensions};
-use crate::act::{Act, ActError, ActInputs, StackedFrames};
+use crate::act::{ActError, ActInputs, Policy, StackedFrames};
 use crate::inputs::encode;
 use crate::spec::{NetworkSpec, ParamSpec};
 use impala_env::Dtype;
 
 /// A network on the CPU, one thread, no autograd.
 #[derive(Debug)]
-pub struct TorchActor {
+pub struct TorchPolicy {
     network: TorchNetwork,
     input_shape: Vec<i64>,
     /// `[E][S]`: state of the core before the next observations; empty without one.
@@ -19,7 +19,7 @@ pub struct TorchActor {
     extra: Vec<f32>,
 }
 
-impl TorchActor {
+impl TorchPolicy {
     /// A policy for `envs` environments, with zero weights and a zero state; sets libtorch to one thread
     /// in this process.
     ///
@@ -110,7 +110,7 @@ pub(crate) fn valid_mask(valid: &[u8], k: usize) -> Vec<f32> {
         .collect()
 }
 
-impl Act for TorchActor {
+impl Policy for TorchPolicy {
     fn load(&mut self, parameters: &[f32]) {
         self.network.load(parameters).expect("parameters have the length of the layout");
     }
@@ -119,7 +119,7 @@ impl Act for TorchActor {
         self.forward(inputs, logits).map_err(|e| failed(&e))
     }
 
-    fn core_state(&self) -> &[f32] {
+    fn recurrent_state(&self) -> &[f32] {
         &self.state
     }
 }

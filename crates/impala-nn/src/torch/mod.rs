@@ -7,7 +7,7 @@ mod lstm;
 mod tests;
 mod torso;
 
-pub use act::TorchActor;
+pub use act::TorchPolicy;
 pub(crate) use act::valid_mask;
 pub use blob::{Blob, TensorElement};
 

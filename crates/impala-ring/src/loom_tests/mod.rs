@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex};
 use loom::cell::UnsafeCell;
 use loom::thread;
 
-use super::orders::{Orders, Sound};
+use super::orders::{DefaultOrders, Orders};
 use super::protocol::{FirstSeen, Held, Ring, RingShape};
 use super::recovery::CrashRecord;
 use super::word::{Owner, State};
@@ -44,8 +44,10 @@ impl World {
     fn new(groups: usize) -> Arc<Self> {
         let shape = RingShape { blocks: 1, groups };
         Arc::new(Self {
-            words: (0..Ring::<Sound>::word_count(shape)).map(|_| AtomicU64::new(0)).collect(),
-            waits: (0..Ring::<Sound>::wait_count()).map(|_| AtomicU32::new(0)).collect(),
+            words: (0..Ring::<DefaultOrders>::word_count(shape))
+                .map(|_| AtomicU64::new(0))
+                .collect(),
+            waits: (0..Ring::<DefaultOrders>::wait_count()).map(|_| AtomicU32::new(0)).collect(),
             shape,
             payload: (0..groups).map(|_| UnsafeCell::new(())).collect(),
             turnstile: AtomicU64::new(0),
@@ -159,40 +161,40 @@ fn explore(name: &str, run: impl Fn() -> bool + Send + Sync + 'static) {
 
 #[test]
 fn loom_two_claimers() {
-    two_claimers::<Sound>();
+    two_claimers::<DefaultOrders>();
 }
 
 #[test]
 fn loom_commit_then_take() {
-    commit_then_take::<Sound>();
+    commit_then_take::<DefaultOrders>();
 }
 
 #[test]
 fn loom_last_two_commits() {
-    last_two_commits::<Sound>();
+    last_two_commits::<DefaultOrders>();
 }
 
 #[test]
 fn loom_release_then_claim() {
-    release_then_claim::<Sound>();
+    release_then_claim::<DefaultOrders>();
 }
 
 #[test]
 fn loom_reclaim_then_claim() {
-    reclaim_then_claim::<Sound>();
+    reclaim_then_claim::<DefaultOrders>();
 }
 
 #[test]
 fn loom_learner_dies() {
-    learner_dies::<Sound>("requeue, take, release, claim", 1);
-    learner_dies::<Sound>("drop, claim", 2);
+    learner_dies::<DefaultOrders>("requeue, take, release, claim", 1);
+    learner_dies::<DefaultOrders>("drop, claim", 2);
 }
 
 #[test]
 fn loom_no_lost_wake_up() {
-    wake_learner::<Sound>("wake the learner, one actor", 1);
-    wake_learner::<Sound>("wake the learner, two actors", 2);
-    wake_actors::<Sound>("wake actors, one actor", 1);
-    wake_actors::<Sound>("wake actors, two actors", 2);
-    close::<Sound>();
+    wake_learner::<DefaultOrders>("wake the learner, one actor", 1);
+    wake_learner::<DefaultOrders>("wake the learner, two actors", 2);
+    wake_actors::<DefaultOrders>("wake actors, one actor", 1);
+    wake_actors::<DefaultOrders>("wake actors, two actors", 2);
+    close::<DefaultOrders>();
 }

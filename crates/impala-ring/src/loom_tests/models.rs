@@ -56,8 +56,8 @@ pub(super) fn release_then_claim<O: Orders>() {
         });
         let claimed = (0..LOOKS).any(|_| world.produce::<O>(0, true));
         learner.join().expect("no panic");
-        let books = world.ring::<O>().identity();
-        assert!(books.holds() && books.consumed == 1, "{books:?}");
+        let counts = world.ring::<O>().slot_counts();
+        assert!(counts.holds() && counts.consumed == 1, "{counts:?}");
         claimed
     });
 }
@@ -77,8 +77,8 @@ pub(super) fn reclaim_then_claim<O: Orders>() {
         });
         let claimed = (0..LOOKS).any(|_| world.produce::<O>(1, true));
         let reclaimed = supervisor.join().expect("no panic");
-        let books = world.ring::<O>().identity();
-        assert!(books.holds() && books.reclaimed == u64::from(reclaimed), "{books:?}");
+        let counts = world.ring::<O>().slot_counts();
+        assert!(counts.holds() && counts.reclaimed == u64::from(reclaimed), "{counts:?}");
         claimed && reclaimed
     });
 }
@@ -106,9 +106,9 @@ pub(super) fn learner_dies<O: Orders>(name: &str, deaths: u64) {
         });
         let rewritten = (0..LOOKS).any(|_| world.produce::<O>(1, true));
         supervisor.join().expect("no panic");
-        let books = world.ring::<O>().identity();
-        assert_eq!((books.requeued, books.dropped), (1, deaths - 1));
-        assert!(books.holds(), "{books:?}");
+        let counts = world.ring::<O>().slot_counts();
+        assert_eq!((counts.requeued, counts.dropped), (1, deaths - 1));
+        assert!(counts.holds(), "{counts:?}");
         rewritten
     });
 }

@@ -3,7 +3,7 @@
 //! An explicit-state search over [`super::word::SlotWord::step`], the function that the product uses.
 //! Every shared access is a step of its own, and any party may die before any of them. Memory is
 //! sequentially consistent here: orderings are the business of the loom tests. In no state may the
-//! learner read torn data, the books be off, or a sound party meet a corrupt word; and from every state
+//! learner read torn data, the counts be off, or a sound party meet a corrupt word; and from every state
 //! the run can finish. Data goes back to the learner after one death, and never after two. Seven designs
 //! that suggest themselves must fail, and do.
 //!
@@ -98,9 +98,9 @@ fn mutant_that_forgets_deaths_returns_poison() {
 
 #[test]
 fn mutant_that_leaves_the_books_uncorrected_is_found_out() {
-    let rules = Rules { learner_crashes: 1, mutant: Some(Mutant::LeavesBooks), ..SMALL };
-    let findings = search("mutant: leaves the books", rules);
-    assert!(matches!(findings.fault, Some((Fault::Books, _))), "{findings:?}");
+    let rules = Rules { learner_crashes: 1, mutant: Some(Mutant::LeavesCounts), ..SMALL };
+    let findings = search("mutant: leaves the counts", rules);
+    assert!(matches!(findings.fault, Some((Fault::Counts, _))), "{findings:?}");
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn mutant_reclaim_of_the_living_tears() {
 fn mutant_reclaim_of_the_living_with_a_plain_commit_breaks_the_books() {
     let rules = Rules { mutant: Some(Mutant::ReclaimAliveStoreCommit), ..SMALL };
     let findings = search("mutant: reclaim alive, store commit", rules);
-    assert!(matches!(findings.fault, Some((Fault::Books, _))), "{findings:?}");
+    assert!(matches!(findings.fault, Some((Fault::Counts, _))), "{findings:?}");
 }
 
 #[test]

@@ -12,8 +12,8 @@ fn a_slot_that_was_taken_back_cannot_be_committed() {
     let slot = grant.index();
     assert_eq!(reclaim(slab.ring(), owner(1, 1)), Ok(1));
     assert_eq!(grant.commit(), Err(CommitError::Fenced { slot }));
-    let books = slab.ring().identity();
-    assert!(books.holds() && books.reclaimed == 1, "{books:?}");
+    let counts = slab.ring().slot_counts();
+    assert!(counts.holds() && counts.reclaimed == 1, "{counts:?}");
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_batch_that_kills_two_learners_is_dropped_and_one_that_kills_one_is_not() {
     let mut die_with_a_block = |expected: LearnerLoss| {
         std::mem::forget(consumer(&slab).try_take().expect("sound").expect("complete"));
         assert_eq!(learner_died(ring, &mut record), Ok(expected));
-        assert!(ring.identity().holds());
+        assert!(ring.slot_counts().holds());
     };
     let requeued = LearnerLoss { requeued: 2, dropped: 0 };
     let dropped = LearnerLoss { requeued: 0, dropped: 2 };
@@ -38,8 +38,8 @@ fn a_batch_that_kills_two_learners_is_dropped_and_one_that_kills_one_is_not() {
     commit(&mut actor, 2);
     die_with_a_block(requeued);
     die_with_a_block(dropped);
-    let books = ring.identity();
-    assert_eq!((books.consumed, books.dropped, books.requeued), (2, 2, 4));
+    let counts = ring.slot_counts();
+    assert_eq!((counts.consumed, counts.dropped, counts.requeued), (2, 2, 4));
     assert_eq!(ring.occupancy(), Ok(Occupancy { free: 6, ..Occupancy::default() }));
 }
 
@@ -52,10 +52,10 @@ fn a_death_between_counting_and_freeing_is_put_right_and_a_larger_error_is_repor
     let mut record = CrashRecord::new(SHAPE);
     consumed.store(1, Ordering::Relaxed);
     assert_eq!(learner_died(ring, &mut record), Ok(LearnerLoss::default()));
-    assert_eq!(ring.identity().consumed, 0);
+    assert_eq!(ring.slot_counts().consumed, 0);
     consumed.store(2, Ordering::Relaxed);
-    assert!(!ring.identity().holds());
-    assert_eq!(learner_died(ring, &mut record), Err(RingError::Books { surplus: 2 }));
+    assert!(!ring.slot_counts().holds());
+    assert_eq!(learner_died(ring, &mut record), Err(RingError::CountMismatch { surplus: 2 }));
 }
 
 #[test]

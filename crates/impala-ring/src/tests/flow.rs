@@ -172,7 +172,8 @@ fn rows_are_read_and_written_in_their_places() {
 fn parts_that_do_not_fit_are_refused_at_the_start() {
     let control = Region::heap(4096);
     let words = words_in(&control);
-    let short = Ring::<Sound>::new(&words[1..], control.words32(0, <Ring>::wait_count()), SHAPE);
+    let short =
+        Ring::<DefaultOrders>::new(&words[1..], control.words32(0, <Ring>::wait_count()), SHAPE);
     assert!(matches!(short, Err(RingError::Memory { what: "64-bit words", .. })), "{short:?}");
     for shape in [RingShape { blocks: 0, ..SHAPE }, RingShape { groups: usize::MAX / 2, ..SHAPE }] {
         assert_eq!(ring_in(&control, shape).err(), Some(RingError::Shape(shape)));
@@ -206,7 +207,7 @@ fn a_heap_ring_seats_each_owner_once_and_starts_with_what_was_scribbled() {
         seats.producer(owner(0, 1)).err(),
         Some(SlabError::Seated { actor: 0, incarnation: 1 })
     );
-    let mut successor = seats.producer(owner(0, 2)).expect("another life");
+    let mut successor = seats.producer(owner(0, 2)).expect("another incarnation");
     assert_ne!(commit_one(&mut actor), commit_one(&mut successor));
     let mut learner = seats.consumer();
     let block = learner.take(NOW).expect("complete");

@@ -148,5 +148,5 @@ fn a_ring_of_one_slot_goes_back_and_forth() {
             assert_eq!(block.block().field::<u64>(TAG)[0], round as u64);
         }
     });
-    assert_eq!(ring.identity().consumed, ROUNDS as u64);
+    assert_eq!(ring.slot_counts().consumed, ROUNDS as u64);
 }

@@ -1,7 +1,7 @@
 //! Models of [`super`]. Payload words of a version all hold its number, so that a mixture
 //! or a word under the wrong version shows.
 
-use super::{Attempt, Orders, Reader, Strict, Writer, lock_words};
+use super::{Attempt, DefaultOrders, Orders, Reader, Writer, lock_words};
 use crate::sync::{AtomicU64, Ordering, ReadWord};
 use loom::thread;
 use std::sync::{Arc, Mutex};
@@ -86,12 +86,12 @@ fn one_writer_one_reader<O: Orders + Send + 'static>(name: &str, publishes: u64,
 
 #[test]
 fn loom_publishes_are_read_whole_and_in_order() {
-    one_writer_one_reader::<Strict>("three publishes, three reads", 3, 3);
+    one_writer_one_reader::<DefaultOrders>("three publishes, three reads", 3, 3);
 }
 
 #[test]
 fn loom_an_overwritten_buffer_is_rejected() {
-    one_writer_one_reader::<Strict>("four publishes, two reads", 4, 2);
+    one_writer_one_reader::<DefaultOrders>("four publishes, two reads", 4, 2);
 }
 
 /// A writer dies in version 3; after it was reaped a successor publishes version 3.
@@ -99,7 +99,7 @@ fn loom_an_overwritten_buffer_is_rejected() {
 fn loom_a_dead_writer_hurts_nobody_and_a_successor_goes_on() {
     model("death and successor, four reads", || {
         let words = page();
-        let mut dying = writer::<Strict>(words);
+        let mut dying = writer::<DefaultOrders>(words);
         fill(&mut dying, 1);
         let writing = thread::spawn(move || {
             fill(&mut dying, 2);
@@ -108,7 +108,7 @@ fn loom_a_dead_writer_hurts_nobody_and_a_successor_goes_on() {
             dying
         });
         let reading = thread::spawn(move || {
-            let reader = Reader::<Strict>::new(ReadWord::of(words), PAYLOAD_WORDS);
+            let reader = Reader::<DefaultOrders>::new(ReadWord::of(words), PAYLOAD_WORDS);
             let mut have_version = 0;
             for _ in 0..4 {
                 match read(&reader, have_version) {
@@ -125,7 +125,7 @@ fn loom_a_dead_writer_hurts_nobody_and_a_successor_goes_on() {
         assert_eq!(successor.latest_version(), 2);
         fill(&mut successor, 3);
         assert!((1..=3).contains(&reading.join().expect("reader")));
-        let reader = Reader::<Strict>::new(ReadWord::of(words), PAYLOAD_WORDS);
+        let reader = Reader::<DefaultOrders>::new(ReadWord::of(words), PAYLOAD_WORDS);
         assert_eq!(read(&reader, 0), Attempt::New(3, ()));
     });
 }
@@ -136,7 +136,7 @@ fn loom_a_dead_writer_hurts_nobody_and_a_successor_goes_on() {
 fn loom_a_slow_reader_rejects_two_writers_of_its_buffer() {
     model("slow reader, death, successor", || {
         let words = page();
-        let mut writer = writer::<Strict>(words);
+        let mut writer = writer::<DefaultOrders>(words);
         fill(&mut writer, 1);
         let writing = thread::spawn(move || {
             (2..=4).for_each(|version| fill(&mut writer, version));
@@ -144,7 +144,7 @@ fn loom_a_slow_reader_rejects_two_writers_of_its_buffer() {
             half.payload()[0].store(55, Ordering::Relaxed);
             fill(&mut writer, 5);
         });
-        let reader = Reader::<Strict>::new(ReadWord::of(words), PAYLOAD_WORDS);
+        let reader = Reader::<DefaultOrders>::new(ReadWord::of(words), PAYLOAD_WORDS);
         read(&reader, 0);
         writing.join().expect("writers");
         assert_eq!(read(&reader, 0), Attempt::New(5, ()));
@@ -189,8 +189,8 @@ fn twin<O: Orders + Send + 'static>(publishes: u64) {
 
 #[test]
 fn loom_twin_with_every_ordering_holds() {
-    twin::<Strict>(1);
-    twin::<Strict>(4);
+    twin::<DefaultOrders>(1);
+    twin::<DefaultOrders>(4);
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn buffers_start_on_lines() {
 #[test]
 fn versions_rise_and_start_above_zero() {
     let words = page(3);
-    let mut writer = Writer::<Strict>::new(&words, 3);
+    let mut writer = Writer::<DefaultOrders>::new(&words, 3);
     let reader = reader(&words, 3);
     assert_eq!(reader.try_read(0, words_of), Attempt::Unchanged);
     assert_eq!(writer.begin(0).err(), Some(NotNewer { version: 0, latest: 0 }));
@@ -58,7 +58,7 @@ fn an_abandoned_version_is_never_seen() {
     publish(&mut Writer::new(&words, 2), 1);
     for _ in 0..BUFFERS + 1 {
         // Each of these dies with half of version 2 written.
-        let mut writer = Writer::<Strict>::new(&words, 2);
+        let mut writer = Writer::<DefaultOrders>::new(&words, 2);
         let writing = writer.begin(2).expect("rising");
         writing.payload()[0].store(77, Ordering::Relaxed);
         assert_eq!(reader.try_read(0, words_of), Attempt::New(1, vec![1, 1]));

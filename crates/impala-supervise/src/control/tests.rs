@@ -2,7 +2,7 @@ use super::*;
 use proptest::prelude::*;
 use serde::ser::SerializeTuple as _;
 
-fn bell() -> Arc<EventFd> {
+fn wakeup() -> Arc<EventFd> {
     Arc::new(EventFd::new().expect("an eventfd"))
 }
 
@@ -14,13 +14,13 @@ fn received(parent: &mut ParentEnd) -> Vec<FromChild> {
 
 #[test]
 fn messages_arrive_in_order_and_ring() {
-    let bell = bell();
-    let (mut parent, child) = pair(&bell).expect("channels");
+    let wakeup = wakeup();
+    let (mut parent, child) = pair(&wakeup).expect("channels");
     child.ready();
     child.log(Level::Warn, "slow");
     child.failed("no such file", true);
     child.finished("target");
-    assert_eq!(bell.read().expect("rung"), 4);
+    assert_eq!(wakeup.read().expect("written"), 4);
     let expected = [
         FromChild::Ready,
         FromChild::Log { level: Level::Warn, line: "slow".into() },
@@ -32,7 +32,7 @@ fn messages_arrive_in_order_and_ring() {
 
 #[test]
 fn a_request_waits_to_be_taken_before_it_is_sent_again() {
-    let (mut parent, mut child) = pair(&bell()).expect("channels");
+    let (mut parent, mut child) = pair(&wakeup()).expect("channels");
     for _ in 0..100 {
         parent.send(ToChild::Checkpoint);
     }
@@ -48,7 +48,7 @@ fn a_request_waits_to_be_taken_before_it_is_sent_again() {
 
 #[test]
 fn one_turn_reads_no_more_than_it_was_told() {
-    let (mut parent, child) = pair(&bell()).expect("channels");
+    let (mut parent, child) = pair(&wakeup()).expect("channels");
     for _ in 0..5 {
         child.ready();
     }
@@ -60,7 +60,7 @@ fn one_turn_reads_no_more_than_it_was_told() {
 
 #[test]
 fn long_texts_are_cut_between_characters() {
-    let (mut parent, child) = pair(&bell()).expect("channels");
+    let (mut parent, child) = pair(&wakeup()).expect("channels");
     child.log(Level::Info, &"ä".repeat(400_000));
     child.log(Level::Info, &format!("x{}", "ä".repeat(TEXT_BYTES)));
     let lengths: Vec<usize> = received(&mut parent)
@@ -75,7 +75,7 @@ fn long_texts_are_cut_between_characters() {
 
 #[test]
 fn the_dead_neither_block_nor_fail() {
-    let (mut parent, mut child) = pair(&bell()).expect("channels");
+    let (mut parent, mut child) = pair(&wakeup()).expect("channels");
     child.ready();
     child.link.as_mut().expect("linked").rx = ipc::channel().expect("channel").1;
     parent.send(ToChild::Stop);
@@ -83,7 +83,7 @@ fn the_dead_neither_block_nor_fail() {
     assert_eq!(received(&mut parent), [FromChild::Ready]);
     assert_eq!(received(&mut parent), []);
 
-    let (parent, mut child) = pair(&bell()).expect("channels");
+    let (parent, mut child) = pair(&wakeup()).expect("channels");
     drop(parent);
     child.ready();
     assert_eq!(child.poll(), Some(ToChild::Stop));
@@ -113,7 +113,7 @@ proptest! {
     /// Whatever the bytes of a message: the supervisor reads on, and the next one arrives.
     #[test]
     fn nonsense_is_passed_over(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-        let (mut parent, _child) = pair(&bell()).expect("channels");
+        let (mut parent, _child) = pair(&wakeup()).expect("channels");
         let (tx, rx) = ipc::channel::<Raw>().expect("channel");
         tx.send(Raw(bytes)).expect("send");
         let ready = Raw(vec![0]); // the first variant

@@ -17,9 +17,9 @@ pub(super) enum Note {
     /// The temporary files in this folder are to be removed.
     TempFiles(PathBuf),
     /// This process group is to be killed.
-    Born(i32),
+    GroupStarted(i32),
     /// This process group is dead, and its number may be used again.
-    Buried(i32),
+    GroupGone(i32),
     /// The end is in order: nothing is to be done.
     Leave,
 }
@@ -31,9 +31,9 @@ impl Note {
         let (tag, text) = match self {
             Self::Segment(path) => (b's', path.as_os_str().as_bytes()),
             Self::TempFiles(path) => (b't', path.as_os_str().as_bytes()),
-            Self::Born(pid) | Self::Buried(pid) => {
+            Self::GroupStarted(pid) | Self::GroupGone(pid) => {
                 group = pid.to_le_bytes();
-                (if matches!(self, Self::Born(_)) { b'+' } else { b'-' }, &group[..])
+                (if matches!(self, Self::GroupStarted(_)) { b'+' } else { b'-' }, &group[..])
             }
             Self::Leave => (b'x', &[][..]),
         };
@@ -50,8 +50,8 @@ impl Note {
         match tag {
             b's' => Some(Self::Segment(path())),
             b't' => Some(Self::TempFiles(path())),
-            b'+' => group().map(Self::Born),
-            b'-' => group().map(Self::Buried),
+            b'+' => group().map(Self::GroupStarted),
+            b'-' => group().map(Self::GroupGone),
             b'x' => Some(Self::Leave),
             _ => None,
         }
@@ -86,20 +86,20 @@ impl Reader {
 
 /// What the janitor would clean up. The supervisor keeps an equal copy, for the next janitor.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Estate {
+pub(super) struct CleanupList {
     pub(super) groups: BTreeSet<i32>,
     pub(super) segments: BTreeSet<PathBuf>,
     pub(super) temp_folders: BTreeSet<PathBuf>,
 }
 
-impl Estate {
+impl CleanupList {
     /// Knows this from now on.
     pub(super) fn learn(&mut self, note: Note) {
         match note {
             Note::Segment(path) => drop(self.segments.insert(path)),
             Note::TempFiles(path) => drop(self.temp_folders.insert(path)),
-            Note::Born(group) => drop(self.groups.insert(group)),
-            Note::Buried(group) => drop(self.groups.remove(&group)),
+            Note::GroupStarted(group) => drop(self.groups.insert(group)),
+            Note::GroupGone(group) => drop(self.groups.remove(&group)),
             Note::Leave => {}
         }
     }
@@ -115,8 +115,8 @@ mod tests {
         prop_oneof![
             path().prop_map(Note::Segment),
             path().prop_map(Note::TempFiles),
-            (2..i32::MAX).prop_map(Note::Born),
-            (2..i32::MAX).prop_map(Note::Buried),
+            (2..i32::MAX).prop_map(Note::GroupStarted),
+            (2..i32::MAX).prop_map(Note::GroupGone),
             Just(Note::Leave),
         ]
     }
@@ -152,21 +152,27 @@ mod tests {
         let mut reader = Reader::default();
         reader.feed(&[b'?', 1, 0, 7, b'+', 2, 0, 1, 2]);
         for wrong in [1, 0, -1, i32::MIN] {
-            reader.feed(&Note::Born(wrong).encode().expect("short"));
+            reader.feed(&Note::GroupStarted(wrong).encode().expect("short"));
         }
-        reader.feed(&Note::Born(5).encode().expect("short"));
-        assert_eq!(reader.next(), Some(Note::Born(5)));
+        reader.feed(&Note::GroupStarted(5).encode().expect("short"));
+        assert_eq!(reader.next(), Some(Note::GroupStarted(5)));
         assert_eq!(reader.next(), None);
     }
 
     #[test]
     fn the_estate_follows_the_notes() {
-        let mut estate = Estate::default();
-        let notes = [Note::Born(1), Note::Born(2), Note::Buried(1), Note::Buried(9), Note::Leave];
-        notes.into_iter().for_each(|note| estate.learn(note));
-        estate.learn(Note::Segment("/dev/shm/x".into()));
-        assert_eq!(estate.groups, BTreeSet::from([2]));
-        assert_eq!(estate.segments, BTreeSet::from([PathBuf::from("/dev/shm/x")]));
-        assert_eq!(estate.temp_folders, BTreeSet::new());
+        let mut cleanup = CleanupList::default();
+        let notes = [
+            Note::GroupStarted(1),
+            Note::GroupStarted(2),
+            Note::GroupGone(1),
+            Note::GroupGone(9),
+            Note::Leave,
+        ];
+        notes.into_iter().for_each(|note| cleanup.learn(note));
+        cleanup.learn(Note::Segment("/dev/shm/x".into()));
+        assert_eq!(cleanup.groups, BTreeSet::from([2]));
+        assert_eq!(cleanup.segments, BTreeSet::from([PathBuf::from("/dev/shm/x")]));
+        assert_eq!(cleanup.temp_folders, BTreeSet::new());
     }
 }

@@ -13,7 +13,7 @@ fn stop(exit: ExitKind) -> Event {
     Event::Stop { exit, reason: "because".into() }
 }
 
-/// What the world outside the machine looks like, and what it would never forgive.
+/// What the world outside the machine looks like, and what it would never extend_deadlines.
 #[derive(Debug, Default)]
 struct World {
     alive: BTreeSet<Role>,
@@ -115,10 +115,10 @@ proptest! {
         actors in 1_u16..5,
         immortal in proptest::option::of(0_usize..5),
     ) {
-        let mut machine = Machine::new(actors, Policy::default(), 3);
+        let mut machine = Machine::new(actors, RestartPolicy::default(), 3);
         let (mut world, mut now) = (World::default(), ms(0));
-        let seat = |place: usize| role_at(place % (usize::from(actors) + 1));
-        let immortal = immortal.map(seat);
+        let slot = |place: usize| role_at(place % (usize::from(actors) + 1));
+        let immortal = immortal.map(slot);
         world.obey(&mut machine, Event::Start, now);
         for one in moves {
             end_the_doomed(&mut world, &mut machine, immortal, now);
@@ -127,17 +127,17 @@ proptest! {
                 Move::Gap(span) => { now += ms(span); Event::Gap(ms(span)) }
                 Move::Signal => Event::StopSignal("SIGINT"),
                 Move::Stop(kind) => stop(ExitKind::ALL[kind]),
-                Move::Hang(place) => Event::Hung(seat(place)),
-                Move::Tell(place, permanent) => Event::ChildFailed { role: seat(place), permanent },
+                Move::Hang(place) => Event::Hung(slot(place)),
+                Move::Tell(place, permanent) => Event::ChildFailed { role: slot(place), permanent },
                 Move::SpawnFails(place) => {
                     // Only what was just started can fail to start.
-                    if !world.alive.remove(&seat(place)) { continue }
-                    world.doomed.remove(&seat(place));
-                    Event::SpawnFailed { role: seat(place), why: "EAGAIN".into() }
+                    if !world.alive.remove(&slot(place)) { continue }
+                    world.doomed.remove(&slot(place));
+                    Event::SpawnFailed { role: slot(place), why: "EAGAIN".into() }
                 }
                 Move::Die(place, code, progressed) => {
                     let cause = if code < 0 { Cause::Signaled(-code) } else { Cause::Exited(code) };
-                    world.die(&mut machine, seat(place), cause, progressed, now);
+                    world.die(&mut machine, slot(place), cause, progressed, now);
                     continue;
                 }
             };
@@ -153,7 +153,7 @@ proptest! {
             world.obey(&mut machine, Event::Tick, now);
         }
         let outcome = world.outcome.take().expect("the end");
-        let policy = Policy::default();
+        let policy = RestartPolicy::default();
         prop_assert!(now - stopped <= policy.learner_saves + policy.unkillable, "no child delays it");
         let late = machine.step(Event::Tick, now + ms(1_000_000));
         prop_assert_eq!(late, []);

@@ -3,7 +3,7 @@
 use rand_xoshiro::rand_core::Rng as _;
 use std::time::Duration;
 
-use super::{Action, Cause, Child, Life, Machine, index_of};
+use super::{Action, Cause, Child, Machine, Process, index_of};
 use crate::contract::Role;
 use crate::exit::{ExitKind, Remedy};
 
@@ -20,16 +20,16 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         let index = index_of(role);
-        let life = self.children[index].life;
+        let process = self.children[index].process;
         if self.stopping() {
-            self.children[index].life = Life::Gone;
+            self.children[index].process = Process::Gone;
             if role == Role::Learner {
                 self.learner_left(cause);
             }
             return;
         }
         if let Some(kind) = cause.kind().filter(|kind| kind.remedy() == Remedy::StopRun) {
-            self.children[index].life = Life::Gone;
+            self.children[index].process = Process::Gone;
             let reason = match kind {
                 ExitKind::Corrupt => format!("{role} found shared memory corrupt"),
                 _ => format!("{role}: {kind}"),
@@ -38,12 +38,12 @@ impl Machine {
         }
         // The message that says so may have been lost with a full buffer; the code never is.
         if role == Role::Learner && cause == Cause::Exited(0) {
-            self.children[index].life = Life::Gone;
+            self.children[index].process = Process::Gone;
             let reason = "the learner has finished".to_owned();
             return self.stop(ExitKind::Finished, reason, now, actions);
         }
         // It did not die of itself, nor of this supervisor: of a user, or for want of memory.
-        let outside = matches!(life, Life::Alive { .. }) && cause == Cause::Signaled(SIGKILL);
+        let outside = matches!(process, Process::Alive { .. }) && cause == Cause::Signaled(SIGKILL);
         let own = match role {
             Role::Learner => self.policy.learner_deaths,
             Role::Actor(_) => self.policy.actor_deaths,
@@ -56,9 +56,11 @@ impl Machine {
             return self.give_up(role, cause, now, actions);
         }
         if progressed {
-            let lived = match life {
-                Life::Alive { since, .. } | Life::Dying { since } => now.saturating_sub(since),
-                // It was in the way long enough.
+            let lived = match process {
+                Process::Alive { since, .. } | Process::Dying { since } => {
+                    now.saturating_sub(since)
+                }
+                // Not known: counts as long.
                 _ => Duration::MAX,
             };
             // Work done or not: no more than a few forks a second.
@@ -68,7 +70,7 @@ impl Machine {
         if outside {
             delay = delay.min(self.policy.backoff_outside);
         }
-        self.children[index].life = Life::Waiting { at: now + delay };
+        self.children[index].process = Process::Waiting { at: now + delay };
         actions.push(Action::TellRestart(role, delay));
     }
 
@@ -83,7 +85,7 @@ impl Machine {
 
     fn give_up(&mut self, role: Role, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
         let child = &mut self.children[index_of(role)];
-        child.life = Life::Failed;
+        child.process = Process::Failed;
         let deaths = child.deaths;
         actions.push(Action::TellFailed(role, deaths));
         let exit =
@@ -106,7 +108,7 @@ impl Machine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let lost = |actor: &&Child| matches!(actor.life, Life::Failed | Life::Unkillable);
+        let lost = |actor: &&Child| matches!(actor.process, Process::Failed | Process::Unkillable);
         let left = self.children.len() - 1 - self.children[1..].iter().filter(lost).count();
         let least = self.policy.min_actors;
         if left < least {
@@ -124,20 +126,20 @@ impl Machine {
     ) {
         let index = index_of(role);
         if self.stopping() {
-            self.children[index].life = Life::Gone;
+            self.children[index].process = Process::Gone;
             return;
         }
         let first = self.children[index].restarts == 0;
         if first {
-            // A run that does not fit the machine is refused, not limped through.
-            self.children[index].life = Life::Gone;
+            // A run that does not fit the machine ends at once, instead of going on with fewer actors.
+            self.children[index].process = Process::Gone;
             self.children[index].started = false;
             let reason = format!("cannot start {role}: {why}");
             return self.stop(ExitKind::Resources, reason, now, actions);
         }
         self.children[index].doublings = self.children[index].doublings.max(1);
         let delay = self.backoff(index);
-        self.children[index].life = Life::Waiting { at: now + delay };
+        self.children[index].process = Process::Waiting { at: now + delay };
         actions.push(Action::Tell(format!("cannot start {role}: {why}")));
         actions.push(Action::TellRestart(role, delay));
     }

@@ -12,7 +12,7 @@ fn ms(ms: u64) -> Duration {
 }
 
 fn started(actors: u16) -> Machine {
-    let mut machine = Machine::new(actors, Policy::default(), 7);
+    let mut machine = Machine::new(actors, RestartPolicy::default(), 7);
     let spawned = machine.step(Event::Start, ms(0));
     let expected: Vec<Action> =
         (0..=usize::from(actors)).map(|i| Action::Spawn(role_at(i))).collect();
@@ -28,7 +28,7 @@ fn stop(exit: ExitKind) -> Event {
     Event::Stop { exit, reason: "because".into() }
 }
 
-/// Kills `role` without progress until it is given up; the delays between the lives.
+/// Kills `role` without progress until it is given up; the delays between the incarnations.
 fn die_in_a_row(machine: &mut Machine, role: Role, cause: Cause) -> (Vec<Duration>, Vec<Action>) {
     let (mut now, mut delays) = (ms(1_000), Vec::new());
     loop {
@@ -144,11 +144,11 @@ fn the_learner_gets_five_lives() {
 fn progress_starts_the_count_anew() {
     let mut machine = started(1);
     let mut now = ms(0);
-    for life in 0..1_000 {
+    for process in 0..1_000 {
         now += ms(500);
-        let actions = machine.step(reaped(Actor(0), KILLED, life % 4 == 3), now);
+        let actions = machine.step(reaped(Actor(0), KILLED, process % 4 == 3), now);
         let Action::TellRestart(_, delay) = actions[1] else { panic!("{actions:?}") };
-        if life % 4 == 3 {
+        if process % 4 == 3 {
             assert_eq!(delay, ms(0), "it worked, and lived for half a second");
         }
         now += delay;
@@ -189,7 +189,7 @@ fn a_pool_that_is_killed_all_the_time_and_works_goes_on_for_ever() {
     for kill in 0..10_000 {
         now += ms(50);
         machine.step(Event::Tick, now);
-        // Every third life has no time for a commit.
+        // Every third incarnation has no time for a commit.
         let role = role_at(below(4));
         if matches!(machine.child(role).0, ChildState::Starting | ChildState::Running) {
             let actions = machine.step(reaped(role, KILLED, below(3) > 0), now);
@@ -217,7 +217,7 @@ fn short_lives_do_not_fork_without_a_pause() {
 #[test]
 fn delays_stop_growing_and_repeat_with_the_seed() {
     let delays = |seed| {
-        let policy = Policy { actor_deaths: 100, ..Policy::default() };
+        let policy = RestartPolicy { actor_deaths: 100, ..RestartPolicy::default() };
         let mut machine = Machine::new(1, policy, seed);
         machine.step(Event::Start, ms(0));
         die_in_a_row(&mut machine, Actor(0), CRASHED).0

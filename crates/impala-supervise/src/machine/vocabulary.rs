@@ -7,7 +7,7 @@ use crate::exit::ExitKind;
 
 /// The rules. All durations are on the supervisor's monotonic clock.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Policy {
+pub struct RestartPolicy {
     /// The second of a row of restarts waits this long, the next twice as long, and so on.
     pub backoff_first: Duration,
     /// No restart waits longer, up to jitter (20 % either way).
@@ -19,7 +19,7 @@ pub struct Policy {
     /// The run is given up after this many deaths of the learner in a row without an update.
     pub learner_deaths: u32,
     /// A child that was killed from outside, by a SIGKILL that is not the supervisor's, is given up after
-    /// this many times as many: the next life need not end the same way. No pause between two of them
+    /// this many times as many: the next incarnation need not end the same way. No pause between two of them
     /// is longer than `backoff_outside`.
     pub outside_factor: u32,
     /// The longest pause after a death from outside.
@@ -34,7 +34,7 @@ pub struct Policy {
     pub unkillable: Duration,
 }
 
-impl Default for Policy {
+impl Default for RestartPolicy {
     fn default() -> Self {
         Self {
             backoff_first: Duration::from_millis(100),

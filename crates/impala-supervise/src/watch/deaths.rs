@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgid};
 
-use super::messages::LAST_WORDS;
+use super::messages::FINAL_DRAIN;
 use super::{Event, ExitKind, Level, Role, Watch, index_of, role_at};
 use crate::contract::Dead;
 use crate::machine::Cause;
@@ -21,24 +21,24 @@ const ORPHANS_TAKE: Duration = Duration::from_secs(1);
 impl Watch<'_> {
     /// The child at this place seems to be dead. Nothing is taken back from it here: that follows
     /// from [`Event::Reaped`], when the machine says so.
-    pub(super) fn bury(&mut self, index: usize) {
+    pub(super) fn reap(&mut self, index: usize) {
         kill_point!("supervisor.before_reap");
-        self.hear(index, LAST_WORDS);
+        self.hear(index, FINAL_DRAIN);
         let owned = self.owned();
-        let seat = &mut owned.seats[index];
-        let Some(process) = &seat.process else { return };
+        let slot = &mut owned.slots[index];
+        let Some(process) = &slot.process else { return };
         let Some(reaped) = process.reap(&mut owned.janitor) else {
             return;
         };
         kill_point!("supervisor.after_reap");
         owned.events.forget(process.pidfd());
-        seat.process = None;
+        slot.process = None;
         let (cause, reaped_pid) = (reaped.cause, reaped.pid);
-        seat.reaped = Some(reaped);
-        let before = seat.progress_at_start;
+        slot.reaped = Some(reaped);
+        let before = slot.progress_at_start;
         let role = role_at(index);
         let progressed = self.pool.progress(role) != before;
-        self.mourned.push((reaped_pid, Event::Reaped { role, cause, progressed }));
+        self.awaiting_group_exit.push((reaped_pid, Event::Reaped { role, cause, progressed }));
         self.kill_orphans();
         self.reap_orphans();
     }
@@ -46,35 +46,36 @@ impl Watch<'_> {
     /// Tells of the deaths of children of whose groups nobody is left. A helper may write to what its
     /// child held: until it is gone as well, nothing is taken back from the child.
     fn announce_deaths(&mut self) {
-        let (gone, left) =
-            std::mem::take(&mut self.mourned).into_iter().partition(|&(group, _)| is_gone(group));
-        self.mourned = left;
+        let (gone, left) = std::mem::take(&mut self.awaiting_group_exit)
+            .into_iter()
+            .partition(|&(group, _)| is_gone(group));
+        self.awaiting_group_exit = left;
         let gone: Vec<(Pid, Event)> = gone;
         self.queue.extend(gone.into_iter().map(|(_, event)| event));
     }
 
     /// Ends a child that cannot be watched. It is not waited for: it may sit in the kernel.
     pub(super) fn end_unwatched(&mut self, index: usize) {
-        let seat = &mut self.owned().seats[index];
-        seat.unwatched = true;
-        if let Some(process) = &seat.process {
+        let slot = &mut self.owned().slots[index];
+        slot.unwatched = true;
+        if let Some(process) = &slot.process {
             process.kill();
         }
     }
 
     pub(super) fn bury_the_unwatched(&mut self) {
-        for index in 0..self.owned().seats.len() {
-            if self.owned().seats[index].unwatched {
-                self.bury(index);
+        for index in 0..self.owned().slots.len() {
+            if self.owned().slots[index].unwatched {
+                self.reap(index);
             }
         }
     }
 
     pub(super) fn reclaim(&mut self, role: Role) {
-        let seat = &mut self.owned().seats[index_of(role)];
-        let incarnation = seat.incarnation;
+        let slot = &mut self.owned().slots[index_of(role)];
+        let incarnation = slot.incarnation;
         // Only what was reaped can be here.
-        let Some(reaped) = seat.reaped.take() else {
+        let Some(reaped) = slot.reaped.take() else {
             return;
         };
         let who = format!("{role} (pid {}, incarnation {incarnation})", reaped.pid);
@@ -130,8 +131,8 @@ impl Watch<'_> {
     fn adopted(&mut self) -> Vec<Pid> {
         let owned = self.owned();
         let own = |pid: Pid| {
-            let seats = owned.seats.iter().flat_map(|seat| &seat.process);
-            pid == owned.janitor.pid() || seats.into_iter().any(|process| process.pid == pid)
+            let slots = owned.slots.iter().flat_map(|slot| &slot.process);
+            pid == owned.janitor.pid() || slots.into_iter().any(|process| process.pid == pid)
         };
         orphans::children_of(Pid::this()).into_iter().filter(|&pid| !own(pid)).collect()
     }
@@ -141,11 +142,11 @@ impl Watch<'_> {
         let group = getpgid(Some(orphan)).ok();
         let mark = orphans::mark_of(orphan);
         let run = self.setting.run.clone();
-        (0..).zip(&self.owned().seats).any(|(index, seat)| {
-            let Some(process) = &seat.process else {
+        (0..).zip(&self.owned().slots).any(|(index, slot)| {
+            let Some(process) = &slot.process else {
                 return false;
             };
-            let expected = format!("{run}/{}/{}", role_at(index), seat.incarnation);
+            let expected = format!("{run}/{}/{}", role_at(index), slot.incarnation);
             group == Some(process.pid) || mark.as_ref() == Some(&expected)
         })
     }

@@ -9,20 +9,20 @@ const MESSAGES_A_TURN: usize = 64;
 
 /// Messages read at once where all of them matter. There is a limit, because a helper that outlived
 /// its child may hold its channel.
-pub(super) const LAST_WORDS: usize = 1_000;
+pub(super) const FINAL_DRAIN: usize = 1_000;
 
 impl Watch<'_> {
     pub(super) fn hear_all(&mut self) {
-        for index in 0..self.owned().seats.len() {
+        for index in 0..self.owned().slots.len() {
             if self.hear(index, MESSAGES_A_TURN) == Drained::More {
                 // Another turn, after whatever else has happened meanwhile.
-                let _ = self.owned().events.bell().write(1);
+                let _ = self.owned().events.wakeup().write(1);
             }
         }
     }
 
     pub(super) fn hear(&mut self, index: usize, most: usize) -> Drained {
-        let Some(process) = &mut self.owned().seats[index].process else {
+        let Some(process) = &mut self.owned().slots[index].process else {
             return Drained::Empty;
         };
         let mut messages = Vec::new();

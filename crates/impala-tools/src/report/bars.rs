@@ -139,7 +139,7 @@ mod tests {
             "forward",
             "V-trace and loss",
             "backward",
-            "optimiser",
+            "optimizer",
             "publish",
             "checkpoint",
             "other",

@@ -205,7 +205,7 @@ fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> B
         5 => (
             Verdict::Learner,
             format!(
-                "The optimiser costs the same for every update: raise --batch (now {}) or --unroll (now {}) so \
+                "The optimizer costs the same for every update: raise --batch (now {}) or --unroll (now {}) so \
                  that an update has more frames, or use a smaller network (--hidden is {}).",
                 setting.batch, setting.unroll, setting.hidden
             ),

@@ -13,7 +13,7 @@ pub(super) const LEARNER_STAGES: &[LearnerStage] = &[
     ("forward", |learner| learner.forward_ns),
     ("V-trace and loss", |learner| learner.vtrace_ns),
     ("backward", |learner| learner.backward_ns),
-    ("optimiser", |learner| learner.optimiser_ns),
+    ("optimizer", |learner| learner.optimizer_ns),
     ("publish", |learner| learner.publish_ns),
     ("checkpoint", |learner| learner.checkpoint_ns),
 ];
@@ -71,7 +71,7 @@ pub struct Totals {
     pub refreshes: f64,
     /// Policy lags of all unrolls, and the unrolls: sum and count.
     pub lag: (f64, f64),
-    /// Wait, batching, forward, loss, backward, optimiser, publish, checkpoint.
+    /// Wait, batching, forward, loss, backward, optimizer, publish, checkpoint.
     pub learner_s: [f64; 8],
     /// Environment, inference, weight refresh, slot wait, commit, held back.
     pub actors_s: [f64; 6],

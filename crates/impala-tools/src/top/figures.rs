@@ -39,7 +39,7 @@ pub(super) struct Learner {
     pub(super) forward: f64,
     pub(super) vtrace: f64,
     pub(super) backward: f64,
-    pub(super) optimiser: f64,
+    pub(super) optimizer: f64,
     pub(super) publish: f64,
     pub(super) rss_bytes: f64,
 }
@@ -139,7 +139,7 @@ impl Figures {
                 forward: stage(|learner| learner.forward_ns),
                 vtrace: stage(|learner| learner.vtrace_ns),
                 backward: stage(|learner| learner.backward_ns),
-                optimiser: stage(|learner| learner.optimiser_ns),
+                optimizer: stage(|learner| learner.optimizer_ns),
                 publish: stage(|learner| learner.publish_ns),
                 rss_bytes: now.memory.learner_bytes as f64,
             },

@@ -142,7 +142,7 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
             f.unrolls_abandoned
         ),
         format!(
-            "Learner: pid {} {}, {} wait, {} batching, {} forward, {} vtrace, {} backward, {} optimiser, {} publish, {} restarts, {}",
+            "Learner: pid {} {}, {} wait, {} batching, {} forward, {} vtrace, {} backward, {} optimizer, {} publish, {} restarts, {}",
             l.pid.map_or_else(|| "-".into(), |pid| pid.to_string()),
             l.state,
             percent(l.wait),
@@ -150,7 +150,7 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
             percent(l.forward),
             percent(l.vtrace),
             percent(l.backward),
-            percent(l.optimiser),
+            percent(l.optimizer),
             percent(l.publish),
             l.restarts,
             mib(l.rss_bytes)

@@ -20,7 +20,7 @@ impl BareLoops {
     pub(super) fn start(product: &Product) -> Result<Self, BenchError> {
         let env = &product.config.env;
         let name = env.id.strip_prefix(gym::PREFIX).unwrap_or(&env.id);
-        let python = gym::python_of(&env.options.hosting);
+        let python = gym::python_of(&env.options.external);
         let options: serde_json::Map<String, serde_json::Value> = env
             .options
             .iter()

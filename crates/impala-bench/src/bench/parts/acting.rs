@@ -9,7 +9,7 @@ use crate::bench::error::BenchError;
 use crate::bench::product::Product;
 use impala_rl::env::{ResetOut, StepOut, VectorEnv};
 use impala_rl::params::Refresh;
-use impala_rl::policy::act::{Act, ActInputs, StackedFrames};
+use impala_rl::policy::act::{ActInputs, Policy, StackedFrames};
 use impala_rl::policy::sampler::ActionSampler;
 use impala_rl::unroll::{Field, GroupMut};
 
@@ -48,7 +48,7 @@ pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, B
         actor.env.reset(ResetOut { frames: group.frame_mut(0), masks: &mut masks })?;
         group.row_mut(Field::Mask, 0).copy_from_slice(&masks);
         let mut failed = Failed::None;
-        // Once through, so that every part finds what it finds in life.
+        // Once through, so that every part finds what it finds in use.
         note(&mut failed, actor.infer(&mut group));
         actor.sample(&mut group);
         let clock = CpuClock::with_workers();
@@ -85,7 +85,7 @@ fn valid(product: &Product) -> u8 {
 
 struct Actor<'p> {
     env: Box<dyn VectorEnv>,
-    policy: Box<dyn Act>,
+    policy: Box<dyn Policy>,
     sampler: ActionSampler,
     product: &'p Product,
     logits: Vec<f32>,
@@ -174,7 +174,7 @@ fn claim_commit(ends: &mut Ends<'_>, effort: Duration) -> Result<f64, BenchError
 fn refresh(
     ends: &mut Ends<'_>,
     product: &Product,
-    policy: &mut dyn Act,
+    policy: &mut dyn Policy,
     effort: Duration,
 ) -> Result<f64, BenchError> {
     let weights = product.weights();

@@ -12,7 +12,7 @@ use impala_rl::config::Decay;
 use impala_rl::learner::admission::Admission;
 use impala_rl::learner::checkpoint::LearnerState;
 use impala_rl::learner::episodes::EpisodeWindow;
-use impala_rl::learner::run::{Goals, LearnLoop, Learning, Pace};
+use impala_rl::learner::run::{LearnLoop, Learning, StopCriteria, UpdateSchedule};
 use impala_rl::learner::update::{Outcome, UpdateTimes};
 use impala_rl::params::ParamPublisher;
 use impala_rl::unroll::{BlockRef, Consumer, Field, ReadBlock};
@@ -27,7 +27,7 @@ pub(super) struct LearningNs {
     pub(super) forward: f64,
     pub(super) vtrace_loss: f64,
     pub(super) backward: f64,
-    pub(super) optimiser: f64,
+    pub(super) optimizer: f64,
     pub(super) publish: f64,
 }
 
@@ -88,11 +88,11 @@ fn parts(
         }
     }
     let stages = &walls.stages;
-    let all = [stages.batching, stages.forward, stages.loss, stages.backward, walls.optimiser];
+    let all = [stages.batching, stages.forward, stages.loss, stages.backward, walls.optimizer];
     let all_s: f64 = all.iter().map(Duration::as_secs_f64).sum();
     let learner = &product.config.learner;
     let update_ns = learner.passes as f64 * Spread::of(&updates).median;
-    let [input, forward, vtrace_loss, backward, optimiser] =
+    let [input, forward, vtrace_loss, backward, optimizer] =
         all.map(|stage| update_ns * stage.as_secs_f64() / all_s);
     let mut version = publisher.latest_version();
     let mut published = Ok(());
@@ -108,7 +108,7 @@ fn parts(
         forward,
         vtrace_loss,
         backward,
-        optimiser,
+        optimizer,
         publish: publish * learner.passes as f64 / learner.publish_every as f64,
     };
     drop(blocks);
@@ -119,7 +119,7 @@ fn parts(
         &mut ns.forward,
         &mut ns.vtrace_loss,
         &mut ns.backward,
-        &mut ns.optimiser,
+        &mut ns.optimizer,
         &mut ns.publish,
     ] {
         *part /= frames;
@@ -132,7 +132,7 @@ fn add(sum: &mut UpdateTimes, one: &UpdateTimes) {
     sum.stages.forward += one.stages.forward;
     sum.stages.loss += one.stages.loss;
     sum.stages.backward += one.stages.backward;
-    sum.optimiser += one.optimiser;
+    sum.optimizer += one.optimizer;
 }
 
 /// ns from a complete block to all its fields, and back.
@@ -182,8 +182,8 @@ fn whole_loop<'m>(
         lags: memory.lags(),
         updater: product.updater()?,
         env: config.env.spec.clone(),
-        goals: Goals { total_frames: None, stop_at_return: None },
-        pace: Pace {
+        stop_criteria: StopCriteria { total_frames: None, stop_at_return: None },
+        schedule: UpdateSchedule {
             learning_rate: 0.0,
             linear_decay: learner.learning_rate_decay == Decay::Linear,
             passes: learner.passes,
@@ -202,7 +202,7 @@ fn whole_loop<'m>(
         wait_until_full(&looping.consumer);
         // Any frame more is a goal that the next block reaches.
         let learning = &mut looping.learning;
-        learning.goals.total_frames = Some(learning.state.frames + 1);
+        learning.stop_criteria.total_frames = Some(learning.state.frames + 1);
         let before = cpu_time();
         looping.run(&mut Quiet)?;
         samples.push((cpu_time() - before).as_nanos() as f64);

@@ -9,9 +9,9 @@ use crate::bench::product::Product;
 use impala_rl::actor::{ActorLoop, ActorParts, EnvRemedy};
 use impala_rl::learner::checkpoint::LearnerState;
 use impala_rl::learner::episodes::Episode;
-use impala_rl::learner::run::Surroundings;
+use impala_rl::learner::run::LearnerCallbacks;
 use impala_rl::learner::update::Updater;
-use impala_rl::metrics::Actor;
+use impala_rl::metrics::ActorCounter;
 use impala_rl::params::ParamReader;
 use impala_rl::pool::PoolMemory;
 use impala_rl::ring::TakeError;
@@ -21,11 +21,11 @@ use impala_rl::unroll::Producer;
 /// How long the consumer sleeps before it looks at the clock.
 const NAP: Duration = Duration::from_millis(20);
 
-/// Surroundings that ask for nothing.
+/// LearnerCallbacks that ask for nothing.
 #[derive(Debug)]
 pub(super) struct Quiet;
 
-impl Surroundings for Quiet {
+impl LearnerCallbacks for Quiet {
     fn stop_requested(&mut self) -> bool {
         false
     }
@@ -81,7 +81,8 @@ pub(super) fn acting(product: &Product, effort: Duration) -> Result<f64, BenchEr
         let started = std::time::Instant::now();
         while result.is_ok()
             && !actor.is_finished()
-            && (started.elapsed() < 4 * effort || counters.get(Actor::UnrollsCommitted) < at_least)
+            && (started.elapsed() < 4 * effort
+                || counters.get(ActorCounter::UnrollsCommitted) < at_least)
         {
             match consumer.take(NAP) {
                 Ok(block) => {
@@ -97,6 +98,6 @@ pub(super) fn acting(product: &Product, effort: Duration) -> Result<f64, BenchEr
         let spent = actor.join().map_err(|_| BenchError::Thread)?;
         result.and(spent)
     })?;
-    let frames = counters.get(Actor::FramesActed).max(1) as f64;
+    let frames = counters.get(ActorCounter::FramesActed).max(1) as f64;
     Ok(spent.as_nanos() as f64 / frames)
 }

@@ -54,8 +54,8 @@ pub struct LearnerParts {
     pub vtrace_loss: Spread,
     /// Network, backwards.
     pub backward: Spread,
-    /// Norm, clip and optimiser.
-    pub optimiser: Spread,
+    /// Norm, clip and optimizer.
+    pub optimizer: Spread,
     /// Publishing weights.
     pub publish: Spread,
 }
@@ -109,9 +109,9 @@ impl Sample {
     /// The learner's parts, in ns per frame.
     #[must_use]
     pub fn learner_ns(&self) -> f64 {
-        let LearningNs { batching, forward, vtrace_loss, backward, optimiser, publish } =
+        let LearningNs { batching, forward, vtrace_loss, backward, optimizer, publish } =
             self.learning;
-        batching + forward + vtrace_loss + backward + optimiser + publish
+        batching + forward + vtrace_loss + backward + optimizer + publish
     }
 
     /// The two whole loops, in ns per frame.
@@ -139,7 +139,7 @@ impl Parts {
                 forward: us(&|s| s.learning.forward),
                 vtrace_loss: us(&|s| s.learning.vtrace_loss),
                 backward: us(&|s| s.learning.backward),
-                optimiser: us(&|s| s.learning.optimiser),
+                optimizer: us(&|s| s.learning.optimizer),
                 publish: us(&|s| s.learning.publish),
             },
             total: Totals {
@@ -169,7 +169,7 @@ impl fmt::Display for Parts {
             ("forward", learner.forward),
             ("V-trace + loss", learner.vtrace_loss),
             ("backward", learner.backward),
-            ("optimiser", learner.optimiser),
+            ("optimizer", learner.optimizer),
             ("publish", learner.publish),
             ("= learner", total.learner),
             ("  learning loop as a whole", total.learning_loop),

@@ -25,7 +25,7 @@ pub(super) struct Outcome {
     pub(super) reader_bytes_per_cpu_s: f64,
 }
 
-/// The reader's books.
+/// The reader's counts.
 #[derive(Debug)]
 pub(super) struct Reader {
     expected: u64,

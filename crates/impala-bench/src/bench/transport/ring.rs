@@ -12,7 +12,7 @@ use super::rivals::STUCK;
 use crate::bench::args::TransportArgs;
 use crate::bench::cpu::cpu_time;
 use crate::bench::error::BenchError;
-use impala_rl::metrics::{Actor, Learner};
+use impala_rl::metrics::{ActorCounter, LearnerCounter};
 use impala_rl::pool::{MemoryPlan, PoolMemory};
 use impala_rl::ring::{ClaimError, CrashRecord, Owner, RingError, RingShape, TakeError};
 use impala_rl::shm::{Access, Inherit, Memory, Region};
@@ -115,8 +115,8 @@ impl WriteAndRead {
                         // The first unroll is the first touch of its pages.
                         None => started = Some(cpu_time()),
                         Some(started) => {
-                            counters.add(Actor::UnrollsCommitted, 1);
-                            counters.set(Actor::EnvNs, nanos(cpu_time() - started));
+                            counters.add(ActorCounter::UnrollsCommitted, 1);
+                            counters.set(ActorCounter::EnvNs, nanos(cpu_time() - started));
                         }
                     }
                 }
@@ -152,7 +152,7 @@ impl WriteAndRead {
             let batching = asked.elapsed().saturating_sub(waited);
             let done = reader.read(fields, batching)?;
             block.release()?;
-            counters.add(Learner::Blocks, 1);
+            counters.add(LearnerCounter::Blocks, 1);
             last = Instant::now();
             if done {
                 break;
@@ -177,7 +177,10 @@ impl WriteAndRead {
         let figure = |index: usize| f64::from_bits(words[index].load(Ordering::Relaxed));
         let counters = (0..usize::from(actors)).map(|index| self.memory.actor(index));
         let (unrolls, cpu_ns) = counters.fold((0, 0), |(unrolls, ns), actor| {
-            (unrolls + actor.get(Actor::UnrollsCommitted), ns + actor.get(Actor::EnvNs))
+            (
+                unrolls + actor.get(ActorCounter::UnrollsCommitted),
+                ns + actor.get(ActorCounter::EnvNs),
+            )
         });
         let bytes = unrolls as f64 * self.load.unroll_bytes() as f64;
         Outcome {
@@ -233,10 +236,10 @@ impl Pool for WriteAndRead {
 
     fn progress(&self, role: Role) -> u64 {
         match role {
-            Role::Learner => self.memory.learner().get(Learner::Blocks),
+            Role::Learner => self.memory.learner().get(LearnerCounter::Blocks),
             Role::Actor(index) => {
                 let counters = self.memory.actor(usize::from(index));
-                counters.get(Actor::UnrollsCommitted)
+                counters.get(ActorCounter::UnrollsCommitted)
             }
         }
     }

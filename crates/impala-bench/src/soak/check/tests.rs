@@ -61,16 +61,16 @@ fn the_products_actor_writes_the_pattern() {
         publisher.publish(1, &weights).expect("finite");
         let counted = words(ActorCounters::WORDS);
         let (owner, ring) = (producer.owner(), producer.ring());
-        let life = Life::from(owner);
+        let writer = Incarnation::from(owner);
         let record = Record::create(2, 2).expect("memory");
         let parts = ActorParts {
             reader: ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("fits"),
             counters: ActorCounters::new(&counted),
-            env: Box::new(PatternEnv::new(life, ENVS)),
+            env: Box::new(PatternEnv::new(writer, ENVS)),
             remedy: impala_rl::actor::EnvRemedy::Fail,
             on_failure: Box::new(|_| {}),
-            policy: Box::new(PatternPolicy { life, record: record.clone(), step: 0 }),
-            sampler: action_sampler(SEED, life),
+            policy: Box::new(PatternPolicy { writer, record: record.clone(), step: 0 }),
+            sampler: action_sampler(SEED, writer),
             owner,
             unroll: UNROLL,
             parameter_count: PARAMETERS,
@@ -95,19 +95,19 @@ fn the_products_actor_writes_the_pattern() {
     }
 }
 
-/// Writes unroll 3 of the life by the rules, all but what `sabotage` does to it.
+/// Writes unroll 3 of the writer by the rules, all but what `sabotage` does to it.
 fn forged(sabotage: impl FnOnce(&mut GroupMut<'_>)) -> Findings {
     const SEQUENCE: u64 = 3;
     let mut found = findings_of(|mut producer| {
-        let life = Life::from(producer.owner());
+        let writer = Incarnation::from(producer.owner());
         let mut checker = Checker::new(SEED);
-        let first_actions = checker.actions_before(life, SEQUENCE, UNROLL, ENVS);
-        let (actions, log_probs) = checker.acts(life, SEQUENCE, UNROLL, ENVS);
+        let first_actions = checker.actions_before(writer, SEQUENCE, UNROLL, ENVS);
+        let (actions, log_probs) = checker.acts(writer, SEQUENCE, UNROLL, ENVS);
         let mut grant = producer.claim(Duration::ZERO).expect("free");
         let mut group = GroupMut::new(grant.slot_mut());
         *group.header_mut() = GroupHeader {
-            actor: life.actor.into(),
-            incarnation: life.incarnation.into(),
+            actor: writer.actor.into(),
+            incarnation: writer.incarnation.into(),
             sequence: SEQUENCE,
             policy_version: 1,
             ..GroupHeader::default()
@@ -127,7 +127,7 @@ fn forged(sabotage: impl FnOnce(&mut GroupMut<'_>)) -> Findings {
                     }
                     Field::LogProb => bytes
                         .extend_from_slice(bytemuck::cast_slice(&log_probs[row * ENVS..][..ENVS])),
-                    _ => expect(&layout, field, row, life, SEQUENCE, &mut bytes),
+                    _ => expect(&layout, field, row, writer, SEQUENCE, &mut bytes),
                 }
                 group.row_mut::<u8>(field, row).copy_from_slice(&bytes);
             }
@@ -179,12 +179,12 @@ fn an_unroll_under_another_name_is_all_wrong() {
 
 #[test]
 fn draws_are_the_same_in_any_order() {
-    let life = Life { actor: 2, incarnation: 3 };
+    let writer = Incarnation { actor: 2, incarnation: 3 };
     let mut in_order = Checker::new(SEED);
-    let expected: Vec<_> = (0..600).map(|q| in_order.acts(life, q, UNROLL, ENVS)).collect();
+    let expected: Vec<_> = (0..600).map(|q| in_order.acts(writer, q, UNROLL, ENVS)).collect();
     let mut other = Checker::new(SEED);
     for sequence in [599_usize, 0, 256, 255, 598, 7, 512, 511] {
-        let found = other.acts(life, sequence as u64, UNROLL, ENVS);
+        let found = other.acts(writer, sequence as u64, UNROLL, ENVS);
         assert_eq!(found, expected[sequence], "{sequence}");
     }
 }

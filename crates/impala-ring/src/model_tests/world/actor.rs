@@ -1,6 +1,8 @@
 //! Claim, write, commit; die anywhere.
 
-use super::{Actor, Event, Fault, Mutant, Owner, PAYLOAD_WORDS, Rules, SlotWord, State, World};
+use super::{
+    Actor, Fault, Mutant, Owner, PAYLOAD_WORDS, Rules, SlotWord, State, Transition, World,
+};
 
 impl World {
     pub(super) fn actor_steps(
@@ -36,7 +38,7 @@ impl World {
     fn claim(&mut self, rules: &Rules, actor: usize, slot: u8) -> Result<(), Fault> {
         let named = rules.mutant != Some(Mutant::OwnerSecond);
         let nobody = Owner::new(0, 0).expect("in range");
-        self.apply(slot, Event::Claim(if named { self.owner(actor) } else { nobody }))?;
+        self.apply(slot, Transition::Claim(if named { self.owner(actor) } else { nobody }))?;
         let word = self.words[usize::from(slot)];
         self.actors[actor] =
             if named { Actor::Writing(slot, word, 0) } else { Actor::Nameless(slot, word) };
@@ -52,7 +54,7 @@ impl World {
                 Actor::Writing(slot, word, 0)
             }
             Actor::Writing(slot, word, written) if written < PAYLOAD_WORDS => {
-                let tag = Some((owner, word.lap));
+                let tag = Some((owner, word.generation));
                 self.payload[usize::from(slot)][usize::from(written)] = tag;
                 Actor::Writing(slot, word, written + 1)
             }
@@ -73,7 +75,7 @@ impl World {
         slot: u8,
         word: SlotWord,
     ) -> Result<Actor, Fault> {
-        let ready = word.step(Event::Commit(owner)).map_err(|_| Fault::Corrupt)?;
+        let ready = word.step(Transition::Commit(owner)).map_err(|_| Fault::Corrupt)?;
         if rules.mutant == Some(Mutant::ReclaimAliveStoreCommit) {
             self.words[usize::from(slot)] = ready;
             return Ok(Actor::Idle);

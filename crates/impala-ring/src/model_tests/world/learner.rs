@@ -1,6 +1,6 @@
 //! Take, read, release; die anywhere.
 
-use super::{Event, Fault, Learner, Mutant, PAYLOAD_WORDS, Rules, SlotWord, State, World};
+use super::{Fault, Learner, Mutant, PAYLOAD_WORDS, Rules, SlotWord, State, Transition, World};
 
 impl World {
     pub(super) fn learner_steps(&self, rules: &Rules, worlds: &mut Vec<Result<Self, Fault>>) {
@@ -38,7 +38,7 @@ impl World {
         let is_last = |slot: u8| (slot + 1).is_multiple_of(rules.groups);
         self.learner = match self.learner {
             Learner::Taking(slot) => {
-                self.apply(slot, Event::Take)?;
+                self.apply(slot, Transition::Take)?;
                 if is_last(slot) {
                     Learner::Reading(first_of(slot), 0)
                 } else {
@@ -46,9 +46,9 @@ impl World {
                 }
             }
             Learner::Reading(slot, word) => {
-                let SlotWord { owner, lap, .. } = self.words[usize::from(slot)];
+                let SlotWord { owner, generation, .. } = self.words[usize::from(slot)];
                 let payload = self.payload[usize::from(slot)][usize::from(word)];
-                if payload != Some((owner, lap)) {
+                if payload != Some((owner, generation)) {
                     return Err(Fault::Torn);
                 }
                 if word + 1 < PAYLOAD_WORDS {
@@ -64,7 +64,7 @@ impl World {
                 Learner::Releasing(slot, true)
             }
             Learner::Releasing(slot, true) => {
-                self.apply(slot, Event::Release)?;
+                self.apply(slot, Transition::Release)?;
                 if rules.mutant == Some(Mutant::ReadyCounter) {
                     self.ready_counter[usize::from(slot / rules.groups)] -= 1;
                 }

@@ -9,7 +9,7 @@ mod actor;
 mod learner;
 mod supervisor;
 
-use super::super::word::{Event, Owner, SlotWord, State};
+use super::super::word::{Owner, SlotWord, State, Transition};
 
 /// Most slots of a modelled ring.
 const SLOTS_MAX: usize = 4;
@@ -33,7 +33,7 @@ pub(super) enum Mutant {
     /// The supervisor does not remember what it has returned once.
     ForgetsDeaths,
     /// The supervisor does not look whether a dead learner has counted a slot that it did not free.
-    LeavesBooks,
+    LeavesCounts,
 }
 
 /// Sizes and budgets.
@@ -53,10 +53,10 @@ pub(super) struct Rules {
 /// What must never happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// The learner read a word that the slot's owner did not write in this lap.
+    /// The learner read a word that the slot's owner did not write in this generation.
     Torn,
-    /// Laps and counters differ.
-    Books,
+    /// Generations and counters differ.
+    Counts,
     /// A party met a word that it reports as corrupt.
     Corrupt,
     /// A living actor lost its slot.
@@ -102,10 +102,10 @@ enum Supervisor {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct World {
     words: [SlotWord; SLOTS_MAX],
-    /// Owner and lap of the last writer of each word; `None` before the first.
+    /// Owner and generation of the last writer of each word; `None` before the first.
     payload: [[Option<(Owner, u32)>; PAYLOAD_WORDS as usize]; SLOTS_MAX],
     requeued_in: [Option<u32>; SLOTS_MAX],
-    /// At how many deaths of a learner each slot was held in this lap: known to the model alone.
+    /// At how many deaths of a learner each slot was held in this generation: known to the model alone.
     deaths_held: [u8; SLOTS_MAX],
     actors: [Actor; ACTORS_MAX],
     incarnations: [u16; ACTORS_MAX],
@@ -170,14 +170,14 @@ impl World {
     /// The identity holds in every state, but for the one slot that is counted and not yet returned.
     fn with_books_checked(self) -> Result<Self, Fault> {
         let ahead = matches!(self.learner, Learner::Releasing(_, true) | Learner::Dead(true));
-        let laps: u32 = self.words.iter().map(|word| word.lap).sum();
+        let generations: u32 = self.words.iter().map(|word| word.generation).sum();
         let counted =
             u32::from(self.consumed) + u32::from(self.reclaimed) + u32::from(self.dropped);
-        if laps + u32::from(ahead) == counted { Ok(self) } else { Err(Fault::Books) }
+        if generations + u32::from(ahead) == counted { Ok(self) } else { Err(Fault::Counts) }
     }
 
     /// A change of a word that the product makes only if the word is as expected.
-    fn apply(&mut self, slot: u8, event: Event) -> Result<(), Fault> {
+    fn apply(&mut self, slot: u8, event: Transition) -> Result<(), Fault> {
         let word = &mut self.words[usize::from(slot)];
         *word = word.step(event).map_err(|_| Fault::Corrupt)?;
         if word.state == State::Free {

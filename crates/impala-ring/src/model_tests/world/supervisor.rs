@@ -1,6 +1,6 @@
 //! Return what the dead held.
 
-use super::{Actor, Event, Fault, Learner, Mutant, Rules, State, Supervisor, World};
+use super::{Actor, Fault, Learner, Mutant, Rules, State, Supervisor, Transition, World};
 
 impl World {
     pub(super) fn supervisor_steps(&self, rules: &Rules, worlds: &mut Vec<Result<Self, Fault>>) {
@@ -31,7 +31,7 @@ impl World {
         }
         if let Learner::Dead(counted) = self.learner {
             let mut world = self.clone();
-            let corrects = rules.mutant != Some(Mutant::LeavesBooks);
+            let corrects = rules.mutant != Some(Mutant::LeavesCounts);
             world.consumed -= u8::from(counted && corrects);
             world.learner = Learner::Dead(false);
             world.supervisor = Supervisor::Returning(0, false);
@@ -49,7 +49,7 @@ impl World {
                     word.state == State::Claimed && word.owner == owner
                 };
                 if let Some(slot) = (0..slots).find(claimed) {
-                    self.apply(slot, Event::Reclaim(owner))?;
+                    self.apply(slot, Transition::Reclaim(owner))?;
                     self.reclaimed += 1;
                     Supervisor::Reclaiming(actor)
                 } else {
@@ -69,7 +69,8 @@ impl World {
             Supervisor::Returning(slot, fatal) => {
                 let held = |slot: &u8| self.words[usize::from(*slot)].state == State::Held;
                 let again = |slot: u8| {
-                    self.requeued_in[usize::from(slot)] == Some(self.words[usize::from(slot)].lap)
+                    self.requeued_in[usize::from(slot)]
+                        == Some(self.words[usize::from(slot)].generation)
                 };
                 let mut block = slot..slot + rules.groups;
                 let first = slot.is_multiple_of(rules.groups);
@@ -78,7 +79,7 @@ impl World {
                 let deaths = self.deaths_held[usize::from(slot)];
                 if held(&slot) && fatal {
                     // Its neighbours in the block have died with it, or not: the block is one batch.
-                    self.apply(slot, Event::Drop)?;
+                    self.apply(slot, Transition::Drop)?;
                     self.dropped += 1;
                     if first && deaths < 2 && !self.neighbour_died_twice(rules, slot) {
                         return Err(Fault::Poison);
@@ -88,10 +89,10 @@ impl World {
                         return Err(Fault::Poison);
                     }
                     if rules.mutant != Some(Mutant::ForgetsDeaths) {
-                        let lap = self.words[usize::from(slot)].lap;
-                        self.requeued_in[usize::from(slot)] = Some(lap);
+                        let generation = self.words[usize::from(slot)].generation;
+                        self.requeued_in[usize::from(slot)] = Some(generation);
                     }
-                    self.apply(slot, Event::Requeue)?;
+                    self.apply(slot, Transition::Requeue)?;
                 }
                 Supervisor::Returning(slot + 1, fatal)
             }

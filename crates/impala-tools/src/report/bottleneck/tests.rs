@@ -45,7 +45,7 @@ fn a_busy_learner_and_waiting_actors_are_learner_bound() {
 }
 
 #[test]
-fn the_optimiser_of_small_batches_has_advice_of_its_own() {
+fn the_optimizer_of_small_batches_has_advice_of_its_own() {
     let found =
         judge(&totals([0.2, 0.1, 1.0, 0.5, 1.0, 7.0, 0.1, 0.0], [1.0, 1.0, 0.1, 7.0, 0.1, 0.0]));
     assert_eq!(found.verdict, Verdict::Learner);

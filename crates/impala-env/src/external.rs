@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How an environment of a family (see [`super::Registry::add_family`]) is run. The built-in ones have no
 /// use for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Hosting {
+pub struct ExternalEnv {
     /// The interpreter; `None` for the `python3` that the search path has.
     pub python: Option<PathBuf>,
     /// Folder that modules are looked for in first; `None` for the current one.
@@ -21,10 +21,10 @@ pub struct Hosting {
     /// File that takes what the environments print; `None` to keep it for the message of a failure only.
     pub log: Option<PathBuf>,
     /// How long the environments may take to start; `None` for as long as they like.
-    pub patience: Option<Duration>,
+    pub start_timeout: Option<Duration>,
 }
 
-impl Hosting {
+impl ExternalEnv {
     /// Nothing set.
     #[must_use]
     pub const fn new() -> Self {
@@ -35,7 +35,7 @@ impl Hosting {
             observation_keys: Vec::new(),
             trial: false,
             log: None,
-            patience: None,
+            start_timeout: None,
         }
     }
 }

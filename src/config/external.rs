@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use super::error::ConfigError;
 use super::settings::Settings;
-use crate::env::{EnvError, Hosting, Registry};
+use crate::env::{EnvError, ExternalEnv, Registry};
 
 /// The settings for environment `id`; nothing for one that is built in.
-pub(super) fn hosting(
+pub(super) fn external(
     all: &Settings,
     id: &str,
     registry: &Registry,
-) -> Result<Hosting, ConfigError> {
+) -> Result<ExternalEnv, ConfigError> {
     let odd = |text: &str| text.contains(char::is_control);
     if let Some(value) = all.env_wrapper.clone().filter(|wrapper| odd(wrapper)) {
         return Err(ConfigError::ControlCharacter { key: "env-wrapper", value });
@@ -29,15 +29,15 @@ pub(super) fn hosting(
             let problem = format!("it is built in, --{key} is for those of Gymnasium (gym:ID)");
             return Err(EnvError::NotMade { id: id.to_owned(), problem }.into());
         }
-        return Ok(Hosting::new());
+        return Ok(ExternalEnv::new());
     }
     let python_path = all.python_path.as_deref().unwrap_or(Path::new("."));
-    Ok(Hosting {
+    Ok(ExternalEnv {
         python: Some(all.python.as_deref().map_or_else(usual_python, python)),
         python_path: Some(absolute(python_path)),
         wrapper: all.env_wrapper.as_deref().map(wrapper),
         observation_keys: keys,
-        ..Hosting::new()
+        ..ExternalEnv::new()
     })
 }
 
@@ -97,32 +97,32 @@ mod tests {
             env_wrapper: Some("wraps/mine.py:wrap".into()),
             ..Settings::default()
         };
-        let found = hosting(&typed, "gym:X-v0", &registry()).expect("valid");
+        let found = external(&typed, "gym:X-v0", &registry()).expect("valid");
         assert_eq!(found.python, Some(here.join("venv/bin/python")));
         assert_eq!(found.python_path, Some(here.clone()));
         assert_eq!(found.wrapper, Some(format!("{}:wrap", here.join("wraps/mine.py").display())));
         let module = Settings { env_wrapper: Some("a.b:c.d".into()), ..Settings::default() };
-        let found = hosting(&module, "gym:X-v0", &registry()).expect("valid");
+        let found = external(&module, "gym:X-v0", &registry()).expect("valid");
         assert_eq!(found.wrapper.as_deref(), Some("a.b:c.d"));
         let shell = Settings { python: Some("sh".into()), ..Settings::default() };
-        let found = hosting(&shell, "gym:X-v0", &registry()).expect("valid").python;
+        let found = external(&shell, "gym:X-v0", &registry()).expect("valid").python;
         assert!(found.as_ref().is_some_and(|path| path.is_absolute()), "{found:?}");
     }
 
     #[test]
     fn built_in_environments_take_none_of_it() {
         let python = Settings { python: Some("python3".into()), ..Settings::default() };
-        assert_eq!(hosting(&python, "CartPole-v1", &registry()), Ok(Hosting::new()));
+        assert_eq!(external(&python, "CartPole-v1", &registry()), Ok(ExternalEnv::new()));
         let wrapped = Settings { env_wrapper: Some("a:b".into()), ..Settings::default() };
-        let refused = hosting(&wrapped, "CartPole-v1", &registry()).expect_err("built in");
+        let refused = external(&wrapped, "CartPole-v1", &registry()).expect_err("built in");
         assert!(refused.to_string().contains("gym:ID"), "{refused}");
         let keyed =
             Settings { observation_keys: Some(vec!["image".into()]), ..Settings::default() };
-        let refused = hosting(&keyed, "CartPole-v1", &registry()).expect_err("built in");
+        let refused = external(&keyed, "CartPole-v1", &registry()).expect_err("built in");
         assert!(refused.to_string().contains("--observation-keys"), "{refused}");
-        let found = hosting(&keyed, "gym:X-v0", &registry()).expect("valid");
+        let found = external(&keyed, "gym:X-v0", &registry()).expect("valid");
         assert_eq!(found.observation_keys, ["image"]);
         let odd = Settings { env_wrapper: Some("a:\nb".into()), ..Settings::default() };
-        assert!(hosting(&odd, "gym:X-v0", &registry()).is_err());
+        assert!(external(&odd, "gym:X-v0", &registry()).is_err());
     }
 }

@@ -1,11 +1,11 @@
-//! Optimisers over the flat parameter vector: one pass, no tensors.
+//! Optimizers over the flat parameter vector: one pass, no tensors.
 
 /// Which rule turns a gradient into a step, with its constants.
 ///
 /// The two RMSProps differ in more than a default: TensorFlow's (the paper's) adds epsilon inside the
 /// root and starts its mean square at 1, PyTorch's adds it outside and starts at 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum OptimiserKind {
+pub enum OptimizerKind {
     /// Adam (Kingma & Ba 2015) with bias correction.
     Adam {
         /// Decay of the first moment.
@@ -35,10 +35,10 @@ pub enum OptimiserKind {
     },
 }
 
-/// State of an optimiser: two vectors as long as the parameters, and the count of steps.
+/// State of an optimizer: two vectors as long as the parameters, and the count of steps.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Optimiser {
-    kind: OptimiserKind,
+pub struct Optimizer {
+    kind: OptimizerKind,
     /// Adam's first moment; RMSProp's momentum buffer.
     first: Vec<f32>,
     /// Adam's second moment; RMSProp's mean square.
@@ -46,18 +46,18 @@ pub struct Optimiser {
     steps: u64,
 }
 
-impl Optimiser {
-    /// A fresh optimiser for `len` parameters.
+impl Optimizer {
+    /// A fresh optimizer for `len` parameters.
     #[must_use]
-    pub fn new(kind: OptimiserKind, len: usize) -> Self {
-        let start = if matches!(kind, OptimiserKind::RmspropTf { .. }) { 1.0 } else { 0.0 };
+    pub fn new(kind: OptimizerKind, len: usize) -> Self {
+        let start = if matches!(kind, OptimizerKind::RmspropTf { .. }) { 1.0 } else { 0.0 };
         Self { kind, first: vec![0.0; len], second: vec![start; len], steps: 0 }
     }
 
     /// Takes up a state saved before; `None` if the lengths do not fit.
     #[must_use]
     pub fn restore(
-        kind: OptimiserKind,
+        kind: OptimizerKind,
         first: Vec<f32>,
         second: Vec<f32>,
         steps: u64,
@@ -71,7 +71,7 @@ impl Optimiser {
         (&self.first, &self.second)
     }
 
-    /// Steps taken so far.
+    /// Transitions taken so far.
     #[must_use]
     pub const fn steps(&self) -> u64 {
         self.steps
@@ -94,7 +94,7 @@ impl Optimiser {
         let moments = self.first.iter_mut().zip(&mut self.second);
         let each = parameters.iter_mut().zip(gradient).zip(moments);
         match self.kind {
-            OptimiserKind::Adam { beta1, beta2, epsilon } => {
+            OptimizerKind::Adam { beta1, beta2, epsilon } => {
                 let correction = |beta: f32| 1.0 - f64::from(beta).powf(self.steps as f64);
                 let step = (f64::from(learning_rate) / correction(beta1)) as f32;
                 let root_correction = correction(beta2).sqrt() as f32;
@@ -105,7 +105,7 @@ impl Optimiser {
                     *p -= step * *m / (v.sqrt() / root_correction + epsilon);
                 }
             }
-            OptimiserKind::RmspropTf { decay, momentum, epsilon } => {
+            OptimizerKind::RmspropTf { decay, momentum, epsilon } => {
                 for ((p, g), (buffer, ms)) in each {
                     let g = g * scale;
                     *ms = decay * *ms + (1.0 - decay) * g * g;
@@ -113,7 +113,7 @@ impl Optimiser {
                     *p -= *buffer;
                 }
             }
-            OptimiserKind::RmspropTorch { decay, momentum, epsilon } => {
+            OptimizerKind::RmspropTorch { decay, momentum, epsilon } => {
                 for ((p, g), (buffer, ms)) in each {
                     let g = g * scale;
                     *ms = decay * *ms + (1.0 - decay) * g * g;
@@ -161,12 +161,12 @@ mod tests {
 
     /// One parameter, gradients 1 then -2, learning rate 0.1; expected values worked out by hand
     /// from the formulas of the two libraries.
-    fn two_steps(kind: OptimiserKind) -> [f64; 2] {
-        let mut optimiser = Optimiser::new(kind, 1);
+    fn two_steps(kind: OptimizerKind) -> [f64; 2] {
+        let mut optimizer = Optimizer::new(kind, 1);
         let mut p = [1.0_f32];
-        optimiser.step(&mut p, &[1.0], 1.0, 0.1);
+        optimizer.step(&mut p, &[1.0], 1.0, 0.1);
         let first = f64::from(p[0]);
-        optimiser.step(&mut p, &[-4.0], 0.5, 0.1);
+        optimizer.step(&mut p, &[-4.0], 0.5, 0.1);
         [first, f64::from(p[0])]
     }
 
@@ -184,7 +184,7 @@ mod tests {
         let v = b2 * (1.0 - b2) + (1.0 - b2) * 4.0;
         let second = first - 0.1 * (m / (1.0 - b1 * b1)) / ((v / (1.0 - b2 * b2)).sqrt() + eps);
         close(
-            two_steps(OptimiserKind::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }),
+            two_steps(OptimizerKind::Adam { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 }),
             [first, second],
         );
     }
@@ -197,7 +197,7 @@ mod tests {
         let step1 = 0.1 / (ms1 + eps).sqrt();
         let step2 = momentum * step1 + 0.1 * -2.0 / (ms2 + eps).sqrt();
         close(
-            two_steps(OptimiserKind::RmspropTf { decay: 0.9, momentum: 0.5, epsilon: 0.1 }),
+            two_steps(OptimizerKind::RmspropTf { decay: 0.9, momentum: 0.5, epsilon: 0.1 }),
             [1.0 - step1, 1.0 - step1 - step2],
         );
         let ms1 = 1.0 - decay;
@@ -205,7 +205,7 @@ mod tests {
         let buffer1 = 1.0 / (ms1.sqrt() + eps);
         let buffer2 = momentum * buffer1 - 2.0 / (ms2.sqrt() + eps);
         close(
-            two_steps(OptimiserKind::RmspropTorch { decay: 0.9, momentum: 0.5, epsilon: 0.1 }),
+            two_steps(OptimizerKind::RmspropTorch { decay: 0.9, momentum: 0.5, epsilon: 0.1 }),
             [1.0 - 0.1 * buffer1, 1.0 - 0.1 * (buffer1 + buffer2)],
         );
     }
