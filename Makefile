@@ -56,6 +56,7 @@ UNOPTIMISED := kill_points:: dependent:: actions:: config:: cli:: pool:: faults:
 test: libtorch test-python ## run every test: with torch, without, and the loom models
 	RUST_TEST_THREADS=1 $(TORCH) test --workspace --release --features torch
 	$(KILL_POINTS) test --workspace --lib
+	$(KILL_POINTS) build --workspace --bins --examples
 	$(KILL_POINTS) test --test supervised
 	RUST_TEST_THREADS=1 $(KILL_POINTS) test --test it -- $(UNOPTIMISED)
 	$(MAKE) --no-print-directory loom

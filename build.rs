@@ -2,6 +2,7 @@
 //!
 //! torch-sys passes no rpath on to the programs that use it, so without this file each of them
 //! would need `LD_LIBRARY_PATH`. The lookup below follows torch-sys 0.26's own, step by step.
+//! The packages whose own programs or tests link libtorch (this one, impala-nn, impala-bench) share it.
 //! Cargo passes link arguments on to no other package: a program that depends on this one with the
 //! feature `torch` sets `LD_LIBRARY_PATH`, or has the line with `-rpath` in a build script of its own.
 
@@ -13,12 +14,12 @@ const NOT_SET: &str = "the feature torch needs a libtorch 2.13: name its folder 
 that of an installed PyTorch, or build without the feature; cargo finds the one of `make libtorch` when started in the repository";
 
 fn main() {
-    println!("cargo::rerun-if-changed=build.rs");
-    if env::var_os("CARGO_FEATURE_TORCH").is_none() {
-        return;
-    }
+    // Also said without the feature: a script that says nothing runs again with every file that changes.
     for name in ["LIBTORCH", "LIBTORCH_LIB", "LIBTORCH_USE_PYTORCH", "VIRTUAL_ENV"] {
         println!("cargo::rerun-if-env-changed={name}");
+    }
+    if env::var_os("CARGO_FEATURE_TORCH").is_none() {
+        return;
     }
     match lib_dir() {
         Ok(lib) => link(&lib.display().to_string()),

@@ -9,7 +9,7 @@
 use std::process::ExitCode;
 
 use impala_rl::env::{
-    ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, Registry, TimeLimit,
+    ActionSpec, BoxError, Element as _, EnvSpec, Environment, ObservationSpec, Registry, TimeLimit,
     Transition,
 };
 use impala_rl::rng::Rng;
@@ -47,19 +47,25 @@ impl Environment for Treasure {
         EnvSpec::new("Treasure-v0", observation, ActionSpec::Discrete { n: 2 })
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         self.here = CELLS / 2;
         self.treasure = rng.below(CELLS);
         self.limit.restart();
         self.show(observation);
+        Ok(())
     }
 
-    fn step(&mut self, action: usize, _rng: &mut Rng, observation: &mut [f32]) -> Transition {
+    fn step(
+        &mut self,
+        action: usize,
+        _rng: &mut Rng,
+        observation: &mut [f32],
+    ) -> Result<Transition, BoxError> {
         self.here =
             if action == 0 { self.here.saturating_sub(1) } else { (self.here + 1).min(CELLS - 1) };
         self.show(observation);
         let found = self.here == self.treasure;
-        Transition { reward: if found { 1.0 } else { 0.0 }, end: self.limit.after_step(found) }
+        Ok(Transition { reward: if found { 1.0 } else { 0.0 }, end: self.limit.after_step(found) })
     }
 }
 

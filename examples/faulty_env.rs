@@ -96,7 +96,7 @@ impl VectorEnv for Faulty {
         let mut wrong = actions.to_vec();
         match fault {
             Some(Fault::Error) => {
-                return Err(EnvError::Failed { id: ID.into(), reason: "as asked for".into() });
+                return Err(EnvError::failed(ID, "as asked for"));
             }
             Some(Fault::Panic) => panic!("as asked for"),
             Some(Fault::Abort) => std::process::abort(),

@@ -7,7 +7,7 @@
 use std::process::ExitCode;
 
 use impala_rl::env::{
-    ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, Registry, TimeLimit,
+    ActionSpec, BoxError, Element as _, EnvSpec, Environment, ObservationSpec, Registry, TimeLimit,
     Transition,
 };
 use impala_rl::rng::Rng;
@@ -45,9 +45,10 @@ impl Environment for Putt {
         EnvSpec::new("Putt-v0", ObservationSpec::new(f32::DTYPE, &[4]), action)
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         self.limit.restart();
         self.tee(rng, observation);
+        Ok(())
     }
 
     fn step(
@@ -55,11 +56,11 @@ impl Environment for Putt {
         ([club], [strength]): Self::Action,
         rng: &mut Rng,
         observation: &mut [f32],
-    ) -> Transition {
+    ) -> Result<Transition, BoxError> {
         let off = (strength / 50.0 - self.distance).abs();
         let reward = if club == self.ground { 1.0 - off } else { 0.0 };
         self.tee(rng, observation);
-        Transition { reward, end: self.limit.after_step(false) }
+        Ok(Transition { reward, end: self.limit.after_step(false) })
     }
 }
 

@@ -10,8 +10,8 @@
 use std::process::ExitCode;
 
 use impala_rl::env::{
-    ActionSpec, Element as _, EnvSpec, Environment, Lockstep, ObservationSpec, Registry, TimeLimit,
-    Transition,
+    ActionSpec, BoxError, Element as _, EnvSpec, Environment, Lockstep, ObservationSpec, Registry,
+    TimeLimit, Transition,
 };
 use impala_rl::rng::Rng;
 
@@ -63,9 +63,10 @@ impl Environment for Lock {
         EnvSpec { masks: true, ..EnvSpec::new(ID, observation, action) }
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         self.limit.restart();
         self.next(rng, observation);
+        Ok(())
     }
 
     fn step(
@@ -73,12 +74,13 @@ impl Environment for Lock {
         [key, turns]: [usize; 2],
         rng: &mut Rng,
         observation: &mut [f32],
-    ) -> Transition {
-        let allowed = self.allowed[key] == 1 && self.allowed[KEYS + turns] == 1;
-        assert!(allowed, "key {key} with {turns} turns is out of order");
+    ) -> Result<Transition, BoxError> {
+        if self.allowed[key] == 0 || self.allowed[KEYS + turns] == 0 {
+            return Err(format!("key {key} with {turns} turns is out of order").into());
+        }
         let open = key == self.key && turns == self.turns;
         self.next(rng, observation);
-        Transition { reward: if open { 1.0 } else { 0.0 }, end: self.limit.after_step(false) }
+        Ok(Transition { reward: if open { 1.0 } else { 0.0 }, end: self.limit.after_step(false) })
     }
 
     fn allowed(&self, mask: &mut [u8]) {

@@ -1,7 +1,7 @@
 //! Every default value of the program, as tables. To tune an environment, edit its row here and in
 //! `docs/configuration.md`; a test holds the two together.
 //!
-//! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), [`ENVIRONMENTS`],
+//! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), [`of_kind`], [`ENVIRONMENTS`],
 //! [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
 //! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other, and
 //! `learner-threads` from engine and machine.
@@ -11,6 +11,8 @@ use super::choice::{
 };
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
+use crate::env::EnvSpec;
+use crate::policy::bounds::is_bounded;
 
 /// A row of a table: settings that go with a name.
 #[derive(Debug, Clone, Copy)]
@@ -48,11 +50,12 @@ pub fn of_environment(id: &str) -> Option<Settings> {
 pub fn built_in() -> Settings {
     Settings {
         env: Some("CartPole-v1".into()),
+        env_defaults: Some(true),
         env_arg: Some(Vec::new()),
         actors: Some(4),
-        envs_per_actor: Some(8),
-        unroll: Some(32),
-        batch: Some(16),
+        envs_per_actor: Some(4),
+        unroll: Some(16),
+        batch: Some(8),
         max_lag: Some(2),
         engine: Some(EngineChoice::Auto),
         pin: Some(false),
@@ -72,28 +75,48 @@ pub fn built_in() -> Settings {
         stop_window: Some(100),
         torso: Some(TorsoName::Mlp),
         hidden: Some(vec![64, 64]),
-        activation: Some(Activation::Tanh),
+        activation: Some(Activation::Relu),
         conv: Some(vec![conv(16, 3, 1), conv(32, 3, 1)]),
         core: Some(CoreName::None),
         core_size: Some(256),
         discount: Some(0.99),
-        entropy_cost: Some(0.01),
+        entropy_cost: Some(0.003),
         baseline_cost: Some(0.5),
         rho_bar: Some(1.0),
         c_bar: Some(1.0),
         pg_rho_bar: Some(1.0),
-        lambda: Some(1.0),
+        lambda: Some(0.95),
         reduction: Some(Reduction::Mean),
         reward_clip: Some(RewardClip::None),
+        normalize_rewards: Some(true),
         reward_scale: Some(1.0),
         action_bounds: Some(ActionBounds::Clip),
         optimizer: Some(OptimizerName::Adam),
-        learning_rate: Some(0.002),
+        learning_rate: Some(0.001),
         learning_rate_decay: Some(Decay::None),
-        max_grad_norm: Some(5.0),
+        max_grad_norm: Some(0.5),
         device: Some(Device::Cpu),
         passes: Some(1),
         publish_every: Some(1),
+        ..Settings::default()
+    }
+}
+
+/// What suits a kind of environment, below its row and above [`built_in`].
+#[must_use]
+pub fn of_kind(spec: &EnvSpec) -> Settings {
+    let action = &spec.action;
+    let (low, high) = action.bounds();
+    let (one_choice, numbers) = (action.words() == 1 && low.is_empty(), !low.is_empty());
+    let finite = low.iter().zip(high).all(|(&low, &high)| is_bounded(low, high));
+    Settings {
+        // With relu the means of a Gaussian run away from the data that they were learnt from, and some of several
+        // choices stop half-way.
+        activation: (!one_choice).then_some(Activation::Tanh),
+        // A Gaussian that narrows early finds nothing more; a choice that stays open costs return.
+        entropy_cost: numbers.then_some(0.01),
+        action_bounds: (numbers && finite).then_some(ActionBounds::Squash),
+        learning_rate: (numbers && action.logits() > 0).then_some(0.0005),
         ..Settings::default()
     }
 }
@@ -152,6 +175,9 @@ pub const ENVIRONMENTS: &[Row] = &[
             reward_scale: Some(0.05),
             discount: Some(0.99),
             entropy_cost: Some(0.001),
+            lambda: Some(1.0),
+            activation: Some(Activation::Tanh),
+            normalize_rewards: Some(false),
             ..Settings::default()
         },
     },
@@ -171,6 +197,9 @@ pub const ENVIRONMENTS: &[Row] = &[
             reward_scale: Some(0.05),
             discount: Some(0.99),
             entropy_cost: Some(0.003),
+            lambda: Some(1.0),
+            activation: Some(Activation::Tanh),
+            normalize_rewards: Some(false),
             ..Settings::default()
         },
     },
@@ -186,6 +215,10 @@ pub const ENVIRONMENTS: &[Row] = &[
             reward_scale: Some(0.05),
             discount: Some(0.995),
             entropy_cost: Some(0.05),
+            lambda: Some(1.0),
+            activation: Some(Activation::Tanh),
+            normalize_rewards: Some(false),
+            max_grad_norm: Some(5.0),
             ..Settings::default()
         },
     },
@@ -201,6 +234,10 @@ pub const ENVIRONMENTS: &[Row] = &[
             reward_scale: Some(0.05),
             discount: Some(0.995),
             entropy_cost: Some(0.01),
+            lambda: Some(1.0),
+            activation: Some(Activation::Tanh),
+            normalize_rewards: Some(false),
+            max_grad_norm: Some(5.0),
             ..Settings::default()
         },
     },
@@ -223,6 +260,8 @@ pub const ENVIRONMENTS: &[Row] = &[
             lambda: Some(0.8),
             baseline_cost: Some(1.0),
             entropy_cost: Some(0.001),
+            activation: Some(Activation::Tanh),
+            normalize_rewards: Some(false),
             ..Settings::default()
         },
     },
@@ -241,6 +280,9 @@ pub const ENVIRONMENTS: &[Row] = &[
             learning_rate: Some(0.002),
             discount: Some(0.99),
             entropy_cost: Some(0.01),
+            lambda: Some(1.0),
+            normalize_rewards: Some(false),
+            max_grad_norm: Some(5.0),
             ..Settings::default()
         },
     },
@@ -263,6 +305,9 @@ pub const ENVIRONMENTS: &[Row] = &[
             // Only the last action counts: what is far off is noise for those before it.
             discount: Some(0.9),
             entropy_cost: Some(0.003),
+            lambda: Some(1.0),
+            activation: Some(Activation::Tanh),
+            normalize_rewards: Some(false),
             ..Settings::default()
         },
     },
@@ -279,6 +324,10 @@ pub const ENVIRONMENTS: &[Row] = &[
             activation: Some(Activation::Relu),
             conv: Some(vec![conv(16, 8, 4), conv(32, 4, 2)]),
             learning_rate: Some(0.0006),
+            lambda: Some(1.0),
+            normalize_rewards: Some(false),
+            max_grad_norm: Some(5.0),
+            entropy_cost: Some(0.01),
             ..Settings::default()
         },
     },
@@ -301,6 +350,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             optimizer_epsilon: Some(1e-8),
             learning_rate: Some(0.0003),
             max_grad_norm: Some(0.5),
+            normalize_rewards: Some(false),
             ..Settings::default()
         },
     },

@@ -174,6 +174,8 @@ pub struct LearnerConfig {
     pub reduction: Reduction,
     /// What happens to rewards.
     pub reward_clip: RewardClip,
+    /// Whether rewards are divided by the deviation of returns.
+    pub normalize_rewards: bool,
     /// Factor on rewards, before the clip.
     pub reward_scale: f64,
     /// Optimizer with its constants.

@@ -135,6 +135,7 @@ impl Config {
             lambda: Some(learner.lambda),
             reduction: Some(learner.reduction),
             reward_clip: Some(learner.reward_clip),
+            normalize_rewards: Some(learner.normalize_rewards),
             reward_scale: Some(learner.reward_scale),
             action_bounds: Some(env.action_bounds).filter(|_| numbers),
             optimizer: Some(learner.optimizer.name()),

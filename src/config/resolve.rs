@@ -24,12 +24,14 @@ pub(super) fn resolve(
     registry: &Registry,
     libtorch: bool,
 ) -> Result<Config, ConfigError> {
-    let mut all = layered(typed)?;
+    let mut all = layered(typed, Settings::default())?;
     ranges::check(&all)?;
     let mut env = environment(&all, registry)?;
-    if all.env.as_ref() != Some(&env.id) {
-        // A name without its version: the defaults are those of what it stands for.
-        all = layered(&Settings { env: Some(env.id.clone()), ..typed.clone() })?;
+    // Now its kind is known; and a name without its version has the defaults of what it stands for.
+    let renamed = all.env.as_ref() != Some(&env.id);
+    let named = Settings { env: Some(env.id.clone()), ..typed.clone() };
+    all = layered(&named, defaults::of_kind(&env.spec))?;
+    if renamed {
         env.options.frame_stack = all.frame_stack;
         env.spec.observation.frame_stack =
             all.frame_stack.unwrap_or(env.spec.observation.frame_stack);
@@ -72,8 +74,8 @@ fn set<T>(setting: Option<T>) -> T {
     setting.expect("the tables of `defaults` set everything that has no other source")
 }
 
-/// The typed settings over preset, environment, optimizer and built-in ones.
-fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
+/// The typed settings over preset, environment, its kind, optimizer and built-in ones.
+fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
     let preset = match &typed.preset {
         None => Settings::default(),
         Some(name) => defaults::find(PRESETS, name).ok_or_else(|| ConfigError::UnknownName {
@@ -84,7 +86,10 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     };
     let base = typed.clone().or(preset);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
-    let mut row = defaults::of_environment(&env).unwrap_or_default();
+    let mut row = match base.env_defaults {
+        Some(false) => Settings::default(),
+        _ => defaults::of_environment(&env).unwrap_or_default(),
+    };
     let usual = row.optimizer.or(defaults::built_in().optimizer);
     if base.optimizer.is_some() && base.optimizer != usual {
         // The row's learning rate belongs to the row's optimizer.
@@ -93,7 +98,7 @@ fn layered(typed: &Settings) -> Result<Settings, ConfigError> {
     let above = with_own_widths(base).or(with_own_widths(row));
     let optimizer = set(above.optimizer.or(defaults::built_in().optimizer));
     let constants = defaults::find(OPTIMIZERS, optimizer.as_str()).unwrap_or_default();
-    Ok(above.or(constants).or(defaults::built_in()))
+    Ok(above.or(kind).or(constants).or(defaults::built_in()))
 }
 
 fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigError> {
@@ -296,6 +301,7 @@ fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
         lambda: set(all.lambda),
         reduction: set(all.reduction),
         reward_clip: set(all.reward_clip),
+        normalize_rewards: set(all.normalize_rewards),
         reward_scale: set(all.reward_scale),
         optimizer: match set(all.optimizer) {
             OptimizerName::Adam => {

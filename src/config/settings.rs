@@ -17,6 +17,9 @@ pub struct Settings {
     /// Environment to learn. `--list-envs` prints those there are
     #[arg(long, value_name = "ID", help_heading = "Environment")]
     pub env: Option<String>,
+    /// Use the settings that are known to suit this environment; false for those of any environment
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Environment")]
+    pub env_defaults: Option<bool>,
     /// Option of the environment, once for each. Replaces those of the file as a whole
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Environment")]
     #[serde(deserialize_with = "options_in_toml")]
@@ -177,6 +180,9 @@ pub struct Settings {
     /// What happens to rewards before they are learnt from; reported returns are never clipped
     #[arg(long, value_name = "CLIP", help_heading = "Algorithm")]
     pub reward_clip: Option<RewardClip>,
+    /// Divide rewards by the running deviation of discounted returns, so that their size needs no tuning
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
+    pub normalize_rewards: Option<bool>,
     /// Factor on rewards, before the clip. Bring returns to about 1 to 100
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
     pub reward_scale: Option<f64>,
@@ -236,7 +242,7 @@ impl Settings {
             ($($field:ident)*) => { Self { $($field: self.$field.or(below.$field)),* } };
         }
         first! {
-            env env_arg env_wrapper observation_keys frame_stack python python_path
+            env env_defaults env_arg env_wrapper observation_keys frame_stack python python_path
             actors envs_per_actor unroll batch blocks max_lag engine pin actor_nice
             preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
@@ -244,7 +250,7 @@ impl Settings {
             total_frames stop_at_return stop_window time_limit
             torso hidden activation conv core core_size action_reward_inputs
             discount entropy_cost baseline_cost rho_bar c_bar pg_rho_bar lambda reduction
-            reward_clip reward_scale action_bounds
+            reward_clip normalize_rewards reward_scale action_bounds
             optimizer learning_rate learning_rate_decay adam_beta1 adam_beta2 optimizer_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm
             device learner_threads passes publish_every

@@ -28,10 +28,11 @@ use serde::{Deserialize, Serialize};
 
 pub use folder::list;
 
+use super::return_scale::Moments;
 use crate::kill_point;
 use crate::policy::spec::{ActionLayout, ParamSpec};
 
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.bin";
@@ -59,6 +60,8 @@ pub struct LearnerState {
     pub recent_episodes: Vec<(f32, u32)>,
     /// Mean return when it was saved, if there was one.
     pub return_mean: Option<f64>,
+    /// The discounted returns that rewards are scaled by; nothing without `normalize-rewards`.
+    pub returns: Moments,
 }
 
 /// All of a checkpoint.

@@ -19,7 +19,7 @@ mod gaussian;
 mod hybrid;
 mod multi;
 mod stats;
-mod steps;
+mod transitions;
 
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ use categorical::Categorical;
 use gaussian::Gaussian;
 use hybrid::Hybrid;
 use multi::MultiCategorical;
-use steps::Transitions;
+use transitions::Transitions;
 
 /// The stored fields of one block that the loss needs, time-major.
 #[derive(Debug, Clone, Copy)]

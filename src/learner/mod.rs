@@ -14,6 +14,7 @@ mod idle_cores;
 pub mod loss;
 pub mod native_engine;
 pub mod optimizer;
+pub mod return_scale;
 pub mod run;
 #[cfg(feature = "torch")]
 pub mod torch_engine;

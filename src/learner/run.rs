@@ -9,6 +9,7 @@ use super::checkpoint::LearnerState;
 use super::engine::Stopwatch;
 use super::episodes::{Episode, EpisodeWindow};
 use super::optimizer::decayed;
+use super::return_scale::ReturnScale;
 use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
 use crate::env::{EnvSpec, flag};
 use crate::kill_point;
@@ -110,6 +111,8 @@ pub struct Learning<'m> {
     pub state: LearnerState,
     /// Recent episodes.
     pub episodes: EpisodeWindow,
+    /// What rewards are divided by, if they are.
+    pub return_scale: Option<ReturnScale>,
     /// Start of the run, less the time of the runs it continues.
     pub started: Instant,
 }
@@ -195,6 +198,7 @@ impl LearnLoop<'_> {
         let block = BlockRef::new(held.block());
         check::actions(&learning.env.action, block.field(Field::Action))?;
         callbacks.batch(&block);
+        learning.scale_rewards(&block);
         let mut times = UpdateTimes::default();
         let mut learnt = None;
         for _ in 1..learning.schedule.passes {
@@ -226,6 +230,23 @@ impl LearnLoop<'_> {
 }
 
 impl Learning<'_> {
+    /// Follows the size of returns. The counters keep it for a successor.
+    fn scale_rewards(&mut self, block: &BlockRef<'_>) {
+        let Some(scale) = &mut self.return_scale else { return };
+        scale.observe(block);
+        let (factor, moments) = (scale.factor(), scale.moments());
+        self.updater.scale_rewards(factor as f32);
+        self.state.returns = moments;
+        for (gauge, value) in [
+            (LearnerCounter::RewardFactor, factor),
+            (LearnerCounter::ReturnsSeen, moments.count),
+            (LearnerCounter::ReturnsMean, moments.mean),
+            (LearnerCounter::ReturnsSquares, moments.squares),
+        ] {
+            self.counters.set_f64(gauge, value);
+        }
+    }
+
     fn publish_first(&mut self) -> Result<(), LearnerError> {
         // Version 0 on the page means that there is none: fresh weights are version 1.
         self.state.version = self.state.version.max(1);

@@ -44,6 +44,8 @@ pub struct Updater {
     engine: Box<dyn Engine>,
     losses: Mutex<Vec<Loss>>,
     config: LossConfig,
+    /// That of the configuration.
+    reward_scale: f32,
     max_gradient_norm: f32,
     optimizer: Optimizer,
     parameters: Vec<f32>,
@@ -124,6 +126,7 @@ impl Updater {
             engine,
             losses: Mutex::new(Vec::new()),
             config,
+            reward_scale: config.reward_scale,
             max_gradient_norm,
             optimizer,
             parameters,
@@ -154,6 +157,11 @@ impl Updater {
     #[must_use]
     pub fn engine_name(&self) -> &'static str {
         self.engine.name()
+    }
+
+    /// Multiplies rewards by `factor` from now on, beside the configured scale.
+    pub const fn scale_rewards(&mut self, factor: f32) {
+        self.config.reward_scale = self.reward_scale * factor;
     }
 
     /// Computes loss and gradient of `block`. Nothing of the block is used after this returns: release
@@ -217,7 +225,7 @@ impl Updater {
         Ok(Outcome::Applied(UpdateStats { loss, gradient_norm }))
     }
 
-    /// VtraceConfig the gradient that [`Updater::gradient`] found and moves the parameters along it.
+    /// Clips the gradient that [`Updater::gradient`] found and moves the parameters along it.
     pub fn apply(&mut self, stats: &UpdateStats, learning_rate: f32, times: &mut UpdateTimes) {
         let watch = &mut Stopwatch::start();
         let scale = clip_factor(stats.gradient_norm, self.max_gradient_norm);

@@ -7,6 +7,7 @@ use super::roles::RunContext;
 use crate::build;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::optimizer::Optimizer;
+use crate::learner::return_scale::Moments;
 use crate::metrics::LearnerCounter;
 use crate::params::{PageMismatch, ParamReader, Refresh};
 use crate::shm::{Access, Inherit, Memory};
@@ -56,6 +57,11 @@ pub(super) fn published(pool: &RunContext) -> Result<Option<Checkpoint>, Publish
         wall_ms: u64::try_from(pool.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         resumes: pool.resumes(),
         optimizer_steps,
+        returns: Moments {
+            count: counters.get_f64(LearnerCounter::ReturnsSeen),
+            mean: counters.get_f64(LearnerCounter::ReturnsMean),
+            squares: counters.get_f64(LearnerCounter::ReturnsSquares),
+        },
         ..LearnerState::default()
     };
     Ok(Some(Checkpoint { parameters, optimizer, state }))

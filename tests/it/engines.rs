@@ -176,7 +176,7 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
         discount: 0.97,
         baseline_cost: 0.4,
         entropy_cost: 0.03,
-        clips,
+        vtrace: clips,
         reduction: Reduction::Sum,
         reward_clip: RewardClip::None,
         reward_scale: 1.0,

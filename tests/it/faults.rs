@@ -54,7 +54,7 @@ fn fault_env_errors_and_bad_numbers_are_mended_in_place() {
 #[test]
 fn fault_env_rewards_whose_loss_is_infinite_cost_updates_and_no_weights() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let flags = ["--total-frames", "30000", "--reward-clip", "none"];
+    let flags = ["--total-frames", "30000", "--normalize-rewards=false"];
     let finished = finish(faulty(folder.path(), &["huge-reward=0.002"], &flags));
     let said = format!("{}{}", finished.stdout, finished.stderr);
     assert_eq!(finished.code(), Some(0), "{said}");
@@ -86,7 +86,8 @@ fn fault_env_rewards_whose_loss_is_infinite_cost_updates_and_no_weights() {
 
 #[test]
 fn fault_env_from_which_nothing_can_be_learnt_ends_the_run() {
-    let (finished, summary, metrics) = short_run(&["huge-reward=1"], &["--reward-clip", "none"]);
+    let (finished, summary, metrics) =
+        short_run(&["huge-reward=1"], &["--normalize-rewards=false"]);
     let said = format!("{}{}", finished.stdout, finished.stderr);
     assert_eq!(finished.code(), Some(14), "{said}");
     for part in ["an update is not finite: it is skipped", "100 updates in a row", "--reward-scale"]

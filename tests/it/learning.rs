@@ -41,6 +41,36 @@ fn pendulum_is_swung_up() {
     assert!(number(&summary, "frames_to_target") <= 3_000_000.0, "{summary}");
 }
 
+/// The defaults that every environment gets, on three kinds that have rows of their own otherwise.
+#[test]
+fn environments_are_learnt_without_a_row() {
+    for (env, target, frames) in [
+        ("CartPole-v1", "400", "1000000"),
+        ("Acrobot-v1", "-110", "500000"),
+        ("Pendulum-v1", "-300", "2000000"),
+    ] {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let flags = ["--env", env, "--env-defaults=false", "--seed", "1"];
+        let flags = [&flags[..], &["--stop-at-return", target, "--total-frames", frames]].concat();
+        let summary = complete(folder.path(), &flags);
+        assert_eq!(summary["status"], "solved", "{env}: {summary}");
+    }
+}
+
+/// Rewards of any size are learnt from alike, unless they are not scaled.
+#[test]
+fn the_size_of_rewards_needs_no_tuning() {
+    for (scaled, status) in [("true", "solved"), ("false", "finished")] {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let scaled = format!("--normalize-rewards={scaled}");
+        let flags = ["--env", "Acrobot-v1", "--env-defaults=false", "--seed", "2", &scaled];
+        let flags =
+            [&flags[..], &["--stop-at-return", "-110", "--total-frames", "300000"]].concat();
+        let summary = complete(folder.path(), &flags);
+        assert_eq!(summary["status"], status, "{scaled}: {summary}");
+    }
+}
+
 #[test]
 fn frames_of_several_passes_count_once() {
     let folder = tempfile::tempdir().expect("temporary folder");

@@ -207,7 +207,7 @@ fn cases(folder: &Path) -> Vec<Case> {
         case(
             "failing",
             faulty(),
-            "--actors 2 --unroll 1 --envs-per-actor 256 --batch 512 --hidden 1 --reward-clip none \
+            "--actors 2 --unroll 1 --envs-per-actor 256 --batch 512 --hidden 1 --normalize-rewards=false \
              --env-arg error=0.2 --env-arg huge-reward=0.002",
             &[
                 "actors.env_errors",
@@ -291,7 +291,7 @@ fn every_documented_metric_moves_in_some_run() {
     if !left.is_empty() {
         let run_dir = folder.path().join("plain");
         let mut command = supervisor();
-        command.args(["--actors", "2", "--run-dir"]).arg(&run_dir);
+        command.args(["--actors", "2", "--normalize-rewards", "--run-dir"]).arg(&run_dir);
         found.run("plain", command, &run_dir, &left);
     }
     for number in found.there.iter().chain(found.moved.keys()) {

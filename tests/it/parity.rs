@@ -90,7 +90,8 @@ impl<T: Environment<Element = f32, Action: Recorded>> Port for Single<T> {
         let mut observation = vec![f32::NAN; self.width];
         let action = T::Action::read(action)
             .unwrap_or_else(|| panic!("{action} is of another kind of action"));
-        let transition = self.env.step(action, &mut Rng::new(0, 0), &mut observation);
+        let transition =
+            self.env.step(action, &mut Rng::new(0, 0), &mut observation).expect("does not fail");
         Shown {
             state: (self.state)(&self.env),
             observation,

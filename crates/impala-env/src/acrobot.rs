@@ -5,7 +5,8 @@ use std::f64::consts::{FRAC_PI_2, PI};
 use std::hint::black_box;
 
 use super::{
-    ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit, Transition,
+    ActionSpec, BoxError, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit,
+    Transition,
 };
 use crate::rng::Rng;
 
@@ -81,14 +82,20 @@ impl Environment for Acrobot {
         EnvSpec::new(ID, ObservationSpec::new(f32::DTYPE, &[6]), ActionSpec::Discrete { n: 3 })
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         // Gymnasium rounds the initial state, and nothing later, to f32.
         let state = std::array::from_fn(|_| f64::from(rng.uniform_f64(-0.1, 0.1) as f32));
         *self = Self::from_state(state);
         self.observe(observation);
+        Ok(())
     }
 
-    fn step(&mut self, action: usize, _rng: &mut Rng, observation: &mut [f32]) -> Transition {
+    fn step(
+        &mut self,
+        action: usize,
+        _rng: &mut Rng,
+        observation: &mut [f32],
+    ) -> Result<Transition, BoxError> {
         let [a, b, a_dot, b_dot] = runge_kutta(self.state, action as f64 - 1.0);
         self.state = [
             wrap(a),
@@ -99,7 +106,10 @@ impl Environment for Acrobot {
         self.observe(observation);
         let [a, b, ..] = self.state;
         let reached = -a.cos() - (b + a).cos() > 1.0;
-        Transition { reward: if reached { 0.0 } else { -1.0 }, end: self.limit.after_step(reached) }
+        Ok(Transition {
+            reward: if reached { 0.0 } else { -1.0 },
+            end: self.limit.after_step(reached),
+        })
     }
 }
 
@@ -156,7 +166,7 @@ mod tests {
         let (mut env, mut rng) = (Acrobot::default(), Rng::new(1, 0));
         let (mut low, mut high) = ([f64::MAX; 4], [f64::MIN; 4]);
         for _ in 0..1_000 {
-            env.reset(&mut rng, &mut [0.0; 6]);
+            env.reset(&mut rng, &mut [0.0; 6]).expect("does not fail");
             for (i, x) in env.state().into_iter().enumerate() {
                 (low[i], high[i]) = (low[i].min(x), high[i].max(x));
                 assert_eq!(x, f64::from(x as f32), "rounded to f32");
@@ -171,11 +181,11 @@ mod tests {
         let mut seen = [0.0; 6];
         let mut rng = Rng::new(1, 0);
         let mut above = Acrobot::from_state([PI, 0.0, 0.0, 0.0]);
-        let transition = above.step(1, &mut rng, &mut seen);
+        let transition = above.step(1, &mut rng, &mut seen).expect("does not fail");
         assert_eq!((transition.reward, transition.end), (0.0, End::Terminated));
         let mut below = Acrobot::from_state([0.0; 4]);
         for step in 1..=LIMIT_STEPS {
-            let transition = below.step(1, &mut rng, &mut seen);
+            let transition = below.step(1, &mut rng, &mut seen).expect("does not fail");
             let cut = step == LIMIT_STEPS;
             let end = if cut { End::Truncated } else { End::Running };
             assert_eq!((transition.reward, transition.end), (-1.0, end));
@@ -192,7 +202,7 @@ mod tests {
         let mut fast = Acrobot::from_state([0.0, 0.0, 12.0, 28.0]);
         let mut seen = [0.0; 6];
         for _ in 0..20 {
-            fast.step(2, &mut Rng::new(1, 0), &mut seen);
+            fast.step(2, &mut Rng::new(1, 0), &mut seen).expect("does not fail");
             assert!(seen[4].abs() <= MAX_VELOCITY_1 as f32);
             assert!(seen[5].abs() <= MAX_VELOCITY_2 as f32);
         }

@@ -1,6 +1,8 @@
 //! `Catch-v0`: a ball falls, a paddle in the bottom row catches it (bsuite's Catch).
 
-use super::{ActionSpec, Element as _, End, EnvSpec, Environment, ObservationSpec, Transition};
+use super::{
+    ActionSpec, BoxError, Element as _, End, EnvSpec, Environment, ObservationSpec, Transition,
+};
 use crate::rng::Rng;
 
 /// The name it is registered under.
@@ -44,20 +46,26 @@ impl Environment for Catch {
         )
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [u8]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [u8]) -> Result<(), BoxError> {
         *self = Self { ball_row: 0, ball_column: rng.below(COLUMNS), paddle_column: COLUMNS / 2 };
         self.draw(observation);
+        Ok(())
     }
 
-    fn step(&mut self, action: usize, _rng: &mut Rng, observation: &mut [u8]) -> Transition {
+    fn step(
+        &mut self,
+        action: usize,
+        _rng: &mut Rng,
+        observation: &mut [u8],
+    ) -> Result<Transition, BoxError> {
         self.paddle_column = (self.paddle_column + action).saturating_sub(1).min(COLUMNS - 1);
         self.ball_row += 1;
         self.draw(observation);
         if self.ball_row < ROWS - 1 {
-            return Transition::default();
+            return Ok(Transition::default());
         }
         let caught = self.ball_column == self.paddle_column;
-        Transition { reward: if caught { 1.0 } else { -1.0 }, end: End::Terminated }
+        Ok(Transition { reward: if caught { 1.0 } else { -1.0 }, end: End::Terminated })
     }
 }
 
@@ -73,10 +81,10 @@ mod tests {
     fn play(seed: u64, choose: impl Fn(usize, usize) -> usize) -> (usize, Transition) {
         let (mut game, mut rng) = (Catch::default(), Rng::new(seed, 0));
         let mut board = [7; ROWS * COLUMNS];
-        game.reset(&mut rng, &mut board);
+        game.reset(&mut rng, &mut board).expect("does not fail");
         for step in 1.. {
             let action = choose(game.ball_column, game.paddle_column);
-            let transition = game.step(action, &mut rng, &mut board);
+            let transition = game.step(action, &mut rng, &mut board).expect("does not fail");
             if transition.end != End::Running {
                 return (step, transition);
             }
@@ -103,12 +111,12 @@ mod tests {
         let mut board = [7; ROWS * COLUMNS];
         let mut columns = [false; COLUMNS];
         for _ in 0..100 {
-            game.reset(&mut rng, &mut board);
+            game.reset(&mut rng, &mut board).expect("does not fail");
             let seen = lit(&board);
             assert!(seen[0] < COLUMNS && seen[1] == 47, "{seen:?}");
             assert!(board.iter().all(|&pixel| pixel == 0 || pixel == LIT));
             columns[seen[0]] = true;
-            game.step(0, &mut rng, &mut board);
+            game.step(0, &mut rng, &mut board).expect("does not fail");
             assert_eq!(lit(&board), [seen[0] + COLUMNS, 46]);
         }
         assert_eq!(columns, [true; COLUMNS], "every column is drawn");
@@ -119,9 +127,9 @@ mod tests {
         let (mut game, mut rng) = (Catch::default(), Rng::new(5, 0));
         let mut board = [0; ROWS * COLUMNS];
         for (action, wall) in [(0, 45), (2, 49)] {
-            game.reset(&mut rng, &mut board);
+            game.reset(&mut rng, &mut board).expect("does not fail");
             for _ in 0..6 {
-                game.step(action, &mut rng, &mut board);
+                game.step(action, &mut rng, &mut board).expect("does not fail");
             }
             assert_eq!(lit(&board)[1], wall);
         }

@@ -1,7 +1,12 @@
 //! Why an environment cannot be made, or failed.
 
+use std::sync::Arc;
+
+/// What an environment says when it fails: any error, or a text (`"no such level".into()`).
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why an environment cannot be made, or failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvError {
     /// No such environment.
@@ -68,13 +73,28 @@ pub enum EnvError {
         problem: String,
     },
     /// The environment reported a failure of its own.
-    #[error("environment {id} failed: {reason}")]
+    #[error("environment {id} failed: {source}")]
     Failed {
         /// The environment.
         id: String,
         /// What it said.
-        reason: String,
+        source: Arc<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl EnvError {
+    /// A failure of environment `id`, with what it said.
+    #[must_use]
+    pub fn failed(id: &str, source: impl Into<BoxError>) -> Self {
+        Self::Failed { id: id.to_owned(), source: source.into().into() }
+    }
+}
+
+/// Two are the same if they say the same.
+impl PartialEq for EnvError {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
 }
 
 fn suggestion(names: &[String]) -> String {

@@ -29,7 +29,7 @@ pub mod recall;
 pub mod rng;
 pub mod synthetic;
 
-pub use error::EnvError;
+pub use error::{BoxError, EnvError};
 pub use external::{ExternalEnv, SharedMemory};
 pub use lockstep::Lockstep;
 pub use options::{EnvOptions, OptionReader};
@@ -75,7 +75,7 @@ pub struct Transition {
 /// One environment: what a user writes.
 ///
 /// ```
-/// use impala_env::{ActionSpec, Element as _, End, EnvSpec, Environment, ObservationSpec, Transition};
+/// use impala_env::{ActionSpec, BoxError, Element as _, End, EnvSpec, Environment, ObservationSpec, Transition};
 /// use impala_env::rng::Rng;
 ///
 /// /// Say which of two lamps is lit.
@@ -89,15 +89,16 @@ pub struct Transition {
 ///         let observation = ObservationSpec::new(f32::DTYPE, &[2]);
 ///         EnvSpec::new("Lamp-v0", observation, ActionSpec::Discrete { n: 2 })
 ///     }
-///     fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+///     fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
 ///         self.lit = rng.below(2);
 ///         observation.fill(0.0);
 ///         observation[self.lit] = 1.0;
+///         Ok(())
 ///     }
-///     fn step(&mut self, action: usize, rng: &mut Rng, observation: &mut [f32]) -> Transition {
+///     fn step(&mut self, action: usize, rng: &mut Rng, observation: &mut [f32]) -> Result<Transition, BoxError> {
 ///         let reward = if action == self.lit { 1.0 } else { 0.0 };
-///         self.reset(rng, observation);
-///         Transition { reward, end: End::Terminated }
+///         self.reset(rng, observation)?;
+///         Ok(Transition { reward, end: End::Terminated })
 ///     }
 /// }
 /// ```
@@ -112,16 +113,22 @@ pub trait Environment {
     fn spec(&self) -> EnvSpec;
 
     /// Starts an episode and writes its first frame (`frame_len` elements).
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [Self::Element]);
+    ///
+    /// # Errors
+    /// If it cannot: what was learnt stays, the unroll is dropped, and `--on-bad-env` says what follows.
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [Self::Element]) -> Result<(), BoxError>;
 
     /// Applies `action` (within the ranges of the spec) and writes the frame that follows. At the end of
     /// an episode this is the *final* frame: the caller resets in the step after it.
+    ///
+    /// # Errors
+    /// As [`Environment::reset`].
     fn step(
         &mut self,
         action: Self::Action,
         rng: &mut Rng,
         observation: &mut [Self::Element],
-    ) -> Transition;
+    ) -> Result<Transition, BoxError>;
 
     /// Says which choices are allowed at the observation written last: 1 for yes, 0 for no, in the order
     /// of the policy's outputs. Asked only of environments whose spec has masks. Something must be allowed,

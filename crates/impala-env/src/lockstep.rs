@@ -76,7 +76,10 @@ impl<T: Environment> VectorEnv for Lockstep<T> {
     fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
         let rows = self.rows(out.frames);
         for (member, row) in self.members.iter_mut().zip(rows) {
-            member.env.reset(&mut member.rng, row);
+            member
+                .env
+                .reset(&mut member.rng, row)
+                .map_err(|e| EnvError::failed(&self.spec.id, e))?;
             member.over = false;
         }
         self.write_masks(out.masks);
@@ -93,13 +96,17 @@ impl<T: Environment> VectorEnv for Lockstep<T> {
             self.members.iter_mut().zip(rows).zip(out.rewards).zip(out.flags).enumerate()
         {
             if member.over {
-                member.env.reset(&mut member.rng, row);
+                member
+                    .env
+                    .reset(&mut member.rng, row)
+                    .map_err(|e| EnvError::failed(&self.spec.id, e))?;
                 member.over = false;
                 *reward = 0.0;
                 *flags = flag::FIRST;
             } else {
                 let action = T::Action::of(actions, env);
                 let transition = member.env.step(action, &mut member.rng, row);
+                let transition = transition.map_err(|e| EnvError::failed(&self.spec.id, e))?;
                 *reward = transition.reward;
                 *flags = transition.end.flag();
                 member.over = *flags & flag::DONE != 0;
@@ -113,7 +120,7 @@ impl<T: Environment> VectorEnv for Lockstep<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ActionSpec, Element as _, End, ObservationSpec, Transition};
+    use crate::{ActionSpec, BoxError, Element as _, End, ObservationSpec, Transition};
 
     /// Counts its steps; action 1 ends the task, the third step ends the time.
     #[derive(Default)]
@@ -134,13 +141,19 @@ mod tests {
             }
         }
 
-        fn reset(&mut self, rng: &mut Rng, observation: &mut [u8]) {
+        fn reset(&mut self, rng: &mut Rng, observation: &mut [u8]) -> Result<(), BoxError> {
             self.episode += 1;
             self.step = 0;
             observation.copy_from_slice(&[self.episode, 0, rng.next_u64().to_le_bytes()[0]]);
+            Ok(())
         }
 
-        fn step(&mut self, action: usize, _rng: &mut Rng, observation: &mut [u8]) -> Transition {
+        fn step(
+            &mut self,
+            action: usize,
+            _rng: &mut Rng,
+            observation: &mut [u8],
+        ) -> Result<Transition, BoxError> {
             self.step += 1;
             observation.copy_from_slice(&[self.episode, self.step, 0]);
             let end = match (action, self.step) {
@@ -148,7 +161,7 @@ mod tests {
                 (_, 3) => End::Truncated,
                 _ => End::Running,
             };
-            Transition { reward: f32::from(self.step), end }
+            Ok(Transition { reward: f32::from(self.step), end })
         }
 
         fn allowed(&self, mask: &mut [u8]) {
@@ -231,5 +244,65 @@ mod tests {
         let error = env.step(Actions::Discrete(&[0, 2]), out).expect_err("there is no action 2");
         assert!(matches!(error, EnvError::BadAction { env: 1, action: 2, .. }), "{error}");
         assert_eq!(step(&mut env, [0, 0]), [(1, 1, 1.0, 0), (1, 1, 1.0, 0)]);
+    }
+
+    /// Fails in its second step, with an error of its own.
+    #[derive(Default)]
+    struct Leaky {
+        steps: u32,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the tank is empty after {0} steps")]
+    struct Empty(u32);
+
+    impl Environment for Leaky {
+        type Element = f32;
+        type Action = usize;
+
+        fn spec(&self) -> EnvSpec {
+            let observation = ObservationSpec::new(f32::DTYPE, &[1]);
+            EnvSpec::new("Leaky-v0", observation, ActionSpec::Discrete { n: 2 })
+        }
+
+        fn reset(&mut self, _rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
+            (self.steps, observation[0]) = (0, 0.0);
+            Ok(())
+        }
+
+        fn step(
+            &mut self,
+            _action: usize,
+            _rng: &mut Rng,
+            observation: &mut [f32],
+        ) -> Result<Transition, BoxError> {
+            self.steps += 1;
+            observation[0] = 1.0;
+            if self.steps == 2 { Err(Empty(self.steps).into()) } else { Ok(Transition::default()) }
+        }
+    }
+
+    #[test]
+    fn a_failure_keeps_its_source_and_a_reset_goes_on() {
+        let mut env = Lockstep::new(1, 1, Leaky::default);
+        let mut frames = [0_u32; 1];
+        let mut step = |env: &mut Lockstep<Leaky>| {
+            let (rewards, flags) = (&mut [0.0], &mut [0]);
+            let frames = bytemuck::cast_slice_mut(&mut frames);
+            env.step(Actions::Discrete(&[0]), StepOut { frames, rewards, flags, masks: &mut [] })
+        };
+        for _episode in 0..2 {
+            let mut first = [0_u32; 1];
+            let frames = bytemuck::cast_slice_mut(&mut first);
+            env.reset(ResetOut { frames, masks: &mut [] }).expect("starts");
+            step(&mut env).expect("the first step");
+            let error = step(&mut env).expect_err("empty");
+            assert_eq!(
+                error.to_string(),
+                "environment Leaky-v0 failed: the tank is empty after 2 steps"
+            );
+            let EnvError::Failed { source, .. } = error else { panic!("{error}") };
+            assert_eq!(source.downcast_ref::<Empty>().expect("kept").0, 2);
+        }
     }
 }

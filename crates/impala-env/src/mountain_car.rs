@@ -1,7 +1,8 @@
 //! `MountainCar-v0`, as in Gymnasium 1.x: an underpowered car must rock itself out of a valley.
 
 use super::{
-    ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit, Transition,
+    ActionSpec, BoxError, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit,
+    Transition,
 };
 use crate::rng::Rng;
 
@@ -63,12 +64,18 @@ impl Environment for MountainCar {
         EnvSpec::new(ID, ObservationSpec::new(f32::DTYPE, &[2]), ActionSpec::Discrete { n: 3 })
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         *self = Self::from_state([rng.uniform_f64(-0.6, -0.4), 0.0]);
         self.observe(observation);
+        Ok(())
     }
 
-    fn step(&mut self, action: usize, _rng: &mut Rng, observation: &mut [f32]) -> Transition {
+    fn step(
+        &mut self,
+        action: usize,
+        _rng: &mut Rng,
+        observation: &mut [f32],
+    ) -> Result<Transition, BoxError> {
         let push = (action as f64 - 1.0) * FORCE;
         self.velocity += push + (3.0 * self.position).cos() * -GRAVITY;
         self.velocity = self.velocity.clamp(-MAX_SPEED, MAX_SPEED);
@@ -78,7 +85,7 @@ impl Environment for MountainCar {
         }
         self.observe(observation);
         let arrived = self.position >= GOAL_POSITION && self.velocity >= GOAL_VELOCITY;
-        Transition { reward: -1.0, end: self.limit.after_step(arrived) }
+        Ok(Transition { reward: -1.0, end: self.limit.after_step(arrived) })
     }
 }
 
@@ -92,7 +99,7 @@ mod tests {
         let (mut car, mut rng) = (MountainCar::default(), Rng::new(1, 0));
         let (mut low, mut high) = (f64::MAX, f64::MIN);
         for _ in 0..1_000 {
-            car.reset(&mut rng, &mut [0.0; 2]);
+            car.reset(&mut rng, &mut [0.0; 2]).expect("does not fail");
             let [position, velocity] = car.state();
             assert!((-0.6..-0.4).contains(&position) && velocity == 0.0);
             (low, high) = (low.min(position), high.max(position));
@@ -107,7 +114,8 @@ mod tests {
             let mut car = MountainCar::from_state([-0.5, 0.0]);
             seen = [0.0; 2];
             for step in 1.. {
-                let transition = car.step(choose(seen[1]), &mut rng, &mut seen);
+                let transition =
+                    car.step(choose(seen[1]), &mut rng, &mut seen).expect("does not fail");
                 assert_eq!(transition.reward, -1.0);
                 if transition.end != End::Running {
                     return (step, transition.end);
@@ -125,7 +133,7 @@ mod tests {
     fn the_left_wall_stops_the_car() {
         let mut car = MountainCar::from_state([-1.19, -0.07]);
         let mut seen = [0.0; 2];
-        car.step(0, &mut Rng::new(1, 0), &mut seen);
+        car.step(0, &mut Rng::new(1, 0), &mut seen).expect("does not fail");
         assert_eq!(car.state(), [MIN_POSITION, 0.0]);
         assert_eq!(seen, [-1.2, 0.0]);
     }

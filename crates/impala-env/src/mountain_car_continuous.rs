@@ -3,7 +3,8 @@
 
 use super::mountain_car::{GRAVITY, MAX_POSITION, MAX_SPEED, MIN_POSITION};
 use super::{
-    ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit, Transition,
+    ActionSpec, BoxError, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit,
+    Transition,
 };
 use crate::rng::Rng;
 
@@ -68,12 +69,18 @@ impl Environment for MountainCarContinuous {
         EnvSpec::new(ID, ObservationSpec::new(f32::DTYPE, &[2]), action)
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         *self = Self::from_state([rng.uniform_f64(-0.6, -0.4), 0.0]);
         self.observe(observation);
+        Ok(())
     }
 
-    fn step(&mut self, [force]: [f32; 1], _rng: &mut Rng, observation: &mut [f32]) -> Transition {
+    fn step(
+        &mut self,
+        [force]: [f32; 1],
+        _rng: &mut Rng,
+        observation: &mut [f32],
+    ) -> Result<Transition, BoxError> {
         let slope = (self.rounded(3.0 * self.position)).cos();
         let push = force.clamp(-1.0, 1.0) * POWER - (GRAVITY * slope) as f32;
         let [max_speed, low, high, goal] =
@@ -88,7 +95,7 @@ impl Environment for MountainCarContinuous {
         self.observe(observation);
         let cost = f64::from(force) * f64::from(force) * 0.1;
         let prize = if arrived { 100.0 } else { 0.0 };
-        Transition { reward: (prize - cost) as f32, end: self.limit.after_step(arrived) }
+        Ok(Transition { reward: (prize - cost) as f32, end: self.limit.after_step(arrived) })
     }
 }
 
@@ -102,7 +109,7 @@ mod tests {
         let (mut car, mut rng) = (MountainCarContinuous::default(), Rng::new(1, 0));
         let (mut low, mut high) = (f64::MAX, f64::MIN);
         for _ in 0..1_000 {
-            car.reset(&mut rng, &mut [0.0; 2]);
+            car.reset(&mut rng, &mut [0.0; 2]).expect("does not fail");
             let [position, velocity] = car.state();
             assert!((-0.6..-0.4).contains(&position) && velocity == 0.0);
             (low, high) = (low.min(position), high.max(position));
@@ -117,7 +124,8 @@ mod tests {
             let mut car = MountainCarContinuous::from_state([-0.5, 0.0]);
             let (mut seen, mut sum) = ([0.0; 2], 0.0);
             for step in 1.. {
-                let transition = car.step([choose(seen[1])], &mut rng, &mut seen);
+                let transition =
+                    car.step([choose(seen[1])], &mut rng, &mut seen).expect("does not fail");
                 sum += transition.reward;
                 if transition.end != End::Running {
                     return (step, transition.end, sum);
@@ -137,7 +145,7 @@ mod tests {
     fn the_left_wall_stops_the_car() {
         let mut car = MountainCarContinuous::from_state([-1.19, -0.07]);
         let mut seen = [0.0; 2];
-        car.step([-1.0], &mut Rng::new(1, 0), &mut seen);
+        car.step([-1.0], &mut Rng::new(1, 0), &mut seen).expect("does not fail");
         assert_eq!(car.state(), [f64::from(-1.2_f32), 0.0]);
     }
 }

@@ -4,7 +4,8 @@
 use std::f64::consts::PI;
 
 use super::{
-    ActionSpec, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit, Transition,
+    ActionSpec, BoxError, Element as _, EnvSpec, Environment, ObservationSpec, TimeLimit,
+    Transition,
 };
 use crate::rng::Rng;
 
@@ -70,12 +71,18 @@ impl Environment for Pendulum {
         EnvSpec::new(ID, ObservationSpec::new(f32::DTYPE, &[3]), action)
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         *self = Self::from_state([rng.uniform_f64(-PI, PI), rng.uniform_f64(-1.0, 1.0)]);
         self.observe(observation);
+        Ok(())
     }
 
-    fn step(&mut self, [torque]: [f32; 1], _rng: &mut Rng, observation: &mut [f32]) -> Transition {
+    fn step(
+        &mut self,
+        [torque]: [f32; 1],
+        _rng: &mut Rng,
+        observation: &mut [f32],
+    ) -> Result<Transition, BoxError> {
         let torque = torque.clamp(-MAX_TORQUE, MAX_TORQUE);
         let effort = f64::from(0.001 * (torque * torque));
         let from_upright = wrap(self.angle);
@@ -84,7 +91,7 @@ impl Environment for Pendulum {
         self.speed = (self.speed + acceleration * DT_S).clamp(-MAX_SPEED, MAX_SPEED);
         self.angle += self.speed * DT_S;
         self.observe(observation);
-        Transition { reward: -cost as f32, end: self.limit.after_step(false) }
+        Ok(Transition { reward: -cost as f32, end: self.limit.after_step(false) })
     }
 }
 
@@ -103,7 +110,7 @@ mod tests {
         let (mut env, mut rng) = (Pendulum::default(), Rng::new(1, 0));
         let (mut low, mut high) = ([f64::MAX; 2], [f64::MIN; 2]);
         for _ in 0..1_000 {
-            env.reset(&mut rng, &mut [0.0; 3]);
+            env.reset(&mut rng, &mut [0.0; 3]).expect("does not fail");
             for (i, x) in env.state().into_iter().enumerate() {
                 (low[i], high[i]) = (low[i].min(x), high[i].max(x));
             }
@@ -119,22 +126,24 @@ mod tests {
     fn upright_and_at_rest_costs_nothing_and_hanging_costs_pi_squared() {
         let mut seen = [0.0; 3];
         let mut upright = Pendulum::from_state([0.0; 2]);
-        let transition = upright.step([0.0], &mut Rng::new(1, 0), &mut seen);
+        let transition =
+            upright.step([0.0], &mut Rng::new(1, 0), &mut seen).expect("does not fail");
         assert_eq!((transition.reward, seen), (0.0, [1.0, 0.0, 0.0]));
         let mut hanging = Pendulum::from_state([PI, 0.0]);
-        let transition = hanging.step([0.0], &mut Rng::new(1, 0), &mut seen);
+        let transition =
+            hanging.step([0.0], &mut Rng::new(1, 0), &mut seen).expect("does not fail");
         assert!((f64::from(transition.reward) + PI * PI).abs() < 1e-5);
         let mut pushed = Pendulum::from_state([0.0; 2]);
-        let transition = pushed.step([2.0], &mut Rng::new(1, 0), &mut seen);
+        let transition = pushed.step([2.0], &mut Rng::new(1, 0), &mut seen).expect("does not fail");
         assert!((transition.reward + 0.004).abs() < 1e-6 && (seen[2] - 0.3).abs() < 1e-6);
     }
 
     #[test]
     fn only_time_ends_an_episode() {
         let (mut env, mut rng, mut seen) = (Pendulum::default(), Rng::new(1, 0), [0.0; 3]);
-        env.reset(&mut rng, &mut seen);
+        env.reset(&mut rng, &mut seen).expect("does not fail");
         for step in 1..=LIMIT_STEPS {
-            let end = env.step([2.0], &mut rng, &mut seen).end;
+            let end = env.step([2.0], &mut rng, &mut seen).expect("does not fail").end;
             let expected = if step == LIMIT_STEPS { End::Truncated } else { End::Running };
             assert_eq!(end, expected);
             assert!(seen[2].abs() <= 8.0);

@@ -1,7 +1,7 @@
 //! `Recall-v0`: a cue is shown once and asked for later. Without memory it cannot be done.
 
 use super::{
-    ActionSpec, Element as _, End, EnvError, EnvOptions, EnvSpec, Environment, Lockstep,
+    ActionSpec, BoxError, Element as _, End, EnvError, EnvOptions, EnvSpec, Environment, Lockstep,
     ObservationSpec, Transition, VectorEnv,
 };
 use crate::rng::Rng;
@@ -73,21 +73,27 @@ impl Environment for Recall {
         }
     }
 
-    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, rng: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         (self.cue, self.steps) = (rng.below(self.cues), 0);
         self.draw(observation);
+        Ok(())
     }
 
-    fn step(&mut self, action: usize, _rng: &mut Rng, observation: &mut [f32]) -> Transition {
+    fn step(
+        &mut self,
+        action: usize,
+        _rng: &mut Rng,
+        observation: &mut [f32],
+    ) -> Result<Transition, BoxError> {
         let asked = self.steps == self.delay + 1;
         self.steps += 1;
         if !asked {
             self.draw(observation);
-            return Transition::default();
+            return Ok(Transition::default());
         }
         observation.fill(0.0);
         let reward = if action == self.cue { 1.0 } else { 0.0 };
-        Transition { reward, end: End::Terminated }
+        Ok(Transition { reward, end: End::Terminated })
     }
 }
 
@@ -108,13 +114,13 @@ mod tests {
             assert_eq!(observation.iter().sum::<f32>(), 1.0, "{observation:?}");
             observation.iter().position(|&x| x == 1.0).expect("one is lit")
         };
-        task.reset(rng, &mut observation);
+        task.reset(rng, &mut observation).expect("does not fail");
         let mut seen = vec![lit(&observation)];
         loop {
             // Actions before the question are wrong on purpose: they must not matter.
             let asked = seen.last() == Some(&(CUES + 1));
             let action = if asked { answer(seen[0]) } else { (seen[0] + 1) % CUES };
-            let transition = task.step(action, rng, &mut observation);
+            let transition = task.step(action, rng, &mut observation).expect("does not fail");
             if transition.end != End::Running {
                 assert_eq!(observation, [0.0; CUES + 2]);
                 return (seen, transition);

@@ -230,7 +230,7 @@ impl Registry {
             made = Box::new(Restacked::new(made, frame_stack));
         }
         // Its author is a user: find the slip here, not as a strange shape in the learner.
-        let failed = |reason| EnvError::Failed { id: id.to_owned(), reason };
+        let failed = |reason: String| EnvError::failed(id, reason);
         if let Some(problem) = made.spec().problem() {
             return Err(failed(problem.to_owned()));
         }

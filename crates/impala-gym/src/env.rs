@@ -68,8 +68,7 @@ impl GymEnv {
         seed: u64,
     ) -> Result<Self, EnvError> {
         let (worker, spec, notes) = Worker::start(id, options, envs, seed)?;
-        let scratch = Scratch::new(&spec, envs)
-            .map_err(|reason| EnvError::Failed { id: id.to_owned(), reason })?;
+        let scratch = Scratch::new(&spec, envs).map_err(|reason| EnvError::failed(id, reason))?;
         let mut env = Self {
             id: id.to_owned(),
             options: options.clone(),
@@ -109,7 +108,7 @@ impl GymEnv {
     }
 
     fn failed(&self, reason: String) -> EnvError {
-        EnvError::Failed { id: self.id.clone(), reason }
+        EnvError::failed(&self.id, reason)
     }
 
     /// Where the worker finds a slice: in the ring, or in the scratch memory.

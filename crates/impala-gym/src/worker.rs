@@ -221,7 +221,7 @@ impl Worker {
     }
 
     fn failed(&self, reason: String) -> EnvError {
-        EnvError::Failed { id: self.id.clone(), reason }
+        EnvError::failed(&self.id, reason)
     }
 
     fn not_made(&self, problem: String) -> EnvError {

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::defaults::ENVIRONMENTS;
 use crate::config::{Conv, RewardClip};
 use crate::config::{defaults, file};
-use crate::env::{ActionSpec, Dtype, Environment, Transition};
+use crate::env::{ActionSpec, BoxError, Dtype, Environment, Transition};
 use crate::rng::Rng;
 
 /// With a family of images that needs no other process.
@@ -326,13 +326,19 @@ impl Environment for Endless {
         EnvSpec::new("Endless-v0", ObservationSpec::new(Dtype::F32, &[1]), action)
     }
 
-    fn reset(&mut self, _: &mut Rng, observation: &mut [f32]) {
+    fn reset(&mut self, _: &mut Rng, observation: &mut [f32]) -> Result<(), BoxError> {
         observation.fill(0.0);
+        Ok(())
     }
 
-    fn step(&mut self, _: [f32; 2], rng: &mut Rng, observation: &mut [f32]) -> Transition {
-        self.reset(rng, observation);
-        Transition::default()
+    fn step(
+        &mut self,
+        _: [f32; 2],
+        rng: &mut Rng,
+        observation: &mut [f32],
+    ) -> Result<Transition, BoxError> {
+        self.reset(rng, observation)?;
+        Ok(Transition::default())
     }
 }
 

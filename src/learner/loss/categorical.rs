@@ -4,7 +4,7 @@
 //! - d log pi(a) / dz_j = pi_j - [j = a],        - dH / dz_j = pi_j (log pi_j + H)
 //! ```
 
-use super::steps::PolicyGradientWeights;
+use super::transitions::{PolicyGradientWeight, PolicyGradientWeights};
 use crate::policy::math::{exp_in_place, ln_in_place};
 
 /// The policy of a strip.
@@ -95,15 +95,26 @@ impl Categorical {
         for ((((d_logits, probs), log_probs), weight), &action) in
             rows.zip(weights.each()).zip(&self.actions)
         {
-            let entropy = -probs.iter().zip(log_probs).map(|(p, l)| p * l).sum::<f32>();
-            for ((d, &p), &l) in d_logits.iter_mut().zip(probs).zip(log_probs) {
-                *d = p * (weight.advantage + weight.entropy_cost * (l + entropy));
-            }
-            d_logits[action] -= weight.advantage;
-            entropies += weight.keep * entropy;
+            entropies += choice_gradient(d_logits, (probs, log_probs), action, weight);
         }
         entropies
     }
+}
+
+/// The gradient of one choice, and its entropy times the weight of the transition.
+#[inline(always)]
+pub(super) fn choice_gradient(
+    d_logits: &mut [f32],
+    (probs, log_probs): (&[f32], &[f32]),
+    action: usize,
+    weight: PolicyGradientWeight,
+) -> f32 {
+    let entropy = -probs.iter().zip(log_probs).map(|(p, l)| p * l).sum::<f32>();
+    for ((d, &p), &l) in d_logits.iter_mut().zip(probs).zip(log_probs) {
+        *d = p * (weight.advantage + weight.entropy_cost * (l + entropy));
+    }
+    d_logits[action] -= weight.advantage;
+    weight.keep * entropy
 }
 
 /// A word as an index, below `n`.

@@ -7,7 +7,7 @@
 //!
 //! `H` is the entropy of `u`, before its bounds.
 
-use super::steps::PolicyGradientWeights;
+use super::transitions::PolicyGradientWeights;
 use crate::policy::gaussian::{Deviations, entropy, log_density};
 
 /// The policy of a strip.

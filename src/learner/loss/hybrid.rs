@@ -3,7 +3,7 @@
 
 use super::gaussian::Gaussian;
 use super::multi::MultiCategorical;
-use super::steps::PolicyGradientWeights;
+use super::transitions::PolicyGradientWeights;
 use crate::policy::parts::{join_rows, split_rows};
 
 /// The policy of a strip.

@@ -1,8 +1,8 @@
 //! Several choices at once, independent given the observation: log-probabilities and entropies are sums
 //! over them, so each choice has the gradient of [`super::categorical`], with its own entropy.
 
-use super::categorical::action_index;
-use super::steps::PolicyGradientWeights;
+use super::categorical::{action_index, choice_gradient};
+use super::transitions::PolicyGradientWeights;
 use crate::policy::math::{exp_in_place, ln_in_place};
 
 /// The policy of a strip.
@@ -74,12 +74,7 @@ impl MultiCategorical {
         let weights = weights.each().flat_map(|weight| sizes.iter().map(move |_| weight));
         let mut entropies = 0.0;
         for ((((d_logits, probs), log_probs), &action), weight) in parts.zip(weights) {
-            let entropy = -probs.iter().zip(log_probs).map(|(p, l)| p * l).sum::<f32>();
-            for ((d, &p), &l) in d_logits.iter_mut().zip(probs).zip(log_probs) {
-                *d = p * (weight.advantage + weight.entropy_cost * (l + entropy));
-            }
-            d_logits[action] -= weight.advantage;
-            entropies += weight.keep * entropy;
+            entropies += choice_gradient(d_logits, (probs, log_probs), action, weight);
         }
         entropies
     }

@@ -13,6 +13,7 @@ use crate::learner::engine::Engine;
 use crate::learner::episodes::{Episode, EpisodeWindow};
 use crate::learner::native_engine::NativeEngine;
 use crate::learner::optimizer::Optimizer;
+use crate::learner::return_scale::ReturnScale;
 use crate::learner::run::{
     LearnLoop, LearnerCallbacks, Learning, StopCriteria, StopReason, UpdateSchedule,
 };
@@ -77,6 +78,7 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
         ),
     );
 
+    let returns = start.state.returns;
     let learning = Learning {
         publisher,
         counters: pool.memory.learner(),
@@ -100,6 +102,10 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
         skipped_in_a_row: 0,
         state: start.state,
         episodes,
+        return_scale: config
+            .learner
+            .normalize_rewards
+            .then(|| ReturnScale::new(config.learner.discount, returns)),
         started: pool.started,
     };
     let (groups, slots) = (config.pool.groups_per_block(), config.pool.slots());

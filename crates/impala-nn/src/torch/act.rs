@@ -101,7 +101,7 @@ fn stack(observations: &StackedFrames<'_>) -> Result<Tensor, TchError> {
 }
 
 /// `[N][k]`, 1 where the frame belongs to the observation's episode, oldest first.
-pub(crate) fn valid_mask(valid: &[u8], k: usize) -> Vec<f32> {
+pub fn valid_mask(valid: &[u8], k: usize) -> Vec<f32> {
     valid
         .iter()
         .flat_map(|&valid| {

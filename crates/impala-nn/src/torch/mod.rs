@@ -8,7 +8,7 @@ mod tests;
 mod torso;
 
 pub use act::TorchPolicy;
-pub(crate) use act::valid_mask;
+pub use act::valid_mask;
 pub use blob::{Blob, TensorElement};
 
 use tch::{Device, Kind, TchError, Tensor};
@@ -170,6 +170,7 @@ impl<'a> Layers<'a> {
 }
 
 /// Sizes as libtorch wants them.
-pub(crate) fn dimensions(sizes: &[usize]) -> Vec<i64> {
+#[must_use]
+pub fn dimensions(sizes: &[usize]) -> Vec<i64> {
     sizes.iter().map(|&n| i64::try_from(n).expect("sizes fit i64")).collect()
 }

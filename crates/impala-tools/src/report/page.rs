@@ -1,15 +1,15 @@
 //! The page: facts, the bottleneck in words, plots, configuration.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::bottleneck::Bottleneck;
-use super::frame::escape;
 use super::plots::groups;
 use super::run_data::RunData;
 use super::scale::{bytes, si, time};
 use super::style::{PAGE, PLOTS};
-use super::totals::{ACTOR_STAGES, ActorStage, LEARNER_STAGES, Totals};
+use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
 
 /// One HTML document that needs nothing else.
 pub(super) fn html(runs: &[RunData]) -> String {
@@ -17,39 +17,37 @@ pub(super) fn html(runs: &[RunData]) -> String {
         [run] => run.name.clone(),
         runs => format!("{} runs", runs.len()),
     };
-    let mut page = format!(
-        "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
-         <title>{0} - impala</title><style>{PAGE}{PLOTS}</style></head><body><main><h1>{0}</h1>",
-        escape(&title)
-    );
-    match runs {
-        [run] => facts(&mut page, run),
-        runs => comparison(&mut page, runs),
-    }
-    page.push_str("<h2>What held it back</h2>");
-    for run in runs {
-        bottleneck(&mut page, run, runs.len() > 1);
-    }
-    for group in groups(runs) {
-        let _infallible = write!(page, "<h2>{}</h2><div class=\"grid\">", group.title);
-        for plot in group.plots {
-            let _infallible = write!(
-                page,
-                "<div class=\"card\" id=\"{}\"{}>{}</div>",
-                plot.id,
-                if plot.has_data { "" } else { " data-empty" },
-                plot.svg
-            );
+    let several = runs.len() > 1;
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                title { (title) " - impala" }
+                style { (PreEscaped(PAGE)) (PreEscaped(PLOTS)) }
+            }
+            body {
+                main {
+                    h1 { (title) }
+                    @if let [run] = runs { (facts(run)) } @else { (comparison(runs)) }
+                    h2 { "What held it back" }
+                    @for run in runs { (bottleneck(run, several)) }
+                    @for group in groups(runs) {
+                        h2 { (group.title) }
+                        div.grid {
+                            @for plot in group.plots {
+                                div.card id=(plot.id) data-empty[!plot.has_data] { (PreEscaped(plot.svg)) }
+                            }
+                        }
+                    }
+                    @for run in runs { (stages(run, several)) }
+                    (configuration(runs))
+                }
+            }
         }
-        page.push_str("</div>");
-    }
-    for run in runs {
-        stages(&mut page, run, runs.len() > 1);
-    }
-    configuration(&mut page, runs);
-    page.push_str("</main></body></html>\n");
-    page
+    };
+    page.into_string()
 }
 
 /// What a run came to: from the summary, or from the last line if there is none yet.
@@ -109,28 +107,21 @@ impl Came {
     }
 }
 
-fn facts(page: &mut String, run: &RunData) {
-    let text = format!(
-        "{} · {} actors × {} environments · {}",
-        run.setting("env"),
-        run.setting("actors"),
-        run.setting("envs-per-actor"),
-        run.path.display()
-    );
-    let _infallible = write!(page, "<p class=\"soft\">{}</p><div class=\"facts\">", escape(&text));
-    for (name, value) in Came::of(run).cells() {
-        let _infallible =
-            write!(page, "<div><span class=\"soft\">{name}</span><b>{}</b></div>", escape(&value));
+fn facts(run: &RunData) -> Markup {
+    html! {
+        p.soft {
+            (run.setting("env")) " · " (run.setting("actors")) " actors × " (run.setting("envs-per-actor"))
+            " environments · " (run.path.display())
+        }
+        div.facts {
+            @for (name, value) in Came::of(run).cells() {
+                div { span.soft { (name) } b { (value) } }
+            }
+        }
     }
-    page.push_str("</div>");
 }
 
-fn comparison(page: &mut String, runs: &[RunData]) {
-    page.push_str("<div class=\"card scroll\"><table><tr><th></th>");
-    for run in runs {
-        let _infallible = write!(page, "<th>{}</th>", escape(&run.name));
-    }
-    page.push_str("</tr>");
+fn comparison(runs: &[RunData]) -> Markup {
     let columns: Vec<Vec<(&str, String)>> = runs
         .iter()
         .map(|run| {
@@ -143,28 +134,30 @@ fn comparison(page: &mut String, runs: &[RunData]) {
             cells
         })
         .collect();
-    for (row, (name, _)) in columns[0].iter().enumerate() {
-        let _infallible = write!(page, "<tr><th>{name}</th>");
-        for column in &columns {
-            let _infallible = write!(page, "<td>{}</td>", escape(&column[row].1));
+    html! {
+        div.card.scroll {
+            table {
+                tr { th {} @for run in runs { th { (run.name) } } }
+                @for (row, (name, _)) in columns[0].iter().enumerate() {
+                    tr { th { (name) } @for column in &columns { td { (column[row].1) } } }
+                }
+            }
         }
-        page.push_str("</tr>");
     }
-    page.push_str("</table></div>");
 }
 
-fn bottleneck(page: &mut String, run: &RunData, named: bool) {
+fn bottleneck(run: &RunData, named: bool) -> Markup {
     let found = Bottleneck::of(run);
-    let name = if named { format!("{}: ", run.name) } else { String::new() };
-    let _infallible = write!(
-        page,
-        "<div class=\"card say\" data-verdict=\"{2}\"><p><b>{0}{1}.</b> {3}</p><p><b>What to change:</b> {4}</p></div>",
-        escape(&name),
-        if named { found.verdict.name().to_owned() } else { capitalised(found.verdict.name()) },
-        found.verdict.name(),
-        escape(&found.because),
-        escape(&found.advice)
-    );
+    let verdict = found.verdict.name();
+    html! {
+        div.card.say data-verdict=(verdict) {
+            p {
+                b { @if named { (run.name) ": " (verdict) } @else { (capitalised(verdict)) } "." }
+                " " (found.because)
+            }
+            p { b { "What to change:" } " " (found.advice) }
+        }
+    }
 }
 
 fn capitalised(text: &str) -> String {
@@ -173,58 +166,57 @@ fn capitalised(text: &str) -> String {
 }
 
 /// Times per frame and update, in numbers.
-fn stages(page: &mut String, run: &RunData, named: bool) {
+fn stages(run: &RunData, named: bool) -> Markup {
     let totals = Totals::of(run);
-    let name = if named { format!(": {}", run.name) } else { String::new() };
-    let _infallible = write!(
-        page,
-        "<h2>Times in numbers{}</h2><div class=\"grid\"><div class=\"card scroll\"><table>\
-         <tr><th>learner</th><th>share of wall time</th><th>per update</th></tr>",
-        escape(&name)
-    );
-    let shares = totals.learner_shares();
-    for (index, (stage, _)) in LEARNER_STAGES.iter().enumerate() {
-        let _infallible = write!(
-            page,
-            "<tr><td>{stage}</td><td class=\"n\">{:.1} %</td><td class=\"n\">{}</td></tr>",
-            shares[index] * 100.0,
-            time(totals.learner_s[index] / totals.updates.max(1.0))
-        );
+    let learner = LEARNER_STAGES.iter().map(|(name, _)| *name);
+    let learner = learner.zip(totals.learner_shares()).zip(totals.learner_s);
+    let actors = ACTOR_STAGES.iter().map(|stage| stage.name);
+    let actors = actors.zip(totals.actor_shares()).zip(totals.actors_s);
+    let row = |stage: &str, share: f64, each: f64| {
+        html! {
+            tr { td { (stage) } td.n { (format!("{:.1} %", share * 100.0)) } td.n { (time(each)) } }
+        }
+    };
+    html! {
+        h2 { "Times in numbers" @if named { ": " (run.name) } }
+        div.grid {
+            div.card.scroll {
+                table {
+                    tr { th { "learner" } th { "share of wall time" } th { "per update" } }
+                    @for ((stage, share), s) in learner { (row(stage, share, s / totals.updates.max(1.0))) }
+                }
+            }
+            div.card.scroll {
+                table {
+                    tr { th { "actors" } th { "share of wall time" } th { "per frame" } }
+                    @for ((stage, share), s) in actors { (row(stage, share, s / totals.frames_acted.max(1.0))) }
+                }
+                p.soft { "Shared memory of the run: " (bytes(run.last().memory.shared_bytes as f64)) "." }
+            }
+        }
     }
-    page.push_str(
-        "</table></div><div class=\"card scroll\"><table><tr><th>actors</th>\
-         <th>share of wall time</th><th>per frame</th></tr>",
-    );
-    let shares = totals.actor_shares();
-    for (index, ActorStage { name: stage, .. }) in ACTOR_STAGES.iter().enumerate() {
-        let _infallible = write!(
-            page,
-            "<tr><td>{stage}</td><td class=\"n\">{:.1} %</td><td class=\"n\">{}</td></tr>",
-            shares[index] * 100.0,
-            time(totals.actors_s[index] / totals.frames_acted.max(1.0))
-        );
-    }
-    let shared = run.last().memory.shared_bytes as f64;
-    let _infallible = write!(
-        page,
-        "</table><p class=\"soft\">Shared memory of the run: {}.</p></div></div>",
-        bytes(shared)
-    );
 }
 
-fn configuration(page: &mut String, runs: &[RunData]) {
-    page.push_str("<h2>Configuration</h2><div class=\"card columns\"><table>");
+fn configuration(runs: &[RunData]) -> Markup {
     let keys: BTreeSet<&String> = runs.iter().flat_map(|run| run.config.keys()).collect();
-    for key in keys {
+    let rows = keys.into_iter().map(|key| {
         let values: Vec<String> = runs.iter().map(|run| run.setting(key)).collect();
         let differ = values.iter().any(|value| *value != values[0]);
-        let _infallible = write!(page, "<tr><th>{}</th>", escape(key));
-        for value in values {
-            let value = escape(&value);
-            let value = if differ { format!("<b>{value}</b>") } else { value };
-            let _infallible = write!(page, "<td>{value}</td>");
+        (key, values, differ)
+    });
+    html! {
+        h2 { "Configuration" }
+        div.card.columns {
+            table {
+                @for (key, values, differ) in rows {
+                    tr {
+                        th { (key) }
+                        @for value in values {
+                            td { @if differ { b { (value) } } @else { (value) } }
+                        }
+                    }
+                }
+            }
         }
-        page.push_str("</tr>");
     }
-    page.push_str("</table></div>");
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use super::figures::Figures;
 use super::runs::Runs;
 use super::screen;
-use super::table::{Order, columns, head, row};
+use super::table::{head, plain_actors};
 
 const USAGE: u8 = 2;
 /// The terminal could not be used, or the output not be written.
@@ -122,13 +122,8 @@ fn print(runs: &Runs, out: &mut impl Write) -> io::Result<()> {
     for run in &runs.all {
         let figures = run.readings().map(|(newest, old)| Figures::of(newest, old));
         let mut figures = figures.unwrap_or_default();
-        for line in head(run, &figures) {
+        for line in head(run, &figures).into_iter().chain(plain_actors(&mut figures.actors)) {
             writeln!(out, "{line}")?;
-        }
-        writeln!(out, "{}", columns(Order::DEFAULT))?;
-        Order::DEFAULT.sort(&mut figures.actors);
-        for actor in &figures.actors {
-            writeln!(out, "{}", row(actor))?;
         }
         writeln!(out)?;
     }

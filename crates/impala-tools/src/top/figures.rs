@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use impala_metrics::{ChildRecord, LearnerRecord, PerActorRecord, Phase, StatusRecord};
+use impala_metrics::{ChildRecord, LearnerRecord, PerActorRecord, Phase, RingRecord, StatusRecord};
 
 /// A run at a glance. Shares are of wall time, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
@@ -22,7 +22,7 @@ pub(super) struct Figures {
     pub(super) restarts: f64,
     pub(super) unrolls_abandoned: f64,
     pub(super) learner: Learner,
-    pub(super) ring: Ring,
+    pub(super) ring: RingRecord,
     pub(super) shared_bytes: f64,
     pub(super) actors: Vec<Actor>,
     pub(super) stopping: bool,
@@ -42,15 +42,6 @@ pub(super) struct Learner {
     pub(super) optimizer: f64,
     pub(super) publish: f64,
     pub(super) rss_bytes: f64,
-}
-
-/// Slots by their state.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Default)]
-pub(super) struct Ring {
-    pub(super) free: f64,
-    pub(super) claimed: f64,
-    pub(super) ready: f64,
-    pub(super) held: f64,
 }
 
 /// One actor's line.
@@ -143,12 +134,7 @@ impl Figures {
                 publish: stage(|learner| learner.publish_ns),
                 rss_bytes: now.memory.learner_bytes as f64,
             },
-            ring: Ring {
-                free: now.ring.free as f64,
-                claimed: now.ring.claimed as f64,
-                ready: now.ring.ready as f64,
-                held: now.ring.held as f64,
-            },
+            ring: now.ring,
             shared_bytes: now.memory.shared_bytes as f64,
             actors: (0..now.per_actor.actors()).map(actor).collect(),
             stopping: newest.stopping,

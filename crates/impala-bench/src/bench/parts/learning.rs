@@ -190,6 +190,7 @@ fn whole_loop<'m>(
             publish_every: learner.publish_every,
             checkpoint_every: Duration::ZERO,
         },
+        return_scale: None,
         episodes: EpisodeWindow::new(config.stop.stop_window),
         started: Instant::now(),
     };

@@ -1,0 +1,187 @@
+//! How large returns are: the running deviation of discounted returns, by which rewards are divided.
+//!
+//! A value loss and a policy gradient have the size of the returns, and steps, clips and costs are chosen for a size of
+//! about 1. So rewards are divided by the standard deviation of `R_t = gamma R_{t-1} + r_t`, which runs through each
+//! environment's episodes (as `VecNormalize` of OpenAI Baselines does, and without moving their mean: that would change
+//! what is worth doing). All that was ever seen counts alike, so the scale settles.
+
+use std::collections::HashMap;
+
+use bincode::{Decode, Encode};
+
+use crate::env::flag;
+use crate::unroll::{BlockRef, Field};
+
+/// Returns are at least this large: an environment without rewards has no scale.
+const LEAST_DEVIATION: f64 = 1e-4;
+
+/// Number, mean and sum of squared differences of all returns seen so far.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Encode, Decode)]
+pub struct Moments {
+    /// How many.
+    pub count: f64,
+    /// Their mean.
+    pub mean: f64,
+    /// Sum of squared differences from the mean.
+    pub squares: f64,
+}
+
+impl Moments {
+    /// Welford's update.
+    fn push(&mut self, x: f64) {
+        self.count += 1.0;
+        let difference = x - self.mean;
+        self.mean += difference / self.count;
+        self.squares += difference * (x - self.mean);
+    }
+}
+
+/// Where the episodes of one actor stood at the end of its last unroll.
+#[derive(Debug)]
+struct Carried {
+    incarnation: u32,
+    next_sequence: u64,
+    returns: Vec<f64>,
+}
+
+/// The scale of returns, from all that was learnt from.
+#[derive(Debug)]
+pub struct ReturnScale {
+    discount: f64,
+    moments: Moments,
+    actors: HashMap<u32, Carried>,
+}
+
+impl ReturnScale {
+    /// Goes on from `moments`.
+    #[must_use]
+    pub fn new(discount: f64, moments: Moments) -> Self {
+        Self { discount, moments, actors: HashMap::new() }
+    }
+
+    /// All that it has seen.
+    #[must_use]
+    pub const fn moments(&self) -> Moments {
+        self.moments
+    }
+
+    /// What rewards are to be multiplied by; 1 until something was seen.
+    #[must_use]
+    pub fn factor(&self) -> f64 {
+        let Moments { count, squares, .. } = self.moments;
+        if count < 2.0 {
+            return 1.0;
+        }
+        1.0 / (squares / count).sqrt().max(LEAST_DEVIATION)
+    }
+
+    /// Adds the returns of a block. An unroll that does not follow the last one of its actor starts from 0.
+    pub fn observe(&mut self, block: &BlockRef<'_>) {
+        let spec = block.layout().spec();
+        let (envs, columns) = (spec.envs, spec.batch);
+        let rewards: &[f32] = block.field(Field::Reward);
+        let flags: &[u8] = block.field(Field::Flags);
+        for (group, header) in block.headers().iter().enumerate() {
+            let carried = self.actors.entry(header.actor).or_insert_with(|| Carried {
+                incarnation: header.incarnation,
+                next_sequence: header.sequence,
+                returns: vec![0.0; envs],
+            });
+            if (carried.incarnation, carried.next_sequence) != (header.incarnation, header.sequence)
+            {
+                carried.returns.fill(0.0);
+            }
+            (carried.incarnation, carried.next_sequence) =
+                (header.incarnation, header.sequence.wrapping_add(1));
+            let at = |t: usize, env: usize| t * columns + group * envs + env;
+            for t in 0..spec.unroll {
+                for (env, running) in carried.returns.iter_mut().enumerate() {
+                    let after = flags[at(t + 1, env)];
+                    if after & flag::FIRST != 0 {
+                        // The step of a reset: no transition, no reward.
+                        continue;
+                    }
+                    *running = self.discount * *running + f64::from(rewards[at(t, env)]);
+                    self.moments.push(*running);
+                    if after & flag::DONE != 0 {
+                        *running = 0.0;
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ring::Owner;
+    use crate::unroll::{BlockLayout, GroupMut, HeapRing, UnrollSpec};
+
+    /// Blocks of one actor with one environment: what each step gives, and the flags after it.
+    fn scale_after(discount: f64, unrolls: &[(u64, &[(f32, u8); 3])]) -> ReturnScale {
+        let spec = UnrollSpec {
+            unroll: 3,
+            batch: 1,
+            envs: 1,
+            frame_bytes: 4,
+            frame_stack: 1,
+            ..UnrollSpec::PLAIN
+        };
+        let layout = BlockLayout::new(spec).expect("valid");
+        let mut memory = HeapRing::new(2, layout).expect("small");
+        let mut seats = memory.seats().expect("fits");
+        let mut actor = seats.producer(Owner::new(0, 1).expect("small")).expect("the first");
+        let mut learner = seats.consumer();
+        let mut scale = ReturnScale::new(discount, Moments::default());
+        for (sequence, steps) in unrolls {
+            let mut grant = actor.claim(Duration::ZERO).expect("free");
+            let mut group = GroupMut::new(grant.slot_mut());
+            group.header_mut().sequence = *sequence;
+            group.header_mut().incarnation = 1;
+            for (t, &(reward, flags)) in steps.iter().enumerate() {
+                group.row_mut::<f32>(Field::Reward, t)[0] = reward;
+                group.flags_mut(t + 1)[0] = flags;
+            }
+            grant.commit().expect("not fenced");
+            let held = learner.take(Duration::ZERO).expect("complete");
+            scale.observe(&BlockRef::new(held.block()));
+        }
+        scale
+    }
+
+    #[test]
+    fn returns_run_through_episodes_and_unrolls() {
+        let (over, first) = (flag::TERMINATED, flag::FIRST);
+        // An episode of 1, 2 | 3 over two unrolls; the step of the reset counts nothing; a new one begins with 5.
+        let scale = scale_after(
+            0.5,
+            &[
+                (0, &[(9.0, over), (7.0, first), (1.0, 0)]),
+                (1, &[(2.0, 0), (3.0, over), (4.0, first)]),
+            ],
+        );
+        let returns = [9.0, 1.0, 2.5, 4.25];
+        let mean = returns.iter().sum::<f64>() / 4.0;
+        let squares: f64 = returns.iter().map(|r| (r - mean) * (r - mean)).sum();
+        let seen = scale.moments();
+        assert_eq!(seen.count, 4.0);
+        assert!((seen.mean - mean).abs() < 1e-12 && (seen.squares - squares).abs() < 1e-12);
+        assert!((scale.factor() - 1.0 / (squares / 4.0).sqrt()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_lost_unroll_breaks_the_return() {
+        let scale = scale_after(1.0, &[(0, &[(1.0, 0); 3]), (2, &[(1.0, 0); 3])]);
+        assert_eq!(scale.moments().mean, 2.0, "1, 2, 3 and again, not 4, 5, 6");
+    }
+
+    #[test]
+    fn without_rewards_the_scale_stays_finite() {
+        assert_eq!(ReturnScale::new(0.99, Moments::default()).factor(), 1.0);
+        let scale = scale_after(0.99, &[(0, &[(0.0, 0); 3])]);
+        assert_eq!(scale.factor(), 1.0 / LEAST_DEVIATION);
+    }
+}
