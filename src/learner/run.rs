@@ -236,7 +236,6 @@ impl Learning<'_> {
         scale.observe(block);
         let (factor, moments) = (scale.factor(), scale.moments());
         self.updater.scale_rewards(factor as f32);
-        self.state.returns = moments;
         for (gauge, value) in [
             (LearnerCounter::RewardFactor, factor),
             (LearnerCounter::ReturnsSeen, moments.count),
@@ -301,6 +300,9 @@ impl Learning<'_> {
             self.episodes.recent().map(|e| (e.episode_return, e.length)).collect();
         self.state.return_mean = self.episodes.full_return_mean();
         self.state.optimizer_steps = self.updater.optimizer().steps();
+        if let Some(scale) = &self.return_scale {
+            self.state.returns = scale.moments();
+        }
         let mut watch = Stopwatch::start();
         let saved = callbacks.save(&self.updater, &self.state);
         self.counters.add_time(LearnerCounter::CheckpointNs, watch.lap());

@@ -168,8 +168,8 @@ impl Shape {
                 Some(below) => over_channels(conv, pair, below.outputs, (height, width)),
             };
             layers.push(layer);
-            height = (height - conv.kernel) / conv.stride + 1;
-            width = (width - conv.kernel) / conv.stride + 1;
+            let side = |pixels| conv.output_side(pixels).expect("the parameter spec checked it");
+            (height, width) = (side(height), side(width));
         }
         if layers.is_empty() {
             return Err(SpecError::NotNative);

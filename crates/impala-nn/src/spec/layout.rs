@@ -241,16 +241,16 @@ impl ParamSpec {
     /// Adds convolutions; returns the number of features they end in.
     fn conv_layers(&mut self, network: &NetworkSpec, convs: &[Conv]) -> Result<usize, SpecError> {
         let [mut channels, mut height, mut width] = image(network)?;
-        for (layer, &Conv { filters, kernel, stride }) in convs.iter().enumerate() {
+        for (layer, conv) in convs.iter().enumerate() {
+            let &Conv { filters, kernel, stride } = conv;
             nonzero("the filters of a convolution", filters)?;
             nonzero("the kernel of a convolution", kernel)?;
             nonzero("the stride of a convolution", stride)?;
-            if kernel > height || kernel > width {
+            let Some(sides) = conv.output_side(height).zip(conv.output_side(width)) else {
                 let image = network.observation.shape.clone();
                 return Err(SpecError::KernelTooLarge { layer, kernel, height, width, image });
-            }
-            height = (height - kernel) / stride + 1;
-            width = (width - kernel) / stride + 1;
+            };
+            (height, width) = sides;
             let shape = [filters, channels, kernel, kernel];
             self.layer(&format!("torso.conv.{layer}"), &shape, height * width)?;
             channels = filters;
