@@ -85,6 +85,9 @@ pub const fn loss(config: &Config) -> LossConfig {
         reduction: learner.reduction,
         reward_clip: learner.reward_clip,
         reward_scale: learner.reward_scale as f32,
+        clip_range: learner.clip_range as f32,
+        kl_cost: learner.kl_cost as f32,
+        normalize_advantages: learner.normalize_advantages,
     }
 }
 

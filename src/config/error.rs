@@ -168,6 +168,12 @@ pub enum ConfigError {
         /// Shape of a frame.
         shape: Vec<usize>,
     },
+    /// Observations that have no mean and deviation worth taking.
+    #[error("--normalize-observations: the observations of {env} are bytes, or go through convolutions; leave it out")]
+    NotNormalizable {
+        /// The environment.
+        env: String,
+    },
     /// A convolution whose kernel is larger than what comes in.
     #[error("{conv} does not fit on the {height}x{width} pixels that reach it, {remedy}")]
     ConvTooLarge {

@@ -135,7 +135,7 @@ impl PoolConfig {
 }
 
 /// The network between observation and heads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct NetworkConfig {
     /// Kind.
     pub torso: TorsoName,
@@ -151,6 +151,8 @@ pub struct NetworkConfig {
     pub core_size: usize,
     /// Whether the network sees its last action and reward.
     pub action_reward_inputs: bool,
+    /// How far normalised observations are from 0 at most; `None`: they are seen as they are.
+    pub observation_clip: Option<f64>,
 }
 
 /// Loss and optimizer. Letters are those of Espeholt et al. 2018, section 4.
@@ -176,6 +178,16 @@ pub struct LearnerConfig {
     pub reward_clip: RewardClip,
     /// Whether rewards are divided by the deviation of returns.
     pub normalize_rewards: bool,
+    /// Whether the advantages of a batch are.
+    pub normalize_advantages: bool,
+    /// Epsilon of the clipped surrogate; may be infinite.
+    pub clip_range: f64,
+    /// Weight of the divergence from the policy that acted.
+    pub kl_cost: f64,
+    /// Divergence that this weight is adapted to; may be infinite.
+    pub kl_target: f64,
+    /// Divergence at which passes over a batch stop; may be infinite.
+    pub stop_passes_at_kl: f64,
     /// Factor on rewards, before the clip.
     pub reward_scale: f64,
     /// Optimizer with its constants.

@@ -70,6 +70,11 @@ impl NetworkConfig {
         };
         let (observation, action) = (env.spec.observation.clone(), env.spec.action.clone());
         let base = spec::NetworkSpec::new(observation, action, torso);
-        spec::NetworkSpec { core, action_reward_inputs: self.action_reward_inputs, ..base }
+        spec::NetworkSpec {
+            core,
+            action_reward_inputs: self.action_reward_inputs,
+            observation_clip: self.observation_clip.map(|clip| clip as f32),
+            ..base
+        }
     }
 }

@@ -149,6 +149,11 @@ pub const REAL: &[Real] = &[
     Real::above("pg-rho-bar", |s| s.pg_rho_bar, 0.0, 1e6).or_inf(),
     Real::from("lambda", |s| s.lambda, 0.0, 1.0),
     Real::above("reward-scale", |s| s.reward_scale, 0.0, 1e6),
+    Real::above("observation-clip", |s| s.observation_clip, 0.0, 1e6),
+    Real::above("clip-range", |s| s.clip_range, 0.0, 1e6).or_inf(),
+    Real::from("kl-cost", |s| s.kl_cost, 0.0, 1e6),
+    Real::above("kl-target", |s| s.kl_target, 0.0, 1e6).or_inf(),
+    Real::above("stop-passes-at-kl", |s| s.stop_passes_at_kl, 0.0, 1e6).or_inf(),
     Real::above("learning-rate", |s| s.learning_rate, 0.0, 10.0),
     // Above these, 1 - beta is lost in single precision and Adam's bias correction divides by 0.
     Real::from("adam-beta1", |s| s.adam_beta1, 0.0, 0.999_999),

@@ -14,7 +14,7 @@ use super::{
     Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimizer, PoolConfig, RunConfig,
     StopConfig,
 };
-use crate::env::{EnvOptions, EnvSpec, ObservationSpec, Registry};
+use crate::env::{Dtype, EnvOptions, EnvSpec, ObservationSpec, Registry};
 use crate::policy::bounds::is_bounded;
 use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
 
@@ -217,6 +217,7 @@ fn network(
         core,
         core_size: if core == CoreName::None { 0 } else { set(all.core_size) },
         action_reward_inputs: all.action_reward_inputs.unwrap_or(core == CoreName::Lstm),
+        observation_clip: None,
     };
     network.settle();
     let fits = check_convs(&network, spec);
@@ -228,6 +229,13 @@ fn network(
     if network.torso.is_convolutional() {
         fits?;
     }
+    let vectors = spec.observation.dtype == Dtype::F32 && !network.torso.is_convolutional();
+    let asked = typed.normalize_observations == Some(true);
+    if asked && !vectors {
+        return Err(ConfigError::NotNormalizable { env: spec.id.clone() });
+    }
+    network.observation_clip =
+        (vectors && set(all.normalize_observations)).then(|| set(all.observation_clip));
     let residual = network.torso == TorsoName::ImpalaDeep;
     let remembers = network.core != CoreName::None;
     let gpu = matches!(device, Device::Cuda(_));
@@ -302,6 +310,11 @@ fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
         reduction: set(all.reduction),
         reward_clip: set(all.reward_clip),
         normalize_rewards: set(all.normalize_rewards),
+        normalize_advantages: set(all.normalize_advantages),
+        clip_range: set(all.clip_range),
+        kl_cost: set(all.kl_cost),
+        kl_target: set(all.kl_target),
+        stop_passes_at_kl: set(all.stop_passes_at_kl),
         reward_scale: set(all.reward_scale),
         optimizer: match set(all.optimizer) {
             OptimizerName::Adam => {

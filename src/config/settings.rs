@@ -183,6 +183,28 @@ pub struct Settings {
     /// Divide rewards by the running deviation of discounted returns, so that their size needs no tuning
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
     pub normalize_rewards: Option<bool>,
+    /// Bring each element of vector observations to mean 0 and deviation 1 [default: for vectors of numbers]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
+    pub normalize_observations: Option<bool>,
+    /// Normalised observations are at most so far from 0
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub observation_clip: Option<f64>,
+    /// Take the mean off the advantages of a batch, and divide by their deviation
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
+    pub normalize_advantages: Option<bool>,
+    /// Clipped surrogate (PPO's epsilon): no gradient where the policy has moved further than this from the one that
+    /// acted; inf for IMPALA's policy gradient
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub clip_range: Option<f64>,
+    /// Weight of the divergence from the policy that acted
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub kl_cost: Option<f64>,
+    /// Divergence, in nats, that this weight is adapted to; inf leaves it as it is
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub kl_target: Option<f64>,
+    /// Divergence, in nats, at which the passes over a batch stop; inf for never
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
+    pub stop_passes_at_kl: Option<f64>,
     /// Factor on rewards, before the clip. Bring returns to about 1 to 100
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
     pub reward_scale: Option<f64>,
@@ -250,7 +272,8 @@ impl Settings {
             total_frames stop_at_return stop_window time_limit
             torso hidden activation conv core core_size action_reward_inputs
             discount entropy_cost baseline_cost rho_bar c_bar pg_rho_bar lambda reduction
-            reward_clip normalize_rewards reward_scale action_bounds
+            reward_clip normalize_rewards normalize_observations observation_clip normalize_advantages clip_range
+            kl_cost kl_target stop_passes_at_kl reward_scale action_bounds
             optimizer learning_rate learning_rate_decay adam_beta1 adam_beta2 optimizer_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm
             device learner_threads passes publish_every

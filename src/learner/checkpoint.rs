@@ -32,7 +32,7 @@ use super::return_scale::Moments;
 use crate::kill_point;
 use crate::policy::spec::{ActionLayout, ParamSpec};
 
-const FORMAT: u32 = 3;
+const FORMAT: u32 = 4;
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.bin";
@@ -62,6 +62,10 @@ pub struct LearnerState {
     pub return_mean: Option<f64>,
     /// The discounted returns that rewards are scaled by; nothing without `normalize-rewards`.
     pub returns: Moments,
+    /// Observations that the statistics among the weights come from; 0 without `normalize-observations`.
+    pub observations_seen: f64,
+    /// Weight of the divergence where it is adapted; else 0.
+    pub kl_cost: f64,
 }
 
 /// All of a checkpoint.

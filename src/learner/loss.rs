@@ -164,6 +164,13 @@ impl Loss {
             vs,
             advantages,
         );
+        if config.normalize_advantages {
+            let moments = self.steps.advantage_moments();
+            self.steps.normalize_advantages(moments, config.vtrace.pg_rho_bar);
+        }
+        if config.clip_range.is_finite() || config.kl_cost > 0.0 {
+            self.steps.stay_close(config, &mut sums);
+        }
         self.d_logits.resize(steps * outputs, 0.0);
         self.d_values.resize(steps, 0.0);
         self.steps.value_gradients(values, config, weight, &mut self.d_values, &mut sums);

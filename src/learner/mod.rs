@@ -13,6 +13,7 @@ pub mod episodes;
 mod idle_cores;
 pub mod loss;
 pub mod native_engine;
+pub mod observation_stats;
 pub mod optimizer;
 pub mod return_scale;
 pub mod run;

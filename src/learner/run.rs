@@ -8,6 +8,7 @@ use super::check;
 use super::checkpoint::LearnerState;
 use super::engine::Stopwatch;
 use super::episodes::{Episode, EpisodeWindow};
+use super::observation_stats::ObservationStats;
 use super::optimizer::decayed;
 use super::return_scale::ReturnScale;
 use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
@@ -25,6 +26,10 @@ const CONTROL_EVERY: Duration = Duration::from_millis(50);
 /// Updates skipped in a row after which nothing will change any more: a batch now and then is a fault of its
 /// data, a hundred are one of rewards or weights.
 const SKIPPED_IN_A_ROW: u32 = 100;
+
+/// The weight of the divergence where it starts if none is given, and its range.
+const FIRST_KL_COST: f32 = 0.2;
+const KL_COSTS: std::ops::RangeInclusive<f32> = 1e-4..=100.0;
 
 /// When learning is over.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,6 +49,10 @@ pub struct UpdateSchedule {
     pub linear_decay: bool,
     /// Updates with each batch, whose frames count once all the same.
     pub passes: u64,
+    /// Divergence from the policy that acted at which passes stop; may be infinite.
+    pub stop_passes_at_kl: f32,
+    /// Divergence that its weight in the loss is adapted to; may be infinite.
+    pub kl_target: f32,
     /// Updates from one published version to the next.
     pub publish_every: u64,
     /// Time between checkpoints; zero for only the last.
@@ -113,6 +122,8 @@ pub struct Learning<'m> {
     pub episodes: EpisodeWindow,
     /// What rewards are divided by, if they are.
     pub return_scale: Option<ReturnScale>,
+    /// By what observations are normalised, if they are.
+    pub observation_stats: Option<ObservationStats>,
     /// Start of the run, less the time of the runs it continues.
     pub started: Instant,
 }
@@ -199,13 +210,22 @@ impl LearnLoop<'_> {
         check::actions(&learning.env.action, block.field(Field::Action))?;
         callbacks.batch(&block);
         learning.scale_rewards(&block);
+        learning.normalize_observations(&block);
         let mut times = UpdateTimes::default();
         let mut learnt = None;
-        for _ in 1..learning.schedule.passes {
-            let outcome = learning.updater.gradient(&block, &learning.env, &mut times)?;
-            learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
+        let mut outcome = Some(learning.updater.gradient(&block, &learning.env, &mut times)?);
+        for pass in 1..learning.schedule.passes {
+            if let Some(outcome) = outcome.take() {
+                learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
+            }
+            let next = learning.updater.gradient(&block, &learning.env, &mut times)?;
+            if learning.has_moved_far(&next) {
+                let left = learning.schedule.passes - pass;
+                learning.counters.add(LearnerCounter::PassesStopped, left);
+                break;
+            }
+            outcome = Some(next);
         }
-        let outcome = learning.updater.gradient(&block, &learning.env, &mut times)?;
         let Learning { state, counters, lags, episodes, .. } = learning;
         measure_lag(&block, state.version, counters, lags);
         let unrolls = block.headers().len() as u64;
@@ -218,7 +238,10 @@ impl LearnLoop<'_> {
         counters.add(LearnerCounter::UnrollsConsumed, unrolls);
         counters.add(LearnerCounter::Blocks, 1);
         counters.add(LearnerCounter::Progress, 1);
-        learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
+        if let Some(outcome) = outcome {
+            learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
+        }
+        learning.adapt_kl_cost();
         if let Some(transitions) = learnt {
             learning.state.frames += transitions as u64;
             learning.counters.set(LearnerCounter::Frames, learning.state.frames);
@@ -244,6 +267,43 @@ impl Learning<'_> {
         ] {
             self.counters.set_f64(gauge, value);
         }
+    }
+
+    /// Follows what observations are like.
+    fn normalize_observations(&mut self, block: &BlockRef<'_>) {
+        let Some(stats) = &mut self.observation_stats else { return };
+        if stats.observe(block) {
+            self.updater.normalize_observations(stats);
+            self.counters.set_f64(LearnerCounter::ObservationsSeen, stats.count());
+        }
+    }
+
+    /// Whether the policy has gone as far from the one that acted as passes may take it.
+    fn has_moved_far(&mut self, outcome: &Outcome) -> bool {
+        let Outcome::Applied(stats) = outcome else { return false };
+        stats.loss.kl_mean > self.schedule.stop_passes_at_kl
+    }
+
+    /// Keeps the divergence near its target (Schulman et al. 2017, section 4).
+    fn adapt_kl_cost(&mut self) {
+        let target = self.schedule.kl_target;
+        if !target.is_finite() {
+            return;
+        }
+        let kl = self.counters.get_f64(LearnerCounter::KlMean) as f32;
+        let cost = self.updater.kl_cost();
+        let adapted = if cost == 0.0 {
+            FIRST_KL_COST
+        } else if kl > 1.5 * target {
+            2.0 * cost
+        } else if kl < target / 1.5 {
+            0.5 * cost
+        } else {
+            cost
+        };
+        self.updater.set_kl_cost(adapted.clamp(*KL_COSTS.start(), *KL_COSTS.end()));
+        self.state.kl_cost = f64::from(self.updater.kl_cost());
+        self.counters.set_f64(LearnerCounter::KlCost, self.state.kl_cost);
     }
 
     fn publish_first(&mut self) -> Result<(), LearnerError> {
@@ -303,6 +363,9 @@ impl Learning<'_> {
         if let Some(scale) = &self.return_scale {
             self.state.returns = scale.moments();
         }
+        if let Some(stats) = &self.observation_stats {
+            self.state.observations_seen = stats.count();
+        }
         let mut watch = Stopwatch::start();
         let saved = callbacks.save(&self.updater, &self.state);
         self.counters.add_time(LearnerCounter::CheckpointNs, watch.lap());
@@ -352,6 +415,8 @@ impl Learning<'_> {
             (LearnerCounter::CMax, stats.loss.c_max),
             (LearnerCounter::RhoClippedFraction, stats.loss.rho_clipped),
             (LearnerCounter::CClippedFraction, stats.loss.c_clipped),
+            (LearnerCounter::KlMean, stats.loss.kl_mean),
+            (LearnerCounter::SurrogateClippedFraction, stats.loss.surrogate_clipped),
         ] {
             counters.set_f64(gauge, f64::from(value));
         }

@@ -8,6 +8,7 @@ use super::engine::{
     Engine, EngineError, Evaluator, Objective, Observations, StageTimes, Stopwatch,
 };
 use super::loss::{Batch, Loss, LossConfig, LossStats, LossSums};
+use super::observation_stats::ObservationStats;
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use crate::env::EnvSpec;
 use crate::unroll::{BlockRef, Field};
@@ -162,6 +163,23 @@ impl Updater {
     /// Multiplies rewards by `factor` from now on, beside the configured scale.
     pub const fn scale_rewards(&mut self, factor: f32) {
         self.config.reward_scale = self.reward_scale * factor;
+    }
+
+    /// Weight of the divergence from the policy that acted.
+    #[must_use]
+    pub const fn kl_cost(&self) -> f32 {
+        self.config.kl_cost
+    }
+
+    /// Changes that weight.
+    pub const fn set_kl_cost(&mut self, kl_cost: f32) {
+        self.config.kl_cost = kl_cost;
+    }
+
+    /// Normalises observations by `stats` from now on.
+    pub fn normalize_observations(&mut self, stats: &ObservationStats) {
+        let start = self.parameters.len() - 2 * stats.elements();
+        stats.write(&mut self.parameters[start..]);
     }
 
     /// Computes loss and gradient of `block`. Nothing of the block is used after this returns: release

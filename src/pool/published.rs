@@ -62,6 +62,8 @@ pub(super) fn published(pool: &RunContext) -> Result<Option<Checkpoint>, Publish
             mean: counters.get_f64(LearnerCounter::ReturnsMean),
             squares: counters.get_f64(LearnerCounter::ReturnsSquares),
         },
+        kl_cost: counters.get_f64(LearnerCounter::KlCost),
+        observations_seen: counters.get_f64(LearnerCounter::ObservationsSeen),
         ..LearnerState::default()
     };
     Ok(Some(Checkpoint { parameters, optimizer, state }))

@@ -180,6 +180,9 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
         reduction: Reduction::Sum,
         reward_clip: RewardClip::None,
         reward_scale: 1.0,
+    clip_range: f32::INFINITY,
+    kl_cost: 0.0,
+    normalize_advantages: false,
     };
     let flags = vec![0; rows];
     let batch = Batch {

@@ -1,6 +1,7 @@
 //! Initial weights: orthogonal, as practised for PPO and IMPALA (Andrychowicz et al. 2021, "What
 //! matters in on-policy reinforcement learning?").
 
+use super::normalize;
 use super::spec::{ParamEntry, ParamSpec};
 use impala_env::rng::Rng;
 
@@ -36,6 +37,8 @@ pub fn initial_parameters(parameters: &ParamSpec, seed: u64) -> Vec<f32> {
             for (weight, x) in flat[entry.range()].iter_mut().zip(matrix) {
                 *weight = (gain * x) as f32;
             }
+        } else if entry.name == normalize::SCALE {
+            flat[entry.range()].fill(1.0);
         } else if entry.name == "core.bias_ih" {
             // Gates in the order input, forget, cell, output.
             let hidden = entry.numel() / 4;

@@ -13,6 +13,7 @@ pub mod mask;
 pub mod math;
 pub mod mlp;
 pub mod native;
+pub mod normalize;
 pub mod parts;
 pub mod sample;
 pub mod sampler;

@@ -125,13 +125,23 @@ pub struct NetworkSpec {
     pub core: Core,
     /// Whether the action before and its reward, clipped to `[-1, 1]`, follow the torso's features.
     pub action_reward_inputs: bool,
+    /// Observations are normalised, element by element, to at most this ([`crate::normalize`]). None: they are seen as
+    /// they are.
+    pub observation_clip: Option<f32>,
 }
 
 impl NetworkSpec {
     /// A network that remembers nothing.
     #[must_use]
     pub const fn new(observation: ObservationSpec, action: ActionSpec, torso: Torso) -> Self {
-        Self { observation, action, torso, core: Core::None, action_reward_inputs: false }
+        Self {
+            observation,
+            action,
+            torso,
+            core: Core::None,
+            action_reward_inputs: false,
+            observation_clip: None,
+        }
     }
 
     /// A: length of the vector of logits.
@@ -201,6 +211,9 @@ pub enum SpecError {
         /// Shape of one frame.
         image: Vec<usize>,
     },
+    /// Bytes and images are not normalised.
+    #[error("only vectors of f32 observations, seen by an mlp torso, can be normalised")]
+    NotNormalizable,
     /// More parameters than an address space holds.
     #[error("the network has more parameters than fit the address space; use smaller layers")]
     TooLarge,

@@ -57,6 +57,13 @@ pub struct LossConfig {
     pub reward_clip: RewardClip,
     /// Factor on rewards.
     pub reward_scale: f32,
+    /// Epsilon of the clipped surrogate (Schulman et al. 2017, equation 7): where the ratio is further from 1 than this
+    /// on the side that the advantage favours, there is no gradient. Infinite: IMPALA's policy gradient.
+    pub clip_range: f32,
+    /// Weight of the divergence from the policy that acted.
+    pub kl_cost: f32,
+    /// Whether advantages are divided by their deviation within a block, after their mean is taken off.
+    pub normalize_advantages: bool,
 }
 
 impl LossConfig {

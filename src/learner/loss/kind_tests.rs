@@ -17,6 +17,9 @@ const CONFIG: LossConfig = LossConfig {
     reduction: Reduction::Sum,
     reward_clip: RewardClip::None,
     reward_scale: 1.0,
+    clip_range: f32::INFINITY,
+    kl_cost: 0.0,
+    normalize_advantages: false,
 };
 
 struct Sample {

@@ -23,6 +23,10 @@ pub struct LossSums {
     pub rho_clipped: usize,
     /// How many are above c-bar.
     pub c_clipped: usize,
+    /// Divergence of the policy from the one that acted, estimated by ratio - 1 - log ratio, in nats.
+    pub kl: f64,
+    /// Policy gradients that the clipped surrogate takes away.
+    pub surrogate_clipped: usize,
 }
 
 impl Default for LossSums {
@@ -38,6 +42,8 @@ impl Default for LossSums {
             c: 0.0,
             rho_clipped: 0,
             c_clipped: 0,
+            kl: 0.0,
+            surrogate_clipped: 0,
         }
     }
 }
@@ -55,6 +61,8 @@ impl LossSums {
         self.c += other.c;
         self.rho_clipped += other.rho_clipped;
         self.c_clipped += other.c_clipped;
+        self.kl += other.kl;
+        self.surrogate_clipped += other.surrogate_clipped;
     }
 
     /// Whether all losses are numbers.
@@ -81,6 +89,8 @@ impl LossSums {
             c_max: self.rho_max.min(c_bar),
             rho_clipped: (self.rho_clipped as f64 / count) as f32,
             c_clipped: (self.c_clipped as f64 / count) as f32,
+            kl_mean: (self.kl / count) as f32,
+            surrogate_clipped: (self.surrogate_clipped as f64 / count) as f32,
         }
     }
 }
@@ -108,8 +118,12 @@ pub struct LossStats {
     pub c_min: f32,
     /// Largest.
     pub c_max: f32,
-    /// StripWorker of ratios above rho-bar.
+    /// Part of ratios above rho-bar.
     pub rho_clipped: f32,
-    /// StripWorker of ratios above c-bar.
+    /// Part of ratios above c-bar.
     pub c_clipped: f32,
+    /// Divergence of the policy from the one that acted, in nats.
+    pub kl_mean: f32,
+    /// Part of the transitions whose policy gradient the clipped surrogate takes away.
+    pub surrogate_clipped: f32,
 }

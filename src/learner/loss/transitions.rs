@@ -6,6 +6,35 @@ use super::{Batch, LossConfig, LossSums};
 use crate::env::flag;
 use crate::policy::math::exp_in_place;
 
+/// Further off than this the divergence pulls no harder.
+const MAX_KL_RATIO: f32 = 10.0;
+/// Advantages deviate by at least this: where all are alike there is nothing to learn from their differences.
+const LEAST_DEVIATION: f64 = 1e-4;
+
+/// Number, sum and sum of squares of advantages.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct AdvantageMoments {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl AdvantageMoments {
+    /// Adds those of another part of the block.
+    pub fn add(&mut self, other: &Self) {
+        self.count += other.count;
+        self.sum += other.sum;
+        self.squares += other.squares;
+    }
+
+    fn mean_and_scale(&self) -> (f32, f32) {
+        let count = self.count.max(1.0);
+        let mean = self.sum / count;
+        let deviation = (self.squares / count - mean * mean).max(0.0).sqrt();
+        (mean as f32, deviation.max(LEAST_DEVIATION).recip() as f32)
+    }
+}
+
 /// The transitions of a strip, `[T][strip]`.
 #[derive(Debug, Default)]
 pub(super) struct Transitions {
@@ -78,6 +107,9 @@ impl Transitions {
     /// Turns `ratios` into pi/mu, 0 where the transition crosses a reset.
     pub(super) fn importance_ratios(&mut self, config: &LossConfig) -> LossSums {
         let mut sums = LossSums::default();
+        // Of ratio - 1 - log ratio, whose mean over the actions taken is the divergence (Schulman 2020).
+        let log_ratios = self.ratios.iter().zip(&self.keep).map(|(log, keep)| log * keep);
+        let log_ratio = log_ratios.sum::<f32>();
         exp_in_place(&mut self.ratios);
         let (mut rho, mut c) = (0.0_f32, 0.0_f32);
         for (ratio, &keep) in self.ratios.iter_mut().zip(&self.keep) {
@@ -94,6 +126,7 @@ impl Transitions {
             sums.c_clipped += usize::from(*ratio > config.vtrace.c_bar);
         }
         (sums.rho, sums.c) = (f64::from(rho), f64::from(c));
+        sums.kl = sums.rho - sums.transitions as f64 - f64::from(log_ratio);
         sums
     }
 
@@ -116,6 +149,38 @@ impl Transitions {
             baseline += keep * 0.5 * error * error;
         }
         (sums.policy, sums.baseline) = (f64::from(policy), f64::from(baseline));
+    }
+
+    /// Those of the transitions that count.
+    pub(super) fn advantage_moments(&self) -> AdvantageMoments {
+        let mut moments = AdvantageMoments::default();
+        for (&advantage, &keep) in self.advantages.iter().zip(&self.keep) {
+            let (advantage, keep) = (f64::from(advantage), f64::from(keep));
+            moments.count += keep;
+            moments.sum += keep * advantage;
+            moments.squares += keep * advantage * advantage;
+        }
+        moments
+    }
+
+    /// Takes the mean of the block's advantages off, and divides by their deviation.
+    pub(super) fn normalize_advantages(&mut self, moments: AdvantageMoments, pg_rho_bar: f32) {
+        let (mean, scale) = moments.mean_and_scale();
+        for (advantage, ratio) in self.advantages.iter_mut().zip(&self.ratios) {
+            *advantage = (*advantage - ratio.min(pg_rho_bar) * mean) * scale;
+        }
+    }
+
+    /// The clipped surrogate, and the gradient of the divergence: d/dpi (ratio - 1 - log ratio) = (ratio - 1) d log pi.
+    pub(super) fn stay_close(&mut self, config: &LossConfig, sums: &mut LossSums) {
+        let (low, high) = (1.0 - config.clip_range, 1.0 + config.clip_range);
+        for (advantage, &ratio) in self.advantages.iter_mut().zip(&self.ratios) {
+            if (*advantage > 0.0 && ratio > high) || (*advantage < 0.0 && ratio < low) {
+                *advantage = 0.0;
+                sums.surrogate_clipped += 1;
+            }
+            *advantage -= config.kl_cost * (ratio.min(MAX_KL_RATIO) - 1.0);
+        }
     }
 
     /// What the gradient of the policy's outputs is made of.

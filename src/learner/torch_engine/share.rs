@@ -225,7 +225,7 @@ fn backward(
         );
     }
     let total = terms[0].f_add(&terms[1])?;
-    Tensor::f_run_backward(&[total], network.leaves(), false, false)
+    Tensor::f_run_backward(&[total], network.learnt_leaves(), false, false)
 }
 
 fn copy_out(tensor: &Tensor, target: &mut Vec<f32>) -> Result<(), TchError> {

@@ -12,6 +12,7 @@ use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::engine::Engine;
 use crate::learner::episodes::{Episode, EpisodeWindow};
 use crate::learner::native_engine::NativeEngine;
+use crate::learner::observation_stats::ObservationStats;
 use crate::learner::optimizer::Optimizer;
 use crate::learner::return_scale::ReturnScale;
 use crate::learner::run::{
@@ -62,13 +63,16 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
         episodes.push(Episode { episode_return, length });
     }
     episodes.set_finished(start.state.episodes);
-    let updater = Updater::new(
+    let mut updater = Updater::new(
         engine(pool)?,
         build::loss(config),
         config.learner.max_grad_norm as f32,
         start.optimizer,
         start.parameters,
     );
+    if start.state.kl_cost > 0.0 {
+        updater.set_kl_cost(start.state.kl_cost as f32);
+    }
     control.log(
         Level::Debug,
         &format!(
@@ -79,6 +83,11 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
     );
 
     let returns = start.state.returns;
+    let observation_stats = pool.network.observation_clip.map(|_| {
+        let elements = pool.network.observation.frame_len();
+        let statistics = &updater.parameters()[pool.parameters.len() - 2 * elements..];
+        ObservationStats::resume(start.state.observations_seen, statistics)
+    });
     let learning = Learning {
         publisher,
         counters: pool.memory.learner(),
@@ -93,6 +102,8 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
             learning_rate: config.learner.learning_rate as f32,
             linear_decay: config.learner.learning_rate_decay == Decay::Linear,
             passes: config.learner.passes,
+            stop_passes_at_kl: config.learner.stop_passes_at_kl as f32,
+            kl_target: config.learner.kl_target as f32,
             publish_every: config.learner.publish_every,
             checkpoint_every: config
                 .run
@@ -106,6 +117,7 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
             .learner
             .normalize_rewards
             .then(|| ReturnScale::new(config.learner.discount, returns)),
+        observation_stats,
         started: pool.started,
     };
     let (groups, slots) = (config.pool.groups_per_block(), config.pool.slots());

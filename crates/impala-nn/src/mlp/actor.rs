@@ -14,6 +14,8 @@ pub struct MlpPolicy {
     weights: ForwardWeights,
     /// Activations of one tile, layer by layer.
     activations: Vec<Aligned>,
+    /// One tile of normalised observations; empty if they are seen as they are.
+    input: Vec<f32>,
 }
 
 impl MlpPolicy {
@@ -34,7 +36,8 @@ impl MlpPolicy {
         let weights = ForwardWeights::zeros(&shape);
         let widths = shape.hidden.iter().map(|layer| stride(layer.outputs));
         let activations = widths.map(|width| Aligned::zeros(TILE_ROWS * width)).collect();
-        Ok(Self { level, shape, weights, activations })
+        let normalised = if shape.normalizer.is_some() { TILE_ROWS * shape.inputs() } else { 0 };
+        Ok(Self { level, shape, weights, activations, input: vec![0.0; normalised] })
     }
 
     /// Takes new weights, the flat vector of a `ParamSpec`.
@@ -43,6 +46,9 @@ impl MlpPolicy {
     /// If the length is not that of the network's parameters.
     pub fn load(&mut self, flat: &[f32]) {
         self.weights.load(&self.shape, flat);
+        if let Some(normalizer) = &mut self.shape.normalizer {
+            normalizer.load(flat);
+        }
     }
 
     /// Writes the logits `[N][A]` of the observations `[N][inputs]`.
@@ -76,6 +82,13 @@ impl MlpPolicy {
         let tiles =
             observations.chunks(TILE_ROWS * inputs).zip(logits.chunks_mut(TILE_ROWS * actions));
         for (x, logits) in tiles {
+            let x = match &self.shape.normalizer {
+                Some(normalizer) => {
+                    normalizer.apply(x, &mut self.input);
+                    &self.input[..x.len()]
+                }
+                None => x,
+            };
             let tile = ForwardTile {
                 shape: &self.shape,
                 weights: &self.weights,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::normalize::Normalizer;
 use impala_env::{Dtype, ObservationSpec};
 
 /// N observations, as the network is to see them.
@@ -65,19 +66,28 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// Rows `first .. first + count`, in place or in `buffer` (`count * inputs` long or longer).
+    /// Rows `first .. first + count`, normalised, in place or in `buffer` (`count * inputs` long or longer).
     pub(super) fn tile<'b>(
         &'b self,
-        first: usize,
-        count: usize,
+        (first, count): (usize, usize),
         inputs: usize,
+        normalizer: &Option<Normalizer>,
         buffer: &'b mut [f32],
     ) -> &'b [f32] {
         match self {
-            Self::Dense(data) => &data[first * inputs..(first + count) * inputs],
+            Self::Dense(data) => {
+                let rows = &data[first * inputs..(first + count) * inputs];
+                let Some(normalizer) = normalizer else { return rows };
+                let buffer = &mut buffer[..count * inputs];
+                normalizer.apply(rows, buffer);
+                buffer
+            }
             Self::Stacked(stacks) => {
                 let buffer = &mut buffer[..count * inputs];
                 stacks.fill(first, buffer);
+                if let Some(normalizer) = normalizer {
+                    normalizer.apply_in_place(buffer);
+                }
                 buffer
             }
         }
@@ -163,7 +173,7 @@ mod tests {
     fn all(input: &Input<'_>, inputs: usize) -> Vec<f32> {
         let mut buffer = vec![9.0; inputs];
         (0..input.rows(inputs))
-            .flat_map(|row| input.tile(row, 1, inputs, &mut buffer).to_vec())
+            .flat_map(|row| input.tile((row, 1), inputs, &None, &mut buffer).to_vec())
             .collect()
     }
 
@@ -175,7 +185,7 @@ mod tests {
         let stacks = FrameStacks { spec: &spec, columns: 3, strip: 0..3, frames, valid: &[] };
         let input = Input::from_frames(stacks.clone());
         assert_eq!(input.rows(2), 3);
-        let tile = input.tile(1, 2, 2, &mut []);
+        let tile = input.tile((1, 2), 2, &None, &mut []);
         assert_eq!(tile.as_ptr(), numbers[2..].as_ptr());
         assert_eq!(tile, [3.0, 4.0, 5.0, 6.0]);
         // Two time steps of three columns, of which the last two are wanted.
@@ -184,7 +194,7 @@ mod tests {
         let input = Input::from_frames(FrameStacks { strip: 1..3, frames, ..stacks });
         assert_eq!(all(&input, 2), [2, 3, 4, 5, 8, 9, 10, 11].map(|x: u8| f32::from(x)));
         let mut buffer = [0.0; 4];
-        assert_eq!(input.tile(1, 2, 2, &mut buffer), [4.0, 5.0, 8.0, 9.0]);
+        assert_eq!(input.tile((1, 2), 2, &None, &mut buffer), [4.0, 5.0, 8.0, 9.0]);
     }
 
     #[test]

@@ -64,6 +64,9 @@ impl MlpLearner {
         self.forward.load(&self.shape, parameters);
         self.backward.load(&self.shape, parameters);
         self.gradient.clear();
+        if let Some(normalizer) = &mut self.shape.normalizer {
+            normalizer.load(parameters);
+        }
     }
 
     /// Logits `[N][A]` and values `[N]` of `observations`. Keeps what [`MlpLearner::backward`] needs.
@@ -79,7 +82,7 @@ impl MlpLearner {
             let tile = ForwardTile {
                 shape: &self.shape,
                 weights: &self.forward,
-                x: observations.tile(first, count, inputs, &mut self.input),
+                x: observations.tile((first, count), inputs, &self.shape.normalizer, &mut self.input),
                 activations: &mut self.activations,
                 first,
                 logits: &mut self.logits[first * actions..(first + count) * actions],
@@ -108,7 +111,7 @@ impl MlpLearner {
                 shape: &self.shape,
                 forward: &self.forward,
                 backward: &self.backward,
-                x: observations.tile(first, count, inputs, &mut self.input),
+                x: observations.tile((first, count), inputs, &self.shape.normalizer, &mut self.input),
                 activations: &self.activations,
                 first,
                 d_logits: &d_logits[first * actions..(first + count) * actions],
@@ -127,6 +130,9 @@ impl MlpLearner {
     pub fn write_gradient(&self, gradient: &mut [f32]) {
         assert_eq!(gradient.len(), self.shape.parameters, "gradient");
         self.gradient.write(&self.shape, gradient);
+        if let Some(normalizer) = &self.shape.normalizer {
+            gradient[normalizer.range()].fill(0.0);
+        }
     }
 
     /// Makes room for a batch of `rows`.

@@ -11,6 +11,7 @@
 
 use std::ops::Range;
 
+use crate::normalize::{Normalizer, is_statistic};
 use crate::simd::aligned::{padded, stride};
 use crate::simd::kernels::PANEL;
 use crate::spec::{Activation, Core, NetworkSpec, ParamSpec, SpecError, Torso};
@@ -39,7 +40,7 @@ impl Layer {
 }
 
 /// An MLP: hidden layers, then two heads over the last of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Shape {
     pub activation: Activation,
     /// At least one.
@@ -48,6 +49,8 @@ pub(super) struct Shape {
     pub value: Layer,
     /// Length of the flat vector.
     pub parameters: usize,
+    /// What observations go through first; with statistics still to be loaded.
+    pub normalizer: Option<Normalizer>,
 }
 
 impl Shape {
@@ -65,10 +68,14 @@ impl Shape {
             [weight, bias] => layer(weight, bias),
             _ => unreachable!("a weight and a bias for each layer"),
         };
-        let mut layers: Vec<Layer> = parameters.entries().chunks(2).map(layer).collect();
+        let layers = parameters.entries().chunks(2);
+        let layers = layers.filter(|pair| !is_statistic(&pair[0].name));
+        let mut layers: Vec<Layer> = layers.map(layer).collect();
         match (layers.pop(), layers.pop()) {
             (Some(value), Some(policy)) if !layers.is_empty() => {
-                Ok(Self { activation, hidden: layers, policy, value, parameters: parameters.len() })
+                let normalizer = Normalizer::of(spec, &parameters);
+                let parameters = parameters.len();
+                Ok(Self { activation, hidden: layers, policy, value, parameters, normalizer })
             }
             _ => Err(SpecError::NotNative),
         }

@@ -5,7 +5,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use impala_env::ActionSpec;
+use impala_env::{ActionSpec, Dtype};
+
+use crate::normalize;
 
 use super::{Conv, Core, NetworkSpec, SpecError, Torso};
 
@@ -126,6 +128,14 @@ impl ParamSpec {
         let features = spec.core(network.core, features)?;
         spec.layer("policy", &[network.logits(), features], 1)?;
         spec.layer("value", &[1, features], 1)?;
+        if network.observation_clip.is_some() {
+            if network.torso.is_convolutional() || observation.dtype != Dtype::F32 {
+                return Err(SpecError::NotNormalizable);
+            }
+            let frame = [observation.frame_len()];
+            spec.entry(normalize::MEAN.into(), &frame, 1, 1)?;
+            spec.entry(normalize::SCALE.into(), &frame, 1, 1)?;
+        }
         Ok(spec)
     }
 

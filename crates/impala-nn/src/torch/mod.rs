@@ -13,6 +13,7 @@ pub use blob::{Blob, TensorElement};
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use super::normalize::is_statistic;
 use super::spec::{Core, NetworkSpec, ParamSpec};
 use lstm::Lstm;
 
@@ -41,7 +42,7 @@ impl TorchNetwork {
             .iter()
             .map(|entry| {
                 Tensor::f_zeros(dimensions(&entry.shape), (Kind::Float, device))?
-                    .f_set_requires_grad(requires_grad)
+                    .f_set_requires_grad(requires_grad && !is_statistic(&entry.name))
             })
             .collect::<Result<_, _>>()?;
         Ok(Self { spec: spec.clone(), parameters: parameters.clone(), leaves, device })
@@ -56,6 +57,12 @@ impl TorchNetwork {
     /// The parameters, as leaves of the graph, in the order of the flat vector.
     pub fn leaves(&self) -> &[Tensor] {
         &self.leaves
+    }
+
+    /// Those that are learnt: all before the statistics of observations.
+    pub fn learnt_leaves(&self) -> &[Tensor] {
+        let learnt = self.parameters.entries().iter().take_while(|e| !is_statistic(&e.name));
+        &self.leaves[..learnt.count()]
     }
 
     /// Copies the flat vector into the parameters.
@@ -101,7 +108,9 @@ impl TorchNetwork {
     /// If the inputs do not fit the network.
     pub fn forward(&self, inputs: &NetworkInputs<'_>) -> Result<NetworkOutputs, TchError> {
         let mut layers = Layers(&self.leaves);
-        let mut x = torso::features(&self.spec.torso, &mut layers, inputs.observations)?;
+        let normalised = self.normalised(inputs.observations)?;
+        let observations = normalised.as_ref().unwrap_or(inputs.observations);
+        let mut x = torso::features(&self.spec.torso, &mut layers, observations)?;
         if self.spec.action_reward_inputs {
             let extra = inputs.extra.expect("a network with such inputs gets them");
             x = Tensor::f_cat(&[&x, extra], 1)?;
@@ -120,6 +129,18 @@ impl TorchNetwork {
         let logits = x.f_linear(policy_weight, Some(policy_bias))?;
         let values = x.f_linear(value_weight, Some(value_bias))?.f_squeeze_dim(-1)?;
         Ok(NetworkOutputs { logits, values, state })
+    }
+
+    /// `[N][k * frame]` with each frame normalised, if the network asks for it.
+    fn normalised(&self, observations: &Tensor) -> Result<Option<Tensor>, TchError> {
+        let (Some(clip), [.., mean, scale]) = (self.spec.observation_clip, &self.leaves[..]) else {
+            return Ok(None);
+        };
+        let k = dimensions(&[self.spec.observation.frame_stack]);
+        let (mean, scale) = (mean.f_repeat(&k)?, scale.f_repeat(&k)?);
+        let clip = f64::from(clip);
+        let normalised = observations.f_sub(&mean)?.f_mul_(&scale)?.f_clamp_(-clip, clip)?;
+        Ok(Some(normalised))
     }
 
     /// The shape of one input, without the batch axis.

@@ -1,0 +1,167 @@
+//! What observations are like: running mean and deviation of each element, by which they are normalised.
+//!
+//! They are collected where all frames meet, at the learner, and become part of the weights: an actor that acts with a
+//! version, and the learner that learns with it, normalise alike. V-trace sees a change of them like any other change of
+//! the policy.
+
+use crate::unroll::{BlockRef, Field};
+
+/// Added to variances: an element that never changes is no signal.
+const LEAST_VARIANCE: f64 = 1e-8;
+/// Until so many observations were seen every block counts, later one of `EVERY`, with that weight: a mean over so
+/// many moves slowly.
+const ALL_UNTIL: f64 = 200_000.0;
+const EVERY: u32 = 8;
+
+/// Running statistics of a frame's elements.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObservationStats {
+    count: f64,
+    mean: Vec<f64>,
+    /// Sums of squared differences from the mean.
+    squares: Vec<f64>,
+    blocks_skipped: u32,
+}
+
+impl ObservationStats {
+    /// Of frames with `len` elements, none seen.
+    #[must_use]
+    pub fn new(len: usize) -> Self {
+        Self { count: 0.0, mean: vec![0.0; len], squares: vec![0.0; len], blocks_skipped: 0 }
+    }
+
+    /// Goes on from the `count` observations that led to `statistics`, as [`ObservationStats::write`] wrote them.
+    #[must_use]
+    pub fn resume(count: f64, statistics: &[f32]) -> Self {
+        let (mean, scale) = statistics.split_at(statistics.len() / 2);
+        let variance = |scale: &f32| f64::from(*scale).powi(-2) - LEAST_VARIANCE;
+        Self {
+            count,
+            mean: mean.iter().map(|&mean| f64::from(mean)).collect(),
+            squares: scale.iter().map(|scale| count * variance(scale).max(0.0)).collect(),
+            blocks_skipped: 0,
+        }
+    }
+
+    /// Elements of a frame.
+    #[must_use]
+    pub const fn elements(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// Observations that count.
+    #[must_use]
+    pub const fn count(&self) -> f64 {
+        self.count
+    }
+
+    /// Adds the T * B observations of a block that were acted on. Gives whether anything has changed.
+    pub fn observe(&mut self, block: &BlockRef<'_>) -> bool {
+        let mut weight = 1.0;
+        if self.count >= ALL_UNTIL {
+            self.blocks_skipped += 1;
+            if self.blocks_skipped < EVERY {
+                return false;
+            }
+            self.blocks_skipped = 0;
+            weight = f64::from(EVERY);
+        }
+        let spec = block.layout().spec();
+        let frames: &[u8] = block.field(Field::Frame);
+        let frames: &[f32] = bytemuck::cast_slice(frames);
+        let row = spec.batch * self.mean.len();
+        let first = (spec.frame_stack - 1) * row;
+        self.add(&frames[first..first + spec.unroll * row], weight);
+        true
+    }
+
+    /// Adds frames, each of which counts `weight` times (Chan et al. 1983).
+    fn add(&mut self, frames: &[f32], weight: f64) {
+        let len = self.mean.len();
+        let rows = (frames.len() / len) as f64;
+        let total = self.count + weight * rows;
+        for (element, (mean, squares)) in self.mean.iter_mut().zip(&mut self.squares).enumerate() {
+            let of = || frames[element..].iter().step_by(len).map(|&x| f64::from(x));
+            // Around the old mean, so that nothing cancels.
+            let (sum, sum_of_squares) = of().fold((0.0, 0.0), |(sum, squares), x| {
+                let difference = x - *mean;
+                (sum + difference, squares + difference * difference)
+            });
+            let shift = sum / rows;
+            *squares += weight * (sum_of_squares - rows * shift * shift)
+                + shift * shift * self.count * weight * rows / total;
+            *mean += shift * weight * rows / total;
+        }
+        self.count = total;
+    }
+
+    /// Writes means, then one over each deviation.
+    ///
+    /// # Panics
+    /// If `statistics` is not twice as long as a frame.
+    pub fn write(&self, statistics: &mut [f32]) {
+        let (means, scales) = statistics.split_at_mut(self.mean.len());
+        assert_eq!(scales.len(), means.len(), "statistics");
+        for (out, mean) in means.iter_mut().zip(&self.mean) {
+            *out = *mean as f32;
+        }
+        for (out, squares) in scales.iter_mut().zip(&self.squares) {
+            *out = (squares / self.count.max(1.0) + LEAST_VARIANCE).sqrt().recip() as f32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(stats: &ObservationStats) -> Vec<f32> {
+        let mut out = vec![0.0; 4];
+        stats.write(&mut out);
+        out
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole() {
+        let frames: Vec<f32> =
+            (0..60).map(|i| if i % 2 == 0 { 1e3 + i as f32 } else { (i as f32 * 0.7).sin() * 1e-2 }).collect();
+        let mut stats = ObservationStats::new(2);
+        for part in frames.chunks(14) {
+            stats.add(part, 1.0);
+        }
+        let of = |element: usize| frames.iter().skip(element).step_by(2).map(|&x| f64::from(x));
+        for element in 0..2 {
+            let mean = of(element).sum::<f64>() / 30.0;
+            let variance = of(element).map(|x| (x - mean).powi(2)).sum::<f64>() / 30.0;
+            let out = written(&stats);
+            assert!((f64::from(out[element]) / mean - 1.0).abs() < 1e-5, "{mean}");
+            let scale = 1.0 / (variance + LEAST_VARIANCE).sqrt();
+            assert!((f64::from(out[2 + element]) / scale - 1.0).abs() < 1e-5, "{scale}");
+        }
+        assert_eq!(stats.count(), 30.0);
+    }
+
+    #[test]
+    fn a_weight_is_as_many_copies() {
+        let (mut once, mut thrice) = (ObservationStats::new(2), ObservationStats::new(2));
+        let (first, second) = ([1.0, 5.0, 2.0, 9.0], [7.0, -1.0, 3.0, 2.0]);
+        once.add(&first, 1.0);
+        once.add(&second, 3.0);
+        thrice.add(&[&first[..], &second, &second, &second].concat(), 1.0);
+        for (a, b) in written(&once).iter().zip(written(&thrice)) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn it_goes_on_from_what_it_wrote() {
+        let mut stats = ObservationStats::new(2);
+        stats.add(&[1.0, 5.0, 2.0, 9.0, -4.0, 7.5], 1.0);
+        let mut resumed = ObservationStats::resume(stats.count(), &written(&stats));
+        stats.add(&[0.5, 4.0], 1.0);
+        resumed.add(&[0.5, 4.0], 1.0);
+        for (a, b) in written(&resumed).iter().zip(written(&stats)) {
+            assert!((a - b).abs() < 1e-5, "{a} {b}");
+        }
+    }
+}
