@@ -169,7 +169,9 @@ pub enum ConfigError {
         shape: Vec<usize>,
     },
     /// Observations that have no mean and deviation worth taking.
-    #[error("--normalize-observations: the observations of {env} are bytes, or go through convolutions; leave it out")]
+    #[error(
+        "--normalize-observations: the observations of {env} are bytes, or go through convolutions; leave it out"
+    )]
     NotNormalizable {
         /// The environment.
         env: String,

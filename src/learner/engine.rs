@@ -66,10 +66,19 @@ impl Observations<'_> {
 pub trait Objective: Sync {
     /// One thread's means to evaluate strips.
     fn evaluator(&self) -> Box<dyn Evaluator + '_>;
+
+    /// Whether the gradient of one strip depends on the others: then, if there are several, [`Evaluator::look`] is to see
+    /// the outputs of all of them first.
+    fn looks_first(&self) -> bool {
+        false
+    }
 }
 
 /// From outputs to the gradients with respect to them.
 pub trait Evaluator {
+    /// Sees the outputs of a strip, which are those of [`Evaluator::gradients`].
+    fn look(&mut self, _strip: Range<usize>, _logits: &[f32], _values: &[f32]) {}
+
     /// For the columns `strip` of the block: `logits` `[T + 1][strip][A]` and `values` `[T + 1][strip]` to
     /// dL/dlogits `[T][strip][A]` and dL/dvalues `[T][strip]` (that of the bootstrap row is zero). `None`
     /// if the loss is not finite and there is nothing to learn from this block.

@@ -29,6 +29,7 @@ use crate::policy::mask::extend_masked_rows;
 
 pub use config::{LossConfig, Reduction, RewardClip};
 pub use stats::{LossStats, LossSums};
+pub use transitions::AdvantageMoments;
 
 use categorical::Categorical;
 use gaussian::Gaussian;
@@ -109,7 +110,9 @@ impl Loss {
 
     /// Computes loss and gradients of the `strip` of columns from the network's outputs for its T + 1
     /// observations: `logits` `[T + 1][strip][outputs]`, `values` `[T + 1][strip]`. Columns have nothing to
-    /// do with each other but for `weight`, which is [`LossConfig::weight`] of the whole block.
+    /// do with each other but for what they share as parts of a block. Give its `weight`,
+    /// [`LossConfig::weight`], and its `moments`, the sum of [`Loss::advantage_moments`] over all of its strips; without
+    /// them the strip counts as the whole.
     ///
     /// # Panics
     /// If lengths do not agree or a choice is not below the number of its actions (the block is checked
@@ -120,7 +123,46 @@ impl Loss {
         strip: Range<usize>,
         (logits, values): (&[f32], &[f32]),
         config: &LossConfig,
-        weight: f32,
+        (weight, moments): (f32, Option<AdvantageMoments>),
+    ) -> LossSums {
+        let mut sums = self.correct(batch, &strip, (logits, values), config);
+        if config.normalize_advantages {
+            let moments = moments.unwrap_or_else(|| self.steps.advantage_moments());
+            self.steps.normalize_advantages(moments, config.vtrace.pg_rho_bar);
+        }
+        if config.clip_range.is_finite() || config.kl_cost > 0.0 {
+            self.steps.stay_close(config, &mut sums);
+        }
+        let steps = self.steps.vs.len();
+        self.d_logits.resize(steps * batch.action.outputs(), 0.0);
+        self.d_values.resize(steps, 0.0);
+        self.steps.value_gradients(values, config, weight, &mut self.d_values, &mut sums);
+        sums.entropy = f64::from(self.policy_gradients(batch, &strip, config, weight));
+        sums
+    }
+
+    /// The advantages of a strip of columns, before they are normalised; arguments as for [`Loss::compute`].
+    ///
+    /// # Panics
+    /// As [`Loss::compute`].
+    pub fn advantage_moments(
+        &mut self,
+        batch: &Batch<'_>,
+        strip: Range<usize>,
+        outputs: (&[f32], &[f32]),
+        config: &LossConfig,
+    ) -> AdvantageMoments {
+        self.correct(batch, &strip, outputs, config);
+        self.steps.advantage_moments()
+    }
+
+    /// The policy of a strip, its importance ratios, and what V-trace makes of them.
+    fn correct(
+        &mut self,
+        batch: &Batch<'_>,
+        strip: &Range<usize>,
+        (logits, values): (&[f32], &[f32]),
+        config: &LossConfig,
     ) -> LossSums {
         let (columns, outputs) = (strip.len(), batch.action.outputs());
         let steps = batch.rewards.len() / batch.columns * columns;
@@ -129,20 +171,20 @@ impl Loss {
         assert_eq!(batch.flags.len(), batch.rewards.len() + batch.columns, "flags");
 
         let logits = &logits[..steps * outputs];
-        let width = batch.action.logits();
-        let masks = || batch.rows(batch.masks, width, &strip);
         let logits = if batch.masks.is_empty() {
             logits
         } else {
+            let width = batch.action.logits();
+            let masks = batch.rows(batch.masks, width, strip);
             self.masked.clear();
-            for (rows, masks) in logits.chunks_exact(columns * outputs).zip(masks()) {
+            for (rows, masks) in logits.chunks_exact(columns * outputs).zip(masks) {
                 // What is not finite shows in the loss; where it is forbidden it does no harm.
                 let parts = (width, outputs - width);
                 let _shows = extend_masked_rows(&mut self.masked, rows, masks, parts);
             }
             &self.masked
         };
-        let (words, taken) = (batch.words(&strip), &mut self.steps.taken);
+        let (words, taken) = (batch.words(strip), &mut self.steps.taken);
         match batch.action {
             ActionSpec::Discrete { n } => self.categorical.evaluate(logits, *n, words, taken),
             ActionSpec::MultiDiscrete { sizes } => self.multi.evaluate(logits, sizes, words, taken),
@@ -153,8 +195,8 @@ impl Loss {
                 self.hybrid.evaluate(logits, (sizes, low.len()), words, taken);
             }
         }
-        self.steps.gather(batch, &strip, config);
-        let mut sums = self.steps.importance_ratios(config);
+        self.steps.gather(batch, strip, config);
+        let sums = self.steps.importance_ratios(config);
         let Transitions { vs, advantages, ratios, discounts, rewards, .. } = &mut self.steps;
         vs.resize(steps, 0.0);
         advantages.resize(steps, 0.0);
@@ -164,16 +206,17 @@ impl Loss {
             vs,
             advantages,
         );
-        if config.normalize_advantages {
-            let moments = self.steps.advantage_moments();
-            self.steps.normalize_advantages(moments, config.vtrace.pg_rho_bar);
-        }
-        if config.clip_range.is_finite() || config.kl_cost > 0.0 {
-            self.steps.stay_close(config, &mut sums);
-        }
-        self.d_logits.resize(steps * outputs, 0.0);
-        self.d_values.resize(steps, 0.0);
-        self.steps.value_gradients(values, config, weight, &mut self.d_values, &mut sums);
+        sums
+    }
+
+    /// Writes dL/dlogits, and gives the sum of entropies.
+    fn policy_gradients(
+        &mut self,
+        batch: &Batch<'_>,
+        strip: &Range<usize>,
+        config: &LossConfig,
+        weight: f32,
+    ) -> f32 {
         let weights = self.steps.weights(config.entropy_cost, weight);
         let d_logits = &mut self.d_logits[..];
         let entropy = match batch.action {
@@ -186,14 +229,15 @@ impl Loss {
                 self.hybrid.gradients((sizes, low.len()), weights, d_logits)
             }
         };
-        sums.entropy = f64::from(entropy);
         if !batch.masks.is_empty() {
-            let masks = masks().flat_map(|masks| masks.chunks_exact(width));
+            let (width, outputs) = (batch.action.logits(), batch.action.outputs());
+            let masks = batch.rows(batch.masks, width, strip);
+            let masks = masks.flat_map(|masks| masks.chunks_exact(width));
             for (row, mask) in d_logits.chunks_exact_mut(outputs).zip(masks) {
                 row.iter_mut().zip(mask).filter(|(_, m)| **m == 0).for_each(|(d, _)| *d = 0.0);
             }
         }
-        sums
+        entropy
     }
 }
 

@@ -96,7 +96,8 @@ impl Engine for NativeEngine {
     ) -> Result<bool, EngineError> {
         let mut watch = Stopwatch::start();
         let threads = self.sharing.threads(observations.rows(), self.shares.len());
-        let work = Work {
+        let mut work = Work {
+            learn: true,
             parameters,
             observations,
             valid: if observations.spec.frame_stack > 1 {
@@ -109,21 +110,16 @@ impl Engine for NativeEngine {
         };
         let shares = &mut self.shares[..threads];
         times.batching += watch.lap();
-        match (&self.helpers, &mut *shares) {
-            (Some(helpers), [first, others @ ..]) if !others.is_empty() => {
-                helpers.in_place_scope(|scope| {
-                    for share in others {
-                        scope.spawn(|_| share.run(&work));
-                    }
-                    first.run(&work);
-                    watch.lap();
-                });
-            }
-            (_, shares) => {
-                shares[0].run(&work);
-                watch.lap();
-            }
+        if objective.looks_first() && work.strips.several() {
+            work.learn = false;
+            run(shares, self.helpers.as_ref(), &work);
+            let looked = shares[0].times;
+            times.forward += looked.sum();
+            work.learn = true;
+            work.strips = Strips::new(observations, work.strips.width);
         }
+        run(shares, self.helpers.as_ref(), &work);
+        watch.lap();
         let usable = shares.iter().all(|share| share.usable);
         if usable {
             shares[0].network.write_gradient(gradient);
@@ -146,8 +142,25 @@ impl Engine for NativeEngine {
     }
 }
 
+/// Does all of the work, with the helpers if there are shares for them.
+fn run(shares: &mut [StripWorker], helpers: Option<&ThreadPool>, work: &Work<'_>) {
+    match (helpers, shares) {
+        (Some(helpers), [first, others @ ..]) if !others.is_empty() => {
+            helpers.in_place_scope(|scope| {
+                for share in others {
+                    scope.spawn(|_| share.run(work));
+                }
+                first.run(work);
+            });
+        }
+        (_, shares) => shares[0].run(work),
+    }
+}
+
 /// One block, and what is left to do of it.
 struct Work<'a> {
+    /// Or only look at the outputs.
+    learn: bool,
     parameters: &'a [f32],
     observations: &'a Observations<'a>,
     valid: Vec<u8>,
@@ -217,6 +230,10 @@ impl Strips {
         Self { width, columns, starts: Mutex::new((0..columns).step_by(width)) }
     }
 
+    fn several(&self) -> bool {
+        self.columns > self.width
+    }
+
     fn next(&self) -> Option<Range<usize>> {
         let start = self.starts.lock().expect("no panic while it is held").next()?;
         Some(start..(start + self.width).min(self.columns))
@@ -236,6 +253,11 @@ impl StripWorker {
             self.times.batching += watch.lap();
             let (logits, values) = self.network.forward(input.clone());
             self.times.forward += watch.lap();
+            if !work.learn {
+                evaluator.look(strip, logits, values);
+                self.times.loss += watch.lap();
+                continue;
+            }
             let gradients = evaluator.gradients(strip, logits, values);
             self.times.loss += watch.lap();
             let Some((d_logits, d_values)) = gradients else { return };

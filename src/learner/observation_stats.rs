@@ -123,8 +123,9 @@ mod tests {
 
     #[test]
     fn parts_add_up_to_the_whole() {
-        let frames: Vec<f32> =
-            (0..60).map(|i| if i % 2 == 0 { 1e3 + i as f32 } else { (i as f32 * 0.7).sin() * 1e-2 }).collect();
+        let frames: Vec<f32> = (0..60)
+            .map(|i| if i % 2 == 0 { 1e3 + i as f32 } else { (i as f32 * 0.7).sin() * 1e-2 })
+            .collect();
         let mut stats = ObservationStats::new(2);
         for part in frames.chunks(14) {
             stats.add(part, 1.0);

@@ -93,6 +93,24 @@ impl TorchEngine {
     }
 }
 
+impl TorchEngine {
+    /// Does all of the work, with the helpers if there are any.
+    fn run(&mut self, work: &Work<'_>) {
+        let [first, others @ ..] = &mut self.shares[..] else {
+            unreachable!("there is a share at least");
+        };
+        match &self.helpers {
+            Some(helpers) => helpers.in_place_scope(|scope| {
+                for share in others {
+                    scope.spawn(|_| share.run(work));
+                }
+                first.run(work);
+            }),
+            None => first.run(work),
+        }
+    }
+}
+
 impl Engine for TorchEngine {
     fn gradient(
         &mut self,
@@ -111,7 +129,8 @@ impl Engine for TorchEngine {
         let width = self.activations.map_or(columns, |activations| {
             strip_width(columns, steps.saturating_mul(activations), self.shares.len())
         });
-        let work = Work {
+        let mut work = Work {
+            learn: true,
             observations,
             valid,
             objective,
@@ -119,18 +138,17 @@ impl Engine for TorchEngine {
             starts: Mutex::new((0..columns).step_by(width)),
         };
         times.batching += watch.lap();
-        let [first, others @ ..] = &mut self.shares[..] else {
-            unreachable!("there is a share at least");
-        };
-        match &self.helpers {
-            Some(helpers) => helpers.in_place_scope(|scope| {
-                for share in &mut *others {
-                    scope.spawn(|_| share.run(&work));
-                }
-                first.run(&work);
-            }),
-            None => first.run(&work),
+        if objective.looks_first() && columns > width {
+            work.learn = false;
+            self.run(&work);
+            for share in &mut self.shares {
+                share.take_outcome()?;
+            }
+            work.learn = true;
+            work.starts = Mutex::new((0..columns).step_by(width));
+            times.forward += watch.lap();
         }
+        self.run(&work);
         let mut usable = true;
         for share in &mut self.shares {
             usable &= share.take_outcome()?;
@@ -156,6 +174,8 @@ impl Engine for TorchEngine {
 
 /// One block, and what is left to do of it.
 struct Work<'a> {
+    /// Or only look at the outputs.
+    learn: bool,
     observations: &'a Observations<'a>,
     /// `[T + 1][B]`, for stacks of frames: how many of them belong to the episode.
     valid: Vec<u8>,

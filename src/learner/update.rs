@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::engine::{
     Engine, EngineError, Evaluator, Objective, Observations, StageTimes, Stopwatch,
 };
-use super::loss::{Batch, Loss, LossConfig, LossStats, LossSums};
+use super::loss::{AdvantageMoments, Batch, Loss, LossConfig, LossStats, LossSums};
 use super::observation_stats::ObservationStats;
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use crate::env::EnvSpec;
@@ -70,12 +70,18 @@ struct BlockObjective<'a> {
     /// Buffers that no thread uses at the moment.
     idle: &'a Mutex<Vec<Loss>>,
     sums: Mutex<LossSums>,
+    /// Of the strips that were looked at.
+    advantages: Mutex<Option<AdvantageMoments>>,
 }
 
 impl Objective for BlockObjective<'_> {
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
         let loss = lock(self.idle).pop().unwrap_or_default();
         Box::new(BlockEvaluator { objective: self, loss, sums: LossSums::default() })
+    }
+
+    fn looks_first(&self) -> bool {
+        self.config.normalize_advantages
     }
 }
 
@@ -87,6 +93,12 @@ struct BlockEvaluator<'a> {
 }
 
 impl Evaluator for BlockEvaluator<'_> {
+    fn look(&mut self, strip: Range<usize>, logits: &[f32], values: &[f32]) {
+        let BlockObjective { batch, config, advantages, .. } = self.objective;
+        let moments = self.loss.advantage_moments(batch, strip, (logits, values), config);
+        lock(advantages).get_or_insert_default().add(&moments);
+    }
+
     fn gradients(
         &mut self,
         strip: Range<usize>,
@@ -94,7 +106,8 @@ impl Evaluator for BlockEvaluator<'_> {
         values: &[f32],
     ) -> Option<(&[f32], &[f32])> {
         let BlockObjective { batch, config, weight, .. } = self.objective;
-        let sums = self.loss.compute(batch, strip, (logits, values), config, *weight);
+        let of_block = (*weight, *lock(&self.objective.advantages));
+        let sums = self.loss.compute(batch, strip, (logits, values), config, of_block);
         self.sums.add(&sums);
         sums.is_finite().then(|| (self.loss.d_logits(), self.loss.d_values()))
     }
@@ -222,6 +235,7 @@ impl Updater {
             config: &self.config,
             idle: &self.losses,
             sums: Mutex::default(),
+            advantages: Mutex::default(),
         };
         let usable = self.engine.gradient(
             &self.parameters,

@@ -180,9 +180,9 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
         reduction: Reduction::Sum,
         reward_clip: RewardClip::None,
         reward_scale: 1.0,
-    clip_range: f32::INFINITY,
-    kl_cost: 0.0,
-    normalize_advantages: false,
+        clip_range: f32::INFINITY,
+        kl_cost: 0.0,
+        normalize_advantages: false,
     };
     let flags = vec![0; rows];
     let batch = Batch {
@@ -195,7 +195,7 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
         flags: &flags,
     };
     let mut loss = Loss::default();
-    loss.compute(&batch, 0..COLUMNS, (&logits, &values), &config, 1.0);
+    loss.compute(&batch, 0..COLUMNS, (&logits, &values), &config, (1.0, None));
 
     // The same in libtorch's operations, with V-trace's outputs as constants.
     let size = |n: usize| i64::try_from(n).expect("small");

@@ -83,8 +83,7 @@ mod tests {
     use impala_env::{ActionSpec, Dtype, ObservationSpec};
 
     fn spec(frame_stack: usize) -> NetworkSpec {
-        let observation =
-            ObservationSpec { frame_stack, ..ObservationSpec::new(Dtype::F32, &[2]) };
+        let observation = ObservationSpec { frame_stack, ..ObservationSpec::new(Dtype::F32, &[2]) };
         let torso = Torso::Mlp { hidden: vec![8], activation: Activation::Tanh };
         NetworkSpec {
             observation_clip: Some(3.0),
@@ -111,7 +110,9 @@ mod tests {
         let frames = [1.0_f32, -4.0, 2.5, 100.0, 0.0, 7.0];
         let normalised: Vec<f32> = frames
             .chunks(2)
-            .flat_map(|f| [((f[0] - 1.0) * 2.0).clamp(-3.0, 3.0), ((f[1] + 2.0) * 0.5).clamp(-3.0, 3.0)])
+            .flat_map(|f| {
+                [((f[0] - 1.0) * 2.0).clamp(-3.0, 3.0), ((f[1] + 2.0) * 0.5).clamp(-3.0, 3.0)]
+            })
             .collect();
         let spec = spec(1);
         let (with, plain) = weights(&spec, [1.0, -2.0], [2.0, 0.5]);

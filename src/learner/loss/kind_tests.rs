@@ -82,7 +82,7 @@ impl Sample {
     }
 
     fn compute(&self, loss: &mut Loss) -> LossSums {
-        loss.compute(&self.batch(), 0..COLUMNS, (&self.outputs, &self.values), &CONFIG, 1.0)
+        loss.compute(&self.batch(), 0..COLUMNS, (&self.outputs, &self.values), &CONFIG, (1.0, None))
     }
 
     fn is_allowed(&self, output: usize) -> bool {
@@ -238,7 +238,7 @@ fn one_loss_serves_strip_after_strip_of_any_kind() {
                 .flat_map(|&row| sample.outputs[row * count..][..count].to_vec())
                 .collect();
             let batch = sample.batch();
-            loss.compute(&batch, strip.clone(), (&outputs, &values), &CONFIG, 1.0);
+            loss.compute(&batch, strip.clone(), (&outputs, &values), &CONFIG, (1.0, None));
             for (part, &row) in loss.d_logits().chunks_exact(count).zip(&rows) {
                 for (a, b) in part.iter().zip(&whole[row * count..]) {
                     assert!((a - b).abs() < 1e-5, "{a} in the strip, {b} in the whole");

@@ -66,7 +66,7 @@ impl Sample {
 fn compute(loss: &mut Loss, sample: &Sample, config: &LossConfig) -> LossStats {
     let batch = sample.batch();
     let weight = config.weight(batch.transitions());
-    loss.compute(&batch, 0..COLUMNS, (&sample.logits, &sample.values), config, weight)
+    loss.compute(&batch, 0..COLUMNS, (&sample.logits, &sample.values), config, (weight, None))
         .stats(config.vtrace.c_bar)
 }
 
@@ -177,7 +177,7 @@ fn strips_add_up_to_the_whole() {
             .flat_map(|row| sample.logits[row * ACTIONS..(row + 1) * ACTIONS].to_vec())
             .collect();
         let weight = config.weight(batch.transitions());
-        sums.add(&loss.compute(&batch, strip, (&logits, &values), &config, weight));
+        sums.add(&loss.compute(&batch, strip, (&logits, &values), &config, (weight, None)));
         for (at, &row) in rows.iter().take(loss.d_values().len()).enumerate() {
             assert_eq!(loss.d_values()[at], d_values[row]);
             for action in 0..ACTIONS {
@@ -191,4 +191,115 @@ fn strips_add_up_to_the_whole() {
     assert!((parts.policy_loss - whole.policy_loss).abs() < 1e-5);
     assert!((parts.rho_mean - whole.rho_mean).abs() < 1e-5);
     assert_eq!((parts.rho_min, parts.rho_max), (whole.rho_min, whole.rho_max));
+}
+
+/// The advantages that the policy gradient of the last `compute` used, from dL/dlogits of the action taken.
+fn used(loss: &Loss) -> Vec<f32> {
+    loss.steps.advantages.clone()
+}
+
+#[test]
+fn normalised_advantages_have_mean_0_and_deviation_1_over_the_block() {
+    // On policy, so that no ratio stands between the advantages and their mean.
+    let mut sample = Sample::new(6);
+    let mut loss = Loss::default();
+    compute(&mut loss, &sample, &CONFIG);
+    sample.log_probs = loss.steps.taken.clone();
+    let config = LossConfig { normalize_advantages: true, ..CONFIG };
+    compute(&mut loss, &sample, &config);
+    let kept: Vec<f32> = used(&loss)
+        .into_iter()
+        .zip(&loss.steps.keep)
+        .filter_map(|(advantage, &keep)| (keep > 0.0).then_some(advantage))
+        .collect();
+    let count = kept.len() as f32;
+    let mean = kept.iter().sum::<f32>() / count;
+    let deviation = (kept.iter().map(|a| (a - mean).powi(2)).sum::<f32>() / count).sqrt();
+    assert!(mean.abs() < 1e-5 && (deviation - 1.0).abs() < 1e-4, "{mean} {deviation}");
+
+    // Strips that know the moments of the block make the same gradient as the block.
+    let (batch, whole) = (sample.batch(), loss.d_logits().to_vec());
+    let outputs = |strip: &Range<usize>| -> (Vec<f32>, Vec<f32>) {
+        let rows: Vec<usize> =
+            (0..=STEPS).flat_map(|t| strip.clone().map(move |b| t * COLUMNS + b)).collect();
+        let row = |row: &usize| sample.logits[row * ACTIONS..(row + 1) * ACTIONS].to_vec();
+        (rows.iter().flat_map(row).collect(), rows.iter().map(|&row| sample.values[row]).collect())
+    };
+    let mut moments = AdvantageMoments::default();
+    for strip in [0..1, 1..3] {
+        let (logits, values) = outputs(&strip);
+        moments.add(&loss.advantage_moments(&batch, strip, (&logits, &values), &config));
+    }
+    for strip in [0..1, 1..3] {
+        let (logits, values) = outputs(&strip);
+        let share = (1.0, Some(moments));
+        loss.compute(&batch, strip.clone(), (&logits, &values), &config, share);
+        for (at, row) in loss.d_logits().chunks_exact(ACTIONS).enumerate() {
+            let of_block = at / strip.len() * COLUMNS + strip.start + at % strip.len();
+            for (d, expected) in row.iter().zip(&whole[of_block * ACTIONS..]) {
+                assert!((d - expected).abs() < 1e-4, "{d} {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_surrogate_is_that_of_ppo() {
+    // With the whole ratio in the policy gradient: d/dpi min(ratio A, clip(ratio) A) = ratio A d log pi, or nothing.
+    let vtrace = VtraceConfig { pg_rho_bar: f32::INFINITY, ..CONFIG.vtrace };
+    let config = LossConfig { vtrace, clip_range: 0.2, ..CONFIG };
+    let sample = Sample::new(7);
+    let mut loss = Loss::default();
+    let stats = compute(&mut loss, &sample, &config);
+    let clipped = used(&loss);
+    compute(&mut loss, &sample, &LossConfig { clip_range: f32::INFINITY, ..config });
+    let mut taken_away = 0;
+    for ((&advantage, &clipped), &ratio) in
+        loss.steps.advantages.iter().zip(&clipped).zip(&loss.steps.ratios)
+    {
+        // Slope of min(r A, clip(r, 0.8, 1.2) A) by log r, at r.
+        let plain = f64::from(advantage) / f64::from(ratio.max(f32::MIN_POSITIVE));
+        let of = |log: f64| {
+            let r = log.exp();
+            (r * plain).min(r.clamp(0.8, 1.2) * plain)
+        };
+        if ratio == 0.0 {
+            continue;
+        }
+        let log = f64::from(ratio).ln();
+        let slope = (of(log + 1e-6) - of(log - 1e-6)) / 2e-6;
+        assert!(
+            (slope - f64::from(clipped)).abs() < 1e-3 * slope.abs().max(1.0),
+            "{ratio} {advantage}"
+        );
+        taken_away += usize::from(clipped == 0.0);
+    }
+    assert!(
+        taken_away > 1 && taken_away < STEPS * COLUMNS - 2,
+        "{taken_away}: both kinds are tried"
+    );
+    let fraction = taken_away as f32 / stats.transitions as f32;
+    assert!((stats.surrogate_clipped - fraction).abs() < 1e-6);
+}
+
+#[test]
+fn the_divergence_pulls_back() {
+    let sample = Sample::new(8);
+    let mut loss = Loss::default();
+    let stats = compute(&mut loss, &sample, &CONFIG);
+    let counted = loss.steps.ratios.iter().zip(&loss.steps.keep).filter(|(_, k)| **k > 0.0);
+    let divergence: f64 = counted.map(|(&r, _)| f64::from(r) - 1.0 - f64::from(r).ln()).sum();
+    assert!((f64::from(stats.kl_mean) - divergence / stats.transitions as f64).abs() < 1e-4);
+    assert!(stats.kl_mean > 0.0);
+    // Its gradient by log pi, found by differences: (r - 1), as weight of - d log pi with the other sign.
+    let plain = used(&loss);
+    compute(&mut loss, &sample, &LossConfig { kl_cost: 0.7, ..CONFIG });
+    for ((with, without), &ratio) in used(&loss).iter().zip(&plain).zip(&loss.steps.ratios) {
+        if ratio > 0.0 && ratio < 10.0 {
+            let of = |log: f64| 0.7 * (log.exp() - 1.0 - log);
+            let log = f64::from(ratio).ln();
+            let slope = (of(log + 1e-6) - of(log - 1e-6)) / 2e-6;
+            assert!((f64::from(without - with) - slope).abs() < 1e-4, "{ratio}");
+        }
+    }
 }

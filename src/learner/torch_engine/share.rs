@@ -89,6 +89,11 @@ impl StripWorker {
             })
             .map_err(|e| failed("forward", &e))?;
         self.times.forward += watch.lap();
+        if !work.learn {
+            evaluator.look(strip, &self.logits, &self.values);
+            self.times.loss += watch.lap();
+            return Ok(true);
+        }
         let gradients = evaluator.gradients(strip, &self.logits, &self.values);
         self.times.loss += watch.lap();
         let Some((d_logits, d_values)) = gradients else {

@@ -82,7 +82,12 @@ impl MlpLearner {
             let tile = ForwardTile {
                 shape: &self.shape,
                 weights: &self.forward,
-                x: observations.tile((first, count), inputs, &self.shape.normalizer, &mut self.input),
+                x: observations.tile(
+                    (first, count),
+                    inputs,
+                    &self.shape.normalizer,
+                    &mut self.input,
+                ),
                 activations: &mut self.activations,
                 first,
                 logits: &mut self.logits[first * actions..(first + count) * actions],
@@ -111,7 +116,12 @@ impl MlpLearner {
                 shape: &self.shape,
                 forward: &self.forward,
                 backward: &self.backward,
-                x: observations.tile((first, count), inputs, &self.shape.normalizer, &mut self.input),
+                x: observations.tile(
+                    (first, count),
+                    inputs,
+                    &self.shape.normalizer,
+                    &mut self.input,
+                ),
                 activations: &self.activations,
                 first,
                 d_logits: &d_logits[first * actions..(first + count) * actions],

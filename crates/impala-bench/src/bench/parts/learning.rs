@@ -187,10 +187,13 @@ fn whole_loop<'m>(
             learning_rate: 0.0,
             linear_decay: learner.learning_rate_decay == Decay::Linear,
             passes: learner.passes,
+            stop_passes_at_kl: f32::INFINITY,
+            kl_target: f32::INFINITY,
             publish_every: learner.publish_every,
             checkpoint_every: Duration::ZERO,
         },
         return_scale: None,
+        observation_stats: None,
         episodes: EpisodeWindow::new(config.stop.stop_window),
         started: Instant::now(),
     };
