@@ -60,6 +60,10 @@ def network(tensors, config, observations):
     layers = {name.removeprefix("torso.").rsplit(".", 1)[0] for name in tensors if name.startswith("torso.")}
     layers = sorted(layers, key=lambda layer: (tensors[f"torso.{layer}.weight"].ndim != 4, int(layer.split(".")[-1])))
     x = observations
+    if config.get("normalize-observations", False):
+        frames = x.reshape(len(x), -1, len(tensors["normalize.mean"]))
+        frames = (frames - tensors["normalize.mean"]) * tensors["normalize.scale"]
+        x = np.clip(frames, -config["observation-clip"], config["observation-clip"]).reshape(len(x), -1)
     for layer in layers:
         weight, bias = tensors[f"torso.{layer}.weight"], tensors[f"torso.{layer}.bias"]
         if weight.ndim == 4:

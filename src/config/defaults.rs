@@ -11,7 +11,7 @@ use super::choice::{
 };
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
-use crate::env::EnvSpec;
+use crate::env::{ActionSpec, Dtype, EnvSpec, ObservationSpec};
 use crate::policy::bounds::is_bounded;
 
 /// A row of a table: settings that go with a name.
@@ -112,7 +112,41 @@ pub fn built_in() -> Settings {
 /// What suits a kind of environment, below its row and above [`built_in`].
 #[must_use]
 pub fn of_kind(spec: &EnvSpec) -> Settings {
-    let action = &spec.action;
+    of_observations(&spec.observation).or(of_actions(&spec.action))
+}
+
+/// Pixels from here on, along both axes, are an image that small kernels see too little of.
+const LARGE_IMAGE: usize = 60;
+
+fn of_observations(observation: &ObservationSpec) -> Settings {
+    match (observation.dtype, &observation.shape[..]) {
+        // Measured in whatever units: each number as far as it deviates, each frame several times, and never far from
+        // the policy that saw it (docs/learning.md).
+        (Dtype::F32, [_]) => Settings {
+            normalize_observations: Some(true),
+            normalize_advantages: Some(true),
+            activation: Some(Activation::Tanh),
+            passes: Some(4),
+            clip_range: Some(0.2),
+            learning_rate: Some(0.0005),
+            learning_rate_decay: Some(Decay::Linear),
+            ..Settings::default()
+        },
+        (Dtype::U8, [.., height, width]) if *height.min(width) >= LARGE_IMAGE => Settings {
+            unroll: Some(32),
+            batch: Some(4),
+            torso: Some(TorsoName::AtariShallow),
+            // Its first thousand steps are small: with Adam's most units die (docs/learning.md).
+            optimizer: Some(OptimizerName::RmspropTf),
+            optimizer_epsilon: Some(1e-8),
+            learning_rate: Some(0.0003),
+            ..Settings::default()
+        },
+        _ => Settings::default(),
+    }
+}
+
+fn of_actions(action: &ActionSpec) -> Settings {
     let (low, high) = action.bounds();
     let (one_choice, numbers) = (action.words() == 1 && low.is_empty(), !low.is_empty());
     let finite = low.iter().zip(high).all(|(&low, &high)| is_bounded(low, high));
@@ -185,90 +219,10 @@ pub const ENVIRONMENTS: &[Row] = &[
             lambda: Some(1.0),
             activation: Some(Activation::Tanh),
             normalize_rewards: Some(false),
-            ..Settings::default()
-        },
-    },
-    Row {
-        name: "Acrobot-v1",
-        purpose: "swing up a double pendulum; solved at -100",
-        settings: || Settings {
-            envs_per_actor: Some(4),
-            unroll: Some(32),
-            batch: Some(8),
-            total_frames: Some(2_000_000),
-            learning_rate: Some(0.002),
-            learning_rate_decay: Some(Decay::Linear),
-            adam_beta1: Some(0.0),
-            adam_beta2: Some(0.99),
-            max_grad_norm: Some(0.1),
-            reward_scale: Some(0.05),
-            discount: Some(0.99),
-            entropy_cost: Some(0.003),
-            lambda: Some(1.0),
-            activation: Some(Activation::Tanh),
-            normalize_rewards: Some(false),
-            ..Settings::default()
-        },
-    },
-    Row {
-        name: "MountainCar-v0",
-        purpose: "drive out of a valley; solved at -110, and hard to explore",
-        settings: || Settings {
-            envs_per_actor: Some(16),
-            unroll: Some(64),
-            batch: Some(32),
-            total_frames: Some(20_000_000),
-            learning_rate: Some(0.003),
-            reward_scale: Some(0.05),
-            discount: Some(0.995),
-            entropy_cost: Some(0.05),
-            lambda: Some(1.0),
-            activation: Some(Activation::Tanh),
-            normalize_rewards: Some(false),
-            max_grad_norm: Some(5.0),
-            ..Settings::default()
-        },
-    },
-    Row {
-        name: "MountainCarContinuous-v0",
-        purpose: "the same with a throttle; solved at 90, and hard to explore",
-        settings: || Settings {
-            envs_per_actor: Some(16),
-            unroll: Some(64),
-            batch: Some(32),
-            total_frames: Some(20_000_000),
-            learning_rate: Some(0.0005),
-            reward_scale: Some(0.05),
-            discount: Some(0.995),
-            entropy_cost: Some(0.01),
-            lambda: Some(1.0),
-            activation: Some(Activation::Tanh),
-            normalize_rewards: Some(false),
-            max_grad_norm: Some(5.0),
-            ..Settings::default()
-        },
-    },
-    Row {
-        name: "Pendulum-v1",
-        purpose: "swing up a pendulum and hold it; good at -200",
-        settings: || Settings {
-            envs_per_actor: Some(16),
-            unroll: Some(8),
-            batch: Some(32),
-            total_frames: Some(3_000_000),
-            learning_rate: Some(0.0005),
-            learning_rate_decay: Some(Decay::Linear),
-            adam_beta1: Some(0.0),
-            adam_beta2: Some(0.99),
-            max_grad_norm: Some(0.1),
-            reward_scale: Some(0.03),
-            action_bounds: Some(ActionBounds::Squash),
-            discount: Some(0.95),
-            lambda: Some(0.8),
-            baseline_cost: Some(1.0),
-            entropy_cost: Some(0.001),
-            activation: Some(Activation::Tanh),
-            normalize_rewards: Some(false),
+            normalize_observations: Some(false),
+            normalize_advantages: Some(false),
+            passes: Some(1),
+            clip_range: Some(f64::INFINITY),
             ..Settings::default()
         },
     },
@@ -315,6 +269,10 @@ pub const ENVIRONMENTS: &[Row] = &[
             lambda: Some(1.0),
             activation: Some(Activation::Tanh),
             normalize_rewards: Some(false),
+            normalize_observations: Some(false),
+            normalize_advantages: Some(false),
+            passes: Some(1),
+            clip_range: Some(f64::INFINITY),
             ..Settings::default()
         },
     },

@@ -86,19 +86,18 @@ fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
     };
     let base = typed.clone().or(preset);
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
-    let mut row = match base.env_defaults {
+    let row = match base.env_defaults {
         Some(false) => Settings::default(),
         _ => defaults::of_environment(&env).unwrap_or_default(),
     };
-    let usual = row.optimizer.or(defaults::built_in().optimizer);
-    if base.optimizer.is_some() && base.optimizer != usual {
-        // The row's learning rate belongs to the row's optimizer.
-        row.optimizer_epsilon = None;
+    let mut below = with_own_widths(row).or(with_own_widths(kind)).or(defaults::built_in());
+    if base.optimizer.is_some() && base.optimizer != below.optimizer {
+        // It belongs to the optimizer that was not taken.
+        below.optimizer_epsilon = None;
     }
-    let above = with_own_widths(base).or(with_own_widths(row));
-    let optimizer = set(above.optimizer.or(defaults::built_in().optimizer));
-    let constants = defaults::find(OPTIMIZERS, optimizer.as_str()).unwrap_or_default();
-    Ok(above.or(kind).or(constants).or(defaults::built_in()))
+    let all = with_own_widths(base).or(below);
+    let constants = defaults::find(OPTIMIZERS, set(all.optimizer).as_str()).unwrap_or_default();
+    Ok(all.or(constants))
 }
 
 fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigError> {

@@ -183,7 +183,7 @@ pub struct Settings {
     /// Divide rewards by the running deviation of discounted returns, so that their size needs no tuning
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
     pub normalize_rewards: Option<bool>,
-    /// Bring each element of vector observations to mean 0 and deviation 1 [default: for vectors of numbers]
+    /// Bring each element of vector observations to mean 0 and deviation 1. On for vectors of numbers
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
     pub normalize_observations: Option<bool>,
     /// Normalised observations are at most so far from 0

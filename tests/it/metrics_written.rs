@@ -291,7 +291,12 @@ fn every_documented_metric_moves_in_some_run() {
     if !left.is_empty() {
         let run_dir = folder.path().join("plain");
         let mut command = supervisor();
-        command.args(["--actors", "2", "--normalize-rewards", "--run-dir"]).arg(&run_dir);
+        command.args(["--actors", "2", "--normalize-rewards", "--normalize-observations"]);
+        // A policy that moves fast, and what keeps it near.
+        command.args(["--passes", "8", "--learning-rate", "0.003", "--clip-range", "0.1"]);
+        command
+            .args(["--kl-target", "0.01", "--stop-passes-at-kl", "0.02", "--run-dir"])
+            .arg(&run_dir);
         found.run("plain", command, &run_dir, &left);
     }
     for number in found.there.iter().chain(found.moved.keys()) {
