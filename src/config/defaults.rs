@@ -12,6 +12,7 @@ use super::choice::{
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
 use crate::env::EnvSpec;
+use crate::gym::Source;
 use crate::policy::bounds::is_bounded;
 
 /// A row of a table: settings that go with a name.
@@ -32,11 +33,11 @@ pub fn find(table: &[Row], name: &str) -> Option<Settings> {
 }
 
 /// The settings that suit an environment, nothing if no row is for it. A name that ends in `*` is for all
-/// that begin so; a Gymnasium environment without a row of its own has that of the built-in one of the
-/// same name.
+/// that begin so, of whatever source; an environment of Gymnasium or `EnvPool` without a row of its own has
+/// that of the built-in one of the same name.
 #[must_use]
 pub fn of_environment(id: &str) -> Option<Settings> {
-    let bare = id.strip_prefix("gym:").map(|rest| rest.rsplit(':').next().unwrap_or(rest));
+    let bare = Source::of(id).map(|(_, rest)| rest.rsplit(':').next().unwrap_or(rest));
     let plain = bare.map_or_else(|| id.to_owned(), |bare| format!("gym:{bare}"));
     let matches = |row: &&Row| match row.name.strip_suffix('*') {
         Some(start) => plain.starts_with(start),
