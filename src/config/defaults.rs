@@ -12,7 +12,6 @@ use super::choice::{
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
 use crate::env::EnvSpec;
-use crate::gym::Source;
 use crate::policy::bounds::is_bounded;
 
 /// A row of a table: settings that go with a name.
@@ -37,7 +36,9 @@ pub fn find(table: &[Row], name: &str) -> Option<Settings> {
 /// that of the built-in one of the same name.
 #[must_use]
 pub fn of_environment(id: &str) -> Option<Settings> {
-    let bare = Source::of(id).map(|(_, rest)| rest.rsplit(':').next().unwrap_or(rest));
+    let sources = ["gym:", "envpool:"];
+    let rest = sources.into_iter().find_map(|prefix| id.strip_prefix(prefix));
+    let bare = rest.map(|rest| rest.rsplit(':').next().unwrap_or(rest));
     let plain = bare.map_or_else(|| id.to_owned(), |bare| format!("gym:{bare}"));
     let matches = |row: &&Row| match row.name.strip_suffix('*') {
         Some(start) => plain.starts_with(start),
