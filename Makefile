@@ -62,9 +62,11 @@ test: libtorch test-python ## run every test: with torch, without, and the loom 
 	$(MAKE) --no-print-directory loom
 
 # What tests read our files with (TensorBoard's own reader, numpy, safetensors), and environments that they
-# step. Without Python or a network those tests say that they are skipped.
+# step. Without Python or a network those tests say that they are skipped. So do those of EnvPool, whose packages are
+# 310 MB to download: they run with IMPALA_TEST_PYTHON=PYTHON, a Python that has envpool too.
 TEST_PYTHON := $(abspath $(TARGET))/test-python
-export IMPALA_TEST_PYTHON := $(TEST_PYTHON)/bin/python
+IMPALA_TEST_PYTHON ?= $(TEST_PYTHON)/bin/python
+export IMPALA_TEST_PYTHON
 test-python: ## install the Python packages that some tests need (once), and test our own
 	@$(call venv,$(TEST_PYTHON),$(TEST_PACKAGES)) \
 	    || echo 'no Python packages for tests: those that need them are skipped' >&2

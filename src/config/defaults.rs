@@ -32,11 +32,13 @@ pub fn find(table: &[Row], name: &str) -> Option<Settings> {
 }
 
 /// The settings that suit an environment, nothing if no row is for it. A name that ends in `*` is for all
-/// that begin so; a Gymnasium environment without a row of its own has that of the built-in one of the
-/// same name.
+/// that begin so, of whatever source; an environment of Gymnasium or `EnvPool` without a row of its own has
+/// that of the built-in one of the same name.
 #[must_use]
 pub fn of_environment(id: &str) -> Option<Settings> {
-    let bare = id.strip_prefix("gym:").map(|rest| rest.rsplit(':').next().unwrap_or(rest));
+    let sources = ["gym:", "envpool:"];
+    let rest = sources.into_iter().find_map(|prefix| id.strip_prefix(prefix));
+    let bare = rest.map(|rest| rest.rsplit(':').next().unwrap_or(rest));
     let plain = bare.map_or_else(|| id.to_owned(), |bare| format!("gym:{bare}"));
     let matches = |row: &&Row| match row.name.strip_suffix('*') {
         Some(start) => plain.starts_with(start),

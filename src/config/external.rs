@@ -26,7 +26,8 @@ pub(super) fn external(
         let given =
             [("observation-keys", !keys.is_empty()), ("env-wrapper", all.env_wrapper.is_some())];
         if let Some((key, _)) = given.into_iter().find(|(_, given)| *given) {
-            let problem = format!("it is built in, --{key} is for those of Gymnasium (gym:ID)");
+            let problem =
+                format!("it is built in, --{key} is for those in Python (gym:ID, envpool:ID)");
             return Err(EnvError::NotMade { id: id.to_owned(), problem }.into());
         }
         return Ok(ExternalEnv::new());

@@ -33,7 +33,7 @@ pub struct Settings {
     /// Frames that the network sees at once; they are stored once [default: the environment's]
     #[arg(long, value_parser = whole::<usize>, value_name = "K", help_heading = "Environment")]
     pub frame_stack: Option<usize>,
-    /// Python for Gymnasium environments [default: that of $VIRTUAL_ENV, else python3]
+    /// Python for environments of Gymnasium and EnvPool [default: that of $VIRTUAL_ENV, else python3]
     #[arg(long, value_name = "PATH", help_heading = "Environment")]
     pub python: Option<PathBuf>,
     /// Folder that Python modules are looked for in first [default: the current one]

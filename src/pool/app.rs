@@ -144,7 +144,8 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     preflight::check(&config, &preflight::Machine::read())?;
     let console = Console::new(config.run.quiet);
     if let Some(typed) = typed.env.as_ref().filter(|&typed| *typed != config.env.id) {
-        let found = config.env.id.strip_prefix(crate::gym::PREFIX).unwrap_or(&config.env.id);
+        let id = &config.env.id;
+        let found = crate::gym::Source::of(id).map_or(id.as_str(), |(_, name)| name);
         console.line(&format!("{typed} is {found}"));
     }
     for line in config.advice(&typed) {

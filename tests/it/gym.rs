@@ -3,6 +3,7 @@
 mod broken;
 mod failing;
 mod learnt;
+mod pooled;
 mod spaces;
 
 use std::path::{Path, PathBuf};

@@ -8,7 +8,9 @@ use impala_env::{EnvOptions, ResetOut};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let id = std::env::args().nth(1).unwrap_or_else(|| "CartPole-v1".to_owned());
-    let name = format!("{}{id}", impala_gym::PREFIX);
+    let gymnasium = impala_gym::Source::Gymnasium.prefix();
+    let name =
+        impala_gym::Source::of(&id).map_or_else(|| format!("{gymnasium}{id}"), |_| id.clone());
     let mut envs = impala_gym::registry().make(&name, &EnvOptions::new(), 2, 1)?;
     let spec = envs.spec().clone();
     println!("observation {:?} of {:?}", spec.observation.shape, spec.observation.dtype);

@@ -15,7 +15,7 @@ use impala_env::ExternalEnv;
 const BOOT: &str = include_str!("../../../python/src/impala_env/boot.py");
 
 /// The modules of the worker.
-const MODULES: [(&str, &str); 12] = [
+const MODULES: [(&str, &str); 13] = [
     ("impala_env", include_str!("../../../python/src/impala_env/__init__.py")),
     ("impala_env.errors", include_str!("../../../python/src/impala_env/errors.py")),
     ("impala_env.keys", include_str!("../../../python/src/impala_env/keys.py")),
@@ -25,6 +25,7 @@ const MODULES: [(&str, &str); 12] = [
     ("impala_env.naming", include_str!("../../../python/src/impala_env/naming.py")),
     ("impala_env.making", include_str!("../../../python/src/impala_env/making.py")),
     ("impala_env.batch", include_str!("../../../python/src/impala_env/batch.py")),
+    ("impala_env.pools", include_str!("../../../python/src/impala_env/pools.py")),
     ("impala_env.trying", include_str!("../../../python/src/impala_env/trying.py")),
     ("impala_env.compat", include_str!("../../../python/src/impala_env/compat.py")),
     ("impala_env.worker", include_str!("../../../python/src/impala_env/worker.py")),

@@ -1,4 +1,5 @@
-//! Environments of Gymnasium, in a Python process of each actor: the names that begin with `gym:`.
+//! Environments of Gymnasium and of EnvPool, in a Python process of each actor: the names that begin with
+//! `gym:` and `envpool:`.
 //!
 //! An actor starts one worker, which steps all of the actor's environments. Between the two go messages of
 //! a fixed size through two pipes, one in each direction for a vector step; the arrays never travel. The
@@ -18,6 +19,7 @@
 mod env;
 mod launch;
 mod messages;
+mod source;
 mod wire;
 mod worker;
 
@@ -25,11 +27,9 @@ use impala_env::Registry;
 
 use env::GymEnv;
 pub use launch::{one_thread_each, python_of};
+pub use source::Source;
 
-/// What the names of these environments begin with.
-pub const PREFIX: &str = "gym:";
-
-/// The built-in environments and those of Gymnasium.
+/// The built-in environments, and those of Gymnasium and EnvPool.
 #[must_use]
 pub fn registry() -> Registry {
     let mut registry = Registry::builtin();
@@ -37,14 +37,16 @@ pub fn registry() -> Registry {
     registry
 }
 
-/// Adds the environments of Gymnasium.
+/// Adds the environments of Gymnasium and EnvPool.
 pub fn register(registry: &mut Registry) {
-    registry.add_family(
-        PREFIX,
-        "gym:ID",
-        "any environment of Gymnasium, or gym:MODULE:ID; needs Python with gymnasium (--python)",
-        |id, options, envs, seed| Ok(Box::new(GymEnv::new(id, options, envs, seed)?)),
-    );
+    for source in Source::ALL {
+        registry.add_family(
+            source.prefix(),
+            format!("{}ID", source.prefix()),
+            source.about(),
+            |id, options, envs, seed| Ok(Box::new(GymEnv::new(id, options, envs, seed)?)),
+        );
+    }
 }
 
 /// The examples of the README are tests.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::source::Source;
 use impala_env::{ActionSpec, Dtype, EnvOptions, EnvSpec, ObservationSpec};
 
 /// Version of the messages.
@@ -85,6 +86,8 @@ impl Answer {
 #[derive(Debug, Serialize)]
 pub(super) struct Request<'a> {
     pub(super) abi: u32,
+    /// Where environments come from: "gym" or "envpool".
+    pub(super) source: &'static str,
     /// `ID` or `module:ID`.
     pub(super) env: &'a str,
     pub(super) options: Vec<(&'a str, &'a str)>,
@@ -100,10 +103,17 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    pub(super) fn new(env: &'a str, options: &'a EnvOptions, envs: usize, seed: u64) -> Self {
+    pub(super) fn new(
+        source: Source,
+        env: &'a str,
+        options: &'a EnvOptions,
+        envs: usize,
+        seed: u64,
+    ) -> Self {
         let path = options.external.python_path.as_ref();
         Self {
             abi: ABI,
+            source: source.name(),
             env,
             options: options.iter().collect(),
             wrapper: options.external.wrapper.as_deref(),
@@ -128,7 +138,7 @@ pub(super) struct Hello {
     pub(super) action: Option<Action>,
     #[serde(default)]
     pub(super) masks: bool,
-    /// After a trial: the name with which Gymnasium knows the environment, its version included.
+    /// After a trial: the name with which its source knows the environment, its version included.
     pub(super) id: Option<String>,
     /// After a trial: what is odd about it.
     #[serde(default)]
@@ -196,7 +206,8 @@ impl Hello {
                 high: bound(high, f32::INFINITY),
             },
         };
-        let known = self.id.as_deref().map(|known| format!("{}{known}", super::PREFIX));
+        let prefix = Source::of(id).map_or("", |(source, _)| source.prefix());
+        let known = self.id.as_deref().map(|known| format!("{prefix}{known}"));
         Ok(EnvSpec {
             id: known.unwrap_or_else(|| id.to_owned()),
             observation: ObservationSpec::new(dtype, &observation.shape),
@@ -250,6 +261,7 @@ mod tests {
         assert_eq!(spec.id, "gym:ALE/Pong-v5");
         let tried = Hello { id: Some("m:Pong-v5".into()), ..hello };
         assert_eq!(tried.spec("gym:m:Pong").expect("complete").id, "gym:m:Pong-v5");
+        assert_eq!(tried.spec("envpool:m:Pong").expect("complete").id, "envpool:m:Pong-v5");
         let moving: Hello = serde_json::from_str(
             r#"{"abi": 3, "observation": {"dtype": "f32", "shape": [3]},
                 "action": {"kind": "continuous", "low": [-2.0, null], "high": [2, null]}}"#,

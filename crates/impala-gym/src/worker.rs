@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::launch;
 use super::messages::{ABI, Answer, Command, Hello, PACKET_BYTES, Region, Request};
+use super::source::Source;
 use super::wire::Channel;
 use impala_env::{EnvError, EnvOptions, EnvSpec};
 
@@ -48,9 +49,10 @@ impl Worker {
         seed: u64,
     ) -> Result<(Self, EnvSpec, Vec<String>), EnvError> {
         let not_made = |problem: String| EnvError::NotMade { id: id.to_owned(), problem };
-        let name = id.strip_prefix(super::PREFIX).unwrap_or(id);
+        let (source, name) = Source::of(id).unwrap_or((Source::Gymnasium, id));
         if name.is_empty() || name.ends_with(':') {
-            return Err(not_made("name one of Gymnasium, such as gym:CartPole-v1".into()));
+            let prefix = source.prefix();
+            return Err(not_made(format!("name one after {prefix}, such as {prefix}CartPole-v1")));
         }
         let external = &options.external;
         let mut output = launch::output_of(external).map_err(|error| {
@@ -73,8 +75,8 @@ impl Worker {
             packet: vec![0; PACKET_BYTES],
             gone: false,
         };
-        let hello =
-            worker.handshake(&Request::new(name, options, envs, seed), external.start_timeout)?;
+        let hello = worker
+            .handshake(&Request::new(source, name, options, envs, seed), external.start_timeout)?;
         let spec = hello.spec(id).map_err(not_made)?;
         Ok((worker, spec, hello.notes))
     }

@@ -20,6 +20,10 @@ def seed_of(seed, index):
 
 def make(maker, envs, seed):
     """Makes and resets `envs` environments."""
+    if maker.source == "envpool":
+        from .pools import Pool
+
+        return Pool(maker, envs, seed)
     if maker.vector:
         batch = OwnVector.attempt(maker, envs, seed)
         if batch is not None:
@@ -146,13 +150,14 @@ class ByHand(Batch):
 class OwnVector(Batch):
     """E environments of an implementation of their own."""
 
-    def __init__(self, vector, envs, seed, keys=None):
-        self.vector = vector
-        self.seeds = [seed_of(seed, 0)]
-        spaces = [declared(vector, name) for name in ("single_observation_space", "single_action_space")]
-        super().__init__(*spaces, envs, keys)
+    def __init__(self, vector, envs, seeds, keys=None):
+        self.vector, self.seeds = vector, seeds
+        super().__init__(*self._spaces(), envs, keys)
         self.started = self._reset(self.seeds[0])
         self.find_masks(self.started[1])
+
+    def _spaces(self):
+        return [declared(self.vector, name) for name in ("single_observation_space", "single_action_space")]
 
     @classmethod
     def attempt(cls, maker, envs, seed):
@@ -162,7 +167,7 @@ class OwnVector(Batch):
         vector = maker.many(envs)
         mode = vector.metadata.get("autoreset_mode")
         if mode in (AutoresetMode.NEXT_STEP, AutoresetMode.NEXT_STEP.value):
-            return cls(vector, envs, seed, maker.keys)
+            return cls(vector, envs, [seed_of(seed, 0)], maker.keys)
         vector.close()
         if maker.gymnasium.envs.registration._find_spec(maker.id).entry_point is None:
             raise Unusable(f"the vector environment of {maker.id} has autoreset {mode}, it must be NEXT_STEP")

@@ -16,7 +16,7 @@ from .errors import EnvFault, Unusable, described
 
 def main(argv=None):
     parser = argparse.ArgumentParser("python -m impala_env.check", description=__doc__.splitlines()[0])
-    parser.add_argument("env", metavar="ID", help="CartPole-v1, or module:ID for a package that registers on import")
+    parser.add_argument("env", metavar="ID", help="CartPole-v1, module:ID for a package that registers on import, or envpool:ID")
     parser.add_argument("--env-arg", metavar="KEY=VALUE", action="append", default=[], help="option of the environment")
     parser.add_argument("--wrapper", metavar="MODULE:FUNCTION", help="applied to each environment")
     parser.add_argument("--observation-keys", metavar="KEY,KEY", help="parts of a Dict that are seen, in this order")
@@ -50,11 +50,7 @@ def main(argv=None):
 
 
 def run(args):
-    from .making import Maker, gymnasium_or_say
-
-    gymnasium_or_say()
-    from .batch import make
-    from .trying import random_words, stepped
+    from .making import SOURCES, maker_of
 
     options = [tuple(pair.split("=", 1)) for pair in args.env_arg]
     if bad := next((pair for pair in args.env_arg if "=" not in pair), None):
@@ -62,7 +58,13 @@ def run(args):
     if args.envs < 1 or args.steps < 1:
         raise Unusable("--envs and --steps are at least 1")
     keys = args.observation_keys.split(",") if args.observation_keys else None
-    maker = Maker(args.env, options, args.wrapper, check=True, keys=keys)
+    source, _, name = args.env.partition(":")
+    if source not in SOURCES:
+        source, name = "gym", args.env
+    maker = maker_of(source, name, options, args.wrapper, check=True, keys=keys)
+    from .batch import OwnVector, make
+    from .trying import random_words, stepped
+
     started = time.perf_counter()
     batch = make(maker, args.envs, args.seed)
     starting = time.perf_counter() - started
@@ -70,7 +72,7 @@ def run(args):
     observation, action = batch.observation, batch.action
     report = {
         "env": maker.id,
-        "vector": maker.vector and type(batch).__name__ == "OwnVector",
+        "vector": isinstance(batch, OwnVector),
         "envs": args.envs,
         "observation_space": str(observation.space),
         "action_space": str(action.space),
@@ -96,7 +98,7 @@ def bare(batch, words, steps):
         from gymnasium.vector import SyncVectorEnv
 
         env = SyncVectorEnv([lambda member=member: member for member in batch.members])
-    env.reset(seed=1)
+    env.reset()
     started = time.perf_counter()
     for step in range(steps):
         env.step(actions[step & 255])

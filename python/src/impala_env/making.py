@@ -4,6 +4,7 @@ import ast
 import importlib
 import importlib.util
 import re
+import sys
 import warnings
 
 from .errors import Unusable, one_line, summary
@@ -31,6 +32,10 @@ ATARI_PLAIN = ("frameskip", "repeat_action_probability", "full_action_space")
 """Those of them that a single environment has, whose observations are not preprocessed."""
 
 
+SOURCES = ("gym", "envpool")
+"""Where environments come from; `gym:` and `envpool:` before a name."""
+
+
 def literal(text):
     """The value of an option: a Python literal, `true`, `false`, or else the text."""
     if text in ("true", "false"):
@@ -41,11 +46,9 @@ def literal(text):
         return text
 
 
-def gymnasium_or_say():
-    """gymnasium, with what it needs."""
-    import sys
-
-    for package in ("numpy", "gymnasium"):
+def package_or_say(*packages):
+    """The last of these packages; what is not there is one line with its remedy."""
+    for package in packages:
         try:
             found = importlib.import_module(package)
         except ImportError as error:
@@ -53,6 +56,12 @@ def gymnasium_or_say():
                 f"{sys.executable} has no usable package {package} ({one_line(error)}): install it with "
                 f"`{sys.executable} -m pip install {package}`, or name another Python with --python"
             ) from None
+    return found
+
+
+def gymnasium_or_say():
+    """gymnasium, with what it needs."""
+    found = package_or_say("numpy", "gymnasium")
     if not hasattr(found, "make_vec"):
         raise Unusable(
             f"gymnasium {found.__version__} of {sys.executable} is too old; install version 1.0 or later"
@@ -60,7 +69,22 @@ def gymnasium_or_say():
     return found
 
 
-def _import(module, what):
+def maker_of(source, *arguments, **options):
+    """What makes environments of `source`, one of `SOURCES`; arguments as `Maker` has them."""
+    if source == "gym":
+        return Maker(*arguments, **options)
+    if source != "envpool":
+        raise Unusable(f"the worker knows no source of environments {source!r}")
+    # What it needs first is envpool, which brings the rest.
+    package_or_say("envpool")
+    gymnasium_or_say()
+    from .pools import PoolMaker
+
+    return PoolMaker(*arguments, **options)
+
+
+def import_or_say(module, what):
+    """A module that the user named."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -88,7 +112,7 @@ def wrapper_of(path):
         except (Exception, SystemExit) as error:
             raise Unusable(f"--env-wrapper {path}: its module cannot be imported: {summary(error)}") from None
     else:
-        found = _import(module, f"--env-wrapper {path}: its module")
+        found = import_or_say(module, f"--env-wrapper {path}: its module")
     for part in name.split("."):
         if not hasattr(found, part):
             raise Unusable(f"--env-wrapper {path}: {module} has no {name}")
@@ -105,6 +129,8 @@ class Maker:
     version; keys: the parts of the observation that are seen, None for all; notes: what it said of the ID.
     """
 
+    source = "gym"
+
     def __init__(self, name, options=(), wrapper=None, check=False, keys=None):
         self.gymnasium = gymnasium_or_say()
         self.module, _, self.id = name.rpartition(":")
@@ -112,10 +138,10 @@ class Maker:
         self.wrapper = wrapper_of(wrapper) if wrapper else None
         self.check, self.keys, self.notes = check, keys, []
         if self.module:
-            _import(self.module, f"module {self.module}")
+            import_or_say(self.module, f"module {self.module}")
         atari = self.id.startswith("ALE/")
         if atari:
-            self.gymnasium.register_envs(_import("ale_py", "package ale_py"))
+            self.gymnasium.register_envs(import_or_say("ale_py", "package ale_py"))
         spec = self._spec()
         self.id = spec.id
         mode = self.options.pop("vectorization_mode", None)

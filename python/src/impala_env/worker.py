@@ -199,7 +199,8 @@ def _print(text):
 
 def _where_more(request):
     """How to see the whole traceback."""
-    arguments = [request["env"]]
+    source = request.get("source", "gym")
+    arguments = [request["env"] if source == "gym" else f"{source}:{request['env']}"]
     for key, value in request["options"]:
         arguments += ["--env-arg", f"{key}={value}"]
     if request["wrapper"]:
@@ -208,13 +209,13 @@ def _where_more(request):
 
 
 def _made(request):
-    """The environments, the name that gymnasium knows them by, and what is to be said of them."""
-    from .making import Maker, gymnasium_or_say
-
-    gymnasium_or_say()
-    from .batch import make
+    """The environments, the name that their source knows them by, and what is to be said of them."""
+    from .making import maker_of
 
     sys.path[:0] = request["path"]
-    maker = Maker(request["env"], request["options"], request["wrapper"], keys=request.get("keys"))
+    source = request.get("source", "gym")
+    maker = maker_of(source, request["env"], request["options"], request["wrapper"], keys=request.get("keys"))
+    from .batch import make
+
     batch = make(maker, request["envs"], request["seed"])
     return batch, f"{maker.module}:{maker.id}" if maker.module else maker.id, maker.notes

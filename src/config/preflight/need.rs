@@ -28,6 +28,9 @@ const DESCRIPTORS_PER_CHILD: u64 = 4;
 const WORKER_BYTES: u64 = 40 * MIB;
 /// Its threads, with one of a vector implementation.
 const WORKER_TASKS: u64 = 2;
+/// The same with `EnvPool`: measured with `CartPole`, Pong and `HalfCheetah`.
+const ENVPOOL_BYTES: u64 = 80 * MIB;
+const ENVPOOL_TASKS: u64 = 4;
 
 /// Private memory of processes that compute with one engine.
 struct Private {
@@ -97,7 +100,11 @@ impl Need {
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
         let threads = threads + if config.learner.device == Device::Cpu { 0 } else { 16 };
-        let workers = u64::from(config.env.options.external.python.is_some());
+        let (worker_bytes, worker_tasks) = match &config.env {
+            env if env.options.external.python.is_none() => (0, 0),
+            env if env.id.starts_with("envpool:") => (ENVPOOL_BYTES, ENVPOOL_TASKS),
+            _ => (WORKER_BYTES, WORKER_TASKS),
+        };
         Self {
             ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
             parameter_bytes: page(weights),
@@ -107,7 +114,7 @@ impl Need {
                 + slots * CONTROL_PER_SLOT_BYTES,
             actor_bytes: private
                 .actor
-                .saturating_add(workers * WORKER_BYTES)
+                .saturating_add(worker_bytes)
                 .saturating_add(weights)
                 .saturating_add(actor_work),
             learner_bytes: private
@@ -116,7 +123,7 @@ impl Need {
                 .saturating_add(learner_work),
             actors,
             descriptors: DESCRIPTORS_BASE + (actors + 1) * DESCRIPTORS_PER_CHILD,
-            tasks: actors + threads + workers * actors * WORKER_TASKS,
+            tasks: actors + threads + actors * worker_tasks,
         }
     }
 

@@ -24,7 +24,7 @@ pub enum BenchCommand {
     Parts(Measured),
     /// What this machine could give if nothing waited
     Limit(Measured),
-    /// Environments alone, without network and learner; beside a bare Python loop for gym:ID
+    /// Environments alone, without network and learner; beside a bare Python loop for gym:ID and envpool:ID
     Env(Measured),
     /// The ring beside ipc-channel, a Unix socket and a copy within one process
     Transport(TransportArgs),

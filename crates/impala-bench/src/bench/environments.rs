@@ -37,7 +37,7 @@ impl EnvSample {
         repeats: u32,
         seconds: f64,
     ) -> Result<Vec<Self>, BenchError> {
-        let python = product.config.env.id.starts_with(gym::PREFIX);
+        let python = gym::Source::of(&product.config.env.id).is_some();
         let mut bare = python.then(|| BareLoops::start(product)).transpose()?;
         acting::with_actors(product, |act_for| {
             (0..repeats)

@@ -1,23 +1,32 @@
 # The loop that a program of its own would have: the environment's vector implementation, random actions,
-# nothing else. Arguments: name, environments, options as JSON; then seconds, a line each.
+# nothing else. Arguments: source (gym, envpool), name, environments, options as JSON; then seconds, a line each.
 import json, sys, time
 import gymnasium as gym
 import numpy as np
-name, envs, options = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+source, name, envs, options = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
 module, _, name = name.rpartition(":")
 if module:
     __import__(module)
-if name.startswith("ALE/"):
-    import ale_py
-    gym.register_envs(ale_py)
+if source == "envpool":
+    import envpool
+    game = name.removeprefix("ALE/")
     # As the worker has it.
-    if "obs_type" in options:
-        options = dict(vectorization_mode="sync", repeat_action_probability=0.0) | options
-    else:
-        options = dict(stack_num=1, num_threads=1, reward_clipping=False, repeat_action_probability=0.0) | options
-env = gym.make_vec(name, num_envs=envs, **options)
-actions = [env.action_space.sample() for _ in range(256)]
-env.reset(seed=1)
+    options = dict(num_threads=1) | (dict(stack_num=1) if game != name else {}) | options
+    env = envpool.make_gymnasium(game, num_envs=envs, seed=1, **options)
+    actions = [np.array([env.action_space.sample() for _ in range(envs)]) for _ in range(256)]
+    env.reset()
+else:
+    if name.startswith("ALE/"):
+        import ale_py
+        gym.register_envs(ale_py)
+        # As the worker has it.
+        if "obs_type" in options:
+            options = dict(vectorization_mode="sync", repeat_action_probability=0.0) | options
+        else:
+            options = dict(stack_num=1, num_threads=1, reward_clipping=False, repeat_action_probability=0.0) | options
+    env = gym.make_vec(name, num_envs=envs, **options)
+    actions = [env.action_space.sample() for _ in range(256)]
+    env.reset(seed=1)
 for step in range(50):
     env.step(actions[step])
 print("ready", flush=True)

@@ -19,7 +19,8 @@ impl BareLoops {
     /// They stand still when this returns.
     pub(super) fn start(product: &Product) -> Result<Self, BenchError> {
         let env = &product.config.env;
-        let name = env.id.strip_prefix(gym::PREFIX).unwrap_or(&env.id);
+        let (source, name) =
+            gym::Source::of(&env.id).unwrap_or((gym::Source::Gymnasium, env.id.as_str()));
         let python = gym::python_of(&env.options.external);
         let options: serde_json::Map<String, serde_json::Value> = env
             .options
@@ -34,7 +35,7 @@ impl BareLoops {
         let mut loops = Self { python: python.display().to_string(), programs: Vec::new() };
         for _ in 0..product.config.pool.actors {
             let mut command = Command::new(&python);
-            command.args(["-c", BARE, name, &envs, &options]);
+            command.args(["-c", BARE, source.name(), name, &envs, &options]);
             gym::one_thread_each(&mut command);
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
             let mut child = command.spawn().map_err(|error| loops.failed(&error.to_string()))?;
