@@ -93,6 +93,12 @@ pub enum LearnError {
         /// The first difference.
         what: String,
     },
+    /// The output folder has results of another build.
+    #[error(
+        "{0} was begun with another build of impala-supervisor, and results of two builds are not mixed; \
+         name a new folder with --output"
+    )]
+    OtherProgram(PathBuf),
     /// Somebody writes to the folder.
     #[error("{0} is in use by a process of another benchmark; wait for it to end, or end it")]
     InUse(PathBuf),
@@ -172,6 +178,7 @@ impl LearnError {
             | Self::Refused { .. } => ExitKind::Usage,
             Self::NoBenchmark(_)
             | Self::OtherSettings { .. }
+            | Self::OtherProgram(_)
             | Self::File { .. }
             | Self::Damaged { .. } => ExitKind::RunFolder,
             Self::InUse(_) => ExitKind::RunFolderInUse,

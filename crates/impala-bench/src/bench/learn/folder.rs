@@ -34,6 +34,9 @@ impl Folder {
             Ok(text) => {
                 let earlier: Value = serde_json::from_str(&text)
                     .map_err(|source| LearnError::Damaged { path: place, source })?;
+                if earlier["program"] != plan.program.as_str() {
+                    return Err(LearnError::OtherProgram(path.to_owned()));
+                }
                 if let Some(what) = plan.difference(&earlier) {
                     return Err(LearnError::OtherSettings { path: path.to_owned(), what });
                 }
@@ -132,7 +135,7 @@ mod tests {
         let suite = Suite::find("classic").expect("it is there");
         let planned = |entry| Planned { entry, flags: Vec::new(), seeds };
         let environments = suite.entries.into_iter().map(planned).collect();
-        Plan { suite: suite.name, eval_episodes: 1, environments }
+        Plan { suite: suite.name, program: "a".to_owned(), eval_episodes: 1, environments }
     }
 
     #[test]
@@ -170,6 +173,9 @@ mod tests {
         drop(Folder::open(place.path(), &plan(2)).expect("an empty folder"));
         let error = Folder::open(place.path(), &plan(3)).expect_err("other seeds").to_string();
         assert!(error.contains("seeds: 2 there, 3 here") && error.contains("--output"), "{error}");
+        let rebuilt = Plan { program: "b".to_owned(), ..plan(2) };
+        let error = Folder::open(place.path(), &rebuilt).expect_err("another build");
+        assert!(matches!(error, LearnError::OtherProgram(_)), "{error}");
         let runs = place.path().join(RUNS);
         fs::write(runs.join("thesis.txt"), "").expect("written");
         let error = Folder::open(&runs, &plan(2)).expect_err("somebody's files");

@@ -12,6 +12,7 @@ mod folder;
 mod outcome;
 mod page;
 mod plan;
+mod program;
 mod progress;
 mod report;
 mod statistics;
@@ -41,8 +42,9 @@ use self::trial::Runner;
 /// # Errors
 /// [`LearnError`]; some runs that failed are one as well, after everything is written.
 pub fn run(args: &LearnArgs) -> Result<(), LearnError> {
-    let plan = Plan::of(args)?;
+    let mut plan = Plan::of(args)?;
     plan.check()?;
+    plan.program = program::fingerprint(program::SUPERVISOR)?;
     let path = args.output.clone();
     let path = path.unwrap_or_else(|| PathBuf::from(format!("runs/learn-{}", plan.suite)));
     let folder = Folder::open(&path, &plan)?;

@@ -16,6 +16,8 @@ use crate::bench::product::{Product, parse};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Plan {
     pub(super) suite: String,
+    /// What [`super::program::fingerprint`] says; empty before it was asked.
+    pub(super) program: String,
     pub(super) eval_episodes: u32,
     pub(super) environments: Vec<Planned>,
 }
@@ -49,6 +51,7 @@ impl Plan {
         };
         Ok(Self {
             suite: suite.name,
+            program: String::new(),
             eval_episodes: args.eval_episodes,
             environments: suite.entries.into_iter().map(planned).collect::<Result<_, _>>()?,
         })

@@ -129,7 +129,8 @@ pub(super) mod tests {
         suite.entries.truncate(2);
         let planned = |entry| Planned { entry, flags: vec!["--x".to_owned()], seeds: 2 };
         let environments = suite.entries.into_iter().map(planned).collect();
-        let plan = Plan { suite: suite.name, eval_episodes: 100, environments };
+        let plan =
+            Plan { suite: suite.name, program: String::new(), eval_episodes: 100, environments };
         let point = |frames: f64, return_mean| Point { frames, seconds: frames / 1e5, return_mean };
         let score = |return_mean| Score {
             return_mean,

@@ -5,7 +5,7 @@ use std::fmt;
 use impala_rl::report::{si, time};
 
 use super::curve::Reached;
-use super::outcome::Outcome;
+use super::outcome::Score;
 use super::report::{EnvironmentReport, LearnReport, Scores};
 use super::statistics::Estimate;
 
@@ -94,19 +94,26 @@ fn scores(env: &EnvironmentReport) -> Vec<String> {
     let [name, frames] = [env.env.clone(), si(env.total_frames as f64)];
     let mut cells = vec![name, frames];
     cells.extend([env.target, env.a2c, env.ppo].map(|value| or_dash(value, score)));
-    for found in [&env.greedy, &env.sampled] {
-        let cell = |of: &dyn Fn(&Scores) -> String| found.as_ref().map_or_else(dash, of);
-        cells.push(cell(&|scores| interval(scores.estimate)));
-        cells.push(cell(&|scores| score(scores.mean)));
-        cells.push(cell(&|scores| list(scores.each.iter().map(|&each| score(each)))));
-    }
+    cells.extend(of_choice(env.greedy.as_ref(), env.runs.iter().map(|run| run.greedy)));
+    cells.extend(of_choice(env.sampled.as_ref(), env.runs.iter().map(|run| run.sampled)));
     cells
+}
+
+/// Interquartile mean with interval, mean, and each run.
+fn of_choice(scores: Option<&Scores>, runs: impl Iterator<Item = Option<Score>>) -> [String; 3] {
+    let iqm = |scores: &Scores| match scores.each[..] {
+        // Of one run nothing is known of its spread.
+        [one] => score(one),
+        _ => interval(scores.estimate),
+    };
+    let each = runs.map(|run| or_dash(run, |found| score(found.return_mean)));
+    [or_dash(scores, iqm), or_dash(scores, |scores| score(scores.mean)), list(each)]
 }
 
 fn way(env: &EnvironmentReport) -> Vec<String> {
     let each = |of: fn(Reached) -> String| match env.target {
         None => dash(),
-        Some(_) => list(env.runs.iter().map(|run: &Outcome| or_dash(run.reached, of))),
+        Some(_) => list(env.runs.iter().map(|run| or_dash(run.reached, of))),
     };
     vec![
         env.env.clone(),
@@ -226,7 +233,8 @@ mod tests {
             "| CartPole-v1 | 100k ",
             "| 475 ",
             "425 [400, 450]",
-            "400, 450",
+            "| 400, 450 |",
+            "| 500, - ",
             "1 of 2",
             "-, 90k",
             "-, 1.80 s",

@@ -15,6 +15,7 @@ use super::error::LearnError;
 use super::folder::Folder;
 use super::outcome::{Outcome, Score};
 use super::plan::Trial;
+use super::program::{self, PLAY, SUPERVISOR};
 
 /// Bytes at the end of `metrics.jsonl` that hold its last line.
 const TAIL_BYTES: u64 = 1 << 17;
@@ -72,7 +73,7 @@ impl Runner<'_> {
         tick: &mut dyn FnMut(Stage),
     ) -> Result<Option<String>, LearnError> {
         let run_dir = self.folder.run_dir(trial);
-        let mut command = self.program("impala-supervisor", trial, File::create)?;
+        let mut command = self.program(SUPERVISOR, trial, File::create)?;
         command.args(&trial.planned.flags).args(["--seed", &trial.seed.to_string()]);
         command.arg("--run-dir").arg(&run_dir);
         let ended = self.watch.run(&mut command, None, || {
@@ -81,7 +82,7 @@ impl Runner<'_> {
             let return_mean = last.and_then(|line| line.return_mean);
             tick(Stage::Training { frames, return_mean });
         })?;
-        let failure = self.failure(trial, "impala-supervisor", ended)?;
+        let failure = self.failure(trial, SUPERVISOR, ended)?;
         let target = trial.planned.entry.target;
         if let Ok(episodes) = File::open(run_dir.join("episodes.csv")) {
             let curve = Curve::read(BufReader::new(episodes), target)
@@ -115,13 +116,13 @@ impl Runner<'_> {
         let choice = if greedy { "greedy" } else { "sampled" };
         let output = run_dir.join(format!("evaluation-{choice}.json"));
         let append = |path: PathBuf| OpenOptions::new().append(true).open(path);
-        let mut command = self.program("impala-play", trial, append)?;
+        let mut command = self.program(PLAY, trial, append)?;
         command.arg(&run_dir).arg(format!("--{choice}")).arg("--output").arg(&output);
         command.args(["--episodes", &self.eval_episodes.to_string()]);
         command.args(["--seed", &trial.seed.to_string()]);
         let ended =
             self.watch.run(&mut command, Some(self.eval_limit), || tick(Stage::Evaluating))?;
-        if let Some(failure) = self.failure(trial, "impala-play", ended)? {
+        if let Some(failure) = self.failure(trial, PLAY, ended)? {
             return Ok(Err(format!("{choice} evaluation: {failure}")));
         }
         let score = read_json(&output).and_then(|found| serde_json::from_value(found).ok());
@@ -138,8 +139,7 @@ impl Runner<'_> {
         let log = self.folder.log(trial);
         let file = open(log.clone()).and_then(|file| Ok([file.try_clone()?, file]));
         let [out, err] = file.map_err(LearnError::file(&log, "write"))?;
-        let here = std::env::current_exe().map_err(LearnError::system("find this program"))?;
-        let mut command = Command::new(here.with_file_name(name));
+        let mut command = Command::new(program::beside(name)?);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         Ok(command)
     }
