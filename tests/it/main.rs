@@ -21,6 +21,7 @@ mod gym;
 mod hangs;
 #[cfg(kill_points)]
 mod kill_points;
+mod learn_bench;
 mod learning;
 mod metrics;
 mod metrics_written;

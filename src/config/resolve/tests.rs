@@ -55,14 +55,12 @@ fn the_tables_of_defaults_resolve() {
 }
 
 #[test]
-fn every_builtin_environment_has_a_row_and_every_row_an_environment() {
+fn every_row_has_an_environment() {
     let registry = Registry::builtin();
-    let mut ids: Vec<_> = registry.ids().map(|(id, _)| id).collect();
     let rows = ENVIRONMENTS.iter().map(|row| row.name);
-    let mut rows: Vec<_> = rows.filter(|name| !name.ends_with('*')).collect();
-    ids.sort_unstable();
-    rows.sort_unstable();
-    assert_eq!(ids, rows);
+    for row in rows.filter(|name| !name.ends_with('*')) {
+        assert!(registry.ids().any(|(id, _)| id == row), "{row}");
+    }
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::ffi::OsString;
 
+use super::learn::LearnArgs;
 use super::transport::sender::SenderArgs;
 
-/// Measures the pool, its parts, and what the machine could give.
+/// Measures the pool, its parts, what the machine could give, and what is learnt.
 ///
 /// The flags after -- are those of impala-supervisor, and mean the same.
 #[derive(Debug, Clone, clap::Parser)]
@@ -30,6 +31,12 @@ pub enum BenchCommand {
     Transport(TransportArgs),
     /// The whole system with 1, 2, 4, 8 and 16 actors
     Scaling(ScalingArgs),
+    /// How well environments are learnt: a suite of them, several seeds each, judged by fresh episodes
+    ///
+    /// Exit code 0: every run finished. 1: some failed, the others are in the tables. 2: bad usage, nothing was run.
+    /// 3: the output folder cannot be used, or was made with other settings. 4: another benchmark uses it. After a signal
+    /// the run that is going on is ended in order, and the process ends by that signal.
+    Learn(LearnArgs),
     /// One process of a transport that is not the ring
     #[command(hide = true)]
     TransportSender(SenderArgs),

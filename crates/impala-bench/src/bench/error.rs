@@ -16,10 +16,15 @@ use impala_rl::ring::{ClaimError, CommitError, RingError, SlabError, TakeError};
 use impala_rl::shm::ShmError;
 use impala_rl::supervisor::SupervisorError;
 
+use super::learn::LearnError;
+
 /// Why a measurement did not come about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
+    /// A benchmark of learning ended.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
     /// The flags after `--` are not those of the supervisor.
     #[error("{0}; the flags after -- are those of impala-supervisor")]
     Flags(String),

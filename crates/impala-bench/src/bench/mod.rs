@@ -7,6 +7,7 @@ mod args;
 mod cpu;
 mod environments;
 mod error;
+mod learn;
 mod limit;
 mod machine;
 mod parts;
@@ -24,6 +25,9 @@ mod work;
 pub use args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs, TransportArgs};
 pub use cpu::{cpu_time, median_ns};
 pub use error::BenchError;
+pub use learn::{
+    Estimate, LearnArgs, LearnError, Outcome, Point, Reached, Score, run as run_learn,
+};
 pub use limit::{Limit, LimitSample};
 pub use machine::Machine;
 pub use parts::{ActorParts, LearnerParts, Parts, Sample, Totals};

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use clap::Parser as _;
 use serde_json::{Value, json};
+use signal_hook::low_level::emulate_default_handler;
 
 use super::args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs};
 use super::environments::{EnvReport, EnvSample};
 use super::error::BenchError;
+use super::learn::{self, LearnError};
 use super::limit::{Limit, LimitSample};
 use super::machine::Machine;
 use super::parts::{Parts, Sample};
@@ -20,18 +22,22 @@ use super::pool_report::PoolReport;
 use super::product::Product;
 use super::transport;
 use super::work::FrameWork;
+use impala_rl::config::refusal;
 use impala_rl::supervisor::ExitKind;
 
 /// Runs the command line of this process and gives the exit code: 0, 2 for bad usage, 70 for a
-/// measurement that failed.
+/// measurement that failed; those of `learn` are in its help.
 #[must_use]
 pub fn main() -> ExitCode {
     let args = match BenchArgs::try_parse() {
         Ok(args) => args,
         Err(error) => {
-            let _closed_is_fine = error.print();
-            let bad = error.use_stderr();
-            return if bad { ExitKind::Usage } else { ExitKind::Finished }.into();
+            let Some(line) = refusal(&error) else {
+                let _closed_is_fine = error.print();
+                return ExitKind::Finished.into();
+            };
+            let _closed_is_fine = writeln!(io::stderr(), "impala-bench: {line}");
+            return ExitKind::Usage.into();
         }
     };
     match run(args.command) {
@@ -39,6 +45,12 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let _closed_is_fine = writeln!(io::stderr(), "impala-bench: {error}");
             match error {
+                BenchError::Learn(LearnError::Interrupted { signal, .. }) => {
+                    // The parent should see what it was; code 70 is for a signal that does not end a process.
+                    let _ends = emulate_default_handler(signal);
+                    ExitKind::Internal.into()
+                }
+                BenchError::Learn(error) => error.exit_code(),
                 BenchError::Flags(_) | BenchError::Config(_) | BenchError::Network(_) => {
                     ExitKind::Usage.into()
                 }
@@ -62,6 +74,7 @@ fn run(command: BenchCommand) -> Result<(), BenchError> {
             print("transport", args.common, &machine, fields, &[&report]);
             Ok(())
         }
+        BenchCommand::Learn(args) => Ok(learn::run(&args)?),
         BenchCommand::TransportSender(args) => transport::sender::send(&args),
         BenchCommand::TransportRing(args) => transport::ring::print(&args),
     }

@@ -11,40 +11,51 @@ const MAX_POINTS: usize = 600;
 
 /// A line with a name.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) points: Vec<(f64, f64)>,
+pub struct Series {
+    /// What the legend calls it.
+    pub name: String,
+    /// x, y.
+    pub points: Vec<(f64, f64)>,
     /// x, low, high.
-    pub(super) band: Vec<(f64, f64, f64)>,
+    pub band: Vec<(f64, f64, f64)>,
     /// Drawn as a faint line under its own running mean.
-    pub(super) noisy: bool,
+    pub noisy: bool,
+    /// Drawn as a faint line: one of many that another series sums up.
+    pub faint: bool,
 }
 
 impl Series {
-    pub(super) fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
+    /// A plain line.
+    pub fn new(name: impl Into<String>, points: Vec<(f64, f64)>) -> Self {
         Self { name: name.into(), points, ..Self::default() }
     }
 }
 
 /// A plot of lines.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LineChart {
-    pub(super) title: String,
-    pub(super) x_label: &'static str,
-    pub(super) series: Vec<Series>,
+pub struct LineChart {
+    /// Above the plot.
+    pub title: String,
+    /// Below the x axis.
+    pub x_label: &'static str,
+    /// The lines.
+    pub series: Vec<Series>,
     /// Whether 0 belongs to the plot whatever the data.
-    pub(super) from_zero: bool,
+    pub from_zero: bool,
     /// A dashed line across, with its name.
-    pub(super) mark: Option<(f64, String)>,
+    pub mark: Option<(f64, String)>,
 }
 
 impl LineChart {
     /// Whether there is anything to draw.
-    pub(super) fn has_data(&self) -> bool {
+    #[must_use]
+    pub fn has_data(&self) -> bool {
         self.series.iter().any(|series| series.points.len() >= 2)
     }
 
-    pub(super) fn svg(&self) -> String {
+    /// One element, which needs [`super::PLOTS`] for its style.
+    #[must_use]
+    pub fn svg(&self) -> String {
         // One line needs no name.
         let names = self.series.iter().filter(|_| self.series.len() > 1);
         let names = names.enumerate().map(|(index, s)| (index % COLOURS, s.name.as_str()));
@@ -130,7 +141,7 @@ fn draw(svg: &mut String, series: &Series, colour: usize, (x, y): (&Scale, &Scal
         line("faint", &points);
         line("line", &running_mean(&points, points.len() / 20));
     } else {
-        line("line", &points);
+        line(if series.faint { "faint" } else { "line" }, &points);
     }
 }
 

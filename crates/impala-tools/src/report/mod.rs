@@ -3,6 +3,8 @@
 //! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `plots`,
 //! `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within the `frame` and with the
 //! axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
+//!
+//! Other pages of this project draw with the same [`LineChart`], numbers ([`si`], [`time()`]) and styles ([`PAGE`], [`PLOTS`]).
 
 mod args;
 mod bars;
@@ -21,7 +23,10 @@ mod verdict;
 
 pub use args::main;
 pub use bottleneck::Bottleneck;
+pub use chart::{LineChart, Series};
 pub use run_data::RunData;
+pub use scale::{si, time};
+pub use style::{PAGE, PLOTS};
 pub use totals::Totals;
 pub use verdict::Verdict;
 

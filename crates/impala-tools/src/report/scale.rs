@@ -62,7 +62,8 @@ fn step(range: f64) -> f64 {
 }
 
 /// A number with three digits and an SI prefix: `1.23M`, `45k`.
-pub(super) fn si(value: f64) -> String {
+#[must_use]
+pub fn si(value: f64) -> String {
     const PREFIXES: &[(f64, &str)] = &[(1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")];
     if value == 0.0 || !value.is_finite() {
         return if value == 0.0 { "0".to_owned() } else { "-".to_owned() };
@@ -106,7 +107,8 @@ pub(super) fn bytes(value: f64) -> String {
 }
 
 /// Seconds in the unit that fits.
-pub(super) fn time(seconds: f64) -> String {
+#[must_use]
+pub fn time(seconds: f64) -> String {
     match seconds {
         s if s >= 3600.0 => format!("{:.1} h", s / 3600.0),
         s if s >= 120.0 => format!("{:.1} min", s / 60.0),

@@ -1,0 +1,42 @@
+//! The programs that are run: those that lie beside this one.
+
+use std::path::PathBuf;
+
+use super::error::LearnError;
+
+/// What trains.
+pub(super) const SUPERVISOR: &str = "impala-supervisor";
+/// What evaluates.
+pub(super) const PLAY: &str = "impala-play";
+
+/// Where a program lies.
+pub(super) fn beside(name: &str) -> Result<PathBuf, LearnError> {
+    let here = std::env::current_exe().map_err(LearnError::system("find this program"))?;
+    Ok(here.with_file_name(name))
+}
+
+/// Tells builds of a program apart: a checksum of its file (FNV-1a), so that results of two are not mixed.
+pub(super) fn fingerprint(name: &str) -> Result<String, LearnError> {
+    let path = beside(name)?;
+    let bytes =
+        std::fs::read(&path).map_err(LearnError::system(format!("read {}", path.display())))?;
+    Ok(format!("{:016x}", fnv(&bytes)))
+}
+
+fn fnv(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, &byte: &u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checksum_is_the_published_one() {
+        // Test vectors of Noll.
+        assert_eq!(fnv(b""), 0xcbf2_9ce4_8422_2325);
+        assert_eq!(fnv(b"a"), 0xaf63_dc4c_8601_ec8c);
+        assert_eq!(fnv(b"foobar"), 0x8594_4171_f739_67e8);
+    }
+}
