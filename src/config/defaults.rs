@@ -128,8 +128,9 @@ fn of_observations(observation: &ObservationSpec) -> Settings {
             normalize_observations: Some(true),
             normalize_advantages: Some(true),
             activation: Some(Activation::Tanh),
-            passes: Some(4),
+            passes: Some(8),
             clip_range: Some(0.2),
+            discount: Some(0.995),
             learning_rate: Some(0.0005),
             learning_rate_decay: Some(Decay::Linear),
             ..Settings::default()
