@@ -5,11 +5,12 @@
 //! [`record`]: all of it at one moment, as it is written and read. [`histogram`]: where a mean hides too
 //! much. [`status`]: the small named segment by which other programs read a run, [`status_record`]: what
 //! it holds, [`run_id`]: how they find it, and how what dead runs left is removed. [`atomic_file`]: files that are
-//! read while a run replaces them.
+//! read while a run replaces them. [`human`]: numbers as people read them.
 
 pub mod atomic_file;
 pub mod counters;
 pub mod histogram;
+pub mod human;
 pub mod record;
 pub mod run_id;
 pub mod status;

@@ -31,6 +31,6 @@ pub use pool::{PoolSample, run as run_pool};
 pub use pool_report::PoolReport;
 pub use product::{Described, Product};
 pub use run::main;
-pub use stats::{Short, Spread};
+pub use stats::Spread;
 pub(crate) use temporary::TemporaryFolder;
 pub use work::FrameWork;
