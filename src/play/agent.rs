@@ -6,7 +6,8 @@ use crate::build::{self, BuildError};
 use crate::config::{Config, ConfigError, file};
 use crate::env::{EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
-use crate::policy::act::{ActError, ActInputs, Policy, StackedFrames};
+use crate::policy::act::{ActError, ActInputs, Policy};
+use crate::policy::frames::StackedFrames;
 use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::SpecError;
 use crate::rng::Rng;
@@ -207,7 +208,7 @@ impl Agent {
             self.frames.iter().map(|row| &bytemuck::cast_slice(row)[..bytes]).collect();
         let spec = &self.env.spec().observation;
         let inputs = ActInputs {
-            observations: StackedFrames { spec, rows: &rows, valid: &self.valid },
+            observations: StackedFrames::of_step(spec, &rows, &self.valid),
             flags: &self.flags,
             last_actions: &self.actions,
             last_rewards: &self.rewards,
