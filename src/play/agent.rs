@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::build::{self, BuildError};
 use crate::config::{Config, ConfigError, file};
 use crate::env::{EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
+use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::policy::act::{ActError, ActInputs, Policy};
 use crate::policy::frames::StackedFrames;
@@ -30,13 +31,13 @@ pub enum PlayError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The network of the run cannot be built.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),
     /// There are no weights.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Checkpoint(#[from] CheckpointError),
     /// The environment failed.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Env(#[from] EnvError),
     /// Inference failed.
     #[error(transparent)]

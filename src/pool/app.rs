@@ -17,6 +17,7 @@ use super::summary::{Status, Summary};
 use crate::build;
 use crate::config::{Args, Config, ConfigError, Engine, preflight, refusal};
 use crate::env::Registry;
+use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::metrics::LearnerCounter;
 use crate::metrics::human::{clock, si};
@@ -34,15 +35,15 @@ enum StartError {
     CommandLine(String),
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),
     #[error(transparent)]
     Preflight(#[from] preflight::PreflightError),
     #[error(transparent)]
     RunDir(#[from] RunDirError),
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Memory(#[from] ShmError),
     #[error(transparent)]
     Page(#[from] PageError),

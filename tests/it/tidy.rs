@@ -198,6 +198,29 @@ fn modules_depend_one_way() {
 }
 
 #[test]
+fn low_layers_name_no_flags() {
+    // Whoever shows an error to a person adds the flag (`src/hint.rs`).
+    let programs = ["crates/impala-tools/", "crates/impala-bench/"];
+    // Flags of cargo, for whoever builds.
+    let cargo = "crates/impala-shm/src/kill_point.rs";
+    for (name, text) in rust_files().iter().filter(|(name, _)| is_product(name)) {
+        let low = name.starts_with("crates/") || name.starts_with("src/learner/");
+        if !low || name == cargo || programs.iter().any(|program| name.starts_with(program)) {
+            continue;
+        }
+        for (at, line) in text.lines().enumerate() {
+            let comment = line.trim_start().starts_with("//");
+            let flag = line.match_indices("--").any(|(at, _)| {
+                let mut around = line[..at].chars().rev().take(1).chain(line[at + 2..].chars());
+                around.next().is_some_and(|before| " `\"(".contains(before))
+                    && around.next().is_some_and(|after| after.is_ascii_lowercase())
+            });
+            assert!(comment || !flag, "{name}:{}: names a flag", at + 1);
+        }
+    }
+}
+
+#[test]
 fn tests_do_not_sleep() {
     let sleep = ["thread::", "sleep("].concat();
     for (name, text) in rust_files().iter().filter(|(name, _)| name.starts_with("tests/")) {

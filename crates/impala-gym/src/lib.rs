@@ -42,7 +42,7 @@ pub fn register(registry: &mut Registry) {
     registry.add_family(
         PREFIX,
         "gym:ID",
-        "any environment of Gymnasium, or gym:MODULE:ID; needs Python with gymnasium (--python)",
+        "any environment of Gymnasium, or gym:MODULE:ID; needs Python with gymnasium",
         |id, options, envs, seed| Ok(Box::new(GymEnv::new(id, options, envs, seed)?)),
     );
 }
