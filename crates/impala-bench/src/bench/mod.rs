@@ -15,7 +15,6 @@ mod pool_report;
 mod product;
 mod run;
 mod stats;
-mod temporary;
 #[cfg(feature = "torch")]
 mod torch_engine;
 mod transport;
@@ -32,5 +31,4 @@ pub use pool_report::PoolReport;
 pub use product::{Described, Product};
 pub use run::main;
 pub use stats::Spread;
-pub(crate) use temporary::TemporaryFolder;
 pub use work::FrameWork;
