@@ -3,7 +3,7 @@
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala_bench::bench::Product;
 use impala_rl::env::ResetOut;
-use impala_rl::policy::act::StackedFrames;
+use impala_rl::policy::frames::StackedFrames;
 
 fn logits(c: &mut Criterion) {
     let mut group = c.benchmark_group("inference");
@@ -25,11 +25,9 @@ fn logits(c: &mut Criterion) {
             group.throughput(Throughput::Elements(envs as u64));
             group.bench_function(BenchmarkId::new(*engine, envs), |b| {
                 b.iter(|| {
-                    let frames = StackedFrames {
-                        spec: &product.network.observation,
-                        rows: &[bytemuck::cast_slice(&numbers)],
-                        valid: &valid,
-                    };
+                    let rows = [bytemuck::cast_slice(&numbers)];
+                    let spec = &product.network.observation;
+                    let frames = StackedFrames::of_step(spec, &rows, &valid);
                     policy.logits(&frames.into(), &mut out).expect("works");
                     std::hint::black_box(&out);
                 });

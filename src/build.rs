@@ -2,6 +2,7 @@
 //! both; training, evaluation and benchmarks take it from here.
 
 use crate::config::{Config, Engine, Optimizer as OptimizerConfig};
+use crate::hint::with_hint;
 use crate::learner::loss::LossConfig;
 use crate::learner::optimizer::OptimizerKind;
 use crate::learner::vtrace::VtraceConfig;
@@ -16,7 +17,7 @@ use crate::rng::Rng;
 #[non_exhaustive]
 pub enum BuildError {
     /// The engine does not compute this network.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Spec(#[from] SpecError),
     /// The configuration asks for libtorch.
     #[error("this build has no libtorch; build it with the feature torch")]

@@ -31,6 +31,7 @@ pub use impala_tools::{report, top};
 pub mod actor;
 pub mod build;
 pub mod config;
+pub mod hint;
 pub mod learner;
 pub mod params;
 pub mod play;

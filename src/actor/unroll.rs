@@ -10,7 +10,8 @@ use crate::env::{EnvSpec, StepOut, VectorEnv};
 use crate::kill_point;
 use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{ParamReader, Refresh};
-use crate::policy::act::{ActInputs, Policy, StackedFrames};
+use crate::policy::act::{ActInputs, Policy};
+use crate::policy::frames::StackedFrames;
 use crate::policy::sampler::ActionSampler;
 use crate::ring::{ClaimError, Owner};
 use crate::unroll::{Field, GroupHeader, GroupMut, Producer};
@@ -326,11 +327,7 @@ impl Step<'_, '_> {
         let started = times.is_some().then(Instant::now);
         let rows = &step.rows;
         let inputs = ActInputs {
-            observations: StackedFrames {
-                spec: &self.spec.observation,
-                rows,
-                valid: &history.valid,
-            },
+            observations: StackedFrames::of_step(&self.spec.observation, rows, &history.valid),
             flags: step.flags,
             last_actions: &history.actions,
             last_rewards: &history.rewards,

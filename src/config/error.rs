@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::env::EnvError;
+use crate::hint::with_hint;
 use crate::unroll::LayoutError;
 
 /// Why a configuration was refused.
@@ -94,7 +95,7 @@ pub enum ConfigError {
         value: String,
     },
     /// The environment does not exist, or does not take these options.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Env(#[from] EnvError),
     /// Bounds that cannot be squashed to.
     #[error(

@@ -102,9 +102,7 @@ pub enum CheckpointError {
         problem: String,
     },
     /// It is of another network.
-    #[error(
-        "checkpoint {path} is of another network: {problem}; give the flags it was trained with"
-    )]
+    #[error("checkpoint {path} is of another network: {problem}")]
     OtherNetwork {
         /// File.
         path: PathBuf,
@@ -112,7 +110,7 @@ pub enum CheckpointError {
         problem: String,
     },
     /// Nothing to continue from.
-    #[error("no usable checkpoint in {path}{}; start a new run with --run-dir", first_problem(.problems))]
+    #[error("no usable checkpoint in {path}{}", first_problem(.problems))]
     NoneValid {
         /// The folder searched.
         path: PathBuf,

@@ -144,17 +144,13 @@ impl Stopwatch {
 #[non_exhaustive]
 pub enum EngineError {
     /// This libtorch sees no such GPU.
-    #[error(
-        "libtorch finds no GPU for cuda:{index}; use `--device cpu`, or a libtorch built for CUDA"
-    )]
+    #[error("libtorch finds no GPU for cuda:{index}")]
     NoDevice {
         /// Which GPU was asked for.
         index: usize,
     },
     /// libtorch threw.
-    #[error(
-        "libtorch failed in {stage}: {message}; try `--device cpu`, a smaller `--batch` or `--unroll`"
-    )]
+    #[error("libtorch failed in {stage}: {message}")]
     Libtorch {
         /// What was being done.
         stage: &'static str,

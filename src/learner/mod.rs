@@ -41,8 +41,7 @@ pub enum LearnerError {
     Publish(#[from] PublishError),
     /// Nothing can be learnt from what comes, or with these weights.
     #[error(
-        "the loss or gradient of {updates} updates in a row was not finite: bring rewards to about 1 (--reward-scale, \
-         --reward-clip), or lower --learning-rate; the last checkpoint is from before"
+        "the loss or gradient of {updates} updates in a row was not finite; the last checkpoint is from before"
     )]
     Diverged {
         /// How many were skipped.

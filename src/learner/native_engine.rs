@@ -15,7 +15,7 @@ use super::engine::{
     Engine, EngineError, Evaluator, Objective, Observations, StageTimes, Stopwatch,
 };
 use crate::policy::cnn::CnnLearner;
-use crate::policy::mlp::FrameStacks;
+use crate::policy::frames::{FrameRows, StackedFrames};
 use crate::policy::native::NativeLearner;
 use crate::policy::spec::{NetworkSpec, SpecError, Torso};
 
@@ -169,9 +169,10 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn input(&self, strip: Range<usize>) -> FrameStacks<'_> {
+    fn input(&self, strip: Range<usize>) -> StackedFrames<'_> {
         let Observations { spec, columns, frames, .. } = *self.observations;
-        FrameStacks { spec, columns, strip, frames, valid: &self.valid }
+        let rows = FrameRows::Contiguous(frames);
+        StackedFrames { spec, rows, columns, strip, valid: &self.valid }
     }
 }
 

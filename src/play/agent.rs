@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use crate::build::{self, BuildError};
 use crate::config::{Config, ConfigError, file};
 use crate::env::{EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
+use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
-use crate::policy::act::{ActError, ActInputs, Policy, StackedFrames};
+use crate::policy::act::{ActError, ActInputs, Policy};
+use crate::policy::frames::StackedFrames;
 use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::SpecError;
 use crate::rng::Rng;
@@ -29,13 +31,13 @@ pub enum PlayError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The network of the run cannot be built.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),
     /// There are no weights.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Checkpoint(#[from] CheckpointError),
     /// The environment failed.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Env(#[from] EnvError),
     /// Inference failed.
     #[error(transparent)]
@@ -207,7 +209,7 @@ impl Agent {
             self.frames.iter().map(|row| &bytemuck::cast_slice(row)[..bytes]).collect();
         let spec = &self.env.spec().observation;
         let inputs = ActInputs {
-            observations: StackedFrames { spec, rows: &rows, valid: &self.valid },
+            observations: StackedFrames::of_step(spec, &rows, &self.valid),
             flags: &self.flags,
             last_actions: &self.actions,
             last_rewards: &self.rewards,

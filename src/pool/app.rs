@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::chaos::{CHAOS_TICK, Chaos};
-use super::console::{Console, clock, last_line, short};
+use super::console::{Console, last_line};
 use super::continued_logs::cut_back;
 use super::memory::{MemoryPlan, PageError, PoolMemory};
 use super::roles::{OnBatch, RunContext};
@@ -17,8 +17,10 @@ use super::summary::{Status, Summary};
 use crate::build;
 use crate::config::{Args, Config, ConfigError, Engine, preflight, refusal};
 use crate::env::Registry;
+use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::metrics::LearnerCounter;
+use crate::metrics::human::{clock, si};
 use crate::policy::spec::SpecError;
 use crate::shm::ShmError;
 use crate::supervisor::{CleanupTarget, ExitKind, Options, Supervisor, SupervisorError};
@@ -33,15 +35,15 @@ enum StartError {
     CommandLine(String),
     #[error(transparent)]
     Config(#[from] ConfigError),
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),
     #[error(transparent)]
     Preflight(#[from] preflight::PreflightError),
     #[error(transparent)]
     RunDir(#[from] RunDirError),
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Checkpoint(#[from] CheckpointError),
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Memory(#[from] ShmError),
     #[error(transparent)]
     Page(#[from] PageError),
@@ -166,7 +168,7 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
         console.line(&format!(
             "continuing {} at {} frames",
             run_dir.path().display(),
-            short(loaded.state.frames as f64)
+            si(loaded.state.frames as f64)
         ));
         cut_back(&run_dir, loaded.state.frames, loaded.state.wall_ms as f64 / 1e3)?;
         checkpoint = Some(loaded);
@@ -252,12 +254,12 @@ fn report(summary: &Summary, run_dir: &Path) {
         Status::Failed => "failed",
     };
     let mean = summary.return_mean_100.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
-    let wall = clock(Duration::from_secs_f64(summary.wall_s.clamp(0.0, 1e9)));
+    let wall = clock(summary.wall_s);
     let line = format!(
         "{status} ({}): return {mean}, {} frames in {wall} ({} frames/s); {}",
         summary.reason,
-        short(summary.frames as f64),
-        short(summary.frames_per_s),
+        si(summary.frames as f64),
+        si(summary.frames_per_s),
         run_dir.join(SUMMARY_FILE).display()
     );
     last_line(&line);

@@ -1,13 +1,13 @@
 //! The logs of a run that is continued: cut back to where it continues, so that they stay one curve.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
 
 use super::metrics_log::METRICS_FILE;
 use super::roles::EPISODES_FILE;
 use super::run_dir::{RunDir, RunDirError};
-use crate::metrics::MetricsRecord;
+use crate::metrics::{AtomicFile, MetricsRecord};
 
 /// Takes out of both logs what came after `frames` and `wall_s` of the run, where it continues, and a last
 /// line that a kill cut short.
@@ -32,20 +32,19 @@ pub(super) fn cut_back(run_dir: &RunDir, frames: u64, wall_s: f64) -> Result<(),
 
 /// Keeps the lines whose count of frames is at most `frames`.
 fn keep(path: &Path, frames: u64, of: impl Fn(&str) -> Option<u64>) -> Result<(), RunDirError> {
-    let temporary = path.with_extension("tmp");
-    let rewritten = rewrite(path, &temporary, |line| of(line).is_some_and(|at| at <= frames));
-    match rewritten {
+    match rewrite(path, |line| of(line).is_some_and(|at| at <= frames)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|source| {
-            let _best_effort = fs::remove_file(&temporary);
-            RunDirError::Io { path: path.to_owned(), action: "cut back", source }
+        other => other.map_err(|source| RunDirError::Io {
+            path: path.to_owned(),
+            action: "cut back",
+            source,
         }),
     }
 }
 
-fn rewrite(path: &Path, temporary: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
+fn rewrite(path: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<()> {
     let log = BufReader::new(File::open(path)?);
-    let mut out = BufWriter::new(File::create(temporary)?);
+    let mut out = BufWriter::new(AtomicFile::create(path)?);
     for line in log.split(b'\n') {
         let line = line?;
         if str::from_utf8(&line).is_ok_and(&wanted) {
@@ -53,13 +52,13 @@ fn rewrite(path: &Path, temporary: &Path, wanted: impl Fn(&str) -> bool) -> io::
             out.write_all(b"\n")?;
         }
     }
-    out.into_inner()?.sync_all()?;
-    fs::rename(temporary, path)
+    out.into_inner()?.commit()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn what_is_learnt_again_is_taken_out() {

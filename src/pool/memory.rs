@@ -1,6 +1,7 @@
 //! The memory of a run: what is shared, how it is laid out, and who may map it how.
 
 use crate::config::Config;
+use crate::hint::with_hint;
 use crate::metrics::histogram::HISTOGRAM_WORDS;
 use crate::metrics::{ActorCounters, Histogram, LearnerCounters};
 use crate::params::{PageMismatch, ParamPublisher, page_words};
@@ -71,7 +72,7 @@ impl MemoryPlan {
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
     /// It cannot be mapped.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Memory(#[from] ShmError),
     /// It is of other sizes.
     #[error(transparent)]

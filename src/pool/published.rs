@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::roles::RunContext;
 use crate::build;
+use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::optimizer::Optimizer;
 use crate::learner::return_scale::Moments;
@@ -15,13 +16,13 @@ use crate::shm::{Access, Inherit, Memory};
 /// Why what was published cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum PublishedError {
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Memory(#[from] crate::shm::ShmError),
     #[error(transparent)]
     Page(#[from] PageMismatch),
     #[error("the parameter page cannot be read; resume from the last checkpoint")]
     Torn,
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Checkpoint(#[from] crate::learner::checkpoint::CheckpointError),
 }
 

@@ -1,10 +1,12 @@
 //! The folder of a run: made, locked, and written to so that readers never see half a file.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
+
+use crate::metrics::atomic_file;
 
 /// Where a run without `--run-dir` puts its folder.
 const DEFAULT_PARENT: &str = "runs";
@@ -122,20 +124,13 @@ impl RunDir {
         self.path.join("checkpoints")
     }
 
-    /// Replaces a file as a whole: written beside it, synced, renamed.
+    /// Replaces a file as a whole.
     ///
     /// # Errors
     /// [`RunDirError::Io`]
     pub fn write(&self, name: &str, text: &str) -> Result<(), RunDirError> {
-        let (path, temporary) = (self.path.join(name), self.path.join(format!("{name}.tmp")));
-        let written = File::create(&temporary).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        });
-        written.and_then(|()| fs::rename(&temporary, &path)).map_err(|source| {
-            let _best_effort = fs::remove_file(&temporary);
-            RunDirError::Io { path, action: "write", source }
-        })
+        let path = self.path.join(name);
+        atomic_file::replace(&path, text.as_bytes()).map_err(io_error(&path, "write"))
     }
 
     /// Opens a file to append lines to.

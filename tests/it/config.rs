@@ -67,7 +67,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("--seed 9223372036854775808", &["--seed 9223372036854775808", "from 0"]),
     ("--preset slow", &["--preset \"slow\"", "fast-learning or throughput"]),
     ("--env CartPole-v2", &["CartPole-v2", "CartPole-v1", "--list-envs"]),
-    ("--env-arg speed", &["--env-arg speed", "KEY=VALUE"]),
+    ("--env-arg speed", &["'speed'", "--env-arg KEY=VALUE"]),
     ("--env-arg speed=2", &["speed=2", "CartPole-v1", "no options"]),
     ("--env Synthetic-v0 --env-arg stack=99", &["stack=99", "from 1 to 16"]),
     ("--config /no/such/file.toml", &["/no/such/file.toml", "check the path"]),

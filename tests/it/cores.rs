@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use impala_rl::env::{ActionSpec, Dtype, ObservationSpec, flag};
 use impala_rl::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
 use impala_rl::learner::torch_engine::{Place, TorchEngine};
-use impala_rl::policy::act::{ActInputs, Policy, StackedFrames};
+use impala_rl::policy::act::{ActInputs, Policy};
+use impala_rl::policy::frames::StackedFrames;
 use impala_rl::policy::init::initial_parameters;
 use impala_rl::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, Torso};
 use impala_rl::policy::torch::TorchPolicy;
@@ -93,11 +94,11 @@ impl Block {
             let columns = t * self.columns..(t + 1) * self.columns;
             let before = t.checked_sub(1).map(|t| t * self.columns..(t + 1) * self.columns);
             let inputs = ActInputs {
-                observations: StackedFrames {
-                    spec: &spec.observation,
-                    rows: &rows,
-                    valid: &valid[columns.clone()],
-                },
+                observations: StackedFrames::of_step(
+                    &spec.observation,
+                    &rows,
+                    &valid[columns.clone()],
+                ),
                 flags: &self.flags[columns],
                 last_actions: match &before {
                     None => &self.first_actions,

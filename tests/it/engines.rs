@@ -9,7 +9,8 @@ use impala_rl::learner::loss::{Batch, Loss, LossConfig, Reduction, RewardClip};
 use impala_rl::learner::native_engine::NativeEngine;
 use impala_rl::learner::torch_engine::{Place, TorchEngine};
 use impala_rl::learner::vtrace::{Inputs, VtraceConfig, vtrace};
-use impala_rl::policy::act::{Policy, StackedFrames};
+use impala_rl::policy::act::Policy;
+use impala_rl::policy::frames::StackedFrames;
 use impala_rl::policy::init::initial_parameters;
 use impala_rl::policy::native::NativePolicy;
 use impala_rl::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, Torso};
@@ -150,7 +151,7 @@ fn both_act_alike_on(shape: &[usize], torso: Torso) {
     let row = |rng: &mut Rng| -> Vec<u8> { (0..bytes).map(|_| rng.below(256) as u8).collect() };
     let (older, newer) = (row(&mut rng), row(&mut rng));
     let rows: [&[u8]; 2] = [&older, &newer];
-    let seen = StackedFrames { spec: &spec.observation, rows: &rows, valid: &[2, 1, 2] };
+    let seen = StackedFrames::of_step(&spec.observation, &rows, &[2, 1, 2]);
     let mut native = NativePolicy::new(&spec).expect("native");
     let mut torch = TorchPolicy::new(&spec, &layout, 3).expect("libtorch");
     let mut logits = [[0.0; 3 * ACTIONS]; 2];

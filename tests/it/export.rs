@@ -7,7 +7,7 @@ use impala_rl::build;
 use impala_rl::config::{Config, Engine, file};
 use impala_rl::env::Registry;
 use impala_rl::learner::checkpoint::{Checkpoint, list};
-use impala_rl::policy::act::StackedFrames;
+use impala_rl::policy::frames::StackedFrames;
 use impala_rl::rng::Rng;
 use serde_json::Value;
 
@@ -42,7 +42,7 @@ fn same_logits(test: &str, flags: &[&str], is_bytes: bool, shape: &[usize]) {
     let row: &[u8] = if is_bytes { &bytes } else { bytemuck::cast_slice(&numbers) };
     let mut logits = vec![0.0; ROWS * network.logits()];
     let (rows, valid) = ([row], [1; ROWS]);
-    let frames = StackedFrames { spec: &network.observation, rows: &rows, valid: &valid };
+    let frames = StackedFrames::of_step(&network.observation, &rows, &valid);
     policy.logits(&frames.into(), &mut logits).expect("runs");
 
     let observations = folder.path().join("observations.json");

@@ -179,7 +179,7 @@ fn modules_depend_one_way() {
         ),
         ("src/actor/", &["gym", "learner", "supervisor", "pool", "config"]),
         ("src/learner/", &["gym", "actor", "supervisor", "pool", "config"]),
-        ("src/play/", &["ring", "params", "shm", "actor", "metrics"]),
+        ("src/play/", &["ring", "params", "shm", "actor"]),
         (
             "src/config/",
             &["gym", "ring", "params", "shm", "actor", "supervisor", "pool", "metrics"],
@@ -193,6 +193,29 @@ fn modules_depend_one_way() {
                     assert!(!line.contains(&path), "{name}:{at}: {folder} must not know {module}");
                 }
             }
+        }
+    }
+}
+
+#[test]
+fn low_layers_name_no_flags() {
+    // Whoever shows an error to a person adds the flag (`src/hint.rs`).
+    let programs = ["crates/impala-tools/", "crates/impala-bench/"];
+    // Flags of cargo, for whoever builds.
+    let cargo = "crates/impala-shm/src/kill_point.rs";
+    for (name, text) in rust_files().iter().filter(|(name, _)| is_product(name)) {
+        let low = name.starts_with("crates/") || name.starts_with("src/learner/");
+        if !low || name == cargo || programs.iter().any(|program| name.starts_with(program)) {
+            continue;
+        }
+        for (at, line) in text.lines().enumerate() {
+            let comment = line.trim_start().starts_with("//");
+            let flag = line.match_indices("--").any(|(at, _)| {
+                let mut around = line[..at].chars().rev().take(1).chain(line[at + 2..].chars());
+                around.next().is_some_and(|before| " `\"(".contains(before))
+                    && around.next().is_some_and(|after| after.is_ascii_lowercase())
+            });
+            assert!(comment || !flag, "{name}:{}: names a flag", at + 1);
         }
     }
 }

@@ -10,7 +10,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum EnvError {
     /// No such environment.
-    #[error("unknown environment '{id}'{}; `--list-envs` prints those there are", suggestion(.nearest))]
+    #[error("unknown environment '{id}'{}", suggestion(.nearest))]
     Unknown {
         /// What was asked for.
         id: String,
@@ -18,13 +18,13 @@ pub enum EnvError {
         nearest: Vec<String>,
     },
     /// An option that is no `key=value`.
-    #[error("--env-arg {argument}: write it as KEY=VALUE, for example `--env-arg stack=4`")]
+    #[error("environment option '{argument}' is not written as KEY=VALUE")]
     OptionSyntax {
         /// What was typed.
         argument: String,
     },
     /// An option that this environment does not know, or a value it cannot take.
-    #[error("--env-arg {key}={value} for {id}: {problem}")]
+    #[error("option {key}={value} of {id}: {problem}")]
     BadOption {
         /// The environment.
         id: String,
@@ -71,6 +71,24 @@ pub enum EnvError {
         id: String,
         /// What is wrong, and what would be right; one line.
         problem: String,
+    },
+    /// The program that it runs in cannot be started.
+    #[error("environment {id} cannot be made: cannot start Python {program}: {problem}")]
+    NoInterpreter {
+        /// The environment.
+        id: String,
+        /// The program.
+        program: String,
+        /// What the system said.
+        problem: String,
+    },
+    /// The program that it runs in took too long to make it.
+    #[error("environment {id} cannot be made: it did not start within {limit_s} s")]
+    StartTimeout {
+        /// The environment.
+        id: String,
+        /// How long it was given.
+        limit_s: f64,
     },
     /// The environment reported a failure of its own.
     #[error("environment {id} failed: {source}")]

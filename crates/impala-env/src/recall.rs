@@ -9,7 +9,7 @@ use crate::rng::Rng;
 /// The name it is registered under.
 pub const ID: &str = "Recall-v0";
 
-pub(super) const DESCRIPTION: &str = "remember a cue over a delay, needs --core lstm; observation \
+pub(super) const DESCRIPTION: &str = "remember a cue over a delay, needs a recurrent core; observation \
      [cues + 2] f32, `cues` actions; options cues=4, delay=10";
 
 /// One task. The first observation shows one of `cues` cues, drawn evenly; then come `delay`

@@ -298,7 +298,7 @@ mod tests {
             assert!(nearest.len() <= MAX_SUGGESTIONS);
         }
         let strange = error(&registry, "zzz", &EnvOptions::new());
-        let expected = "unknown environment 'zzz'; `--list-envs` prints those there are";
+        let expected = "unknown environment 'zzz'";
         assert_eq!(strange.to_string(), expected);
     }
 

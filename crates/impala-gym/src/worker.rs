@@ -60,12 +60,12 @@ impl Worker {
         })?;
         let output_start = output.seek(SeekFrom::End(0)).unwrap_or(0);
         let python = launch::python_of(external);
-        let (child, channel) = launch::start(&python, &output).map_err(|error| {
-            not_made(format!(
-                "cannot start Python {}: {error}; install Python 3.10 or later, or name one with --python",
-                python.display()
-            ))
-        })?;
+        let (child, channel) =
+            launch::start(&python, &output).map_err(|error| EnvError::NoInterpreter {
+                id: id.to_owned(),
+                program: python.display().to_string(),
+                problem: error.to_string(),
+            })?;
         let mut worker = Self {
             id: id.to_owned(),
             child,
@@ -94,10 +94,10 @@ impl Worker {
         let _shows_below = launch::send_modules(&self.channel)
             .and_then(|()| self.channel.send_with_pipes(&request));
         if let Some(limit) = start_timeout.filter(|&limit| !self.channel.has_news(limit)) {
-            let limit = limit.as_secs_f64();
-            return Err(self.not_made(format!(
-                "it did not start within {limit} s; --actor-start-timeout gives it longer"
-            )));
+            return Err(EnvError::StartTimeout {
+                id: self.id.clone(),
+                limit_s: limit.as_secs_f64(),
+            });
         }
         let length = self.receive();
         if length == 0 {

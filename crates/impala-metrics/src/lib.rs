@@ -4,10 +4,13 @@
 //! them. They outlive the process, so that a killed actor loses nothing. [`table`] names them.
 //! [`record`]: all of it at one moment, as it is written and read. [`histogram`]: where a mean hides too
 //! much. [`status`]: the small named segment by which other programs read a run, [`status_record`]: what
-//! it holds, [`run_id`]: how they find it, and how what dead runs left is removed.
+//! it holds, [`run_id`]: how they find it, and how what dead runs left is removed. [`atomic_file`]: files that are
+//! read while a run replaces them. [`human`]: numbers as people read them.
 
+pub mod atomic_file;
 pub mod counters;
 pub mod histogram;
+pub mod human;
 pub mod record;
 pub mod run_id;
 pub mod status;
@@ -15,6 +18,7 @@ pub mod status_record;
 pub mod table;
 pub mod tensorboard;
 
+pub use atomic_file::AtomicFile;
 pub use counters::{ActorCounters, Counters, LearnerCounters, Snapshot};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use record::{

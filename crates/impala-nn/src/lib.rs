@@ -6,6 +6,7 @@
 pub mod act;
 pub mod bounds;
 pub mod cnn;
+pub mod frames;
 pub mod gaussian;
 pub mod init;
 pub mod inputs;

@@ -1,8 +1,9 @@
 //! Acting and learning with the engine in Rust, whatever the torso: its process never touches libtorch.
 
 use super::act::{ActError, ActInputs, Policy};
-use super::cnn::{CnnLearner, CnnPolicy, Images};
-use super::mlp::{FrameStacks, Input, MlpLearner, MlpPolicy};
+use super::cnn::{CnnLearner, CnnPolicy};
+use super::frames::StackedFrames;
+use super::mlp::{Input, MlpLearner, MlpPolicy};
 use super::spec::{NetworkSpec, SpecError, Torso};
 
 /// A network that acts.
@@ -43,7 +44,7 @@ impl Policy for NativePolicy {
     fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
         let observations = &inputs.observations;
         match &mut self.0 {
-            Actor::Cnn(actor) => actor.forward(*observations, logits),
+            Actor::Cnn(actor) => actor.forward(observations, logits),
             Actor::Mlp { actor, input } => {
                 if let Some(input) = observations.as_f32() {
                     actor.forward(input, logits);
@@ -94,10 +95,10 @@ impl NativeLearner {
     ///
     /// # Panics
     /// If lengths do not agree.
-    pub fn forward(&mut self, observations: FrameStacks<'_>) -> (&[f32], &[f32]) {
+    pub fn forward(&mut self, observations: StackedFrames<'_>) -> (&[f32], &[f32]) {
         match self {
             Self::Mlp(learner) => learner.forward(&Input::from_frames(observations)),
-            Self::Cnn(learner) => learner.forward(&Images::Block(observations)),
+            Self::Cnn(learner) => learner.forward(&observations),
         }
     }
 
@@ -107,13 +108,18 @@ impl NativeLearner {
     ///
     /// # Panics
     /// If lengths do not agree.
-    pub fn backward(&mut self, observations: FrameStacks<'_>, d_logits: &[f32], d_values: &[f32]) {
+    pub fn backward(
+        &mut self,
+        observations: StackedFrames<'_>,
+        d_logits: &[f32],
+        d_values: &[f32],
+    ) {
         match self {
             Self::Mlp(learner) => {
                 learner.backward(&Input::from_frames(observations), d_logits, d_values);
             }
             Self::Cnn(learner) => {
-                learner.backward(&Images::Block(observations), d_logits, d_values);
+                learner.backward(&observations, d_logits, d_values);
             }
         }
     }

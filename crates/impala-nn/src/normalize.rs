@@ -75,9 +75,10 @@ impl Normalizer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::act::{Policy as _, StackedFrames};
+    use crate::act::Policy as _;
+    use crate::frames::{FrameRows, StackedFrames};
     use crate::init::initial_parameters;
-    use crate::mlp::{FrameStacks, Input, MlpLearner};
+    use crate::mlp::{Input, MlpLearner};
     use crate::native::NativePolicy;
     use crate::spec::{Activation, Torso};
     use impala_env::{ActionSpec, Dtype, ObservationSpec};
@@ -121,7 +122,13 @@ mod tests {
             let mut policy = NativePolicy::new(spec).expect("native");
             policy.load(weights);
             let rows: [&[u8]; 1] = [bytemuck::cast_slice(frames)];
-            let stacked = StackedFrames { spec: &spec.observation, rows: &rows, valid: &[1; 3] };
+            let stacked = StackedFrames {
+                spec: &spec.observation,
+                columns: 3,
+                strip: 0..3,
+                rows: FrameRows::Separate(&rows),
+                valid: &[1; 3],
+            };
             let mut logits = [0.0; 6];
             policy.logits(&stacked.into(), &mut logits).expect("acts");
             logits
@@ -130,11 +137,11 @@ mod tests {
         assert_eq!(acted, act(&bare, &plain, &normalised));
         let mut learner = MlpLearner::new(&spec).expect("native");
         learner.load(&with);
-        let stacks = FrameStacks {
+        let stacks = StackedFrames {
             spec: &spec.observation,
             columns: 3,
             strip: 0..3,
-            frames: bytemuck::cast_slice(&frames),
+            rows: FrameRows::Contiguous(bytemuck::cast_slice(&frames)),
             valid: &[],
         };
         let input = Input::from_frames(stacks);

@@ -22,9 +22,6 @@
 
 #![cfg_attr(loom, allow(dead_code, reason = "loom runs the protocol, without what surrounds it"))]
 
-#[macro_use]
-extern crate impala_shm;
-
 mod error;
 mod orders;
 mod protocol;

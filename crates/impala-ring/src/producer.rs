@@ -8,7 +8,7 @@ use super::protocol::{Attempt, Claim, CommitError, Ring};
 use super::slab::{Slab, SlabError, SlotMut};
 use super::waiting::wait_for;
 use super::word::Owner;
-use impala_shm::{Access, futex};
+use impala_shm::{Access, futex, kill_point};
 
 /// Why there is no slot to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -28,8 +28,8 @@ use std::marker::PhantomData;
 use super::error::RingError;
 use super::orders::{DefaultOrders, Orders};
 use super::word::{Owner, SlotWord, State, Transition, generation_of, says_ready};
-use impala_shm::EventCount;
 use impala_shm::sync::{AtomicU32, AtomicU64, Ordering};
+use impala_shm::{EventCount, kill_point};
 
 /// Words from one slot or counter to the next: a cache line each. loom pays for each word.
 const WORD_STRIDE: usize = if cfg!(loom) { 1 } else { 8 };

@@ -10,6 +10,7 @@ use super::error::RingError;
 use super::orders::Orders;
 use super::protocol::{Counter, Ring, RingShape};
 use super::word::{Owner, SlotWord, State, Transition};
+use impala_shm::kill_point;
 use impala_shm::sync::Ordering;
 
 /// Slot counts of a ring. Numbers of slots, since the ring was made.

@@ -11,7 +11,6 @@
 //! dead. The protocols are modelled with loom (`--cfg loom`), each of their orderings with a twin that is too weak and
 //! must fail. Nothing here knows what lies in the memory.
 
-#[macro_use]
 #[doc(hidden)]
 pub mod kill_point;
 

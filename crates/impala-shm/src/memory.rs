@@ -25,8 +25,7 @@ pub enum ShmError {
     },
     /// More than the machine has.
     #[error(
-        "shared memory '{name}' needs {} MiB, but this machine has {} MiB of RAM and swap; \
-         make --blocks, --batch or --unroll smaller",
+        "shared memory '{name}' needs {} MiB, but this machine has {} MiB of RAM and swap",
         mib(*.need_bytes), mib(*.have_bytes)
     )]
     TooLarge {
@@ -39,8 +38,8 @@ pub enum ShmError {
     },
     /// The kernel refused a step of making it.
     #[error(
-        "shared memory '{name}' of {} MiB: {step} failed: {errno}; free memory, raise the limit that \
-         applies (container, cgroup, ulimit), or make --blocks, --batch or --unroll smaller",
+        "shared memory '{name}' of {} MiB: {step} failed: {errno}; free memory or raise the limit that \
+         applies (container, cgroup, ulimit)",
         mib(*.len_bytes)
     )]
     Create {
@@ -225,7 +224,7 @@ mod tests {
         for len_bytes in [1 << 60, usize::MAX] {
             let message = Memory::create("ring", len_bytes).expect_err("too large").to_string();
             let need = format!("needs {} MiB", mib(len_bytes as u64));
-            assert!(message.contains(&need) && message.contains("--blocks"), "{message}");
+            assert!(message.contains(&need), "{message}");
         }
         let bad_name = Memory::create("a\0b", 1).expect_err("names end at a zero");
         assert!(matches!(bad_name, ShmError::Create { step: "memfd_create", .. }), "{bad_name:?}");

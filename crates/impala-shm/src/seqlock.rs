@@ -30,6 +30,7 @@
 //! The even number itself may therefore be stored Relaxed: only readers who acquired `latest` after
 //! it look for it. Each of the four orderings that are left has a model in which weakening it fails.
 
+use crate::kill_point;
 use crate::sync::{AtomicU64, Ordering, ReadWord, fence};
 use std::marker::PhantomData;
 

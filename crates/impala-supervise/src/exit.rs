@@ -150,7 +150,7 @@ impl fmt::Display for ExitKind {
             Self::CheckpointNotWritten => "final checkpoint not written",
             Self::Corrupt => "shared memory corrupt",
             Self::Fenced => "fenced by a newer incarnation",
-            Self::EnvFault => "environment failed, as --on-bad-env fail asks",
+            Self::EnvFault => "environment failed, which ends the run as configured",
             Self::LeftBehind => "a process that cannot be killed was left behind",
             Self::Diverged => "learning has diverged",
             Self::NoEnvWorks => "no environment works",

@@ -7,6 +7,7 @@ use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
 use crate::build;
 use crate::config::OnBadEnv;
 use crate::env::{EnvError, SharedMemory};
+use crate::hint::with_hint;
 use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
 use crate::ring::{ClaimError, Owner, Ring};
@@ -62,7 +63,7 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
     let env = make().map_err(|e: EnvError| {
         counters.add(ActorCounter::EnvErrors, 1);
-        (bad_env, e.to_string())
+        (bad_env, with_hint(&e))
     })?;
     let policy = build::policy(config.pool.engine, &pool.network, &pool.parameters, envs)
         .map_err(internal)?;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::{Ending, RunContext, conclude, internal, native, pin, resources};
 use crate::build;
 use crate::config::Decay;
+use crate::hint::with_hint;
 use crate::learner::LearnerError;
 use crate::learner::admission::Admission;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
@@ -136,7 +137,7 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
             LearnerError::Engine(_) => ExitKind::Resources,
             LearnerError::Publish(_) => ExitKind::Internal,
         };
-        (exit, error.to_string())
+        (exit, with_hint(&error))
     })?;
     match ended {
         StopReason::Solved => house.control.finished("the target return was reached"),
@@ -326,7 +327,7 @@ fn engine(pool: &RunContext) -> Result<Box<dyn Engine>, (ExitKind, String)> {
                 EngineError::NoDevice { .. } => ExitKind::Usage,
                 EngineError::Libtorch { .. } => ExitKind::Resources,
             };
-            (exit, error.to_string())
+            (exit, with_hint(&error))
         })?))
     }
     #[cfg(not(feature = "torch"))]

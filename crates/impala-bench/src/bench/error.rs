@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use impala_rl::actor::ActorError;
 use impala_rl::config::ConfigError;
 use impala_rl::env::EnvError;
+use impala_rl::hint::with_hint;
 use impala_rl::learner::LearnerError;
 use impala_rl::learner::engine::EngineError;
 use impala_rl::params::{PageMismatch, PublishError};
@@ -32,10 +33,10 @@ pub enum BenchError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The network cannot be built.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),
     /// No shared memory.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Memory(#[from] ShmError),
     /// The ring is not what it should be.
     #[error(transparent)]
@@ -53,7 +54,7 @@ pub enum BenchError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// The environment failed.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Env(#[from] EnvError),
     /// The actors' policy cannot be set up.
     #[error(transparent)]
@@ -62,13 +63,13 @@ pub enum BenchError {
     #[error(transparent)]
     Act(#[from] ActError),
     /// The learner's engine failed.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Engine(#[from] EngineError),
     /// An actor failed.
     #[error(transparent)]
     Actor(#[from] ActorError),
     /// A learner failed.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Learner(#[from] LearnerError),
     /// There was no slot.
     #[error(transparent)]

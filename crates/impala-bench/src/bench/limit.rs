@@ -11,10 +11,11 @@ use super::machine::{
 };
 use super::parts::{Parts, Sample};
 use super::product::Product;
-use super::stats::{Short, Spread};
+use super::stats::Spread;
 use super::work::FrameWork;
 use impala_rl::config::Engine;
 use impala_rl::learner::native_engine::NativeEngine;
+use impala_rl::metrics::human::si;
 
 /// One repeat.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -161,11 +162,11 @@ impl fmt::Display for Limit {
             f,
             "  a frame: {} FLOP acting, {} FLOP learning; {} bytes of observation, \
              each written once, and {:.1} % of them again at the edges of unrolls; {} bytes in the ring",
-            Short(frame.act_flops),
-            Short(frame.learn_flops),
+            si(frame.act_flops),
+            si(frame.learn_flops),
             frame.observation_bytes,
             (frame.observation_writes - 1.0) * 100.0,
-            Short(frame.ring_bytes),
+            si(frame.ring_bytes),
         )
     }
 }

@@ -16,7 +16,6 @@ mod pool_report;
 mod product;
 mod run;
 mod stats;
-mod temporary;
 #[cfg(feature = "torch")]
 mod torch_engine;
 mod transport;
@@ -35,6 +34,5 @@ pub use pool::{PoolSample, run as run_pool};
 pub use pool_report::PoolReport;
 pub use product::{Described, Product};
 pub use run::main;
-pub use stats::{Short, Spread};
-pub(crate) use temporary::TemporaryFolder;
+pub use stats::Spread;
 pub use work::FrameWork;

@@ -10,7 +10,6 @@ use serde_json::Value;
 
 use super::error::BenchError;
 use super::product::{Product, parse};
-use super::temporary::TemporaryFolder;
 use impala_rl::metrics::MetricsRecord;
 
 /// Name of the program that is measured.
@@ -81,7 +80,7 @@ pub fn run(
     seconds: f64,
     cores: usize,
 ) -> Result<PoolSample, BenchError> {
-    let folder = TemporaryFolder::new()?;
+    let folder = tempfile::tempdir().map_err(BenchError::io("create a temporary folder"))?;
     let given = parse(flags)?.settings;
     let mut command = Command::new(supervisor()?);
     command.args(flags).arg("--run-dir").arg(folder.path());

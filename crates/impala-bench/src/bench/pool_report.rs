@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::limit::LimitSample;
 use super::pool::PoolSample;
-use super::stats::{Short, Spread};
+use super::stats::Spread;
+use impala_rl::metrics::human::si;
 
 /// Runs of the whole system.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -149,7 +150,7 @@ impl fmt::Display for PoolReport {
         ] {
             writeln!(f, "  {name:<28}{spread} {unit}")?;
         }
-        let share = |spread: Spread| Short(spread.median * 100.0);
+        let share = |spread: Spread| si(spread.median * 100.0);
         let (a, l) = (&self.actor_share, &self.learner_share);
         writeln!(
             f,

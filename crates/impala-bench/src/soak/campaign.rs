@@ -17,7 +17,7 @@ use super::killed::{Killed, kill_supervisors, wait_ms};
 use super::pool;
 use super::promises::promises;
 use super::report::PoolReport;
-use crate::bench::{Machine, TemporaryFolder};
+use crate::bench::Machine;
 use impala_rl::supervisor::ExitKind;
 
 /// A pool that has not ended so long after its time hangs.
@@ -79,7 +79,7 @@ pub fn main() -> ExitCode {
 fn soak(args: &SoakArgs) -> Result<bool, ProofError> {
     nix::sys::prctl::set_child_subreaper(true)
         .map_err(|errno| ProofError::io("adopt orphans")(errno.into()))?;
-    let folder = TemporaryFolder::new().map_err(|error| ProofError::Folder(error.to_string()))?;
+    let folder = tempfile::tempdir().map_err(|error| ProofError::Folder(error.to_string()))?;
     let tell = |what: &str| {
         if !args.json {
             let _closed_is_fine = writeln!(io::stderr(), "impala-soak: {what}");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use impala_rl::actor::ActorError;
 use impala_rl::config::ConfigError;
+use impala_rl::hint::with_hint;
 use impala_rl::learner::checkpoint::CheckpointError;
 use impala_rl::params::{PageMismatch, PublishError};
 use impala_rl::policy::spec::SpecError;
@@ -21,10 +22,10 @@ pub enum ProofError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The weights cannot be laid out.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),
     /// No shared memory.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Memory(#[from] ShmError),
     /// The ring is not what it should be.
     #[error(transparent)]
@@ -45,7 +46,7 @@ pub enum ProofError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     /// A checkpoint cannot be written.
-    #[error(transparent)]
+    #[error("{}", with_hint(.0))]
     Checkpoint(#[from] CheckpointError),
     /// An actor failed.
     #[error(transparent)]

@@ -4,10 +4,9 @@ use std::hint::black_box;
 
 use impala_env::rng::Rng;
 use impala_env::{ActionSpec, Dtype, ObservationSpec};
-use impala_nn::act::StackedFrames;
-use impala_nn::cnn::{CnnLearner, CnnPolicy, Images};
+use impala_nn::cnn::{CnnLearner, CnnPolicy};
+use impala_nn::frames::{FrameRows, StackedFrames};
 use impala_nn::init::initial_parameters;
-use impala_nn::mlp::FrameStacks;
 use impala_nn::spec::{Conv, NetworkSpec, ParamSpec, Torso};
 
 use super::{multiply_adds_per_ns, shortest_ns};
@@ -48,21 +47,21 @@ pub(super) fn measure() {
         for envs in [8, 32] {
             let rows: Vec<&[u8]> = bytes.chunks_exact(envs * frame).take(4).collect();
             let valid = vec![4; envs];
-            let seen = StackedFrames { spec: &spec.observation, rows: &rows, valid: &valid };
+            let seen = StackedFrames::of_step(&spec.observation, &rows, &valid);
             let mut logits = vec![0.0; envs * 6];
-            report("act", envs, work, &mut || actor.forward(black_box(seen), &mut logits));
+            report("act", envs, work, &mut || actor.forward(black_box(&seen), &mut logits));
         }
         let mut learner = CnnLearner::new(&spec).expect("a CNN");
         report("load to learn", 1, 0.0, &mut || learner.load(black_box(&flat)));
         let rows = (unroll + 1) * columns;
         let valid = vec![4; rows];
-        let images = Images::Block(FrameStacks {
+        let images = StackedFrames {
             spec: &spec.observation,
             columns,
             strip: 0..columns,
-            frames: &bytes,
+            rows: FrameRows::Contiguous(&bytes),
             valid: &valid,
-        });
+        };
         report("learner forward", rows, work, &mut || {
             black_box(learner.forward(black_box(&images)));
         });

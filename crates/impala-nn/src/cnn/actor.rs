@@ -1,8 +1,7 @@
 //! The convolutional network that acts: weights come in whole, images in small batches.
 
 use super::forward::Network;
-use super::frames::Images;
-use crate::act::StackedFrames;
+use crate::frames::StackedFrames;
 use crate::simd::Level;
 use crate::spec::{NetworkSpec, SpecError};
 
@@ -39,8 +38,8 @@ impl CnnPolicy {
     ///
     /// # Panics
     /// If the lengths do not agree.
-    pub fn forward(&mut self, observations: StackedFrames<'_>, logits: &mut [f32]) {
-        let rows = self.0.forward(&Images::Now(observations));
+    pub fn forward(&mut self, observations: &StackedFrames<'_>, logits: &mut [f32]) {
+        let rows = self.0.forward(observations);
         self.0.write_outputs(rows, logits, &mut []);
     }
 }

@@ -11,9 +11,9 @@
 //! patches of the frames are found again, not kept.
 
 use super::forward::{Network, Weights};
-use super::frames::Images;
 use super::products::{Ends, Mask, Patches, Product, Scatter, WeightSums};
 use super::shape::{Layer, Shape};
+use crate::frames::StackedFrames;
 use crate::simd::aligned::{Aligned, padded};
 use crate::simd::kernels::{Rows, column_sums};
 use crate::simd::launch;
@@ -82,7 +82,7 @@ impl Backward {
     pub(super) fn add(
         &mut self,
         network: &mut Network,
-        images: &Images<'_>,
+        images: &StackedFrames<'_>,
         d_logits: &[f32],
         d_values: &[f32],
     ) {
@@ -100,7 +100,7 @@ impl Backward {
             self.dense_layer(network, index, rows);
         }
         network.planes.clear();
-        let columns = images.columns();
+        let columns = images.envs();
         for column in 0..columns {
             for row in (column..rows).step_by(columns) {
                 self.convolutions(network, images, (row / columns, column), row);
@@ -148,7 +148,7 @@ impl Backward {
     fn convolutions(
         &mut self,
         network: &mut Network,
-        images: &Images<'_>,
+        images: &StackedFrames<'_>,
         at: (usize, usize),
         row: usize,
     ) {

@@ -1,8 +1,9 @@
 //! From images to the outputs of the heads.
 
-use super::frames::{Images, Planes};
+use super::frames::Planes;
 use super::products::{Ends, Patches, Product};
 use super::shape::{Layer, Shape};
+use crate::frames::StackedFrames;
 use crate::simd::aligned::{Aligned, padded};
 use crate::simd::{Level, launch};
 use crate::spec::{NetworkSpec, SpecError};
@@ -57,8 +58,9 @@ impl Network {
     }
 
     /// Computes all activations; returns N.
-    pub(super) fn forward(&mut self, images: &Images<'_>) -> usize {
-        let (rows, columns) = (images.rows(&self.shape), images.columns());
+    pub(super) fn forward(&mut self, images: &StackedFrames<'_>) -> usize {
+        let (rows, columns) =
+            (images.count(self.shape.frame_stack * self.shape.frame_len), images.envs());
         self.reserve(rows);
         self.planes.clear();
         // Column by column: neighbours in time share frames.
@@ -84,7 +86,7 @@ impl Network {
     }
 
     /// All convolutions of one image, whose activations are then in the second-level cache.
-    fn convolutions(&mut self, images: &Images<'_>, at: (usize, usize), row: usize) {
+    fn convolutions(&mut self, images: &StackedFrames<'_>, at: (usize, usize), row: usize) {
         for index in 0..self.shape.convs {
             let layer = &self.shape.layers[index];
             let (below, above) = self.activations.split_at_mut(index);

@@ -1,83 +1,12 @@
-//! Where images come from, and the few frames of them that are near the kernels as floats.
+//! The few frames that are near the kernels as floats.
 
 use super::products::Patches;
 use super::shape::{Layer, Shape};
-use crate::act::StackedFrames;
-use crate::mlp::FrameStacks;
+use crate::frames::StackedFrames;
 use crate::simd::aligned::Aligned;
 use crate::simd::{Kernel, Simd};
 use crate::simd::{Level, launch};
 use impala_env::Dtype;
-
-/// N observations: some columns over one or more time steps, row = step * columns + column.
-#[derive(Debug, Clone)]
-pub enum Images<'a> {
-    /// A strip of a block.
-    Block(FrameStacks<'a>),
-    /// What actors see: one time step.
-    Now(StackedFrames<'a>),
-}
-
-impl Images<'_> {
-    /// N, for a network of `shape`.
-    ///
-    /// # Panics
-    /// If the memory does not hold a whole number of observations.
-    pub(super) fn rows(&self, shape: &Shape) -> usize {
-        let inputs = shape.frame_stack * shape.frame_len;
-        match self {
-            Self::Block(stacks) => stacks.rows(inputs),
-            Self::Now(now) => {
-                assert_eq!(inputs, now.spec.stacked_len(), "inputs of the network");
-                assert_eq!(now.rows.len(), shape.frame_stack, "rows of frames");
-                let bytes = now.envs() * now.spec.frame_bytes();
-                assert!(now.rows.iter().all(|row| row.len() == bytes), "bytes of frames");
-                now.envs()
-            }
-        }
-    }
-
-    /// Columns, of each time step.
-    pub(super) const fn columns(&self) -> usize {
-        match self {
-            Self::Block(stacks) => stacks.strip.end - stacks.strip.start,
-            Self::Now(now) => now.envs(),
-        }
-    }
-
-    const fn dtype(&self) -> Dtype {
-        match self {
-            Self::Block(stacks) => stacks.spec.dtype,
-            Self::Now(now) => now.spec.dtype,
-        }
-    }
-
-    /// How many of the newest frames of an observation belong to its episode.
-    fn valid(&self, step: usize, column: usize) -> usize {
-        match self {
-            Self::Block(stacks) if stacks.spec.frame_stack == 1 => 1,
-            Self::Block(stacks) => {
-                usize::from(stacks.valid[step * stacks.columns + stacks.strip.start + column])
-            }
-            Self::Now(now) => usize::from(now.valid[column]),
-        }
-    }
-
-    /// The bytes of a frame; observation `step` sees the frames from `step` on.
-    fn frame(&self, frame: usize, column: usize) -> &[u8] {
-        match self {
-            Self::Block(stacks) => {
-                let bytes = stacks.spec.frame_bytes();
-                let at = frame * stacks.columns + stacks.strip.start + column;
-                &stacks.frames[at * bytes..][..bytes]
-            }
-            Self::Now(now) => {
-                let bytes = now.spec.frame_bytes();
-                &now.rows[frame][column * bytes..][..bytes]
-            }
-        }
-    }
-}
 
 /// The last k frames that were looked at, as floats, and one that is blank. Going through the time steps of
 /// one column, each frame is converted once.
@@ -112,7 +41,7 @@ impl Planes {
     /// The patches of one observation, for the layer over frames.
     pub(super) fn patches<'a>(
         &'a mut self,
-        images: &Images<'_>,
+        images: &StackedFrames<'_>,
         (step, column): (usize, usize),
         layer: &'a Layer,
     ) -> Patches<'a> {
@@ -134,12 +63,12 @@ impl Planes {
     }
 
     /// Converts a frame unless it is there; returns its place.
-    fn hold(&mut self, images: &Images<'_>, frame: usize, column: usize) -> usize {
+    fn hold(&mut self, images: &StackedFrames<'_>, frame: usize, column: usize) -> usize {
         let place = frame % self.held.len();
         if self.held[place] != Some((frame, column)) {
             let to = &mut self.data[place * self.frame_len..][..self.frame_len];
             let bytes = images.frame(frame, column);
-            match images.dtype() {
+            match images.spec.dtype {
                 Dtype::U8 => launch(self.level, Convert { bytes, to }),
                 Dtype::F32 => to.copy_from_slice(bytemuck::cast_slice(bytes)),
             }

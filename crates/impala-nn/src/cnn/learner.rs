@@ -3,8 +3,8 @@
 
 use super::backward::Backward;
 use super::forward::Network;
-use super::frames::Images;
 use super::shape::Shape;
+use crate::frames::StackedFrames;
 use crate::simd::Level;
 use crate::spec::{NetworkSpec, SpecError};
 
@@ -60,7 +60,7 @@ impl CnnLearner {
     ///
     /// # Panics
     /// If lengths do not agree.
-    pub fn forward(&mut self, observations: &Images<'_>) -> (&[f32], &[f32]) {
+    pub fn forward(&mut self, observations: &StackedFrames<'_>) -> (&[f32], &[f32]) {
         self.rows = self.network.forward(observations);
         self.logits.resize(self.rows * self.network.shape.actions(), 0.0);
         self.values.resize(self.rows, 0.0);
@@ -74,9 +74,18 @@ impl CnnLearner {
     ///
     /// # Panics
     /// If lengths do not agree.
-    pub fn backward(&mut self, observations: &Images<'_>, d_logits: &[f32], d_values: &[f32]) {
+    pub fn backward(
+        &mut self,
+        observations: &StackedFrames<'_>,
+        d_logits: &[f32],
+        d_values: &[f32],
+    ) {
         let (rows, shape) = (d_values.len(), &self.network.shape);
-        assert_eq!(observations.rows(shape), self.rows, "observations of the forward pass");
+        assert_eq!(
+            observations.count(shape.frame_stack * shape.frame_len),
+            self.rows,
+            "observations of the forward pass"
+        );
         assert!(rows <= self.rows, "{rows} gradients of {} outputs", self.rows);
         assert_eq!(d_logits.len(), rows * shape.actions(), "d_logits");
         self.backward.add(&mut self.network, observations, d_logits, d_values);

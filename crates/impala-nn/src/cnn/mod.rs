@@ -18,5 +18,4 @@ mod reference;
 mod shape;
 
 pub use actor::CnnPolicy;
-pub use frames::Images;
 pub use learner::CnnLearner;

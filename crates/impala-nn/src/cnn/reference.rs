@@ -1,9 +1,8 @@
 //! The engine held against the network's definition.
 
 use super::definition::Reference;
-use super::{CnnLearner, CnnPolicy, Images};
-use crate::act::StackedFrames;
-use crate::mlp::FrameStacks;
+use super::{CnnLearner, CnnPolicy};
+use crate::frames::{FrameRows, StackedFrames};
 use crate::simd::Level;
 use crate::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 use impala_env::rng::Rng;
@@ -95,17 +94,21 @@ impl Block {
     }
 
     /// As the learner sees it. `memory` is aligned.
-    fn images<'a>(&'a self, spec: &'a ObservationSpec, memory: &'a mut Vec<u32>) -> Images<'a> {
+    fn images<'a>(
+        &'a self,
+        spec: &'a ObservationSpec,
+        memory: &'a mut Vec<u32>,
+    ) -> StackedFrames<'a> {
         memory.resize(self.bytes.len().div_ceil(4), 0);
         bytemuck::cast_slice_mut::<u32, u8>(memory)[..self.bytes.len()]
             .copy_from_slice(&self.bytes);
-        Images::Block(FrameStacks {
+        StackedFrames {
             spec,
             columns: self.columns,
             strip: self.strip.clone(),
-            frames: &bytemuck::cast_slice(memory)[..self.bytes.len()],
+            rows: FrameRows::Contiguous(&bytemuck::cast_slice(memory)[..self.bytes.len()]),
             valid: &self.valid,
-        })
+        }
     }
 }
 
@@ -154,19 +157,12 @@ fn check(network: &NetworkSpec, block: &Block, rng: &mut Rng) {
         actor.load(&flat);
         let mut acted = vec![9.0; width * actions];
         // One time step of all columns of the block, as if the strip were all.
-        let Images::Block(stacks) = images else { panic!("a block") };
         if width == block.columns {
             for step in [block.unroll, 0] {
-                let row = block.columns * observation.frame_bytes();
-                let frames: Vec<&[u8]> = stacks
-                    .frames
-                    .chunks_exact(row)
-                    .skip(step)
-                    .take(stacks.spec.frame_stack)
-                    .collect();
+                let frames: Vec<&[u8]> =
+                    (step..step + observation.frame_stack).map(|row| images.row(row)).collect();
                 let valid = &block.valid[step * width..(step + 1) * width];
-                actor
-                    .forward(StackedFrames { spec: observation, rows: &frames, valid }, &mut acted);
+                actor.forward(&StackedFrames::of_step(observation, &frames, valid), &mut acted);
                 let expected = &logits[step * width * actions..(step + 1) * width * actions];
                 close(&what("acting"), &acted, expected);
             }
@@ -271,8 +267,8 @@ fn what_is_not_a_number_comes_out_as_such() {
         let mut images = [1.0_f32; 48];
         images[20] = f32::NAN;
         let rows: [&[u8]; 1] = [bytemuck::cast_slice(&images)];
-        let seen = StackedFrames { spec: &observation, rows: &rows, valid: &[1; 3] };
-        actor.forward(seen, &mut logits);
+        let seen = StackedFrames::of_step(&observation, &rows, &[1; 3]);
+        actor.forward(&seen, &mut logits);
         let finite = logits.map(f32::is_finite);
         assert_eq!(finite, [true, true, false, false, true, true], "{logits:?}");
     }

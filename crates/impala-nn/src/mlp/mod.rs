@@ -13,5 +13,5 @@ mod pack;
 mod reference;
 
 pub use actor::MlpPolicy;
-pub use input::{FrameStacks, Input};
+pub use input::Input;
 pub use learner::MlpLearner;

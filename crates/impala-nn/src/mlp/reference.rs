@@ -1,6 +1,7 @@
 //! The network written as its definition, in f64, and the engine held against it.
 
-use super::{FrameStacks, Input, MlpLearner, MlpPolicy};
+use super::{Input, MlpLearner, MlpPolicy};
+use crate::frames::{FrameRows, StackedFrames};
 use crate::simd::Level;
 use crate::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 use impala_env::rng::Rng;
@@ -270,11 +271,11 @@ fn stacked_bytes_are_the_same_as_the_floats_they_stand_for() {
             }
         }
         let frames = if dtype == Dtype::U8 { &bytes[..] } else { bytemuck::cast_slice(&floats) };
-        let stacked = Input::from_frames(FrameStacks {
+        let stacked = Input::from_frames(StackedFrames {
             spec: &observation,
             columns,
             strip: 0..columns,
-            frames,
+            rows: FrameRows::Contiguous(frames),
             valid: &valid,
         });
 

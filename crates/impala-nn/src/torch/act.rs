@@ -3,7 +3,8 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::{Blob, NetworkInputs, TorchNetwork, dimensions};
-use crate::act::{ActError, ActInputs, Policy, StackedFrames};
+use crate::act::{ActError, ActInputs, Policy};
+use crate::frames::StackedFrames;
 use crate::inputs::encode;
 use crate::spec::{NetworkSpec, ParamSpec};
 use impala_env::Dtype;
@@ -79,8 +80,9 @@ impl TorchPolicy {
 fn stack(observations: &StackedFrames<'_>) -> Result<Tensor, TchError> {
     let spec = observations.spec;
     let shape = dimensions(&[observations.envs(), 1, spec.frame_len()]);
-    let mut rows = Vec::with_capacity(observations.rows.len());
-    for row in observations.rows {
+    let k = spec.frame_stack;
+    let mut rows = Vec::with_capacity(k);
+    for row in (0..k).map(|row| observations.row(row)) {
         rows.push(match spec.dtype {
             Dtype::F32 => Blob::new(bytemuck::cast_slice::<u8, f32>(row), &shape)?,
             Dtype::U8 => Blob::new::<u8>(row, &shape)?,
@@ -91,7 +93,6 @@ fn stack(observations: &StackedFrames<'_>) -> Result<Tensor, TchError> {
     if spec.dtype == Dtype::U8 {
         input = input.f_to_kind(Kind::Float)?.f_mul_scalar_(1.0 / 255.0)?;
     }
-    let k = observations.rows.len();
     if observations.valid.iter().any(|&valid| usize::from(valid) < k) {
         let mask: Vec<f32> = valid_mask(observations.valid, k);
         let mask = Blob::new(&mask, &dimensions(&[observations.envs(), k, 1]))?;
@@ -137,7 +138,7 @@ mod tests {
     fn stacking_equals_the_plain_loop() {
         let spec = ObservationSpec { frame_stack: 3, ..ObservationSpec::new(Dtype::U8, &[2]) };
         let rows: [&[u8]; 3] = [&[255, 1, 51, 51], &[0, 255, 102, 2], &[51, 3, 255, 0]];
-        let frames = StackedFrames { spec: &spec, rows: &rows, valid: &[3, 1] };
+        let frames = StackedFrames::of_step(&spec, &rows, &[3, 1]);
         let mut expected = [0.0; 12];
         frames.write_f32(&mut expected);
         let stacked =

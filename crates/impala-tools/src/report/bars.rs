@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use impala_metrics::human::{percent, si};
+
 use super::frame::{Area, Legend, escape};
-use super::scale::{Scale, si};
+use super::scale::Scale;
 use super::style::{COLOURS, REST};
 
 /// Bars of stacked parts.
@@ -38,7 +40,6 @@ impl StackedBars {
         let y = Scale::rounded(0.0, high, bottom, top);
         let ends = self.bars.first().zip(self.bars.last()).map_or((0.0, 1.0), |(a, b)| (a.0, b.1));
         let x = Scale::new(ends.0, ends.1, left, right);
-        let percent = |value: f64| format!("{:.0} %", value * 100.0);
         let number = |value: f64| if self.percent { percent(value) } else { si(value) };
         // Bars with names have no numbers below them.
         let ticks = if self.names.is_empty() { x.ticks() } else { Vec::new() };

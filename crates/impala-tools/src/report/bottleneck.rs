@@ -4,8 +4,9 @@
 //! the one that limits. On that side, the stage with the most time is named. Apart from that, processes may
 //! have been ready and without a core: then the machine is full, and only less work per frame helps.
 
+use impala_metrics::human::{duration, percent, si};
+
 use super::run_data::RunData;
-use super::scale::{si, time};
 use super::totals::{LEARNER_STAGES, Totals};
 use super::verdict::Verdict;
 
@@ -119,14 +120,6 @@ impl Bottleneck {
     }
 }
 
-fn percent(share: f64) -> String {
-    match share * 100.0 {
-        p if p < 0.05 => "0 %".to_owned(),
-        p if p < 10.0 => format!("{p:.1} %"),
-        p => format!("{p:.0} %"),
-    }
-}
-
 /// Index of the largest.
 fn largest(parts: &[f64]) -> usize {
     let best = parts.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1));
@@ -188,7 +181,7 @@ fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> B
          used {}.",
         percent(wait),
         percent(room),
-        time(busy / totals.updates),
+        duration(busy / totals.updates),
         parts.join(", "),
         si(totals.frames_acted / totals.wall_s),
         si(totals.frames / totals.wall_s),
@@ -242,11 +235,11 @@ fn actors_limit(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bot
         percent(wait),
         percent(room),
         percent(shares[0]),
-        time(env / frames),
+        duration(env / frames),
         percent(shares[1]),
-        time(infer / frames),
+        duration(infer / frames),
         percent(shares[2]),
-        time(refresh / totals.refreshes.max(1.0)),
+        duration(refresh / totals.refreshes.max(1.0)),
         si(totals.refreshes),
     );
     // A machine whose cores are all taken gains nothing from more processes.

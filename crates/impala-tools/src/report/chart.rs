@@ -2,8 +2,10 @@
 
 use std::fmt::Write as _;
 
+use impala_metrics::human::si;
+
 use super::frame::{Area, Legend, escape};
-use super::scale::{Scale, si};
+use super::scale::Scale;
 use super::style::COLOURS;
 
 /// More points than this are merged: no screen shows them.

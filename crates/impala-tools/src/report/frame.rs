@@ -3,7 +3,9 @@
 
 use std::fmt::Write as _;
 
-use super::scale::{Scale, si};
+use impala_metrics::human::si;
+
+use super::scale::Scale;
 
 /// Size of a plot with one row of legend, in its own units; a page scales it.
 const WIDTH: f64 = 640.0;

@@ -25,14 +25,14 @@ pub use args::main;
 pub use bottleneck::Bottleneck;
 pub use chart::{LineChart, Series};
 pub use run_data::RunData;
-pub use scale::{si, time};
 pub use style::{PAGE, PLOTS};
 pub use totals::Totals;
 pub use verdict::Verdict;
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use impala_metrics::atomic_file;
 
 /// Name of the report in a run folder.
 pub const REPORT_FILE: &str = "report.html";
@@ -80,9 +80,9 @@ pub fn write_into(run_dir: &Path) -> Result<PathBuf, ReportError> {
 
 /// Replaces a file as a whole.
 fn write(path: &Path, text: &str) -> Result<(), ReportError> {
-    let temporary = path.with_extension("tmp");
-    fs::write(&temporary, text).and_then(|()| fs::rename(&temporary, path)).map_err(|source| {
-        let _best_effort = fs::remove_file(&temporary);
-        ReportError::Io { path: path.to_owned(), action: "write", source }
+    atomic_file::replace(path, text.as_bytes()).map_err(|source| ReportError::Io {
+        path: path.to_owned(),
+        action: "write",
+        source,
     })
 }

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use impala_metrics::human::{bytes, duration, percent, si};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::bottleneck::Bottleneck;
 use super::plots::groups;
 use super::run_data::RunData;
-use super::scale::{bytes, si, time};
 use super::style::{PAGE, PLOTS};
 use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
 
@@ -94,14 +94,14 @@ impl Came {
             ("ended", self.status.clone()),
             ("return", self.return_mean.map_or_else(|| "-".into(), si)),
             ("frames", si(self.frames)),
-            ("wall time", time(self.wall_s)),
+            ("wall time", duration(self.wall_s)),
             ("frames/s", si(self.frames_per_s)),
             ("policy lag", format!("{:.2}", self.lag)),
             ("restarts", si(self.restarts)),
             ("unrolls lost", si(self.abandoned)),
         ];
         if let Some((frames, seconds)) = self.to_target {
-            cells.insert(2, ("solved after", format!("{}, {}", si(frames), time(seconds))));
+            cells.insert(2, ("solved after", format!("{}, {}", si(frames), duration(seconds))));
         }
         cells
     }
@@ -174,7 +174,7 @@ fn stages(run: &RunData, named: bool) -> Markup {
     let actors = actors.zip(totals.actor_shares()).zip(totals.actors_s);
     let row = |stage: &str, share: f64, each: f64| {
         html! {
-            tr { td { (stage) } td.n { (format!("{:.1} %", share * 100.0)) } td.n { (time(each)) } }
+            tr { td { (stage) } td.n { (percent(share)) } td.n { (duration(each)) } }
         }
     };
     html! {

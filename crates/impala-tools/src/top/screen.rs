@@ -278,10 +278,10 @@ mod tests {
             for part in [
                 "impala-top: run 1 of 1, every 1.0 s h help, q quit",
                 "CartPole-v1 pid",
-                "running 0:01:02 /runs/screen-test",
-                "Frames: 2.50M of 3.00M, ",
+                "running 1:02 /runs/screen-test",
+                "Frames: 2.5M of 3M, ",
                 "Learner: pid 4000 running, 0% wait,",
-                "0% publish, 0 restarts, 0.0M",
+                "0% publish, 0 restarts, 0 KiB",
                 "Actors: 30 of 30 running,",
                 "[ACTOR] PID STATE PHASE FRAMES/S",
                 "0 4001 running step 0",

@@ -1,6 +1,7 @@
 //! The figures as lines and tables, for a terminal and for plain text.
 
 use impala_metrics::RingRecord;
+use impala_metrics::human::{bytes, clock, si};
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::{Constraint, Rect};
 use ratatui::style::Stylize as _;
@@ -43,14 +44,14 @@ static ACTORS: [Column<Actor>; 12] = [
     right("PID", 8, |a| pid(a.pid)),
     left("STATE", 9, |a| a.state.clone()),
     left("PHASE", 8, |a| a.phase.clone()),
-    sorted("FRAMES/S", 10, |a| a.frames_per_s, |a| short(a.frames_per_s)),
+    sorted("FRAMES/S", 10, |a| a.frames_per_s, |a| si(a.frames_per_s)),
     sorted("ENV%", 6, |a| a.env, |a| tenths(a.env * 100.0)),
     sorted("INFER%", 8, |a| a.infer, |a| tenths(a.infer * 100.0)),
     sorted("WEIGHTS%", 10, |a| a.refresh, |a| tenths(a.refresh * 100.0)),
     sorted("WAIT%", 7, |a| a.slot_wait, |a| tenths(a.slot_wait * 100.0)),
     sorted("BEHIND", 8, |a| a.behind, |a| a.behind.to_string()),
     sorted("RESTARTS", 10, |a| a.restarts, |a| a.restarts.to_string()),
-    sorted("MEM", 9, |a| a.rss_bytes, |a| mib(a.rss_bytes)),
+    sorted("MEM", 9, |a| a.rss_bytes, |a| bytes(a.rss_bytes)),
 ];
 
 /// How actors are ordered.
@@ -115,8 +116,8 @@ pub(super) fn run_list(runs: &[(&Run, Figures)], width: u16) -> Table<'static> {
         left("ENV", 14, |(_, f)| f.env.clone()),
         left("STATE", 10, |(run, f)| state(run, f)),
         right("TIME", 8, |(_, f)| clock(f.wall_s)),
-        right("FRAMES", 9, |(_, f)| short(f.frames)),
-        right("FRAMES/S", 8, |(_, f)| short(f.frames_per_s)),
+        right("FRAMES", 9, |(_, f)| si(f.frames)),
+        right("FRAMES/S", 8, |(_, f)| si(f.frames_per_s)),
         right("RETURN", 6, |(_, f)| f.return_mean.map_or_else(|| "-".into(), tenths)),
         right("LAG", 6, |(_, f)| tenths(f.policy_lag)),
         right("RESTARTS", 8, |(_, f)| f.restarts.to_string()),
@@ -158,6 +159,7 @@ fn state(run: &Run, figures: &Figures) -> String {
 /// The lines above the table of actors.
 pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
     let l = &f.learner;
+    // Without the blank of `human::percent`, at which a narrow screen would break the line.
     let percent = |share: f64| format!("{:.0}%", share * 100.0);
     let mean = |of: fn(&Actor) -> f64| {
         // An empty sum is -0.
@@ -165,8 +167,7 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
     };
     let running = f.actors.iter().filter(|actor| actor.state == "running").count();
     let [frames, total, learnt, acted, updates] =
-        [f.frames, f.total_frames, f.frames_per_s, f.frames_acted_per_s, f.updates_per_s]
-            .map(short);
+        [f.frames, f.total_frames, f.frames_per_s, f.frames_acted_per_s, f.updates_per_s].map(si);
     let [wait, batching, forward, vtrace, backward, optimizer, publish] =
         [l.wait, l.batching, l.forward, l.vtrace, l.backward, l.optimizer, l.publish].map(percent);
     let [env, infer, weights, slot_wait] =
@@ -182,7 +183,7 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
         format!(
             "Return:  {} over {} episodes   Lag: {:.1} mean, {} min, {} max   Lost: {} unrolls",
             f.return_mean.map_or_else(|| "-".into(), |r| format!("{r:.2}")),
-            short(f.episodes),
+            si(f.episodes),
             f.policy_lag,
             f.lag_min,
             f.lag_max,
@@ -194,7 +195,7 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
             pid(l.pid),
             l.state,
             l.restarts,
-            mib(l.rss_bytes)
+            bytes(l.rss_bytes)
         ),
         format!(
             "Actors:  {running} of {actors} running, {env} env, {infer} infer, {weights} weights, \
@@ -205,7 +206,7 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
             "Ring:    [{}] {ready} ready, {held} held, {claimed} claimed, {free} free of {} slots, {} shared",
             bar(f.ring),
             ready + held + claimed + free,
-            mib(f.shared_bytes)
+            bytes(f.shared_bytes)
         ),
     ]
 }
@@ -231,26 +232,6 @@ fn pid(pid: Option<i32>) -> String {
 
 fn tenths(n: f64) -> String {
     format!("{n:.1}")
-}
-
-fn short(n: f64) -> String {
-    match n {
-        n if n >= 1e9 => format!("{:.2}G", n / 1e9),
-        n if n >= 1e6 => format!("{:.2}M", n / 1e6),
-        n if n >= 1e4 => format!("{:.0}k", n / 1e3),
-        n if n >= 1e3 => format!("{:.1}k", n / 1e3),
-        n => format!("{n:.0}"),
-    }
-}
-
-fn mib(bytes: f64) -> String {
-    format!("{:.1}M", bytes / 1_048_576.0)
-}
-
-#[expect(clippy::cast_sign_loss, reason = "not below 0")]
-fn clock(seconds: f64) -> String {
-    let s = seconds.max(0.0) as u64;
-    format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! `learn.html`: one page that needs nothing else.
 
-use impala_rl::report::{LineChart, PAGE, PLOTS, Series, si};
+use impala_rl::metrics::human::si;
+use impala_rl::report::{LineChart, PAGE, PLOTS, Series};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::curve;

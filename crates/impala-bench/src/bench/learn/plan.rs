@@ -102,7 +102,7 @@ fn flags(args: &LearnArgs, entry: &Entry) -> Vec<String> {
     if !args.env_defaults {
         flags.push("--env-defaults=false".to_owned());
     }
-    if let Some(python) = args.python.as_ref().filter(|_| entry.env.starts_with(gym::PREFIX)) {
+    if let Some(python) = args.python.as_ref().filter(|_| gym::Source::of(&entry.env).is_some()) {
         flags.extend(["--python".to_owned(), python.clone()]);
     }
     if let Some(actors) = args.actors {

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use impala_rl::report::{si, time};
+use impala_rl::metrics::human::{duration, si};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::outcome::Outcome;
@@ -68,7 +68,7 @@ impl Progress {
                 outcome.greedy.map_or_else(|| "-".to_owned(), |found| score(found.return_mean)),
                 outcome.sampled.map_or_else(|| "-".to_owned(), |found| score(found.return_mean)),
                 si(outcome.frames as f64),
-                time(outcome.wall_s)
+                duration(outcome.wall_s)
             ),
         };
         self.print(&format!("{} of {}, {name}: {line}", self.done, self.runs));

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use impala_rl::report::{si, time};
+use impala_rl::metrics::human::{duration, si};
 
 use super::curve::Reached;
 use super::outcome::Score;
@@ -123,7 +123,7 @@ fn way(env: &EnvironmentReport) -> Vec<String> {
             dash()
         },
         each(|reached| si(reached.frames)),
-        each(|reached| time(reached.seconds)),
+        each(|reached| duration(reached.seconds)),
         or_dash(env.lowest_after, score),
         or_dash(env.frames_per_s, |spread| si(spread.median)),
         or_dash(env.policy_lag_mean, |spread| format!("{:.2}", spread.median)),

@@ -9,7 +9,8 @@ use crate::bench::error::BenchError;
 use crate::bench::product::Product;
 use impala_rl::env::{ResetOut, StepOut, VectorEnv};
 use impala_rl::params::Refresh;
-use impala_rl::policy::act::{ActInputs, Policy, StackedFrames};
+use impala_rl::policy::act::{ActInputs, Policy};
+use impala_rl::policy::frames::StackedFrames;
 use impala_rl::policy::sampler::ActionSampler;
 use impala_rl::unroll::{Field, GroupMut};
 
@@ -113,11 +114,11 @@ impl Actor<'_> {
         for t in 0..self.product.config.pool.unroll {
             let step = group.step(t);
             let inputs = ActInputs {
-                observations: StackedFrames {
-                    spec: &self.product.network.observation,
-                    rows: &step.rows,
-                    valid: &self.valid,
-                },
+                observations: StackedFrames::of_step(
+                    &self.product.network.observation,
+                    &step.rows,
+                    &self.valid,
+                ),
                 flags: step.flags,
                 last_actions: step.actions,
                 last_rewards: step.rewards,

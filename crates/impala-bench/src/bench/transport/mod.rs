@@ -16,7 +16,8 @@ use serde::Serialize;
 
 use super::args::TransportArgs;
 use super::error::BenchError;
-use super::stats::{Short, Spread};
+use super::stats::Spread;
+use impala_rl::metrics::human::si;
 use load::{Load, LoadName};
 use outcome::Outcome;
 
@@ -117,8 +118,8 @@ impl fmt::Display for LoadReport {
             f,
             "{}: unrolls of {} bytes, batches of {} bytes",
             Load::flag(self.name),
-            Short(self.unroll_bytes as f64),
-            Short(self.batch_bytes as f64)
+            si(self.unroll_bytes as f64),
+            si(self.batch_bytes as f64)
         )?;
         for (name, figures) in [
             ("ring", &self.ring),

@@ -1,0 +1,111 @@
+//! What to change on the command line when a part of the product reports an error.
+//!
+//! The parts say what is wrong and know no flags; their users may be programs. Whoever shows an error to a person adds
+//! the hint: the message stays one line.
+
+use std::fmt::Display;
+
+use crate::env::EnvError;
+use crate::learner::LearnerError;
+use crate::learner::checkpoint::CheckpointError;
+use crate::learner::engine::EngineError;
+use crate::policy::spec::SpecError;
+use crate::shm::ShmError;
+
+/// An error for which a flag may be the remedy.
+pub trait Hint: Display {
+    /// What to do, with the flags that do it.
+    fn hint(&self) -> Option<&'static str>;
+}
+
+/// The error, and what to do about it.
+pub fn with_hint(error: &impl Hint) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}; {hint}"),
+        None => error.to_string(),
+    }
+}
+
+impl Hint for EnvError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown { .. } => Some("`--list-envs` prints those there are"),
+            Self::OptionSyntax { .. } => {
+                Some("write it as --env-arg KEY=VALUE, for example `--env-arg stack=4`")
+            }
+            Self::NoInterpreter { .. } => {
+                Some("install Python 3.10 or later, or name one with --python")
+            }
+            Self::StartTimeout { .. } => Some("--actor-start-timeout gives it longer"),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for ShmError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::TooLarge { .. } => Some("make --blocks, --batch or --unroll smaller"),
+            Self::Create { .. } => Some("or make --blocks, --batch or --unroll smaller"),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for SpecError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NotNative => Some("use `--engine libtorch` for others"),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for EngineError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::NoDevice { .. } => Some("use `--device cpu`, or a libtorch built for CUDA"),
+            Self::Libtorch { .. } => {
+                Some("try `--device cpu`, a smaller `--batch` or a smaller `--unroll`")
+            }
+        }
+    }
+}
+
+impl Hint for LearnerError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Engine(error) => error.hint(),
+            Self::Diverged { .. } => Some(
+                "bring rewards to about 1 (--reward-scale, --reward-clip), or lower --learning-rate",
+            ),
+            _ => None,
+        }
+    }
+}
+
+impl Hint for CheckpointError {
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::OtherNetwork { .. } => Some("give the flags it was trained with"),
+            Self::NoneValid { .. } => Some("start a new run with --run-dir"),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_what_is_wrong_and_then_what_to_do() {
+        let unknown = EnvError::Unknown { id: "zzz".into(), nearest: Vec::new() };
+        let expected = "unknown environment 'zzz'; `--list-envs` prints those there are";
+        assert_eq!(with_hint(&unknown), expected);
+        assert_eq!(with_hint(&SpecError::TooLarge), SpecError::TooLarge.to_string());
+        let engine = LearnerError::Engine(EngineError::NoDevice { index: 3 });
+        let shown = with_hint(&engine);
+        assert!(shown.contains("cuda:3; use `--device cpu`"), "{shown}");
+    }
+}
