@@ -59,7 +59,7 @@ impl Config {
 
     /// The settings that resolve to this configuration.
     #[must_use]
-    pub fn to_settings(&self) -> Settings {
+    pub(crate) fn to_settings(&self) -> Settings {
         let Self { env, pool, network, learner, faults, stop, run } = self;
         let numbers = env.spec.action.numbers() > 0;
         let or_inf = |limit: Option<f64>| Some(limit.unwrap_or(f64::INFINITY));

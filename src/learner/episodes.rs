@@ -85,23 +85,23 @@ impl EpisodeWindow {
 
     /// The mean return once the window is full: the only mean that a target is compared with.
     #[must_use]
-    pub fn full_return_mean(&self) -> Option<f64> {
+    pub(crate) fn full_return_mean(&self) -> Option<f64> {
         self.return_mean().filter(|_| self.recent.len() == self.window)
     }
 
     /// The best of the means over full windows so far.
     #[must_use]
-    pub const fn best_return_mean(&self) -> Option<f64> {
+    pub(crate) const fn best_return_mean(&self) -> Option<f64> {
         self.best
     }
 
     /// The episodes in the window, oldest first, for a checkpoint.
-    pub fn recent(&self) -> impl Iterator<Item = &Episode> {
+    pub(crate) fn recent(&self) -> impl Iterator<Item = &Episode> {
         self.recent.iter()
     }
 
     /// Continues a count from a checkpoint, after its recent episodes were pushed.
-    pub fn set_finished(&mut self, finished: u64) {
+    pub(crate) fn set_finished(&mut self, finished: u64) {
         self.finished = finished;
     }
 }

@@ -56,7 +56,7 @@ impl Optimizer {
 
     /// Takes up a state saved before; `None` if the lengths do not fit.
     #[must_use]
-    pub fn restore(
+    pub(crate) fn restore(
         kind: OptimizerKind,
         first: Vec<f32>,
         second: Vec<f32>,
@@ -127,7 +127,7 @@ impl Optimizer {
 
 /// Global norm of a gradient (L2), accumulated in f64 lanes.
 #[must_use]
-pub fn global_norm(gradient: &[f32]) -> f32 {
+pub(crate) fn global_norm(gradient: &[f32]) -> f32 {
     // Eight lanes, so that the sum vectorises; f64 so that a million squares keep their digits.
     let mut lanes = [0.0_f64; 8];
     let mut chunks = gradient.chunks_exact(8);
@@ -142,13 +142,13 @@ pub fn global_norm(gradient: &[f32]) -> f32 {
 
 /// Factor that brings a gradient of norm `norm` to at most `max_norm`; 1 if it is short enough.
 #[must_use]
-pub fn clip_factor(norm: f32, max_norm: f32) -> f32 {
+pub(crate) fn clip_factor(norm: f32, max_norm: f32) -> f32 {
     if norm > max_norm { max_norm / norm } else { 1.0 }
 }
 
 /// Learning rate after `frames` of `total_frames`.
 #[must_use]
-pub fn decayed(learning_rate: f32, frames: u64, total_frames: Option<u64>) -> f32 {
+pub(crate) fn decayed(learning_rate: f32, frames: u64, total_frames: Option<u64>) -> f32 {
     total_frames.map_or(learning_rate, |total| {
         let left = 1.0 - frames as f64 / total.max(1) as f64;
         learning_rate * left.max(0.0) as f32

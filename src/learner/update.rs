@@ -169,7 +169,7 @@ impl Updater {
 
     /// The engine's name.
     #[must_use]
-    pub fn engine_name(&self) -> &'static str {
+    pub(crate) fn engine_name(&self) -> &'static str {
         self.engine.name()
     }
 

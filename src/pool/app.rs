@@ -136,8 +136,8 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     {
         return Err(RunDirError::NoRun { path: folder.to_owned() }.into());
     }
-    let typed = args.layers()?;
-    let config = Config::resolve(&typed, &registry)?;
+    let layers = args.layers()?;
+    let config = Config::resolve(&layers, &registry)?;
     let (network, parameters) = build::network(&config)?;
     if args.print_config {
         print(&config.to_toml());
@@ -145,12 +145,12 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     }
     preflight::check(&config, &preflight::Machine::read())?;
     let console = Console::new(config.run.quiet);
-    if let Some(typed) = typed.env.as_ref().filter(|&typed| *typed != config.env.id) {
+    if let Some(given) = layers.env.as_ref().filter(|&given| *given != config.env.id) {
         let id = &config.env.id;
         let found = crate::gym::Source::of(id).map_or(id.as_str(), |(_, name)| name);
-        console.line(&format!("{typed} is {found}"));
+        console.line(&format!("{given} is {found}"));
     }
-    for line in config.advice(&typed) {
+    for line in config.advice(&layers) {
         console.warn(&line);
     }
 

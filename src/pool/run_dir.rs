@@ -88,7 +88,7 @@ impl RunDir {
 
     /// File for what the environments of an actor print, if they run in a process of their own.
     #[must_use]
-    pub fn worker_log(&self, actor: u16) -> PathBuf {
+    pub(crate) fn worker_log(&self, actor: u16) -> PathBuf {
         self.path.join(format!("worker-{actor}.log"))
     }
 

@@ -59,7 +59,7 @@ impl<'a> GroupMut<'a> {
     }
 
     /// `[E]`: how many of the `k - 1` frames before observation 0 belong to its episode.
-    pub fn history_mut(&mut self) -> &mut [u8] {
+    pub(crate) fn history_mut(&mut self) -> &mut [u8] {
         self.slot.row_mut(Field::History.index(), 0)
     }
 
@@ -93,7 +93,7 @@ impl<'a> GroupMut<'a> {
     ///
     /// # Panics
     /// If there is no such row.
-    pub fn flags_mut(&mut self, t: usize) -> &mut [u8] {
+    pub(crate) fn flags_mut(&mut self, t: usize) -> &mut [u8] {
         self.slot.row_mut(Field::Flags.index(), t)
     }
 

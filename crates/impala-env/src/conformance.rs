@@ -32,25 +32,25 @@ impl Stage {
         Self { frames: vec![0; (envs * frame_bytes).div_ceil(4)], frame_bytes, env }
     }
 
-    /// Memory for E frames, filled with `soil`.
-    fn soiled(&mut self, soil: u8) -> usize {
-        self.frames.fill(u32::from_ne_bytes([soil; 4]));
+    /// Memory for E frames, filled with `poison`.
+    fn poisoned(&mut self, poison: u8) -> usize {
+        self.frames.fill(u32::from_ne_bytes([poison; 4]));
         self.env.envs() * self.frame_bytes
     }
 
-    fn reset(&mut self, soil: u8) -> Vec<u8> {
-        let len = self.soiled(soil);
+    fn reset(&mut self, poison: u8) -> Vec<u8> {
+        let len = self.poisoned(poison);
         let frames = &mut bytemuck::cast_slice_mut(&mut self.frames)[..len];
         self.env.reset(ResetOut { frames: &mut *frames, masks: &mut [] }).expect("resets");
         frames.to_vec()
     }
 
-    fn step(&mut self, actions: &Chosen, soil: u8) -> Result<Seen, EnvError> {
-        let len = self.soiled(soil);
+    fn step(&mut self, actions: &Chosen, poison: u8) -> Result<Seen, EnvError> {
+        let len = self.poisoned(poison);
         let envs = self.env.envs();
         let frames = &mut bytemuck::cast_slice_mut(&mut self.frames)[..len];
-        let mut rewards = vec![f32::from(soil); envs];
-        let mut flags = vec![soil; envs];
+        let mut rewards = vec![f32::from(poison); envs];
+        let mut flags = vec![poison; envs];
         let out = StepOut {
             frames: &mut *frames,
             rewards: &mut rewards,

@@ -21,7 +21,7 @@ const _: () = assert!(MAX_WORD < HISTOGRAM_WORDS);
 
 /// The bucket of a value.
 #[must_use]
-pub const fn bucket_of(value: u64) -> usize {
+pub(crate) const fn bucket_of(value: u64) -> usize {
     if value < SUB_BUCKETS as u64 {
         return value as usize;
     }
@@ -35,7 +35,7 @@ pub const fn bucket_of(value: u64) -> usize {
 /// # Panics
 /// If there is no such bucket.
 #[must_use]
-pub const fn bucket_range(bucket: usize) -> (u64, u64) {
+pub(crate) const fn bucket_range(bucket: usize) -> (u64, u64) {
     assert!(bucket < BUCKETS, "no such bucket");
     let (octave, sub) = (bucket / SUB_BUCKETS, (bucket % SUB_BUCKETS) as u64);
     if octave == 0 {

@@ -7,7 +7,7 @@ pub const FORBIDDEN: f32 = -1e30;
 
 /// Appends `logits` with [`FORBIDDEN`] where `mask` (as many bytes) is 0. Returns false if a logit is not
 /// finite, of a forbidden choice too.
-pub fn extend_masked(masked: &mut Vec<f32>, logits: &[f32], mask: &[u8]) -> bool {
+pub(crate) fn extend_masked(masked: &mut Vec<f32>, logits: &[f32], mask: &[u8]) -> bool {
     debug_assert_eq!(logits.len(), mask.len());
     masked.extend(logits.iter().zip(mask).map(|(&z, &m)| if m == 0 { FORBIDDEN } else { z }));
     logits.iter().fold(true, |finite, z| finite & z.is_finite())

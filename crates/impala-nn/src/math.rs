@@ -19,7 +19,7 @@ pub fn ln_in_place(values: &mut [f32]) {
 }
 
 /// Replaces each x by tanh x, to 8e-7 absolute; never outside `[-1, 1]`. NaN stays NaN.
-pub fn tanh_in_place(values: &mut [f32]) {
+pub(crate) fn tanh_in_place(values: &mut [f32]) {
     launch(Level::detect(), InPlace(values, Tanh));
 }
 

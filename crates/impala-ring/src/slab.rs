@@ -285,7 +285,7 @@ impl<'a, L> SlotMut<'a, L> {
     ///
     /// # Panics
     /// If there is no such row, or one is named twice.
-    pub fn rows_mut<const N: usize>(&mut self, rows: [(usize, usize); N]) -> [&mut [u8]; N] {
+    pub(crate) fn rows_mut<const N: usize>(&mut self, rows: [(usize, usize); N]) -> [&mut [u8]; N] {
         for (i, row) in rows.iter().enumerate() {
             assert!(!rows[..i].contains(row), "{row:?} twice");
         }

@@ -61,7 +61,7 @@ pub use machine::{Action, Cause, Event, Machine, RestartPolicy};
 pub use orphans::children_of;
 
 use janitor::Janitor;
-use watch::{ChildSlot, Owned, Setting, Watch};
+use watch::{ChildSlot, Owned, Watch, WatchConfig};
 
 /// Descriptors that the supervisor needs for itself, with room for the pool's files.
 const OWN_DESCRIPTORS: u64 = 64;
@@ -153,7 +153,7 @@ impl SupervisorError {
 #[derive(Debug)]
 pub struct Supervisor {
     options: Options,
-    setting: Setting,
+    config: WatchConfig,
     /// `None` in a child alone, which never uses it.
     owned: Option<Owned>,
 }
@@ -179,8 +179,9 @@ impl Supervisor {
         let events = events::Events::new(options.tick).map_err(errno("wait for events"))?;
         events.watch_janitor(janitor.pidfd()).map_err(errno("watch the janitor"))?;
         let slots = (0..=options.actors).map(|_| ChildSlot::default()).collect();
-        let setting = Setting { run, ignored, adjust_oom: options.adjust_oom, tick: options.tick };
-        Ok(Self { options, setting, owned: Some(Owned { events, janitor, slots }) })
+        let config =
+            WatchConfig { run, ignored, adjust_oom: options.adjust_oom, tick: options.tick };
+        Ok(Self { options, config, owned: Some(Owned { events, janitor, slots }) })
     }
 
     /// Promises that this will not outlive the supervisor, however that ends. Call it before the
@@ -207,7 +208,7 @@ impl Supervisor {
     pub fn run(&mut self, pool: &mut dyn Pool) -> Outcome {
         let Options { actors, policy, seed, .. } = self.options.clone();
         let machine = Machine::new(actors, policy, seed);
-        Watch::new(&self.setting, &mut self.owned, pool, machine).run()
+        Watch::new(&self.config, &mut self.owned, pool, machine).run()
     }
 }
 

@@ -126,7 +126,7 @@ impl Machine {
 
     /// When the next [`Event::Tick`] has something to do.
     #[must_use]
-    pub fn next_due(&self) -> Option<Duration> {
+    pub(crate) fn next_due(&self) -> Option<Duration> {
         self.children.iter().zip(0..).filter_map(|(child, index)| self.due(index, child)).min()
     }
 

@@ -47,7 +47,7 @@ pub(super) struct ChildSlot {
 
 /// What does not change during a run.
 #[derive(Debug, Clone)]
-pub(super) struct Setting {
+pub(super) struct WatchConfig {
     /// The name of the run in its children's marks.
     pub(super) run: String,
     pub(super) ignored: SigSet,
@@ -57,7 +57,7 @@ pub(super) struct Setting {
 
 /// A run in progress.
 pub(super) struct Watch<'a> {
-    setting: &'a Setting,
+    config: &'a WatchConfig,
     owned: &'a mut Option<Owned>,
     pool: &'a mut dyn Pool,
     machine: Machine,
@@ -75,13 +75,13 @@ pub(super) struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     pub(super) fn new(
-        setting: &'a Setting,
+        config: &'a WatchConfig,
         owned: &'a mut Option<Owned>,
         pool: &'a mut dyn Pool,
         machine: Machine,
     ) -> Self {
         Self {
-            setting,
+            config,
             owned,
             pool,
             machine,
@@ -199,11 +199,11 @@ impl<'a> Watch<'a> {
         slot.unwatched = false;
         let incarnation = slot.incarnation;
         let identity = Identity {
-            run: self.setting.run.clone(),
+            run: self.config.run.clone(),
             role,
             incarnation,
-            ignored: self.setting.ignored,
-            adjust_oom: self.setting.adjust_oom,
+            ignored: self.config.ignored,
+            adjust_oom: self.config.adjust_oom,
         };
         let wakeup = Arc::clone(owned.events.wakeup());
         let whole = &mut *self.owned;
@@ -234,7 +234,7 @@ impl<'a> Watch<'a> {
 
     fn on_signal(&mut self, signal: Signal) {
         // An ignored signal that is blocked is queued all the same.
-        if self.setting.ignored.contains(signal) {
+        if self.config.ignored.contains(signal) {
             if ends_a_run(signal) {
                 let why = "as it was at the start (nohup, or a background job of a script)";
                 let line = format!("{signal} stays ignored, {why}; SIGTERM ends the run");
@@ -279,7 +279,7 @@ impl<'a> Watch<'a> {
     /// To be called after every wait, before any deadline is looked at.
     fn notice_gap(&mut self) {
         let now = self.now();
-        let late = (now - self.last_wake).saturating_sub(self.setting.tick);
+        let late = (now - self.last_wake).saturating_sub(self.config.tick);
         self.last_wake = now;
         if late > GAP {
             self.queue.push_back(Event::Gap(late));

@@ -129,7 +129,7 @@ impl Need {
 
     /// Memory of the whole run.
     #[must_use]
-    pub const fn memory_bytes(&self) -> u64 {
+    pub(crate) const fn memory_bytes(&self) -> u64 {
         self.ring_bytes
             .saturating_add(self.parameter_bytes)
             .saturating_add(self.optimizer_bytes)
@@ -141,7 +141,7 @@ impl Need {
 
     /// Private memory of the process that has most of it.
     #[must_use]
-    pub const fn largest_private_bytes(&self) -> u64 {
+    pub(crate) const fn largest_private_bytes(&self) -> u64 {
         if self.learner_bytes > self.actor_bytes { self.learner_bytes } else { self.actor_bytes }
     }
 }

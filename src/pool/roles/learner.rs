@@ -126,9 +126,9 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
     let mut learner = LearnLoop { consumer: Consumer::new(slab), admission, learning };
     let snapshot = ParamPublisher::new(left.all_words(), 2 * pool.parameters.len(), fingerprint)
         .map_err(internal)?;
-    let mut house = House::new(pool, control, snapshot);
-    house.control.ready();
-    let ended = learner.run(&mut house).map_err(|error| {
+    let mut callbacks = RunCallbacks::new(pool, control, snapshot);
+    callbacks.control.ready();
+    let ended = learner.run(&mut callbacks).map_err(|error| {
         let exit = match &error {
             LearnerError::Take(_)
             | LearnerError::BadAction { .. }
@@ -140,12 +140,12 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
         (exit, with_hint(&error))
     })?;
     match ended {
-        StopReason::Solved => house.control.finished("the target return was reached"),
-        StopReason::AllFrames => house.control.finished("all frames were learnt"),
+        StopReason::Solved => callbacks.control.finished("the target return was reached"),
+        StopReason::AllFrames => callbacks.control.finished("all frames were learnt"),
         StopReason::Stopped => {}
     }
-    let saved = learner.learning.save(&mut house);
-    house.flush();
+    let saved = learner.learning.save(&mut callbacks);
+    callbacks.flush();
     Ok(if saved { ExitKind::Finished } else { ExitKind::CheckpointNotWritten })
 }
 
@@ -178,7 +178,7 @@ impl Start {
 }
 
 /// The learning loop's callbacks in a run: control channel, run folder, and the successor's memory.
-struct House<'a> {
+struct RunCallbacks<'a> {
     pool: &'a RunContext,
     control: &'a mut ChildControl,
     snapshot: ParamPublisher<'a>,
@@ -190,7 +190,7 @@ struct House<'a> {
     told_of_skips: bool,
 }
 
-impl<'a> House<'a> {
+impl<'a> RunCallbacks<'a> {
     fn new(
         pool: &'a RunContext,
         control: &'a mut ChildControl,
@@ -232,7 +232,7 @@ impl<'a> House<'a> {
     }
 }
 
-impl LearnerCallbacks for House<'_> {
+impl LearnerCallbacks for RunCallbacks<'_> {
     fn stop_requested(&mut self) -> bool {
         if self.last_flush.elapsed() >= FLUSH_EVERY {
             self.flush();

@@ -22,7 +22,7 @@ impl CnnPolicy {
     ///
     /// # Errors
     /// As [`CnnPolicy::new`].
-    pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
+    pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
         Network::new(spec, level, false).map(Self)
     }
 

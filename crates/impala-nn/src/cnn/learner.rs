@@ -33,7 +33,7 @@ impl CnnLearner {
     ///
     /// # Errors
     /// As [`CnnLearner::new`].
-    pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
+    pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
         let network = Network::new(spec, level, true)?;
         let backward = Backward::zeros(&network.shape);
         Ok(Self { network, backward, rows: 0, logits: Vec::new(), values: Vec::new() })

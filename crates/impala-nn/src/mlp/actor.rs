@@ -31,7 +31,7 @@ impl MlpPolicy {
     ///
     /// # Errors
     /// As [`MlpPolicy::new`].
-    pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
+    pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
         let shape = Shape::new(spec)?;
         let weights = ForwardWeights::zeros(&shape);
         let widths = shape.hidden.iter().map(|layer| stride(layer.outputs));
@@ -63,7 +63,8 @@ impl MlpPolicy {
     ///
     /// # Panics
     /// If the lengths do not agree.
-    pub fn forward_with_values(
+    #[cfg(test)]
+    pub(crate) fn forward_with_values(
         &mut self,
         observations: &[f32],
         logits: &mut [f32],

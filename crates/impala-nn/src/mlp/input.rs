@@ -19,7 +19,7 @@ impl<'a> Input<'a> {
     /// # Panics
     /// If f32 frames are not aligned to 4 bytes.
     #[must_use]
-    pub fn from_frames(stacks: StackedFrames<'a>) -> Self {
+    pub(crate) fn from_frames(stacks: StackedFrames<'a>) -> Self {
         match stacks.as_f32() {
             Some(data) => Self::Dense(data),
             None => Self::Stacked(stacks),

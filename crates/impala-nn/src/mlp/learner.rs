@@ -40,7 +40,7 @@ impl MlpLearner {
     ///
     /// # Errors
     /// As [`MlpLearner::new`].
-    pub fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
+    pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
         let shape = Shape::new(spec)?;
         Ok(Self {
             level,

@@ -141,7 +141,7 @@ impl Watch<'_> {
     fn has_living_owner(&mut self, orphan: Pid) -> bool {
         let group = getpgid(Some(orphan)).ok();
         let mark = orphans::mark_of(orphan);
-        let run = self.setting.run.clone();
+        let run = self.config.run.clone();
         (0..).zip(&self.owned().slots).any(|(index, slot)| {
             let Some(process) = &slot.process else {
                 return false;

@@ -35,7 +35,7 @@ pub struct Bottleneck {
 
 /// Settings that advice speaks of, as text.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Setting {
+pub(super) struct RunSettings {
     pub(super) actors: String,
     pub(super) envs_per_actor: String,
     pub(super) unroll: String,
@@ -48,7 +48,7 @@ pub(super) struct Setting {
     pub(super) pinned: bool,
 }
 
-impl Setting {
+impl RunSettings {
     fn of(run: &RunData) -> Self {
         let [actors, envs_per_actor, unroll, batch] =
             ["actors", "envs-per-actor", "unroll", "batch"].map(|key| run.setting(key));
@@ -74,11 +74,11 @@ impl Bottleneck {
     /// Judges a run.
     #[must_use]
     pub fn of(run: &RunData) -> Self {
-        Self::judge(&Totals::of(run), &Setting::of(run))
+        Self::judge(&Totals::of(run), &RunSettings::of(run))
     }
 
     /// Judges what was measured.
-    pub(super) fn judge(totals: &Totals, setting: &Setting) -> Self {
+    pub(super) fn judge(totals: &Totals, settings: &RunSettings) -> Self {
         if totals.updates < 1.0 || totals.wall_s <= 0.0 || totals.frames_acted < 1.0 {
             return Self {
                 verdict: Verdict::Unknown,
@@ -93,19 +93,19 @@ impl Bottleneck {
             totals.actors_s[3] / (totals.wall_s * totals.actors - totals.held_back_s()).max(1e-9);
         let idle = totals.cores_busy().is_some_and(|busy| busy < IDLE_BELOW);
         let mut found = if wait.min(totals.held_back()) > BOTH_WAIT && idle {
-            lag_bounds(totals, setting, wait)
+            lag_bounds(totals, settings, wait)
         } else if wait.min(room) > BOTH_WAIT {
-            both_wait(totals, setting, wait, room)
+            both_wait(totals, settings, wait, room)
         } else if wait > room && (wait > NEVER_WAITS || totals.held_back() < wait) {
-            actors_limit(totals, setting, wait, room)
+            actors_limit(totals, settings, wait, room)
         } else {
-            learner_limits(totals, setting, wait, room)
+            learner_limits(totals, settings, wait, room)
         };
         if totals.held_back() > WORTH_A_WORD && found.verdict != Verdict::LagBound {
             let sentence = format!(
                 " As much data was in flight as --max-lag {} allows for {} of the actors' time, in which they slept: \
                  {:.0} of {} actors would have done.",
-                setting.max_lag,
+                settings.max_lag,
                 percent(totals.held_back()),
                 (totals.actors * (1.0 - totals.held_back())).ceil().max(1.0),
                 totals.actors
@@ -126,7 +126,7 @@ fn largest(parts: &[f64]) -> usize {
     best.map_or(0, |(index, _)| index)
 }
 
-fn both_wait(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottleneck {
+fn both_wait(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -> Bottleneck {
     let because = format!(
         "The learner waited for data {} of the time and the actors waited {} of theirs for a free slot: each \
          waited for the other.",
@@ -137,36 +137,36 @@ fn both_wait(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottle
         format!(
             "What they waited for was mostly a core for the other side: use fewer actors (--actors is {}), stop other \
              programs, or use a machine with more cores.",
-            setting.actors
+            settings.actors
         )
     } else {
         format!(
             "Give the ring more room (--blocks), or make batches smaller (--batch is {}), so that both sides can \
              work at once.",
-            setting.batch
+            settings.batch
         )
     };
     Bottleneck { verdict: Verdict::Handover, because, advice }
 }
 
-fn lag_bounds(totals: &Totals, setting: &Setting, wait: f64) -> Bottleneck {
+fn lag_bounds(totals: &Totals, settings: &RunSettings, wait: f64) -> Bottleneck {
     let because = format!(
         "The learner waited for data {} of the time, while actors slept {} of theirs because as much was in flight \
          as --max-lag {} allows, and cores were idle. The policy lag was {:.1} updates.",
         percent(wait),
         percent(totals.held_back()),
-        setting.max_lag,
+        settings.max_lag,
         totals.lag_mean()
     );
     let advice = format!(
         "Raise --max-lag (now {}): more actors then work at once, on older weights. Or let each do more: \
          --envs-per-actor is {}.",
-        setting.max_lag, setting.envs_per_actor
+        settings.max_lag, settings.envs_per_actor
     );
     Bottleneck { verdict: Verdict::LagBound, because, advice }
 }
 
-fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottleneck {
+fn learner_limits(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -> Bottleneck {
     let stages = &totals.learner_s;
     let busy: f64 = stages[1..].iter().sum();
     let mut order: Vec<usize> = (1..stages.len()).collect();
@@ -191,7 +191,7 @@ fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> B
             Verdict::Weights,
             format!(
                 "Publish less often (--publish-every is {}), or use a smaller network (--hidden is {}).",
-                setting.publish_every, setting.hidden
+                settings.publish_every, settings.hidden
             ),
         ),
         7 => (Verdict::Checkpoints, "Raise --checkpoint-interval.".to_owned()),
@@ -200,7 +200,7 @@ fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> B
             format!(
                 "The optimizer costs the same for every update: raise --batch (now {}) or --unroll (now {}) so \
                  that an update has more frames, or use a smaller network (--hidden is {}).",
-                setting.batch, setting.unroll, setting.hidden
+                settings.batch, settings.unroll, settings.hidden
             ),
         ),
         1 => (
@@ -215,16 +215,16 @@ fn learner_limits(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> B
                 "Use a smaller network (--hidden is {}), give the learner more threads (--learner-threads) \
                  if there are free cores, or a GPU (--device cuda). More actors would only make the data older: \
                  the policy lag is {:.1} updates. Fewer actors than {} would do.",
-                setting.hidden,
+                settings.hidden,
                 totals.lag_mean(),
-                setting.actors
+                settings.actors
             ),
         ),
     };
     Bottleneck { verdict, because, advice }
 }
 
-fn actors_limit(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bottleneck {
+fn actors_limit(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -> Bottleneck {
     let [env, infer, refresh, ..] = totals.actors_s;
     let shares = totals.actor_shares();
     let frames = totals.frames_acted;
@@ -247,11 +247,11 @@ fn actors_limit(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bot
     let more = if full {
         "More actors would not help on these cores; more cores would".to_owned()
     } else {
-        format!("Use more actors (--actors is {})", setting.actors)
+        format!("Use more actors (--actors is {})", settings.actors)
     };
     // An actor and the worker that steps its environments take turns: on two cores they wake each other.
-    let vector_step_s = env / frames * setting.envs_per_actor.parse().unwrap_or(1.0);
-    let apart = setting.has_workers && !setting.pinned && !full;
+    let vector_step_s = env / frames * settings.envs_per_actor.parse().unwrap_or(1.0);
+    let apart = settings.has_workers && !settings.pinned && !full;
     let pin = if apart && vector_step_s < 1e-3 {
         " Bind each actor to a core with its Python worker (--pin): steps as short as these cost less than \
          waking another core."
@@ -272,7 +272,7 @@ fn actors_limit(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bot
             format!(
                 "Let each actor step more environments at once (--envs-per-actor is {}): the cost per frame \
                  falls with the batch. Or use a smaller network (--hidden is {}). {more}.",
-                setting.envs_per_actor, setting.hidden
+                settings.envs_per_actor, settings.hidden
             ),
         ),
         _ => (
@@ -281,7 +281,7 @@ fn actors_limit(totals: &Totals, setting: &Setting, wait: f64, room: f64) -> Bot
                 "Publish less often (--publish-every is {}), or let an unroll have more frames (--unroll is {}, \
                  --envs-per-actor is {}): weights are fetched once before each. A smaller network (--hidden is \
                  {}) has less to fetch.",
-                setting.publish_every, setting.unroll, setting.envs_per_actor, setting.hidden
+                settings.publish_every, settings.unroll, settings.envs_per_actor, settings.hidden
             ),
         ),
     };

@@ -51,7 +51,7 @@ pub(super) fn html(runs: &[RunData]) -> String {
 }
 
 /// What a run came to: from the summary, or from the last line if there is none yet.
-struct Came {
+struct RunOutcome {
     status: String,
     frames: f64,
     wall_s: f64,
@@ -63,7 +63,7 @@ struct Came {
     lag: f64,
 }
 
-impl Came {
+impl RunOutcome {
     fn of(run: &RunData) -> Self {
         let last = run.last();
         let summary = run.summary.as_ref().filter(|summary| {
@@ -114,7 +114,7 @@ fn facts(run: &RunData) -> Markup {
             " environments · " (run.path.display())
         }
         div.facts {
-            @for (name, value) in Came::of(run).cells() {
+            @for (name, value) in RunOutcome::of(run).cells() {
                 div { span.soft { (name) } b { (value) } }
             }
         }
@@ -128,7 +128,7 @@ fn comparison(runs: &[RunData]) -> Markup {
             let mut cells = vec![("environment", run.setting("env"))];
             // "solved after" is not in every column.
             cells.extend(
-                Came::of(run).cells().into_iter().filter(|(name, _)| *name != "solved after"),
+                RunOutcome::of(run).cells().into_iter().filter(|(name, _)| *name != "solved after"),
             );
             cells.push(("bottleneck", Bottleneck::of(run).verdict.name().to_owned()));
             cells

@@ -123,19 +123,19 @@ impl Totals {
 
     /// Shares of the wall time that the learner spent in its stages, and in none of them.
     #[must_use]
-    pub fn learner_shares(&self) -> Vec<f64> {
+    pub(crate) fn learner_shares(&self) -> Vec<f64> {
         shares(&self.learner_s, self.wall_s)
     }
 
     /// Shares of the wall time that the actors spent in their stages, and in none of them.
     #[must_use]
-    pub fn actor_shares(&self) -> Vec<f64> {
+    pub(crate) fn actor_shares(&self) -> Vec<f64> {
         shares(&self.actors_s, self.wall_s * self.actors)
     }
 
     /// Time that actors slept because enough data was in flight.
     #[must_use]
-    pub const fn held_back_s(&self) -> f64 {
+    pub(crate) const fn held_back_s(&self) -> f64 {
         self.actors_s[5]
     }
 

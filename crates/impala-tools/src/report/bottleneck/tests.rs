@@ -22,14 +22,14 @@ fn totals(learner_s: [f64; 8], each_actor_s: [f64; 6]) -> Totals {
 }
 
 fn judge(totals: &Totals) -> Bottleneck {
-    let setting = Setting {
+    let settings = RunSettings {
         hidden: "[64, 64]".into(),
         actors: "4".into(),
         max_lag: "2".into(),
         envs_per_actor: "8".into(),
-        ..Setting::default()
+        ..RunSettings::default()
     };
-    Bottleneck::judge(totals, &setting)
+    Bottleneck::judge(totals, &settings)
 }
 
 #[test]
@@ -62,12 +62,13 @@ fn costly_environments_are_environment_bound() {
     }
     assert!(found.advice.contains("more actors (--actors is 4)"), "{}", found.advice);
     assert!(!found.advice.contains("--pin"), "{}", found.advice);
-    let python = Setting { has_workers: true, envs_per_actor: "8".into(), ..Setting::default() };
-    let advice = |setting: &Setting| Bottleneck::judge(&measured, setting).advice;
+    let python =
+        RunSettings { has_workers: true, envs_per_actor: "8".into(), ..RunSettings::default() };
+    let advice = |settings: &RunSettings| Bottleneck::judge(&measured, settings).advice;
     assert!(advice(&python).contains("--pin"), "{}", advice(&python));
     let (pinned, slow) = (
-        Setting { pinned: true, ..python.clone() },
-        Setting { envs_per_actor: "64".into(), ..python },
+        RunSettings { pinned: true, ..python.clone() },
+        RunSettings { envs_per_actor: "64".into(), ..python },
     );
     assert!(!advice(&pinned).contains("--pin") && !advice(&slow).contains("--pin"));
     // The same on a machine without a free core.
