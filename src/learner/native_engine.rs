@@ -369,6 +369,92 @@ mod tests {
         }
     }
 
+    /// A gradient that depends on the outputs of the whole block.
+    #[derive(Default)]
+    struct Centred {
+        seen: Mutex<(usize, f64)>,
+    }
+
+    struct CentredOf<'a> {
+        objective: &'a Centred,
+        d_logits: Vec<f32>,
+        d_values: Vec<f32>,
+    }
+
+    impl Objective for Centred {
+        fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+            Box::new(CentredOf { objective: self, d_logits: Vec::new(), d_values: Vec::new() })
+        }
+
+        fn looks_first(&self) -> bool {
+            true
+        }
+    }
+
+    impl Evaluator for CentredOf<'_> {
+        fn look(&mut self, _strip: Range<usize>, _logits: &[f32], values: &[f32]) {
+            let mut seen = self.objective.seen.lock().expect("no panic");
+            seen.0 += values.len();
+            seen.1 += values.iter().map(|&v| f64::from(v)).sum::<f64>();
+        }
+
+        fn gradients(
+            &mut self,
+            strip: Range<usize>,
+            logits: &[f32],
+            values: &[f32],
+        ) -> Option<(&[f32], &[f32])> {
+            let (count, sum) = *self.objective.seen.lock().expect("no panic");
+            let mean = (sum / count as f64) as f32;
+            let rows = values.len() - strip.len();
+            self.d_logits = vec![0.0; rows * (logits.len() / values.len())];
+            self.d_values = values[..rows].iter().map(|v| v - mean).collect();
+            Some((&self.d_logits, &self.d_values))
+        }
+    }
+
+    #[test]
+    fn all_strips_are_looked_at_before_the_first_gradient() {
+        const UNROLL: usize = 30;
+        const COLUMNS: usize = 128;
+        let observation = ObservationSpec::new(Dtype::F32, &[3]);
+        let torso = Torso::Mlp { hidden: vec![16], activation: Activation::Tanh };
+        let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
+        let layout = ParamSpec::new(&spec).expect("valid");
+        let parameters = initial_parameters(&layout, 1);
+        let mut rng = Rng::new(1, 0);
+        let numbers: Vec<f32> =
+            (0..(UNROLL + 1) * COLUMNS * 3).map(|_| rng.normal_f64() as f32).collect();
+        let observations = Observations {
+            spec: &spec.observation,
+            unroll: UNROLL,
+            columns: COLUMNS,
+            frames: bytemuck::cast_slice(&numbers),
+            history: &[],
+            flags: &[0; (UNROLL + 1) * COLUMNS],
+            actions: &[],
+            rewards: &[],
+            first_actions: &[],
+            first_rewards: &[],
+            recurrent_state: &[],
+        };
+        let gradient = |threads| {
+            let mut engine = NativeEngine::new(&spec, threads).expect("native");
+            let (mut gradient, mut times) = (vec![f32::NAN; layout.len()], StageTimes::default());
+            let objective = Centred::default();
+            let done =
+                engine.gradient(&parameters, &observations, &objective, &mut gradient, &mut times);
+            assert!(done.expect("runs"));
+            let seen = objective.seen.into_inner().expect("no panic").0;
+            assert_eq!(seen, (UNROLL + 1) * COLUMNS, "each output once");
+            gradient
+        };
+        let (alone, shared) = (gradient(1), gradient(3));
+        for (a, b) in alone.iter().zip(&shared) {
+            assert!((a - b).abs() <= 1e-3 * a.abs().max(1.0), "{a} and {b}");
+        }
+    }
+
     #[test]
     fn strips_cover_all_columns_once() {
         let spec = ObservationSpec::new(Dtype::F32, &[1]);

@@ -13,6 +13,7 @@ use impala_rl::policy::act::Policy;
 use impala_rl::policy::frames::StackedFrames;
 use impala_rl::policy::init::initial_parameters;
 use impala_rl::policy::native::NativePolicy;
+use impala_rl::policy::normalize;
 use impala_rl::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, Torso};
 use impala_rl::policy::torch::TorchPolicy;
 use impala_rl::rng::Rng;
@@ -85,18 +86,25 @@ fn close(what: &str, left: &[f32], right: &[f32]) {
 
 #[test]
 fn both_give_the_same_outputs_and_gradients() {
-    for (dtype, stack, shape, torso) in [
-        (Dtype::F32, 1, &[5][..], mlp(Activation::Tanh)),
-        (Dtype::F32, 3, &[5], mlp(Activation::Relu)),
-        (Dtype::U8, 4, &[5], mlp(Activation::Tanh)),
-        (Dtype::U8, 4, &[36, 36], cnn(&[(16, 8, 4), (32, 4, 2)], &[64])),
-        (Dtype::F32, 1, &[10, 5], cnn(&[(16, 3, 1), (16, 3, 1)], &[])),
-        (Dtype::U8, 2, &[3, 13, 11], cnn(&[(7, 4, 2), (33, 2, 1), (5, 3, 1)], &[19, 24])),
+    for (dtype, stack, shape, torso, observation_clip) in [
+        (Dtype::F32, 1, &[5][..], mlp(Activation::Tanh), None),
+        (Dtype::F32, 3, &[5], mlp(Activation::Relu), None),
+        (Dtype::F32, 1, &[5], mlp(Activation::Tanh), Some(1.5)),
+        (Dtype::F32, 3, &[5], mlp(Activation::Tanh), Some(1.5)),
+        (Dtype::U8, 4, &[5], mlp(Activation::Tanh), None),
+        (Dtype::U8, 4, &[36, 36], cnn(&[(16, 8, 4), (32, 4, 2)], &[64]), None),
+        (Dtype::F32, 1, &[10, 5], cnn(&[(16, 3, 1), (16, 3, 1)], &[]), None),
+        (Dtype::U8, 2, &[3, 13, 11], cnn(&[(7, 4, 2), (33, 2, 1), (5, 3, 1)], &[19, 24]), None),
     ] {
         let mut rng = Rng::new(stack as u64, 0);
-        let spec = network(dtype, stack, shape, torso);
+        let spec = NetworkSpec { observation_clip, ..network(dtype, stack, shape, torso) };
         let layout = ParamSpec::new(&spec).expect("valid");
-        let parameters = initial_parameters(&layout, 3);
+        let mut parameters = initial_parameters(&layout, 3);
+        for name in [normalize::MEAN, normalize::SCALE] {
+            if let Some(statistic) = layout.get(name) {
+                parameters[statistic.range()].copy_from_slice(&[0.5, 1.0, 2.0, 0.1, 0.7]);
+            }
+        }
         let frames = frames(&mut rng, &spec.observation);
         let mut flags = vec![0; (STEPS + 1) * COLUMNS];
         (flags[2 * COLUMNS + 1], flags[3 * COLUMNS]) = (flag::FIRST, flag::FIRST);
