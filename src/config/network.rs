@@ -39,7 +39,7 @@ pub(super) fn with_own_widths(layer: Settings) -> Settings {
 
 impl NetworkConfig {
     /// Puts the convolutions of the torso in place of those that were set.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn use_named_torso(&mut self) {
         if self.torso.is_convolutional() {
             // The paper's networks for images; there is no other in the code.
             self.activation = Activation::Relu;

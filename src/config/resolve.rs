@@ -218,12 +218,12 @@ fn network(
         action_reward_inputs: all.action_reward_inputs.unwrap_or(core == CoreName::Lstm),
         observation_clip: None,
     };
-    network.settle();
+    network.use_named_torso();
     let fits = check_convs(&network, spec);
     let may_bend = typed.torso.is_none() && typed.conv.is_none();
     if may_bend && fits.is_err() {
         network.torso = TorsoName::Mlp;
-        network.settle();
+        network.use_named_torso();
     }
     if network.torso.is_convolutional() {
         fits?;

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use self::bare::BareLoops;
 use super::error::BenchError;
-use super::product::Product;
+use super::setup::Setup;
 use super::stats::Spread;
 use impala_rl::gym;
 
@@ -33,13 +33,13 @@ impl EnvSample {
     /// Both take turns `repeats` times, and each has the machine to itself for `seconds`: short turns meet
     /// the same machine.
     pub(super) fn measure(
-        product: &Product,
+        setup: &Setup,
         repeats: u32,
         seconds: f64,
     ) -> Result<Vec<Self>, BenchError> {
-        let python = gym::Source::of(&product.config.env.id).is_some();
-        let mut bare = python.then(|| BareLoops::start(product)).transpose()?;
-        acting::with_actors(product, |act_for| {
+        let python = gym::Source::of(&setup.config.env.id).is_some();
+        let mut bare = python.then(|| BareLoops::start(setup)).transpose()?;
+        acting::with_actors(setup, |act_for| {
             (0..repeats)
                 .map(|_| {
                     let bare = bare.as_mut().map(|loops| loops.steps_per_s(seconds)).transpose()?;

@@ -10,7 +10,7 @@ use super::machine::{
     Machine, cached_copy_bytes_per_s, copy_bytes_per_s, peak_flops, peak_flops_together,
 };
 use super::parts::{Parts, Sample};
-use super::product::Product;
+use super::setup::Setup;
 use super::stats::Spread;
 use super::work::FrameWork;
 use impala_rl::config::Engine;
@@ -37,17 +37,13 @@ impl LimitSample {
     ///
     /// # Errors
     /// If a part cannot be measured.
-    pub fn measure(
-        product: &Product,
-        machine: &Machine,
-        effort: Duration,
-    ) -> Result<Self, BenchError> {
+    pub fn measure(setup: &Setup, machine: &Machine, effort: Duration) -> Result<Self, BenchError> {
         Ok(Self {
-            parts: Sample::measure(product, effort)?,
+            parts: Sample::measure(setup, effort)?,
             cores: machine.cores,
-            actors: product.config.pool.actors,
-            learner_threads: learner_threads(product)?,
-            work: FrameWork::of(product),
+            actors: setup.config.pool.actors,
+            learner_threads: learner_threads(setup)?,
+            work: FrameWork::of(setup),
             peak_flops: peak_flops(effort),
             peak_flops_together: peak_flops_together(machine.cores, effort),
             copy_bytes_per_s: copy_bytes_per_s(effort),
@@ -88,12 +84,12 @@ impl LimitSample {
 }
 
 /// Cores that the learner can use at once. The parts of libtorch are measured with the threads it has.
-fn learner_threads(product: &Product) -> Result<usize, BenchError> {
-    let config = &product.config;
+fn learner_threads(setup: &Setup) -> Result<usize, BenchError> {
+    let config = &setup.config;
     Ok(match config.pool.engine {
         Engine::Native => {
             let rows = (config.pool.unroll + 1) * config.pool.batch;
-            NativeEngine::threads_for(&product.network, rows, config.learner.threads)?
+            NativeEngine::threads_for(&setup.network, rows, config.learner.threads)?
         }
         Engine::Libtorch => 1,
     })

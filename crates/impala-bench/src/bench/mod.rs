@@ -13,8 +13,8 @@ mod machine;
 mod parts;
 mod pool;
 mod pool_report;
-mod product;
 mod run;
+mod setup;
 mod stats;
 #[cfg(feature = "torch")]
 mod torch_engine;
@@ -32,7 +32,7 @@ pub use machine::Machine;
 pub use parts::{ActorParts, LearnerParts, Parts, Sample, Totals};
 pub use pool::{PoolSample, run as run_pool};
 pub use pool_report::PoolReport;
-pub use product::{Described, Product};
 pub use run::main;
+pub use setup::{Described, Setup};
 pub use stats::Spread;
 pub use work::FrameWork;

@@ -9,7 +9,7 @@ use nix::sys::time::TimeVal;
 use serde_json::Value;
 
 use super::error::BenchError;
-use super::product::{Product, parse};
+use super::setup::{Setup, parse};
 use impala_rl::metrics::MetricsRecord;
 
 /// Name of the program that is measured.
@@ -76,7 +76,7 @@ pub struct KernelFigures {
 /// If it cannot be run, fails, or is too short to measure.
 pub fn run(
     flags: &[OsString],
-    product: &Product,
+    setup: &Setup,
     seconds: f64,
     cores: usize,
 ) -> Result<PoolSample, BenchError> {
@@ -110,7 +110,7 @@ pub fn run(
     }
     let summary: Value = read(&folder.path().join("summary.json"), "summary.json")?;
     let lines = metrics(&folder.path().join("metrics.jsonl"))?;
-    sample(&summary, &lines, product, cores, [before, after])
+    sample(&summary, &lines, setup, cores, [before, after])
 }
 
 /// The supervisor beside this program.
@@ -149,7 +149,7 @@ fn number(summary: &Value, key: &str) -> f64 {
 fn sample(
     summary: &Value,
     lines: &[MetricsRecord],
-    product: &Product,
+    setup: &Setup,
     cores: usize,
     usage: [Option<Usage>; 2],
 ) -> Result<PoolSample, BenchError> {
@@ -158,7 +158,7 @@ fn sample(
     };
     let first = &lines[0];
     let since = |of: fn(&MetricsRecord) -> u64| of(last) as f64 - of(first) as f64;
-    let pool = &product.config.pool;
+    let pool = &setup.config.pool;
     let wall_s = (last.wall_s - first.wall_s).max(f64::MIN_POSITIVE);
     let actor = |of| since(of) * 1e-9 / (wall_s * pool.actors as f64);
     let learner = |of| since(of) * 1e-9 / wall_s;

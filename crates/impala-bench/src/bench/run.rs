@@ -19,7 +19,7 @@ use super::machine::Machine;
 use super::parts::{Parts, Sample};
 use super::pool::{self, PoolSample};
 use super::pool_report::PoolReport;
-use super::product::Product;
+use super::setup::Setup;
 use super::transport;
 use super::work::FrameWork;
 use impala_rl::config::refusal;
@@ -81,45 +81,45 @@ fn run(command: BenchCommand) -> Result<(), BenchError> {
 }
 
 fn parts(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
-    let product = Product::from_flags(&args.flags)?;
+    let setup = Setup::from_flags(&args.flags)?;
     let effort = effort(args.common);
-    let samples = repeat(args.common, || Sample::measure(&product, effort))?;
+    let samples = repeat(args.common, || Sample::measure(&setup, effort))?;
     let parts = Parts::of(&samples);
-    let fields = json!({ "configuration": product.described(), "us_per_frame": parts });
+    let fields = json!({ "configuration": setup.described(), "us_per_frame": parts });
     print("parts", args.common, machine, fields, &[&parts]);
     Ok(())
 }
 
 fn limit(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
-    let product = Product::from_flags(&args.flags)?;
+    let setup = Setup::from_flags(&args.flags)?;
     let effort = effort(args.common);
-    let samples = repeat(args.common, || LimitSample::measure(&product, machine, effort))?;
-    let (parts, limit) = (Limit::parts(&samples), Limit::of(&samples, FrameWork::of(&product)));
+    let samples = repeat(args.common, || LimitSample::measure(&setup, machine, effort))?;
+    let (parts, limit) = (Limit::parts(&samples), Limit::of(&samples, FrameWork::of(&setup)));
     let fields = json!({
-        "configuration": product.described(), "us_per_frame": parts, "limit": limit,
+        "configuration": setup.described(), "us_per_frame": parts, "limit": limit,
     });
     print("limit", args.common, machine, fields, &[&parts, &limit]);
     Ok(())
 }
 
 fn environments(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
-    let product = Product::from_flags(&args.flags)?;
-    let samples = EnvSample::measure(&product, args.common.repeats, args.common.seconds)?;
+    let setup = Setup::from_flags(&args.flags)?;
+    let samples = EnvSample::measure(&setup, args.common.repeats, args.common.seconds)?;
     let report = EnvReport::of(&samples);
-    let fields = json!({ "configuration": product.described(), "environments": report });
+    let fields = json!({ "configuration": setup.described(), "environments": report });
     print("env", args.common, machine, fields, &[&report]);
     Ok(())
 }
 
 fn whole_pool(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
-    let product = Product::from_flags(&args.flags)?;
-    let samples = pool_samples(args.common, &args.flags, &product, machine)?;
+    let setup = Setup::from_flags(&args.flags)?;
+    let samples = pool_samples(args.common, &args.flags, &setup, machine)?;
     let limits: Vec<_> = samples.iter().map(|(limit, _)| *limit).collect();
-    let work = FrameWork::of(&product);
+    let work = FrameWork::of(&setup);
     let (parts, limit) = (Limit::parts(&limits), Limit::of(&limits, work));
     let report = PoolReport::of(&samples, work.ring_bytes);
     let fields = json!({
-        "configuration": product.described(),
+        "configuration": setup.described(),
         "us_per_frame": parts, "limit": limit, "pool": report,
     });
     print("pool", args.common, machine, fields, &[&parts, &limit, &report]);
@@ -130,12 +130,12 @@ fn whole_pool(args: &Measured, machine: &Machine) -> Result<(), BenchError> {
 fn pool_samples(
     common: Common,
     flags: &[OsString],
-    product: &Product,
+    setup: &Setup,
     machine: &Machine,
 ) -> Result<Vec<(LimitSample, PoolSample)>, BenchError> {
     repeat(common, || {
-        let limit = LimitSample::measure(product, machine, effort(common))?;
-        let pool = pool::run(flags, product, common.seconds, machine.cores)?;
+        let limit = LimitSample::measure(setup, machine, effort(common))?;
+        let pool = pool::run(flags, setup, common.seconds, machine.cores)?;
         Ok((limit, pool))
     })
 }
@@ -147,17 +147,17 @@ fn scaling(args: &ScalingArgs, machine: &Machine) -> Result<(), BenchError> {
             .into_iter()
             .chain(args.flags.iter().cloned())
             .collect();
-        let product = Product::from_flags(&flags)?;
-        let samples = pool_samples(args.common, &flags, &product, machine)?;
-        let report = PoolReport::of(&samples, FrameWork::of(&product).ring_bytes);
+        let setup = Setup::from_flags(&flags)?;
+        let samples = pool_samples(args.common, &flags, &setup, machine)?;
+        let report = PoolReport::of(&samples, FrameWork::of(&setup).ring_bytes);
         let limits: Vec<_> = samples.iter().map(|(limit, _)| *limit).collect();
-        let limit = Limit::of(&limits, FrameWork::of(&product));
+        let limit = Limit::of(&limits, FrameWork::of(&setup));
         table.push(format!(
             "  {actors:>3} actors {} frames/s, limit {}, efficiency {}, lag {}\n",
             report.frames_per_s, limit.frames_per_s, report.efficiency, report.policy_lag
         ));
         rows.push(json!({
-            "configuration": product.described(), "pool": report, "limit": limit,
+            "configuration": setup.described(), "pool": report, "limit": limit,
         }));
     }
     let fields = json!({ "scaling": rows });

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::product::Product;
+use super::setup::Setup;
 use impala_rl::policy::spec::ParamSpec;
 use impala_rl::unroll::Field;
 
@@ -23,14 +23,14 @@ pub struct FrameWork {
 }
 
 impl FrameWork {
-    /// Of one frame of `product`.
+    /// Of one frame of `setup`.
     #[must_use]
-    pub fn of(product: &Product) -> Self {
-        let pool = &product.config.pool;
+    pub fn of(setup: &Setup) -> Self {
+        let pool = &setup.config.pool;
         let layout = &pool.layout;
         let frames = pool.frames_per_batch() as f64;
-        let (forward, backward) = flops(&product.parameters);
-        let passes = product.config.learner.passes as f64;
+        let (forward, backward) = flops(&setup.parameters);
+        let passes = setup.config.learner.passes as f64;
         let (steps, stack) = (pool.unroll as f64, layout.spec().frame_stack as f64);
         let fields = Field::ALL.map(|field| layout.field_range(field).len());
         Self {
@@ -88,8 +88,8 @@ mod tests {
     #[test]
     fn bytes_are_those_of_the_layout() {
         let flags = ["--env", "CartPole-v1", "--unroll", "16", "--batch", "32"];
-        let product = Product::from_flags(&flags.map(Into::into)).expect("valid");
-        let work = FrameWork::of(&product);
+        let setup = Setup::from_flags(&flags.map(Into::into)).expect("valid");
+        let work = FrameWork::of(&setup);
         assert_eq!(work.observation_bytes, 16.0);
         assert_eq!(work.observation_writes, 17.0 / 16.0);
         assert!(work.ring_bytes > 16.0 + 12.0 && work.ring_bytes < 60.0, "{work:?}");

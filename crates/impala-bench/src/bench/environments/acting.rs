@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::error::BenchError;
-use crate::bench::product::Product;
+use crate::bench::setup::Setup;
 use impala_rl::actor::{ActorLoop, ActorParts, EnvRemedy};
 use impala_rl::build;
 use impala_rl::env::SharedMemory;
@@ -22,18 +22,18 @@ const NAP: Duration = Duration::from_millis(20);
 /// Runs `measure` with a function that lets the actors act for some seconds and gives their steps per
 /// second. Before and after it they stand still.
 pub(super) fn with_actors<T>(
-    product: &Product,
+    setup: &Setup,
     measure: impl FnOnce(&mut dyn FnMut(f64) -> Result<f64, BenchError>) -> Result<T, BenchError>,
 ) -> Result<T, BenchError> {
-    let plan = MemoryPlan::new(&product.config, product.parameters.len());
+    let plan = MemoryPlan::new(&setup.config, setup.parameters.len());
     let memory = PoolMemory::create(plan)?;
-    memory.lay_out_page(&product.parameters)?;
+    memory.lay_out_page(&setup.parameters)?;
     let page = memory.parameters.map(Access::ReadWrite, Inherit::No)?;
-    let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
+    let (len, fingerprint) = (setup.parameters.len(), setup.parameters.fingerprint());
     let mut publisher = ParamPublisher::new(page.all_words(), len, fingerprint)?;
-    publisher.publish(1, &product.weights())?;
+    publisher.publish(1, &setup.weights())?;
     let mut seat = memory.seat(Access::ReadOnly)?;
-    let config = &product.config;
+    let config = &setup.config;
     let layout = &config.pool.layout;
     let mut consumer = Consumer::new(seat.slab()?);
     let actors = config.pool.actors;
@@ -42,7 +42,7 @@ pub(super) fn with_actors<T>(
         let threads: Vec<_> = (0..actors)
             .map(|index| {
                 let memory = &memory;
-                scope.spawn(move || act(product, memory, index))
+                scope.spawn(move || act(setup, memory, index))
             })
             .collect();
         let failed = || threads.iter().any(std::thread::ScopedJoinHandle::is_finished);
@@ -89,8 +89,8 @@ fn stand_still(memory: &PoolMemory, failed: &dyn Fn() -> bool) -> Result<(), Ben
     }
 }
 
-fn act(product: &Product, memory: &PoolMemory, index: usize) -> Result<(), BenchError> {
-    let config = &product.config;
+fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchError> {
+    let config = &setup.config;
     let actor = u16::try_from(index).unwrap_or(u16::MAX);
     let mut seat = memory.seat(Access::ReadWrite)?;
     let page = memory.parameters.map(Access::ReadOnly, Inherit::No)?;
@@ -101,7 +101,7 @@ fn act(product: &Product, memory: &PoolMemory, index: usize) -> Result<(), Bench
     let (address, len_bytes) = (seat.address(), seat.len_bytes());
     env.attach(&SharedMemory { file: memory.payload_file(), address, len_bytes })?;
     let slab = seat.slab()?;
-    let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
+    let (len, fingerprint) = (setup.parameters.len(), setup.parameters.fingerprint());
     let owner = Owner::new(actor, 1)?;
     let mut acting = ActorLoop::new(ActorParts {
         producer: Producer::new(slab, owner)?,

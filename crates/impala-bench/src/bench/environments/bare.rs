@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::bench::error::BenchError;
-use crate::bench::product::Product;
+use crate::bench::setup::Setup;
 use impala_rl::gym;
 
 const BARE: &str = include_str!("bare.py");
@@ -17,8 +17,8 @@ pub(super) struct BareLoops {
 
 impl BareLoops {
     /// They stand still when this returns.
-    pub(super) fn start(product: &Product) -> Result<Self, BenchError> {
-        let env = &product.config.env;
+    pub(super) fn start(setup: &Setup) -> Result<Self, BenchError> {
+        let env = &setup.config.env;
         let (source, name) =
             gym::Source::of(&env.id).unwrap_or((gym::Source::Gymnasium, env.id.as_str()));
         let python = gym::python_of(&env.options.external);
@@ -31,9 +31,9 @@ impl BareLoops {
             })
             .collect();
         let options = serde_json::Value::Object(options).to_string();
-        let envs = product.config.pool.envs_per_actor.to_string();
+        let envs = setup.config.pool.envs_per_actor.to_string();
         let mut loops = Self { python: python.display().to_string(), programs: Vec::new() };
-        for _ in 0..product.config.pool.actors {
+        for _ in 0..setup.config.pool.actors {
             let mut command = Command::new(&python);
             command.args(["-c", BARE, source.name(), name, &envs, &options]);
             gym::one_thread_each(&mut command);

@@ -10,7 +10,7 @@ use super::args::LearnArgs;
 use super::error::LearnError;
 use super::suite::{Entry, Suite};
 use crate::bench::error::BenchError;
-use crate::bench::product::{Product, parse};
+use crate::bench::setup::{Setup, parse};
 
 /// All runs of a benchmark; `plan.json` in its folder.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -62,7 +62,7 @@ impl Plan {
     pub(super) fn check(&self) -> Result<(), LearnError> {
         for Planned { entry, flags, .. } in &self.environments {
             let flags: Vec<OsString> = flags.iter().map(OsString::from).collect();
-            Product::from_flags(&flags).map_err(|error| refused(&entry.env, &error))?;
+            Setup::from_flags(&flags).map_err(|error| refused(&entry.env, &error))?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::stage::{Ends, Stage};
 use crate::bench::cpu::{CpuClock, median_ns};
 use crate::bench::error::BenchError;
-use crate::bench::product::Product;
+use crate::bench::setup::Setup;
 use impala_rl::env::{ResetOut, StepOut, VectorEnv};
 use impala_rl::params::Refresh;
 use impala_rl::policy::act::{ActInputs, Policy};
@@ -27,18 +27,18 @@ pub(super) struct ActingNs {
 /// Errors inside timed calls, the first of which counts.
 type Failed = Option<BenchError>;
 
-pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, BenchError> {
-    let stage = Stage::new(product)?;
+pub(super) fn measure(setup: &Setup, effort: Duration) -> Result<ActingNs, BenchError> {
+    let stage = Stage::new(setup)?;
     let mut seats = stage.seats()?;
-    let mut ends = stage.ends(&mut seats, product)?;
-    let pool = &product.config.pool;
+    let mut ends = stage.ends(&mut seats, setup)?;
+    let pool = &setup.config.pool;
     let mut actor = Actor {
-        env: product.env()?,
-        policy: product.policy()?,
-        sampler: product.sampler(),
-        product,
-        logits: vec![0.0; pool.envs_per_actor * product.network.logits()],
-        valid: vec![valid(product); pool.envs_per_actor],
+        env: setup.env()?,
+        policy: setup.policy()?,
+        sampler: setup.sampler(),
+        setup,
+        logits: vec![0.0; pool.envs_per_actor * setup.network.logits()],
+        valid: vec![valid(setup); pool.envs_per_actor],
     };
     let frames_per_unroll = (pool.unroll * pool.envs_per_actor) as f64;
     let mut ns = ActingNs::default();
@@ -60,13 +60,13 @@ pub(super) fn measure(product: &Product, effort: Duration) -> Result<ActingNs, B
         grant.commit()?;
     }
     ns.claim_commit = claim_commit(&mut ends, effort)?;
-    ns.refresh = refresh(&mut ends, product, actor.policy.as_mut(), effort)?;
+    ns.refresh = refresh(&mut ends, setup, actor.policy.as_mut(), effort)?;
     for part in [&mut ns.env_step, &mut ns.inference, &mut ns.sampling, &mut ns.claim_commit] {
         *part /= frames_per_unroll;
     }
     // Between two unrolls of one actor, its peers fill `actors` slots with it, and the learner has
     // published `passes` times for every G of them (and `publish_every`).
-    let learner = &product.config.learner;
+    let learner = &setup.config.learner;
     let publications = (pool.actors as u64 * learner.passes) as f64
         / (pool.groups_per_block() as f64 * learner.publish_every as f64);
     ns.refresh *= publications.min(1.0) / frames_per_unroll;
@@ -80,15 +80,15 @@ fn note(failed: &mut Failed, result: Result<(), BenchError>) {
 }
 
 /// All frames of the stack belong to the episode.
-fn valid(product: &Product) -> u8 {
-    u8::try_from(product.network.observation.frame_stack).unwrap_or(u8::MAX)
+fn valid(setup: &Setup) -> u8 {
+    u8::try_from(setup.network.observation.frame_stack).unwrap_or(u8::MAX)
 }
 
 struct Actor<'p> {
     env: Box<dyn VectorEnv>,
     policy: Box<dyn Policy>,
     sampler: ActionSampler,
-    product: &'p Product,
+    setup: &'p Setup,
     logits: Vec<f32>,
     valid: Vec<u8>,
 }
@@ -96,7 +96,7 @@ struct Actor<'p> {
 impl Actor<'_> {
     /// One unroll of environment steps, with the actions that stand in the group.
     fn step(&mut self, group: &mut GroupMut<'_>) -> Result<(), BenchError> {
-        for t in 0..self.product.config.pool.unroll {
+        for t in 0..self.setup.config.pool.unroll {
             let step = group.step(t);
             let out = StepOut {
                 frames: step.next_frame,
@@ -111,11 +111,11 @@ impl Actor<'_> {
 
     /// One unroll of inference, on the observations that stand in the group.
     fn infer(&mut self, group: &mut GroupMut<'_>) -> Result<(), BenchError> {
-        for t in 0..self.product.config.pool.unroll {
+        for t in 0..self.setup.config.pool.unroll {
             let step = group.step(t);
             let inputs = ActInputs {
                 observations: StackedFrames::of_step(
-                    &self.product.network.observation,
+                    &self.setup.network.observation,
                     &step.rows,
                     &self.valid,
                 ),
@@ -131,7 +131,7 @@ impl Actor<'_> {
 
     /// One unroll of sampling.
     fn sample(&mut self, group: &mut GroupMut<'_>) {
-        for t in 0..self.product.config.pool.unroll {
+        for t in 0..self.setup.config.pool.unroll {
             let step = group.step(t);
             let drawn = self.sampler.sample(
                 black_box(&self.logits),
@@ -174,11 +174,11 @@ fn claim_commit(ends: &mut Ends<'_>, effort: Duration) -> Result<f64, BenchError
 /// ns of one refresh that finds new weights, the policy's loading of them included.
 fn refresh(
     ends: &mut Ends<'_>,
-    product: &Product,
+    setup: &Setup,
     policy: &mut dyn Policy,
     effort: Duration,
 ) -> Result<f64, BenchError> {
-    let weights = product.weights();
+    let weights = setup.weights();
     let mut buffer = vec![0.0; weights.len()];
     // Always behind: each refresh copies.
     ends.publisher.publish(2, &weights)?;

@@ -6,7 +6,7 @@ use super::loops::{self, Quiet};
 use super::stage::Stage;
 use crate::bench::cpu::{cpu_time, median_ns};
 use crate::bench::error::BenchError;
-use crate::bench::product::Product;
+use crate::bench::setup::Setup;
 use crate::bench::stats::Spread;
 use impala_rl::config::Decay;
 use impala_rl::learner::admission::Admission;
@@ -32,21 +32,18 @@ pub(super) struct LearningNs {
 }
 
 /// The parts, and the whole loop, in ns per frame.
-pub(super) fn measure(
-    product: &Product,
-    effort: Duration,
-) -> Result<(LearningNs, f64), BenchError> {
-    let stage = Stage::new(product)?;
+pub(super) fn measure(setup: &Setup, effort: Duration) -> Result<(LearningNs, f64), BenchError> {
+    let stage = Stage::new(setup)?;
     let mut seats = stage.seats()?;
-    let ends = stage.ends(&mut seats, product)?;
+    let ends = stage.ends(&mut seats, setup)?;
     let (memory, mut consumer, mut publisher) = (ends.memory, ends.consumer, ends.publisher);
-    publisher.publish(1, &product.weights())?;
+    publisher.publish(1, &setup.weights())?;
     let ring = memory.ring()?;
     std::thread::scope(|scope| {
-        let actor = scope.spawn(|| loops::act(product, memory).map(|_| ()));
+        let actor = scope.spawn(|| loops::act(setup, memory).map(|_| ()));
         let measured = (|| {
-            let parts = parts(product, &mut consumer, &mut publisher, effort)?;
-            Ok((parts, whole_loop(product, memory, consumer, publisher, effort)?))
+            let parts = parts(setup, &mut consumer, &mut publisher, effort)?;
+            Ok((parts, whole_loop(setup, memory, consumer, publisher, effort)?))
         })();
         ring.close();
         actor.join().map_err(|_| BenchError::Thread)??;
@@ -55,17 +52,17 @@ pub(super) fn measure(
 }
 
 fn parts(
-    product: &Product,
+    setup: &Setup,
     consumer: &mut Consumer<'_>,
     publisher: &mut ParamPublisher<'_>,
     effort: Duration,
 ) -> Result<LearningNs, BenchError> {
     // All blocks are held, so that the actor has nothing to do while this one works.
-    let blocks = (0..product.config.pool.blocks)
+    let blocks = (0..setup.config.pool.blocks)
         .map(|_| consumer.take(PATIENCE))
         .collect::<Result<Vec<ReadBlock<'_>>, _>>()?;
-    let mut updater = product.updater()?;
-    let env = &product.config.env.spec;
+    let mut updater = setup.updater()?;
+    let env = &setup.config.env.spec;
     // Stages are timed by the wall's clock, whole updates by that of the CPU: the stages share the latter
     // as they share the former, which an interruption now and then does not change.
     let (mut updates, mut walls) = (Vec::new(), UpdateTimes::default());
@@ -90,7 +87,7 @@ fn parts(
     let stages = &walls.stages;
     let all = [stages.batching, stages.forward, stages.loss, stages.backward, walls.optimizer];
     let all_s: f64 = all.iter().map(Duration::as_secs_f64).sum();
-    let learner = &product.config.learner;
+    let learner = &setup.config.learner;
     let update_ns = learner.passes as f64 * Spread::of(&updates).median;
     let [input, forward, vtrace_loss, backward, optimizer] =
         all.map(|stage| update_ns * stage.as_secs_f64() / all_s);
@@ -112,8 +109,8 @@ fn parts(
         publish: publish * learner.passes as f64 / learner.publish_every as f64,
     };
     drop(blocks);
-    ns.batching += take_release(product, consumer)?;
-    let frames = product.config.pool.frames_per_batch() as f64;
+    ns.batching += take_release(setup, consumer)?;
+    let frames = setup.config.pool.frames_per_batch() as f64;
     for part in [
         &mut ns.batching,
         &mut ns.forward,
@@ -136,11 +133,11 @@ fn add(sum: &mut UpdateTimes, one: &UpdateTimes) {
 }
 
 /// ns from a complete block to all its fields, and back.
-fn take_release(product: &Product, consumer: &mut Consumer<'_>) -> Result<f64, BenchError> {
+fn take_release(setup: &Setup, consumer: &mut Consumer<'_>) -> Result<f64, BenchError> {
     let mut samples = Vec::new();
     for _ in 0..4 {
         wait_until_full(consumer);
-        let blocks = product.config.pool.blocks;
+        let blocks = setup.config.pool.blocks;
         let before = cpu_time();
         for _ in 0..blocks {
             if let Some(block) = consumer.try_take()? {
@@ -166,13 +163,13 @@ fn wait_until_full(consumer: &Consumer<'_>) {
 
 /// ns per frame of the product's loop: one block at a time from a full ring.
 fn whole_loop<'m>(
-    product: &Product,
+    setup: &Setup,
     memory: &'m impala_rl::pool::PoolMemory,
     consumer: Consumer<'m>,
     publisher: ParamPublisher<'m>,
     effort: Duration,
 ) -> Result<f64, BenchError> {
-    let config = &product.config;
+    let config = &setup.config;
     let learner = &config.learner;
     let learning = Learning {
         skipped_in_a_row: 0,
@@ -180,7 +177,7 @@ fn whole_loop<'m>(
         publisher,
         counters: memory.learner(),
         lags: memory.lags(),
-        updater: product.updater()?,
+        updater: setup.updater()?,
         env: config.env.spec.clone(),
         stop_criteria: StopCriteria { total_frames: None, stop_at_return: None },
         schedule: UpdateSchedule {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::stage::{Stage, owner};
 use crate::bench::cpu::CpuClock;
 use crate::bench::error::BenchError;
-use crate::bench::product::Product;
+use crate::bench::setup::Setup;
 use impala_rl::actor::{ActorLoop, ActorParts, EnvRemedy};
 use impala_rl::learner::checkpoint::LearnerState;
 use impala_rl::learner::episodes::Episode;
@@ -40,22 +40,22 @@ impl LearnerCallbacks for Quiet {
 }
 
 /// Acts in this thread until the ring is closed; CPU time that the loop took.
-pub(super) fn act(product: &Product, memory: &PoolMemory) -> Result<Duration, BenchError> {
-    let config = &product.config;
+pub(super) fn act(setup: &Setup, memory: &PoolMemory) -> Result<Duration, BenchError> {
+    let config = &setup.config;
     let mut seat = memory.seat(Access::ReadWrite)?;
     let page = memory.parameters.map(Access::ReadOnly, Inherit::No)?;
     let slab = seat.slab()?;
-    let parameter_count = product.parameters.len();
-    let fingerprint = product.parameters.fingerprint();
+    let parameter_count = setup.parameters.len();
+    let fingerprint = setup.parameters.fingerprint();
     let mut acting = ActorLoop::new(ActorParts {
         producer: Producer::new(slab, owner()?)?,
         reader: ParamReader::new(page.all_read_words(), parameter_count, fingerprint)?,
         counters: memory.actor(0),
-        env: product.env()?,
+        env: setup.env()?,
         remedy: EnvRemedy::Fail,
         on_failure: Box::new(|_| {}),
-        policy: product.policy()?,
-        sampler: product.sampler(),
+        policy: setup.policy()?,
+        sampler: setup.sampler(),
         owner: owner()?,
         unroll: config.pool.unroll,
         parameter_count,
@@ -65,18 +65,18 @@ pub(super) fn act(product: &Product, memory: &PoolMemory) -> Result<Duration, Be
 }
 
 /// CPU time in ns per frame of the product's acting loop, whose blocks are released unread.
-pub(super) fn acting(product: &Product, effort: Duration) -> Result<f64, BenchError> {
-    let stage = Stage::new(product)?;
+pub(super) fn acting(setup: &Setup, effort: Duration) -> Result<f64, BenchError> {
+    let stage = Stage::new(setup)?;
     let mut seats = stage.seats()?;
-    let ends = stage.ends(&mut seats, product)?;
+    let ends = stage.ends(&mut seats, setup)?;
     let (memory, mut consumer, mut publisher) = (ends.memory, ends.consumer, ends.publisher);
-    let weights = product.weights();
+    let weights = setup.weights();
     publisher.publish(1, &weights)?;
     let ring = memory.ring()?;
     let counters = memory.actor(0);
-    let at_least = (3 * product.config.pool.slots()) as u64;
+    let at_least = (3 * setup.config.pool.slots()) as u64;
     let spent = std::thread::scope(|scope| {
-        let actor = scope.spawn(|| act(product, memory));
+        let actor = scope.spawn(|| act(setup, memory));
         let mut result = Ok(());
         let started = std::time::Instant::now();
         while result.is_ok()

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::BenchError;
-use super::product::Product;
+use super::setup::Setup;
 use super::stats::Spread;
 use acting::ActingNs;
 use learning::LearningNs;
@@ -89,12 +89,12 @@ impl Sample {
     ///
     /// # Errors
     /// If the product's parts cannot be built or fail.
-    pub fn measure(product: &Product, effort: Duration) -> Result<Self, BenchError> {
-        let (learning, learning_loop) = learning::measure(product, effort)?;
+    pub fn measure(setup: &Setup, effort: Duration) -> Result<Self, BenchError> {
+        let (learning, learning_loop) = learning::measure(setup, effort)?;
         Ok(Self {
-            acting: acting::measure(product, effort)?,
+            acting: acting::measure(setup, effort)?,
             learning,
-            acting_loop: loops::acting(product, effort)?,
+            acting_loop: loops::acting(setup, effort)?,
             learning_loop,
         })
     }

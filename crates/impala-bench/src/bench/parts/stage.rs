@@ -1,7 +1,7 @@
 //! Shared memory and its mappings for a pool that lives in one process.
 
 use crate::bench::error::BenchError;
-use crate::bench::product::Product;
+use crate::bench::setup::Setup;
 use impala_rl::params::{ParamPublisher, ParamReader};
 use impala_rl::pool::{MemoryPlan, PoolMemory, Seat};
 use impala_rl::ring::Owner;
@@ -39,8 +39,8 @@ pub(super) fn owner() -> Result<Owner, BenchError> {
 }
 
 impl Stage {
-    pub(super) fn new(product: &Product) -> Result<Self, BenchError> {
-        let plan = MemoryPlan::new(&product.config, product.parameters.len());
+    pub(super) fn new(setup: &Setup) -> Result<Self, BenchError> {
+        let plan = MemoryPlan::new(&setup.config, setup.parameters.len());
         let memory = PoolMemory::create(plan)?;
         Ok(Self { page: memory.parameters.map(Access::ReadWrite, Inherit::No)?, memory })
     }
@@ -54,10 +54,10 @@ impl Stage {
     pub(super) fn ends<'m>(
         &'m self,
         seats: &'m mut Seats<'_>,
-        product: &Product,
+        setup: &Setup,
     ) -> Result<Ends<'m>, BenchError> {
         let Self { memory, page } = self;
-        let (len, fingerprint) = (product.parameters.len(), product.parameters.fingerprint());
+        let (len, fingerprint) = (setup.parameters.len(), setup.parameters.fingerprint());
         let page = page.all_words();
         Ok(Ends {
             memory,

@@ -6,7 +6,7 @@ use clap::ValueEnum as _;
 use serde::Serialize;
 
 use crate::bench::error::BenchError;
-use crate::bench::product::Product;
+use crate::bench::setup::Setup;
 use impala_rl::unroll::{BlockLayout, Field};
 
 const CACHE_LINE_BYTES: usize = 64;
@@ -25,7 +25,7 @@ pub enum LoadName {
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) name: LoadName,
-    pub(super) product: Product,
+    pub(super) setup: Setup,
     /// What stands in every row, as far as the row goes.
     source: Aligned,
 }
@@ -71,8 +71,8 @@ impl Load {
             .map(OsString::from)
             .chain(["--actors".into(), actors.to_string().into()])
             .collect();
-        let product = Product::from_flags(&flags)?;
-        let layout = &product.config.pool.layout;
+        let setup = Setup::from_flags(&flags)?;
+        let layout = &setup.config.pool.layout;
         let widest = Field::ALL.map(|field| layout.group_range(field, 0, 0).len());
         let len = widest.into_iter().max().unwrap_or(0);
         // All but random, and the same in every process.
@@ -80,7 +80,7 @@ impl Load {
         for (byte, i) in source.bytes_mut().iter_mut().zip(0_u32..) {
             *byte = i.wrapping_mul(0x9E37_79B9).to_le_bytes()[3];
         }
-        Ok(Self { name, product, source })
+        Ok(Self { name, setup, source })
     }
 
     /// The name as on the command line.
@@ -89,7 +89,7 @@ impl Load {
     }
 
     pub(super) const fn layout(&self) -> &BlockLayout {
-        &self.product.config.pool.layout
+        &self.setup.config.pool.layout
     }
 
     /// Bytes of one unroll: one group of all fields.

@@ -76,8 +76,8 @@ struct WriteAndRead {
 
 impl WriteAndRead {
     fn new(load: Load, seconds: f64) -> Result<Self, BenchError> {
-        let pool = &load.product.config.pool;
-        let memory = PoolMemory::create(MemoryPlan::new(&load.product.config, 1))?;
+        let pool = &load.setup.config.pool;
+        let memory = PoolMemory::create(MemoryPlan::new(&load.setup.config, 1))?;
         let results = Memory::create("impala-bench-results", FIGURES * size_of::<u64>())?;
         Ok(Self {
             crashes: CrashRecord::new(RingShape {

@@ -57,7 +57,7 @@ pub(super) fn socket_pair(load: &Load, actors: u16, seconds: f64) -> Result<Outc
 pub(super) fn memcpy(load: &Load, seconds: f64) -> Result<Outcome, BenchError> {
     let layout = load.layout();
     // As many blocks as the ring has, so that the caches are as cold.
-    let count = load.product.config.pool.blocks;
+    let count = load.setup.config.pool.blocks;
     let mut blocks: Vec<_> = (0..count).map(|_| Aligned::new(layout.block_bytes())).collect();
     let (mut reader, mut writers) = (Reader::new(load, seconds), Writers::default());
     for turn in 0.. {

@@ -21,7 +21,7 @@ use impala_rl::rng::Rng;
 
 /// A configuration and the network that it describes.
 #[derive(Debug, Clone)]
-pub struct Product {
+pub struct Setup {
     /// What was asked for.
     pub config: Config,
     /// Its network.
@@ -51,7 +51,7 @@ pub struct Described {
     pub parameters: usize,
 }
 
-impl Product {
+impl Setup {
     /// From flags of the supervisor, without the name of the program.
     ///
     /// # Errors
@@ -159,9 +159,9 @@ use super::torch_engine as libtorch;
 /// A build without libtorch refuses configurations that need it long before this.
 #[cfg(not(feature = "torch"))]
 mod libtorch {
-    use super::{BenchError, Engine, Product};
+    use super::{BenchError, Engine, Setup};
 
-    pub(super) fn engine(_product: &Product) -> Result<Box<dyn Engine>, BenchError> {
+    pub(super) fn engine(_product: &Setup) -> Result<Box<dyn Engine>, BenchError> {
         Err(BenchError::Flags("this build has no libtorch".into()))
     }
 }
