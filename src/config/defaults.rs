@@ -130,7 +130,6 @@ fn of_observations(observation: &ObservationSpec) -> Settings {
             activation: Some(Activation::Tanh),
             passes: Some(8),
             clip_range: Some(0.2),
-            discount: Some(0.995),
             learning_rate: Some(0.0005),
             learning_rate_decay: Some(Decay::Linear),
             ..Settings::default()
@@ -154,11 +153,13 @@ fn of_actions(action: &ActionSpec) -> Settings {
     let (one_choice, numbers) = (action.words() == 1 && low.is_empty(), !low.is_empty());
     let finite = low.iter().zip(high).all(|(&low, &high)| is_bounded(low, high));
     Settings {
+        // Where every step moves a body, what is far off is noise; where steps are choices the end is what counts.
+        discount: (!numbers).then_some(0.995),
         // With relu the means of a Gaussian run away from the data that they were learnt from, and some of several
         // choices stop half-way.
         activation: (!one_choice).then_some(Activation::Tanh),
         // A Gaussian that narrows early finds nothing more; a choice that stays open costs return.
-        entropy_cost: numbers.then_some(0.01),
+        entropy_cost: numbers.then(|| 0.01 / low.len() as f64),
         action_bounds: (numbers && finite).then_some(ActionBounds::Squash),
         learning_rate: (numbers && action.logits() > 0).then_some(0.0005),
         ..Settings::default()

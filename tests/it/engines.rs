@@ -166,7 +166,7 @@ fn both_act_alike_on(shape: &[usize], torso: Torso) {
     let policies: [&mut dyn Policy; 2] = [&mut native, &mut torch];
     for (policy, logits) in policies.into_iter().zip(&mut logits) {
         policy.load(&parameters);
-        policy.logits(&seen.into(), logits).expect("acts");
+        policy.logits(&seen.clone().into(), logits).expect("acts");
     }
     close("logit", &logits[0], &logits[1]);
 }
