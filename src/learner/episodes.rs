@@ -21,6 +21,8 @@ pub struct EpisodeWindow {
     recent: VecDeque<Episode>,
     finished: u64,
     best: Option<f64>,
+    /// The lowest mean over a full window since `best` was reached.
+    lowest: Option<f64>,
     /// Of the returns that are finite: infinity would never leave a sum again.
     return_sum: f64,
     /// Returns in the window that are not.
@@ -38,6 +40,7 @@ impl EpisodeWindow {
             recent: VecDeque::with_capacity(window),
             finished: 0,
             best: None,
+            lowest: None,
             return_sum: 0.0,
             overflows: 0,
             length_sum: 0.0,
@@ -59,7 +62,17 @@ impl EpisodeWindow {
         self.recent.push_back(episode);
         self.finished += 1;
         if let Some(mean) = self.full_return_mean() {
-            self.best = Some(self.best.map_or(mean, |best| best.max(mean)));
+            self.record(mean);
+        }
+    }
+
+    /// A mean that only equals the best one is no new best: where returns have an upper bound, a fall between
+    /// two solved windows stays on record.
+    fn record(&mut self, mean: f64) {
+        if self.best.is_none_or(|best| mean > best) {
+            (self.best, self.lowest) = (Some(mean), Some(mean));
+        } else {
+            self.lowest = self.lowest.map(|lowest| lowest.min(mean));
         }
     }
 
@@ -93,6 +106,19 @@ impl EpisodeWindow {
     #[must_use]
     pub(crate) const fn best_return_mean(&self) -> Option<f64> {
         self.best
+    }
+
+    /// The lowest of the means over full windows since the best was reached.
+    #[must_use]
+    pub(crate) const fn lowest_return_mean(&self) -> Option<f64> {
+        self.lowest
+    }
+
+    /// Continues the best and the lowest mean of a learner that died. A better mean in this window stands.
+    pub(crate) fn continue_means(&mut self, best: f64, lowest: f64) {
+        if self.best.is_none_or(|own| own <= best) {
+            (self.best, self.lowest) = (Some(best), Some(lowest));
+        }
     }
 
     /// The episodes in the window, oldest first, for a checkpoint.
@@ -130,6 +156,42 @@ mod tests {
         window.push(Episode { episode_return: 5.0, length: 1 });
         window.push(Episode { episode_return: 6.0, length: 1 });
         assert_eq!(window.return_mean(), Some(5.5));
+    }
+
+    fn pushed(window: &mut EpisodeWindow, returns: &[f32]) -> (Option<f64>, Option<f64>) {
+        for &episode_return in returns {
+            window.push(Episode { episode_return, length: 1 });
+        }
+        (window.best_return_mean(), window.lowest_return_mean())
+    }
+
+    #[test]
+    fn the_lowest_mean_counts_from_the_best_one() {
+        let mut window = EpisodeWindow::new(2);
+        assert_eq!(pushed(&mut window, &[1.0]), (None, None), "the window is not full");
+        assert_eq!(pushed(&mut window, &[3.0]), (Some(2.0), Some(2.0)));
+        assert_eq!(pushed(&mut window, &[-7.0]), (Some(2.0), Some(-2.0)));
+        assert_eq!(pushed(&mut window, &[7.0]), (Some(2.0), Some(-2.0)), "it stays");
+        assert_eq!(pushed(&mut window, &[3.0]), (Some(5.0), Some(5.0)), "a new best");
+        assert_eq!(pushed(&mut window, &[f32::INFINITY]), (Some(5.0), Some(5.0)), "no mean");
+        assert_eq!(pushed(&mut window, &[1.0, 3.0]), (Some(5.0), Some(2.0)));
+        assert_eq!(
+            pushed(&mut window, &[7.0]),
+            (Some(5.0), Some(2.0)),
+            "the best again, no better"
+        );
+    }
+
+    #[test]
+    fn a_successor_goes_on_with_both_means() {
+        let mut window = EpisodeWindow::new(2);
+        window.continue_means(9.0, 4.0);
+        assert_eq!(pushed(&mut window, &[5.0, 7.0]), (Some(9.0), Some(4.0)));
+        assert_eq!(pushed(&mut window, &[-3.0]), (Some(9.0), Some(2.0)));
+        let mut ahead = EpisodeWindow::new(1);
+        pushed(&mut ahead, &[10.0, 8.0]);
+        ahead.continue_means(9.0, 4.0);
+        assert_eq!(pushed(&mut ahead, &[]), (Some(10.0), Some(8.0)));
     }
 
     #[test]

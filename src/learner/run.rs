@@ -445,6 +445,9 @@ impl Learning<'_> {
         if let Some(best) = self.episodes.best_return_mean() {
             self.counters.set_f64(LearnerCounter::ReturnBest, best);
         }
+        if let Some(lowest) = self.episodes.lowest_return_mean() {
+            self.counters.set_f64(LearnerCounter::ReturnLowest, lowest);
+        }
     }
 }
 

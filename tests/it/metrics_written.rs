@@ -163,6 +163,7 @@ fn cases(folder: &Path) -> Vec<Case> {
                 "learner.rho_clipped_fraction",
                 "learner.c_clipped_fraction",
                 "learner.return_best",
+                "learner.return_lowest",
                 "phase learn",
                 "phase save",
                 "phase wait",

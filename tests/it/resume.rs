@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use impala_rl::rng::Rng;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
+use crate::crash::wait_for_pid;
 use crate::program::{children_of, is_alive, last_metrics, number, resume, send, start, summary};
 use crate::watch::wait_until;
 
@@ -136,4 +138,85 @@ fn a_resumed_run_learns_as_well() {
     let summary = summary(&run_dir);
     assert_eq!(summary["status"], "solved", "{summary}");
     assert!(number(&summary, "frames_to_target") <= 500_000.0, "{summary}");
+}
+
+/// Acrobot without its row of tuned defaults: its observations are normalised.
+const NORMALISED: &[&str] = &[
+    "--env",
+    "Acrobot-v1",
+    "--env-defaults=false",
+    "--actors",
+    "2",
+    "--log-interval",
+    "0.05",
+    "--report=false",
+];
+
+/// What each line of metrics says of the observations that the statistics come from.
+fn observations_seen(run_dir: &Path) -> Vec<f64> {
+    let text = fs::read_to_string(run_dir.join("metrics.jsonl")).unwrap_or_default();
+    // The last line of a run that goes on may be half written.
+    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.map(|line| number(&line["learner"], "observations_seen")).collect()
+}
+
+/// The mean of observations that the newest checkpoint normalises by.
+fn saved_mean(run_dir: &Path) -> Vec<f32> {
+    let folder = format!("checkpoints/{:012}", newest_checkpoint(run_dir));
+    let bytes = fs::read(run_dir.join(folder).join("weights.safetensors")).expect("weights");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("a finished checkpoint");
+    let mean = tensors.tensor("normalize.mean").expect("observations are normalised");
+    let numbers = mean.data().chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+    numbers.map(f32::from_le_bytes).collect()
+}
+
+fn assert_is_mean(mean: &[f32]) {
+    assert_eq!(mean.len(), 6, "one for each number of an observation");
+    assert!(mean.iter().all(|m| m.is_finite() && *m != 0.0), "{mean:?}");
+}
+
+#[test]
+fn a_resumed_run_goes_on_with_the_statistics_of_observations() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let run_dir = folder.path().join("run");
+    let first = start(&run_dir, [NORMALISED, &["--total-frames", "30000"]].concat()).wait();
+    assert_eq!(first.code(), Some(0), "{}", first.stderr);
+    let before = observations_seen(&run_dir);
+    let seen = *before.last().expect("metrics");
+    assert!(seen >= 30_000.0, "{seen}");
+    assert_is_mean(&saved_mean(&run_dir));
+
+    let resumed = resume(&run_dir, &["--total-frames", "40000"]).wait();
+    assert_eq!(resumed.code(), Some(0), "{}", resumed.stderr);
+    // The counter is 0 until the new learner has met its first block.
+    let all = observations_seen(&run_dir);
+    let after: Vec<f64> = all[before.len()..].iter().copied().filter(|n| *n > 0.0).collect();
+    assert!(!after.is_empty() && after.iter().all(|n| *n > seen), "{seen}, then {after:?}");
+    // Far fewer than 30,000 frames were learnt: a count from 0 would not have come so far.
+    assert!(after[after.len() - 1] >= seen + 5_000.0, "{seen}, then {after:?}");
+    assert_is_mean(&saved_mean(&run_dir));
+}
+
+#[test]
+fn a_killed_learner_leaves_the_statistics_of_observations() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let run_dir = folder.path().join("run");
+    let running = start(&run_dir, [NORMALISED, &["--total-frames", "1000000000"]].concat());
+    let seen = || observations_seen(&run_dir).last().copied().unwrap_or(0.0);
+    wait_until("observations are seen", PATIENCE, || seen() > 20_000.0);
+    let victim = wait_for_pid(running.pid(), "learner", 0);
+    send(victim, Signal::SIGKILL);
+    let successor = |line: &Value| number(&line["learner"], "incarnation") >= 2.0;
+    wait_until("another learner learns", PATIENCE, || {
+        last_metrics(&run_dir).is_some_and(|line| successor(&line))
+    });
+    let at_start = seen();
+    wait_until("it sees more", PATIENCE, || seen() > at_start + 2_000.0);
+    running.signal(Signal::SIGTERM);
+    let finished = running.wait();
+    assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+    assert_eq!(number(&summary(&run_dir), "learner_restarts"), 1.0, "{}", finished.stderr);
+    let all = observations_seen(&run_dir);
+    assert!(all.is_sorted() && all[all.len() - 1] > 20_000.0, "it started again: {all:?}");
+    assert_is_mean(&saved_mean(&run_dir));
 }

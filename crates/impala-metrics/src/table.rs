@@ -133,6 +133,7 @@ macro_rules! learner_words {
                 LearningRate = learning_rate [""] Real: "Learning rate of the latest update."
                 ReturnMean100 = return_mean_100 ["reward"] Real: "Mean return of the last episodes (`stop-window`, 100 by default)."
                 ReturnBest = return_best ["reward"] Real: "Best of those means so far, over full windows; 0 before the first."
+                ReturnLowest = return_lowest ["reward"] Real: "Lowest of those means since the best was reached; 0 before the first."
                 LengthMean100 = length_mean_100 ["steps"] Real: "Mean length of the episodes in that window."
                 RhoMean = rho_mean [""] Real: "Mean importance ratio before clipping."
                 RhoMin = rho_min [""] Real: "Smallest importance ratio."

@@ -64,6 +64,12 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
         episodes.push(Episode { episode_return, length });
     }
     episodes.set_finished(start.state.episodes);
+    let before = [LearnerCounter::ReturnBest, LearnerCounter::ReturnLowest];
+    let [best, lowest] = before.map(|gauge| pool.memory.learner().get_f64(gauge));
+    // Both are 0 until a learner of this run has seen a full window.
+    if (best, lowest) != (0.0, 0.0) {
+        episodes.continue_means(best, lowest);
+    }
     let mut updater = Updater::new(
         engine(pool)?,
         build::loss(config),

@@ -11,6 +11,7 @@ use super::bottleneck::Bottleneck;
 use super::plots::groups;
 use super::run_data::RunData;
 use super::style::PLOTS;
+use super::window_means::Fall;
 use super::{REPORT_FILE, ReportError, page, write};
 
 /// Wrong usage, as everywhere in this project.
@@ -87,6 +88,9 @@ fn report(args: &ReportArgs) -> Result<String, ReportError> {
             found.because,
             found.advice
         ));
+        if let Some(fall) = Fall::of(run) {
+            text.push_str(&format!("{}: {}\n", run.name, fall.sentence()));
+        }
     }
     text.push_str(&format!("{}\n", output.display()));
     Ok(text)

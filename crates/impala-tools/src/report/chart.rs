@@ -24,6 +24,8 @@ pub struct Series {
     pub noisy: bool,
     /// Drawn as a faint line: one of many that another series sums up.
     pub faint: bool,
+    /// Drawn as a thin line: it accompanies another series.
+    pub thin: bool,
 }
 
 impl Series {
@@ -143,7 +145,12 @@ fn draw(svg: &mut String, series: &Series, colour: usize, (x, y): (&Scale, &Scal
         line("faint", &points);
         line("line", &running_mean(&points, points.len() / 20));
     } else {
-        line(if series.faint { "faint" } else { "line" }, &points);
+        let class = match (series.faint, series.thin) {
+            (true, _) => "faint",
+            (false, true) => "thin",
+            (false, false) => "line",
+        };
+        line(class, &points);
     }
 }
 

@@ -1,8 +1,8 @@
 //! `impala-report`: what a run folder says, as one HTML page with plots and a paragraph on the bottleneck.
 //!
-//! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `plots`,
-//! `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within the `frame` and with the
-//! axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
+//! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `window_means` finds a
+//! return that fell back, `plots`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
+//! the `frame` and with the axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
 //!
 //! Other pages of this project draw with the same [`LineChart`], numbers ([`si`], [`time()`]) and styles ([`PAGE`], [`PLOTS`]).
 
@@ -20,6 +20,7 @@ mod stages;
 mod style;
 mod totals;
 mod verdict;
+mod window_means;
 
 pub use args::main;
 pub use bottleneck::Bottleneck;

@@ -10,6 +10,7 @@ use super::plots::groups;
 use super::run_data::RunData;
 use super::style::{PAGE, PLOTS};
 use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
+use super::window_means::Fall;
 
 /// One HTML document that needs nothing else.
 pub(super) fn html(runs: &[RunData]) -> String {
@@ -156,6 +157,9 @@ fn bottleneck(run: &RunData, named: bool) -> Markup {
                 " " (found.because)
             }
             p { b { "What to change:" } " " (found.advice) }
+            @if let Some(fall) = Fall::of(run) {
+                p { b { "What was lost:" } " " (fall.sentence()) }
+            }
         }
     }
 }

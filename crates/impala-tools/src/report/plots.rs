@@ -5,6 +5,7 @@ use super::chart::{LineChart, Series};
 use super::lags::lag_histogram;
 use super::run_data::{Episode, Figure, RunData};
 use super::stages::{SECONDS_LABEL, actor_stages, cores, learner_stages, update_stages};
+use super::window_means::{lowest_line, window, window_means};
 use impala_metrics::RingRecord;
 
 /// Points of a learning curve.
@@ -86,46 +87,18 @@ fn learning(runs: &[RunData]) -> Vec<Plot> {
         toml::Value::Integer(target) => Some(*target as f64),
         _ => None,
     });
-    let curve =
-        |id: &str, title: &str, label, x: fn(&Episode) -> f64, y: fn(&Episode) -> f64, mark| {
-            let series = runs.iter().map(|run| Series {
-                name: run.name.clone(),
-                ..learning_curve(&run.episodes, x, y)
-            });
-            let chart = LineChart {
-                title: title.to_owned(),
-                x_label: label,
-                series: series.collect(),
-                mark,
-                ..LineChart::default()
-            };
-            Plot { id: id.to_owned(), has_data: chart.has_data(), svg: chart.svg() }
-        };
-    let mark = || target.map(|target| (target, format!("target {target}")));
+    let mark = target.map(|target| (target, format!("target {target}")));
     vec![
-        curve(
-            "return-over-frames",
-            "Return of episodes over frames (mean, 10th to 90th percentile)",
-            FRAMES.1,
-            |e| e.frames,
-            |e| e.episode_return,
-            mark(),
-        ),
-        curve(
-            "return-over-seconds",
-            "Return of episodes over time (mean, 10th to 90th percentile)",
-            SECONDS.1,
-            |e| e.seconds,
-            |e| e.episode_return,
-            mark(),
-        ),
-        curve(
+        returns(runs, "return-over-frames", "frames", FRAMES.1, |e| e.frames, mark.as_ref()),
+        returns(runs, "return-over-seconds", "time", SECONDS.1, |e| e.seconds, mark.as_ref()),
+        plot(
             "episode-length",
-            "Length of episodes in steps (mean, 10th to 90th percentile)",
-            FRAMES.1,
-            |e| e.frames,
-            |e| e.length,
-            None,
+            LineChart {
+                title: "Length of episodes in steps (mean, 10th to 90th percentile)".to_owned(),
+                x_label: FRAMES.1,
+                series: curves(runs, |e| e.frames, |e| e.length),
+                ..LineChart::default()
+            },
         ),
         gauges(
             runs,
@@ -136,6 +109,40 @@ fn learning(runs: &[RunData]) -> Vec<Plot> {
             |chart| chart.from_zero = true,
         ),
     ]
+}
+
+fn plot(id: &str, chart: LineChart) -> Plot {
+    Plot { id: id.to_owned(), has_data: chart.has_data(), svg: chart.svg() }
+}
+
+fn curves(runs: &[RunData], x: fn(&Episode) -> f64, y: fn(&Episode) -> f64) -> Vec<Series> {
+    let curve =
+        |run: &RunData| Series { name: run.name.clone(), ..learning_curve(&run.episodes, x, y) };
+    runs.iter().map(curve).collect()
+}
+
+/// The learning curve; that of one run has below it the lowest mean of late, which shows a policy that collapsed
+/// for a while.
+fn returns(
+    runs: &[RunData],
+    id: &str,
+    over: &str,
+    x_label: &'static str,
+    x: fn(&Episode) -> f64,
+    mark: Option<&(f64, String)>,
+) -> Plot {
+    let mut series = curves(runs, x, |e| e.episode_return);
+    if let ([run], [mean]) = (runs, &mut series[..]) {
+        let window = window(run);
+        let points = lowest_line(&window_means(&run.episodes, window), x);
+        if points.len() >= 2 {
+            "mean".clone_into(&mut mean.name);
+            let name = format!("lowest mean of {window} episodes in the last 5 % of the run");
+            series.push(Series { thin: true, ..Series::new(name, points) });
+        }
+    }
+    let title = format!("Return of episodes over {over} (mean, 10th to 90th percentile)");
+    plot(id, LineChart { title, x_label, series, mark: mark.cloned(), ..LineChart::default() })
 }
 
 /// Means and percentiles of episodes in a row.
@@ -288,5 +295,45 @@ fn ring(run: &RunData, title: String) -> StackedBars {
         bars,
         percent: false,
         names: vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(returns: impl Iterator<Item = f64>) -> RunData {
+        let episode = |(at, episode_return): (usize, f64)| Episode {
+            frames: at as f64,
+            seconds: at as f64,
+            episode_return,
+            length: 1.0,
+        };
+        RunData {
+            name: "R".to_owned(),
+            path: "R".into(),
+            config: toml::Table::from_iter([("stop-window".to_owned(), 20.into())]),
+            summary: None,
+            lines: vec![],
+            episodes: returns.enumerate().map(episode).collect(),
+        }
+    }
+
+    #[test]
+    fn the_lowest_means_are_a_thin_line_with_a_name() {
+        let fell = || run((0..400).map(|at| if (200..220).contains(&at) { 0.0 } else { 500.0 }));
+        for plot in &learning(&[fell()])[..2] {
+            assert!(plot.has_data && plot.svg.contains("class=\"thin s1\""), "{}", plot.svg);
+            assert!(plot.svg.contains(">mean<"), "{}", plot.svg);
+            assert!(
+                plot.svg.contains("lowest mean of 20 episodes in the last 5 %"),
+                "{}",
+                plot.svg
+            );
+        }
+        let several = learning(&[fell(), fell()]);
+        assert!(several.iter().all(|plot| !plot.svg.contains("thin")), "one line for each run");
+        let short = learning(&[run((0..20).map(f64::from))]);
+        assert!(!short[0].svg.contains("thin") && short[0].has_data, "one full window is no line");
     }
 }

@@ -16,6 +16,7 @@ svg.plot text{fill:var(--soft)}svg.plot .title{fill:var(--ink);font-size:14px;fo
 svg.plot .legend{fill:var(--ink)}svg.plot .value{fill:var(--paper);font-size:11px}
 svg.plot .grid{stroke:var(--grid);stroke-width:1}svg.plot .axis{stroke:var(--soft);stroke-width:1}
 svg.plot .line{fill:none;stroke-width:1.8;stroke-linejoin:round;stroke-linecap:round}
+svg.plot .thin{fill:none;stroke-width:1}
 svg.plot .faint{fill:none;stroke-width:1;opacity:.35}svg.plot .band{opacity:.16}
 svg.plot .s0{stroke:var(--c0)}svg.plot .s1{stroke:var(--c1)}svg.plot .s2{stroke:var(--c2)}
 svg.plot .s3{stroke:var(--c3)}svg.plot .s4{stroke:var(--c4)}svg.plot .s5{stroke:var(--c5)}

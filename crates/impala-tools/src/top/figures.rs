@@ -15,6 +15,10 @@ pub(super) struct Figures {
     pub(super) frames_acted_per_s: f64,
     pub(super) updates_per_s: f64,
     pub(super) return_mean: Option<f64>,
+    /// The best mean over a full window of episodes; `None` before the first.
+    pub(super) return_best: Option<f64>,
+    /// The lowest such mean since then.
+    pub(super) return_lowest: Option<f64>,
     pub(super) episodes: f64,
     pub(super) policy_lag: f64,
     pub(super) lag_min: f64,
@@ -106,6 +110,9 @@ impl Figures {
             }
         };
         let ChildRecord { pid, state, restarts, .. } = child(0);
+        // Both are 0 until a window is full.
+        let LearnerRecord { return_best: best, return_lowest: lowest, .. } = now.learner;
+        let has_best = (best, lowest) != (0.0, 0.0);
         Self {
             env: newest.env.clone(),
             wall_s: now.wall_s,
@@ -115,6 +122,8 @@ impl Figures {
             frames_acted_per_s: now.frames_acted_per_s,
             updates_per_s: per_s(&|status| status.metrics.learner.updates),
             return_mean: now.return_mean,
+            return_best: has_best.then_some(best),
+            return_lowest: has_best.then_some(lowest),
             episodes: now.learner.episodes as f64,
             policy_lag: now.policy_lag_mean,
             lag_min: now.learner.lag_min as f64,
@@ -189,6 +198,18 @@ mod tests {
         assert_eq!((first.frames_per_s, first.phase.as_str(), first.behind), (100.0, "step", 0.0));
         assert_eq!((second.pid, second.phase.as_str(), second.behind), (None, "infer", 2.0));
         assert_eq!((second.state.as_str(), second.restarts), ("waiting", 3.0));
+    }
+
+    #[test]
+    fn a_best_mean_of_nothing_is_none() {
+        let mut status = StatusRecord::default();
+        let means = |status: &StatusRecord| {
+            let figures = Figures::of(status, status);
+            (figures.return_best, figures.return_lowest)
+        };
+        assert_eq!(means(&status), (None, None));
+        status.metrics.learner.return_best = 475.0;
+        assert_eq!(means(&status), (Some(475.0), Some(0.0)), "it fell to 0");
     }
 
     #[test]

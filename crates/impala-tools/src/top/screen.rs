@@ -212,7 +212,8 @@ mod tests {
     use super::*;
     use crate::top::table::plain;
     use impala_metrics::{
-        ChildRecord, MetricsRecord, PerActorRecord, RunId, StatusRecord, StatusSegment,
+        ChildRecord, LearnerRecord, MetricsRecord, PerActorRecord, RunId, StatusRecord,
+        StatusSegment,
     };
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -234,6 +235,13 @@ mod tests {
         let metrics = MetricsRecord {
             wall_s: 61.0,
             frames: 2_500_000,
+            return_mean: Some(120.0),
+            learner: LearnerRecord {
+                episodes: 700,
+                return_best: 480.5,
+                return_lowest: 60.25,
+                ..LearnerRecord::default()
+            },
             per_actor,
             ..MetricsRecord::default()
         };
@@ -280,6 +288,7 @@ mod tests {
                 "CartPole-v1 pid",
                 "running 1:02 /runs/screen-test",
                 "Frames: 2.5M of 3M, ",
+                "Return: 120.00 over 700 episodes, best 480.50, lowest since 60.25",
                 "Learner: pid 4000 running, 0% wait,",
                 "0% publish, 0 restarts, 0 KiB",
                 "Actors: 30 of 30 running,",

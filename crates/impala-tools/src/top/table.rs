@@ -175,13 +175,16 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
     let RingRecord { free, claimed, ready, held } = f.ring;
     let (actors, restarts) = (f.actors.len(), f.actors.iter().map(|a| a.restarts).sum::<f64>());
     let (state, time, folder) = (state(run, f), clock(f.wall_s), run.run_dir.display());
+    let best = f.return_best.zip(f.return_lowest).map_or_else(String::new, |(best, lowest)| {
+        format!(", best {best:.2}, lowest since {lowest:.2}")
+    });
     vec![
         format!("{}  pid {}  {state}  {time}  {folder}", f.env, run.id.pid),
         format!(
             "Frames:  {frames} of {total}, {learnt}/s learnt, {acted}/s acted, {updates} updates/s"
         ),
         format!(
-            "Return:  {} over {} episodes   Lag: {:.1} mean, {} min, {} max   Lost: {} unrolls",
+            "Return:  {} over {} episodes{best}   Lag: {:.1} mean, {} min, {} max   Lost: {} unrolls",
             f.return_mean.map_or_else(|| "-".into(), |r| format!("{r:.2}")),
             si(f.episodes),
             f.policy_lag,
