@@ -36,10 +36,10 @@ impl Source {
     pub const fn about(self) -> &'static str {
         match self {
             Self::Gymnasium => {
-                "any environment of Gymnasium, or gym:MODULE:ID; needs Python with gymnasium (--python)"
+                "any environment of Gymnasium, or gym:MODULE:ID; needs Python with gymnasium"
             }
             Self::EnvPool => {
-                "any environment of EnvPool (C++) of one player; needs Python with envpool (--python)"
+                "any environment of EnvPool (C++) of one player; needs Python with envpool"
             }
         }
     }

@@ -4,7 +4,7 @@
 //! return that fell back, `plots`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
 //! the `frame` and with the axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
 //!
-//! Other pages of this project draw with the same [`LineChart`], numbers ([`si`], [`time()`]) and styles ([`PAGE`], [`PLOTS`]).
+//! Other pages of this project draw with the same [`LineChart`] and styles ([`PAGE`], [`PLOTS`]).
 
 mod args;
 mod bars;

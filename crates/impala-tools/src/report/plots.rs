@@ -5,7 +5,7 @@ use super::chart::{LineChart, Series};
 use super::lags::lag_histogram;
 use super::run_data::{Episode, Figure, RunData};
 use super::stages::{SECONDS_LABEL, actor_stages, cores, learner_stages, update_stages};
-use super::window_means::{lowest_line, window, window_means};
+use super::window_means::{lowest_line, window};
 use impala_metrics::RingRecord;
 
 /// Points of a learning curve.
@@ -133,8 +133,8 @@ fn returns(
 ) -> Plot {
     let mut series = curves(runs, x, |e| e.episode_return);
     if let ([run], [mean]) = (runs, &mut series[..]) {
-        let window = window(run);
-        let points = lowest_line(&window_means(&run.episodes, window), x);
+        let window = window(&run.config);
+        let points = lowest_line(&run.means, x);
         if points.len() >= 2 {
             "mean".clone_into(&mut mean.name);
             let name = format!("lowest mean of {window} episodes in the last 5 % of the run");
@@ -301,6 +301,7 @@ fn ring(run: &RunData, title: String) -> StackedBars {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::window_means::window_means;
 
     fn run(returns: impl Iterator<Item = f64>) -> RunData {
         let episode = |(at, episode_return): (usize, f64)| Episode {
@@ -309,13 +310,15 @@ mod tests {
             episode_return,
             length: 1.0,
         };
+        let episodes: Vec<Episode> = returns.enumerate().map(episode).collect();
         RunData {
+            means: window_means(episodes.iter().copied(), 20, 1),
             name: "R".to_owned(),
             path: "R".into(),
             config: toml::Table::from_iter([("stop-window".to_owned(), 20.into())]),
             summary: None,
             lines: vec![],
-            episodes: returns.enumerate().map(episode).collect(),
+            episodes,
         }
     }
 

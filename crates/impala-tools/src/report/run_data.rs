@@ -6,12 +6,16 @@ use std::path::{Path, PathBuf};
 use serde_json::Value as Json;
 
 use super::ReportError;
+use super::window_means::{WindowMean, window, window_means};
 use impala_metrics::MetricsRecord;
 
 /// Lines of metrics that are looked at; counters lose nothing when lines between are skipped.
 const MAX_LINES: usize = 1500;
 /// Episodes that are looked at.
 const MAX_EPISODES: usize = 200_000;
+
+/// Means of windows of episodes that are looked at; there are two for each of so many parts of the run.
+const MAX_MEANS: usize = 50_000;
 
 /// A number of a line.
 pub(super) type Figure = fn(&MetricsRecord) -> f64;
@@ -35,6 +39,8 @@ pub struct RunData {
     /// Lines of `metrics.jsonl`, in order; at least one.
     pub(super) lines: Vec<MetricsRecord>,
     pub(super) episodes: Vec<Episode>,
+    /// Mean returns of full windows, of all episodes: between those that are looked at a best mean would be lost.
+    pub(super) means: Vec<WindowMean>,
 }
 
 impl RunData {
@@ -47,7 +53,7 @@ impl RunData {
             fs::read_to_string(path.join(file))
                 .map_err(|_| ReportError::NoRun { path: path.to_owned(), file })
         };
-        let config = text("config.toml")?.parse().unwrap_or_default();
+        let config: toml::Table = text("config.toml")?.parse().unwrap_or_default();
         let metrics = text("metrics.jsonl")?;
         let lines: Vec<MetricsRecord> = thinned(&metrics, MAX_LINES)
             .filter_map(|line| serde_json::from_str(line).ok())
@@ -56,6 +62,8 @@ impl RunData {
             return Err(ReportError::Empty { path: path.to_owned() });
         }
         let episodes = text("episodes.csv").unwrap_or_default();
+        let block = episodes.lines().count().div_ceil(MAX_MEANS).max(1);
+        let means = window_means(episodes.lines().filter_map(episode), window(&config), block);
         let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         Ok(Self {
             name: full.file_name().map_or_else(
@@ -67,6 +75,7 @@ impl RunData {
             summary: text("summary.json").ok().and_then(|text| serde_json::from_str(&text).ok()),
             lines,
             episodes: thinned(&episodes, MAX_EPISODES).filter_map(episode).collect(),
+            means,
         })
     }
 

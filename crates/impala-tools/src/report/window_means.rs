@@ -25,40 +25,67 @@ pub(super) struct WindowMean {
     variance: f64,
 }
 
-/// Episodes of a window of this run.
-pub(super) fn window(run: &RunData) -> usize {
-    let set = run.config.get("stop-window").and_then(toml::Value::as_integer);
+/// Episodes of a window, by the settings of a run.
+pub(super) fn window(config: &toml::Table) -> usize {
+    let set = config.get("stop-window").and_then(toml::Value::as_integer);
     set.and_then(|episodes| usize::try_from(episodes).ok()).filter(|&n| n > 0).unwrap_or(WINDOW)
 }
 
-/// The means of all full windows, in order. Windows with a return that is not finite have none.
-pub(super) fn window_means(episodes: &[Episode], window: usize) -> Vec<WindowMean> {
-    let finite = |episode: &Episode| {
-        let value = episode.episode_return;
-        if value.is_finite() { (value, 0) } else { (0.0, 1) }
-    };
-    // Of differences from one return: squares of large returns would take the digits of their variance.
-    let base = episodes.first().map_or(0.0, |first| finite(first).0);
-    let (mut sum, mut squares, mut overflows) = (0.0, 0.0, 0);
-    let mut means = Vec::new();
+/// The means of all full windows, in order; of each `block` of them in a row only the lowest and the highest.
+/// Windows with a return that is not finite have none.
+pub(super) fn window_means(
+    episodes: impl Iterator<Item = Episode>,
+    window: usize,
+    block: usize,
+) -> Vec<WindowMean> {
+    let mut recent = VecDeque::with_capacity(window);
+    let (mut base, mut sum, mut squares, mut overflows) = (None, 0.0, 0.0, 0);
+    let mut means: Vec<WindowMean> = Vec::new();
+    // Means that the last block has come from, and where in `means` it begins.
+    let (mut taken, mut begin) = (0, 0);
     let n = window as f64;
-    for (at, last) in episodes.iter().enumerate() {
-        let (value, overflow) = finite(last);
-        let value = value - base;
-        (sum, squares, overflows) = (sum + value, squares + value * value, overflows + overflow);
-        if let Some(before) = at.checked_sub(window) {
-            let (value, overflow) = finite(&episodes[before]);
-            let value = value - base;
-            (sum, squares, overflows) =
-                (sum - value, squares - value * value, overflows - overflow);
+    for last in episodes {
+        let is_finite = last.episode_return.is_finite();
+        // Of differences from one return: squares of large returns would take the digits of their variance.
+        let base = if is_finite { *base.get_or_insert(last.episode_return) } else { 0.0 };
+        let value = if is_finite { last.episode_return - base } else { 0.0 };
+        recent.push_back((value, usize::from(!is_finite)));
+        (sum, squares) = (sum + value, squares + value * value);
+        overflows += usize::from(!is_finite);
+        if recent.len() > window
+            && let Some((value, overflow)) = recent.pop_front()
+        {
+            (sum, squares) = (sum - value, squares - value * value);
+            overflows -= overflow;
         }
-        if at + 1 >= window && overflows == 0 {
-            let mean = sum / n;
-            let variance = (squares / n - mean * mean).max(0.0) / n;
-            means.push(WindowMean { last: *last, mean: base + mean, variance });
+        if recent.len() < window || overflows > 0 {
+            continue;
         }
+        let mean = sum / n;
+        let variance = (squares / n - mean * mean).max(0.0) / n;
+        if taken == block {
+            (taken, begin) = (0, means.len());
+        }
+        taken += 1;
+        add_to_block(&mut means, begin, WindowMean { last, mean: base + mean, variance });
     }
     means
+}
+
+/// Keeps the lowest and the highest mean of the block that begins at `begin`, in their order.
+fn add_to_block(means: &mut Vec<WindowMean>, begin: usize, of: WindowMean) {
+    means.push(of);
+    let block = &means[begin..];
+    if block.len() < 3 {
+        return;
+    }
+    // Of three one lies between the others; of equal means the first stays.
+    let lowest = (0..3).min_by(|&a, &b| block[a].mean.total_cmp(&block[b].mean));
+    let highest = (0..3).rev().max_by(|&a, &b| block[a].mean.total_cmp(&block[b].mean));
+    let between = (0..3).rev().find(|at| Some(*at) != lowest && Some(*at) != highest);
+    if let Some(between) = between {
+        means.remove(begin + between);
+    }
 }
 
 /// The line of the lowest mean within the last 5 % of the run, over `x` of an episode.
@@ -97,7 +124,7 @@ pub(super) struct Fall {
 impl Fall {
     /// Whether the mean fell below half of the way from the first mean to the best one, after that one.
     pub(super) fn of(run: &RunData) -> Option<Self> {
-        Self::within(&window_means(&run.episodes, window(run)))
+        Self::within(&run.means)
     }
 
     fn within(means: &[WindowMean]) -> Option<Self> {
@@ -145,23 +172,40 @@ mod tests {
     }
 
     fn fall(returns: impl IntoIterator<Item = f64>, window: usize) -> Option<String> {
-        Fall::within(&window_means(&episodes(returns), window)).map(|fall| fall.sentence())
+        Fall::within(&window_means(episodes(returns).into_iter(), window, 1))
+            .map(|fall| fall.sentence())
     }
 
     #[test]
     fn only_full_windows_of_finite_returns_have_a_mean() {
         let returns = [1e9, 1e9 + 2.0, 1e9 + 4.0, f64::INFINITY, 1.0, 3.0];
-        let means = window_means(&episodes(returns), 2);
+        let means = window_means(episodes(returns).into_iter(), 2, 1);
         let pairs: Vec<_> = means.iter().map(|m| (m.last.frames, m.mean, m.variance)).collect();
         assert_eq!(pairs[..2], [(10.0, 1e9 + 1.0, 0.5), (20.0, 1e9 + 3.0, 0.5)]);
         assert_eq!((pairs.len(), pairs[2].0, pairs[2].1), (3, 50.0, 2.0));
-        assert!(window_means(&episodes([1.0]), 2).is_empty());
+        assert!(window_means(episodes([1.0]).into_iter(), 2, 1).is_empty());
+    }
+
+    #[test]
+    fn a_long_run_keeps_its_best_and_its_lowest_mean() {
+        let returns = |at: usize| match at {
+            333 => 900.0,
+            777 => 3.0,
+            _ => 20.0 + (at * 7919 % 101) as f64,
+        };
+        let means = window_means(episodes((0..1000).map(returns)).into_iter(), 1, 100);
+        let all: Vec<_> = means.iter().map(|m| (m.last.frames, m.mean)).collect();
+        assert_eq!(all.len(), 20, "two of each hundred");
+        assert!(all.is_sorted_by(|a, b| a.0 < b.0), "{all:?}");
+        assert!(all.contains(&(3330.0, 900.0)) && all.contains(&(7770.0, 3.0)), "{all:?}");
     }
 
     #[test]
     fn the_line_holds_a_short_fall_for_a_twentieth_of_the_run() {
         let returns = (0..2001).map(|at| if at == 1000 { 10.0 } else { 500.0 });
-        let line = lowest_line(&window_means(&episodes(returns), 1), |episode| episode.frames);
+        let line = lowest_line(&window_means(episodes(returns).into_iter(), 1, 1), |episode| {
+            episode.frames
+        });
         assert!(line.len() <= LINE_POINTS + 2, "{}", line.len());
         let low: Vec<_> = line.iter().filter(|(_, mean)| *mean == 10.0).map(|(x, _)| *x).collect();
         assert!((9_999.0..10_050.0).contains(&low[0]), "{low:?}");
