@@ -282,6 +282,23 @@ mod tests {
     use crate::policy::spec::{Activation, Conv, ParamSpec};
     use crate::rng::Rng;
 
+    /// A block without frames, of a network that sees nothing else.
+    const fn block(spec: &ObservationSpec, unroll: usize, columns: usize) -> Observations<'_> {
+        Observations {
+            spec,
+            unroll,
+            columns,
+            frames: &[],
+            history: &[],
+            flags: &[],
+            actions: &[],
+            rewards: &[],
+            first_actions: &[],
+            first_rewards: &[],
+            recurrent_state: &[],
+        }
+    }
+
     /// Some gradient of the outputs, different in each row and column.
     struct Slope;
 
@@ -339,17 +356,10 @@ mod tests {
             .map(|_| if rng.below(9) == 0 { crate::env::flag::FIRST } else { 0 })
             .collect();
         let observations = Observations {
-            spec: &spec.observation,
-            unroll: UNROLL,
-            columns: COLUMNS,
             frames: &frames,
             history: &[1; COLUMNS],
             flags: &flags,
-            actions: &[],
-            rewards: &[],
-            first_actions: &[],
-            first_rewards: &[],
-            recurrent_state: &[],
+            ..block(&spec.observation, UNROLL, COLUMNS)
         };
         let gradient = |threads| {
             let mut engine = NativeEngine::new(&spec, threads).expect("native");
@@ -426,17 +436,9 @@ mod tests {
         let numbers: Vec<f32> =
             (0..(UNROLL + 1) * COLUMNS * 3).map(|_| rng.normal_f64() as f32).collect();
         let observations = Observations {
-            spec: &spec.observation,
-            unroll: UNROLL,
-            columns: COLUMNS,
             frames: bytemuck::cast_slice(&numbers),
-            history: &[],
             flags: &[0; (UNROLL + 1) * COLUMNS],
-            actions: &[],
-            rewards: &[],
-            first_actions: &[],
-            first_rewards: &[],
-            recurrent_state: &[],
+            ..block(&spec.observation, UNROLL, COLUMNS)
         };
         let gradient = |threads| {
             let mut engine = NativeEngine::new(&spec, threads).expect("native");
@@ -469,19 +471,7 @@ mod tests {
             (cnn, 2, 20, 8, 4),
             (cnn, 3, 400, 2, 1),
         ] {
-            let observations = Observations {
-                spec: &spec,
-                unroll,
-                columns,
-                frames: &[],
-                history: &[],
-                flags: &[],
-                actions: &[],
-                rewards: &[],
-                first_actions: &[],
-                first_rewards: &[],
-                recurrent_state: &[],
-            };
+            let observations = block(&spec, unroll, columns);
             let strips = Strips::new(&observations, sharing.width(&observations, threads));
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();
             assert_eq!(ranges[0], 0..width.min(columns));

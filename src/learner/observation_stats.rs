@@ -4,6 +4,8 @@
 //! version, and the learner that learns with it, normalise alike. V-trace sees a change of them like any other change of
 //! the policy.
 
+use std::ops::Range;
+
 use crate::unroll::{BlockRef, Field};
 
 /// Added to variances: an element that never changes is no signal.
@@ -20,33 +22,25 @@ pub struct ObservationStats {
     mean: Vec<f64>,
     /// Sums of squared differences from the mean.
     squares: Vec<f64>,
+    /// Where the statistics lie among the parameters.
+    range: Range<usize>,
     blocks_skipped: u32,
 }
 
 impl ObservationStats {
-    /// Of frames with `len` elements, none seen.
+    /// Goes on from the `count` observations (0 at first) that led to the statistics at `range` of `parameters`, as
+    /// [`ObservationStats::write`] wrote them.
     #[must_use]
-    pub fn new(len: usize) -> Self {
-        Self { count: 0.0, mean: vec![0.0; len], squares: vec![0.0; len], blocks_skipped: 0 }
-    }
-
-    /// Goes on from the `count` observations that led to `statistics`, as [`ObservationStats::write`] wrote them.
-    #[must_use]
-    pub fn resume(count: f64, statistics: &[f32]) -> Self {
-        let (mean, scale) = statistics.split_at(statistics.len() / 2);
+    pub fn new(count: f64, parameters: &[f32], range: Range<usize>) -> Self {
+        let (mean, scale) = parameters[range.clone()].split_at(range.len() / 2);
         let variance = |scale: &f32| f64::from(*scale).powi(-2) - LEAST_VARIANCE;
         Self {
             count,
             mean: mean.iter().map(|&mean| f64::from(mean)).collect(),
             squares: scale.iter().map(|scale| count * variance(scale).max(0.0)).collect(),
+            range,
             blocks_skipped: 0,
         }
-    }
-
-    /// Elements of a frame.
-    #[must_use]
-    pub const fn elements(&self) -> usize {
-        self.mean.len()
     }
 
     /// Observations that count.
@@ -95,13 +89,12 @@ impl ObservationStats {
         self.count = total;
     }
 
-    /// Writes means, then one over each deviation.
+    /// Writes means, then one over each deviation, where they belong among `parameters`.
     ///
     /// # Panics
-    /// If `statistics` is not twice as long as a frame.
-    pub fn write(&self, statistics: &mut [f32]) {
-        let (means, scales) = statistics.split_at_mut(self.mean.len());
-        assert_eq!(scales.len(), means.len(), "statistics");
+    /// If these are not those of the network.
+    pub fn write(&self, parameters: &mut [f32]) {
+        let (means, scales) = parameters[self.range.clone()].split_at_mut(self.mean.len());
         for (out, mean) in means.iter_mut().zip(&self.mean) {
             *out = *mean as f32;
         }
@@ -115,6 +108,11 @@ impl ObservationStats {
 mod tests {
     use super::*;
 
+    /// Of frames with two elements, none seen.
+    fn fresh() -> ObservationStats {
+        ObservationStats::new(0.0, &[0.0, 0.0, 1.0, 1.0], 0..4)
+    }
+
     fn written(stats: &ObservationStats) -> Vec<f32> {
         let mut out = vec![0.0; 4];
         stats.write(&mut out);
@@ -126,7 +124,7 @@ mod tests {
         let frames: Vec<f32> = (0..60)
             .map(|i| if i % 2 == 0 { 1e3 + i as f32 } else { (i as f32 * 0.7).sin() * 1e-2 })
             .collect();
-        let mut stats = ObservationStats::new(2);
+        let mut stats = fresh();
         for part in frames.chunks(14) {
             stats.add(part, 1.0);
         }
@@ -144,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_weight_is_as_many_copies() {
-        let (mut once, mut thrice) = (ObservationStats::new(2), ObservationStats::new(2));
+        let (mut once, mut thrice) = (fresh(), fresh());
         let (first, second) = ([1.0, 5.0, 2.0, 9.0], [7.0, -1.0, 3.0, 2.0]);
         once.add(&first, 1.0);
         once.add(&second, 3.0);
@@ -156,9 +154,9 @@ mod tests {
 
     #[test]
     fn it_goes_on_from_what_it_wrote() {
-        let mut stats = ObservationStats::new(2);
+        let mut stats = fresh();
         stats.add(&[1.0, 5.0, 2.0, 9.0, -4.0, 7.5], 1.0);
-        let mut resumed = ObservationStats::resume(stats.count(), &written(&stats));
+        let mut resumed = ObservationStats::new(stats.count(), &written(&stats), 0..4);
         stats.add(&[0.5, 4.0], 1.0);
         resumed.add(&[0.5, 4.0], 1.0);
         for (a, b) in written(&resumed).iter().zip(written(&stats)) {

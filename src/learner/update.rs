@@ -191,8 +191,7 @@ impl Updater {
 
     /// Normalises observations by `stats` from now on.
     pub fn normalize_observations(&mut self, stats: &ObservationStats) {
-        let start = self.parameters.len() - 2 * stats.elements();
-        stats.write(&mut self.parameters[start..]);
+        stats.write(&mut self.parameters);
     }
 
     /// Computes loss and gradient of `block`. Nothing of the block is used after this returns: release

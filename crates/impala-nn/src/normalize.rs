@@ -15,14 +15,19 @@ pub fn is_statistic(name: &str) -> bool {
     name == MEAN || name == SCALE
 }
 
+/// Where the statistics lie in the flat vector, means first; `None` if observations are not normalised.
+#[must_use]
+pub fn range(parameters: &ParamSpec) -> Option<Range<usize>> {
+    Some(parameters.get(MEAN)?.offset..parameters.get(SCALE)?.range().end)
+}
+
 /// Computes `clamp((x - mean) * scale, -clip, clip)`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalizer {
     mean: Vec<f32>,
     scale: Vec<f32>,
     clip: f32,
-    /// Where the means begin in the flat vector; the factors follow.
-    offset: usize,
+    range: Range<usize>,
 }
 
 impl Normalizer {
@@ -30,15 +35,15 @@ impl Normalizer {
     #[must_use]
     pub fn of(spec: &NetworkSpec, parameters: &ParamSpec) -> Option<Self> {
         let clip = spec.observation_clip?;
-        let offset = parameters.get(MEAN)?.offset;
+        let range = range(parameters)?;
         let len = spec.observation.frame_len();
-        Some(Self { mean: vec![0.0; len], scale: vec![1.0; len], clip, offset })
+        Some(Self { mean: vec![0.0; len], scale: vec![1.0; len], clip, range })
     }
 
-    /// Where the statistics lie in the flat vector.
+    /// [`range`] of its network.
     #[must_use]
     pub fn range(&self) -> Range<usize> {
-        self.offset..self.offset + self.mean.len() + self.scale.len()
+        self.range.clone()
     }
 
     /// Takes the statistics out of the flat vector.
@@ -51,15 +56,14 @@ impl Normalizer {
         self.scale.copy_from_slice(scale);
     }
 
-    /// Writes the normalised `frames`, any number of frames one after the other, to `out`.
+    /// Writes the normalised `frames`, any number of frames one after the other, to the beginning of `out`.
+    ///
+    /// # Panics
+    /// If `out` is shorter than they are.
     pub fn apply(&self, frames: &[f32], out: &mut [f32]) {
-        let len = self.mean.len();
-        for (frame, out) in frames.chunks_exact(len).zip(out.chunks_exact_mut(len)) {
-            let statistics = self.mean.iter().zip(&self.scale);
-            for ((out, x), (mean, scale)) in out.iter_mut().zip(frame).zip(statistics) {
-                *out = ((x - mean) * scale).clamp(-self.clip, self.clip);
-            }
-        }
+        let out = &mut out[..frames.len()];
+        out.copy_from_slice(frames);
+        self.apply_in_place(out);
     }
 
     /// The same in place.

@@ -49,6 +49,12 @@ impl Sample {
         Self { actions, rewards, log_probs, flags, logits, values }
     }
 
+    /// Logits and values of `rows`, as a network would give them.
+    fn outputs(&self, rows: &[usize]) -> (Vec<f32>, Vec<f32>) {
+        let logits = |row: &usize| self.logits[row * ACTIONS..(row + 1) * ACTIONS].to_vec();
+        (rows.iter().flat_map(logits).collect(), rows.iter().map(|&row| self.values[row]).collect())
+    }
+
     fn batch(&self) -> Batch<'_> {
         Batch {
             columns: COLUMNS,
@@ -60,6 +66,11 @@ impl Sample {
             flags: &self.flags,
         }
     }
+}
+
+/// The rows of a strip, in order.
+fn rows_of(strip: &Range<usize>) -> Vec<usize> {
+    (0..=STEPS).flat_map(|t| strip.clone().map(move |b| t * COLUMNS + b)).collect()
 }
 
 /// All columns at once.
@@ -168,14 +179,8 @@ fn strips_add_up_to_the_whole() {
     let (d_logits, d_values) = (loss.d_logits().to_vec(), loss.d_values().to_vec());
     let mut sums = LossSums::default();
     for strip in [0..1, 1..3] {
-        // The strip's outputs, as a network would give them.
-        let rows: Vec<usize> =
-            (0..=STEPS).flat_map(|t| strip.clone().map(move |b| t * COLUMNS + b)).collect();
-        let values: Vec<f32> = rows.iter().map(|&row| sample.values[row]).collect();
-        let logits: Vec<f32> = rows
-            .iter()
-            .flat_map(|row| sample.logits[row * ACTIONS..(row + 1) * ACTIONS].to_vec())
-            .collect();
+        let rows = rows_of(&strip);
+        let (logits, values) = sample.outputs(&rows);
         let weight = config.weight(batch.transitions());
         sums.add(&loss.compute(&batch, strip, (&logits, &values), &config, (weight, None)));
         for (at, &row) in rows.iter().take(loss.d_values().len()).enumerate() {
@@ -193,7 +198,7 @@ fn strips_add_up_to_the_whole() {
     assert_eq!((parts.rho_min, parts.rho_max), (whole.rho_min, whole.rho_max));
 }
 
-/// The advantages that the policy gradient of the last `compute` used, from dL/dlogits of the action taken.
+/// The advantages that the policy gradient of the last `compute` used.
 fn used(loss: &Loss) -> Vec<f32> {
     loss.steps.advantages.clone()
 }
@@ -219,19 +224,13 @@ fn normalised_advantages_have_mean_0_and_deviation_1_over_the_block() {
 
     // Strips that know the moments of the block make the same gradient as the block.
     let (batch, whole) = (sample.batch(), loss.d_logits().to_vec());
-    let outputs = |strip: &Range<usize>| -> (Vec<f32>, Vec<f32>) {
-        let rows: Vec<usize> =
-            (0..=STEPS).flat_map(|t| strip.clone().map(move |b| t * COLUMNS + b)).collect();
-        let row = |row: &usize| sample.logits[row * ACTIONS..(row + 1) * ACTIONS].to_vec();
-        (rows.iter().flat_map(row).collect(), rows.iter().map(|&row| sample.values[row]).collect())
-    };
     let mut moments = AdvantageMoments::default();
     for strip in [0..1, 1..3] {
-        let (logits, values) = outputs(&strip);
+        let (logits, values) = sample.outputs(&rows_of(&strip));
         moments.add(&loss.advantage_moments(&batch, strip, (&logits, &values), &config));
     }
     for strip in [0..1, 1..3] {
-        let (logits, values) = outputs(&strip);
+        let (logits, values) = sample.outputs(&rows_of(&strip));
         let share = (1.0, Some(moments));
         loss.compute(&batch, strip.clone(), (&logits, &values), &config, share);
         for (at, row) in loss.d_logits().chunks_exact(ACTIONS).enumerate() {

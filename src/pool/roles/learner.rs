@@ -23,6 +23,7 @@ use crate::learner::update::Updater;
 use crate::metrics::LearnerCounter;
 use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
+use crate::policy::normalize;
 use crate::pool::line_log::LineLog;
 use crate::pool::published::published;
 use crate::shm::{Access, Inherit};
@@ -90,10 +91,8 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
     );
 
     let returns = start.state.returns;
-    let observation_stats = pool.network.observation_clip.map(|_| {
-        let elements = pool.network.observation.frame_len();
-        let statistics = &updater.parameters()[pool.parameters.len() - 2 * elements..];
-        ObservationStats::resume(start.state.observations_seen, statistics)
+    let observation_stats = normalize::range(&pool.parameters).map(|range| {
+        ObservationStats::new(start.state.observations_seen, updater.parameters(), range)
     });
     let learning = Learning {
         publisher,

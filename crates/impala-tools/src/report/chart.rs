@@ -57,7 +57,7 @@ impl LineChart {
         self.series.iter().any(|series| series.points.len() >= 2)
     }
 
-    /// One element, which needs [`super::PLOTS`] for its style.
+    /// One element, which takes its style from [`super::document`].
     #[must_use]
     pub fn svg(&self) -> String {
         // One line needs no name.

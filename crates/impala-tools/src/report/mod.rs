@@ -4,12 +4,13 @@
 //! return that fell back, `plots`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
 //! the `frame` and with the axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
 //!
-//! Other pages of this project draw with the same [`LineChart`] and styles ([`PAGE`], [`PLOTS`]).
+//! Other pages of this project are a [`document`] with the same [`LineChart`].
 
 mod args;
 mod bars;
 mod bottleneck;
 mod chart;
+mod document;
 mod frame;
 mod lags;
 mod page;
@@ -25,8 +26,8 @@ mod window_means;
 pub use args::main;
 pub use bottleneck::Bottleneck;
 pub use chart::{LineChart, Series};
+pub use document::document;
 pub use run_data::RunData;
-pub use style::{PAGE, PLOTS};
 pub use totals::Totals;
 pub use verdict::Verdict;
 

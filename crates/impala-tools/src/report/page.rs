@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use impala_metrics::human::{bytes, duration, percent, si};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::bottleneck::Bottleneck;
+use super::document::document;
 use super::plots::groups;
 use super::run_data::RunData;
-use super::style::{PAGE, PLOTS};
 use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
 use super::window_means::Fall;
 
@@ -19,18 +19,7 @@ pub(super) fn html(runs: &[RunData]) -> String {
         runs => format!("{} runs", runs.len()),
     };
     let several = runs.len() > 1;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width,initial-scale=1";
-                title { (title) " - impala" }
-                style { (PreEscaped(PAGE)) (PreEscaped(PLOTS)) }
-            }
-            body {
-                main {
-                    h1 { (title) }
+    let content = html! {
                     @if let [run] = runs { (facts(run)) } @else { (comparison(runs)) }
                     h2 { "What held it back" }
                     @for run in runs { (bottleneck(run, several)) }
@@ -44,11 +33,8 @@ pub(super) fn html(runs: &[RunData]) -> String {
                     }
                     @for run in runs { (stages(run, several)) }
                     (configuration(runs))
-                }
-            }
-        }
     };
-    page.into_string()
+    document(&title, &content)
 }
 
 /// What a run came to: from the summary, or from the last line if there is none yet.

@@ -6,7 +6,7 @@ pub(super) const COLOURS: usize = 8;
 pub(super) const REST: usize = COLOURS;
 
 /// Style of plots. Classes: `s0`..`s7` strokes, `f0`..`f8` fills.
-pub const PLOTS: &str = "
+pub(super) const PLOTS: &str = "
 svg.plot{--ink:#1f2933;--soft:#66727f;--grid:#e3e7eb;--paper:#ffffff;
 --c0:#2563eb;--c1:#d9480f;--c2:#0f8a5f;--c3:#9333ea;--c4:#b8860b;--c5:#0e7c9b;--c6:#c2255c;--c7:#7a5c45;--c8:#c3cbd3;
 font:12px system-ui,-apple-system,'Segoe UI',Roboto,'Liberation Sans',sans-serif;background:var(--paper)}
@@ -27,7 +27,7 @@ svg.plot .f6{fill:var(--c6)}svg.plot .f7{fill:var(--c7)}svg.plot .f8{fill:var(--
 ";
 
 /// Style of the page around them.
-pub const PAGE: &str = "
+pub(super) const PAGE: &str = "
 :root{color-scheme:light dark;--ink:#1f2933;--soft:#66727f;--line:#e3e7eb;--paper:#fff;--ground:#f5f7f9;--mark:#2563eb}
 @media (prefers-color-scheme:dark){:root{--ink:#e4e7eb;--soft:#9aa5b1;--line:#323f4b;--paper:#1b2229;--ground:#12171c;--mark:#6ea8fe}}
 *{box-sizing:border-box}body{margin:0;background:var(--ground);color:var(--ink);

@@ -1,8 +1,8 @@
 //! `learn.html`: one page that needs nothing else.
 
 use impala_rl::metrics::human::si;
-use impala_rl::report::{LineChart, PAGE, PLOTS, Series};
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use impala_rl::report::{LineChart, Series, document};
+use maud::{Markup, PreEscaped, html};
 
 use super::curve;
 use super::report::{EnvironmentReport, LearnReport};
@@ -18,18 +18,7 @@ const CURVE_RESAMPLES: usize = 1000;
 pub(super) fn html(report: &LearnReport) -> String {
     let title = format!("Learning: {}", report.suite);
     let machine = &report.machine;
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width,initial-scale=1";
-                title { (title) " - impala" }
-                style { (PreEscaped(PAGE)) (PreEscaped(PLOTS)) }
-            }
-            body {
-                main {
-                    h1 { (title) }
+    let content = html! {
                     p.soft { "impala " (report.version) " · " (machine.cores) " cores of " (machine.cpu) }
                     @for found in tables(report) { (table(&found)) }
                     @for note in notes(report) { p.soft { (note) } }
@@ -48,11 +37,8 @@ pub(super) fn html(report: &LearnReport) -> String {
                             }
                         }
                     }
-                }
-            }
-        }
     };
-    page.into_string()
+    document(&title, &content)
 }
 
 fn table(found: &Table) -> Markup {
