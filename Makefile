@@ -24,10 +24,15 @@ ATARI_PACKAGES := gymnasium==1.4.0 ale-py==0.12.1
 venv = [[ "$$(cat "$(1)/packages" 2>/dev/null)" == "$(2)" ]] || { rm -rf "$(1)" "$(1).tmp" && python3 -m venv "$(1).tmp" \
     && "$(1).tmp/bin/python" -m pip install --quiet $(2) && echo "$(2)" > "$(1).tmp/packages" && mv "$(1).tmp" "$(1)"; }
 
+# Tools that are no part of the build. Compiled without optimisation: half the time, and a run takes 2 s.
+TOOLS := third_party/.tools
+DENY_VERSION := 0.20.2
+DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
+
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train atari test test-python loom quick check bench clean distclean
+.PHONY: help libtorch build train atari test test-python loom quick check deny bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,7 +88,7 @@ loom: ## check the lock-free parts under all interleavings
 
 # With torch in the release profile, as in `test`: so torch-sys compiles its C++ (a minute or more
 # per profile) once for both.
-check: libtorch ## formatting, lints, documentation, and that torch is optional
+check: libtorch deny ## formatting, lints, documentation, dependencies, and that torch is optional
 	$(CARGO) fmt --all --check
 	$(NO_TORCH) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --workspace --no-deps
@@ -94,11 +99,23 @@ check: libtorch ## formatting, lints, documentation, and that torch is optional
 	$(TORCH) clippy --workspace --release --features torch --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(TORCH) doc --workspace --release --features torch --no-deps
 
+$(DENY):
+	CARGO_TARGET_DIR="$(TOOLS)/build" CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --quiet --debug \
+	    --no-default-features --version "$(DENY_VERSION)" --root "$(TOOLS)/cargo-deny-$(DENY_VERSION)" cargo-deny
+	rm -rf "$(TOOLS)/build"
+
+# Advisories need the database of RustSec, a git repository, which a machine that reaches only package registries cannot
+# fetch. There nobody looks for advisories, and this says so; where it can be fetched, they count as all else does.
+deny: $(DENY) ## licences, sources and bans of all dependencies (deny.toml); installs cargo-deny once
+	"$(DENY)" check bans licenses sources
+	@if "$(DENY)" fetch db 2>/dev/null; then "$(DENY)" check --disable-fetch advisories; \
+	    else echo 'advisories: SKIPPED, their database cannot be fetched here'; fi
+
 bench: libtorch ## run the benchmarks
 	$(TORCH) bench --features torch $(ARGS)
 
 clean: ## remove what was built, keep libtorch
 	$(CARGO) clean
 
-distclean: clean ## remove libtorch too
-	rm -rf third_party/libtorch third_party/libtorch-cuda third_party/.libtorch-*
+distclean: clean ## remove libtorch and tools too
+	rm -rf $(TOOLS) third_party/libtorch third_party/libtorch-cuda third_party/.libtorch-*
