@@ -17,6 +17,7 @@ pub mod observation_stats;
 pub mod optimizer;
 pub mod return_scale;
 pub mod run;
+mod strips;
 #[cfg(feature = "torch")]
 pub mod torch_engine;
 pub mod update;

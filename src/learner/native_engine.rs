@@ -5,15 +5,12 @@
 //! strips from one queue until it is empty; each has a gradient of its own, and these are added up. A block
 //! is shared only if it is large enough.
 
-use std::iter::StepBy;
 use std::ops::Range;
-use std::sync::Mutex;
-
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::engine::{
     Engine, EngineError, Evaluator, Objective, Observations, StageTimes, Stopwatch,
 };
+use super::strips::{StripThreads, Strips};
 use crate::policy::cnn::CnnLearner;
 use crate::policy::frames::{FrameRows, StackedFrames};
 use crate::policy::native::NativeLearner;
@@ -31,10 +28,7 @@ const MIN_WORK: usize = 5_000_000;
 #[derive(Debug)]
 pub struct NativeEngine {
     sharing: Sharing,
-    /// One for each thread.
-    shares: Vec<StripWorker>,
-    /// The threads beside that of the learner.
-    helpers: Option<ThreadPool>,
+    threads: StripThreads<StripWorker>,
 }
 
 /// What one thread works with.
@@ -62,14 +56,8 @@ impl NativeEngine {
                 usable: false,
             })
         };
-        let helpers = threads.saturating_sub(1);
-        // A system that gives no threads is no reason not to learn.
-        let helpers = (helpers > 0)
-            .then(|| ThreadPoolBuilder::new().num_threads(helpers).thread_name(helper_name).build())
-            .and_then(Result::ok);
-        let threads = helpers.as_ref().map_or(1, |pool| pool.current_num_threads() + 1);
-        let shares = (0..threads).map(|_| share()).collect::<Result<_, _>>()?;
-        Ok(Self { sharing: Sharing::of(spec)?, shares, helpers })
+        let threads = StripThreads::new(threads, || (), share)?;
+        Ok(Self { sharing: Sharing::of(spec)?, threads })
     }
 
     /// How many of `threads` threads work on a block of `rows` rows ((T + 1) * B).
@@ -95,7 +83,7 @@ impl Engine for NativeEngine {
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut watch = Stopwatch::start();
-        let threads = self.sharing.threads(observations.rows(), self.shares.len());
+        let threads = self.sharing.threads(observations.rows(), self.threads.count());
         let mut work = Work {
             learn: true,
             parameters,
@@ -106,20 +94,20 @@ impl Engine for NativeEngine {
                 Vec::new()
             },
             objective,
-            strips: Strips::new(observations, self.sharing.width(observations, threads)),
+            strips: Strips::new(observations.columns, self.sharing.width(observations, threads)),
         };
-        let shares = &mut self.shares[..threads];
         times.batching += watch.lap();
         if objective.looks_first() && work.strips.several() {
             work.learn = false;
-            run(shares, self.helpers.as_ref(), &work);
-            let looked = shares[0].times;
+            self.threads.run(threads, |share| share.run(&work));
+            let looked = self.threads.workers()[0].times;
             times.forward += looked.sum();
             work.learn = true;
-            work.strips = Strips::new(observations, work.strips.width);
+            work.strips = work.strips.again();
         }
-        run(shares, self.helpers.as_ref(), &work);
+        self.threads.run(threads, |share| share.run(&work));
         watch.lap();
+        let shares = &mut self.threads.workers()[..threads];
         let usable = shares.iter().all(|share| share.usable);
         if usable {
             shares[0].network.write_gradient(gradient);
@@ -139,21 +127,6 @@ impl Engine for NativeEngine {
 
     fn name(&self) -> &'static str {
         "native"
-    }
-}
-
-/// Does all of the work, with the helpers if there are shares for them.
-fn run(shares: &mut [StripWorker], helpers: Option<&ThreadPool>, work: &Work<'_>) {
-    match (helpers, shares) {
-        (Some(helpers), [first, others @ ..]) if !others.is_empty() => {
-            helpers.in_place_scope(|scope| {
-                for share in others {
-                    scope.spawn(|_| share.run(work));
-                }
-                first.run(work);
-            });
-        }
-        (_, shares) => shares[0].run(work),
     }
 }
 
@@ -217,30 +190,6 @@ impl Sharing {
     }
 }
 
-/// The queue of strips.
-#[derive(Debug)]
-struct Strips {
-    width: usize,
-    columns: usize,
-    starts: Mutex<StepBy<Range<usize>>>,
-}
-
-impl Strips {
-    fn new(observations: &Observations<'_>, width: usize) -> Self {
-        let columns = observations.columns;
-        Self { width, columns, starts: Mutex::new((0..columns).step_by(width)) }
-    }
-
-    fn several(&self) -> bool {
-        self.columns > self.width
-    }
-
-    fn next(&self) -> Option<Range<usize>> {
-        let start = self.starts.lock().expect("no panic while it is held").next()?;
-        Some(start..(start + self.width).min(self.columns))
-    }
-}
-
 impl StripWorker {
     /// Takes strips until there are none, or the loss of one is not finite.
     fn run(&mut self, work: &Work<'_>) {
@@ -269,12 +218,10 @@ impl StripWorker {
     }
 }
 
-fn helper_name(index: usize) -> String {
-    format!("learner-{}", index + 1)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
     use crate::env::{ActionSpec, Dtype, ObservationSpec};
@@ -472,7 +419,7 @@ mod tests {
             (cnn, 3, 400, 2, 1),
         ] {
             let observations = block(&spec, unroll, columns);
-            let strips = Strips::new(&observations, sharing.width(&observations, threads));
+            let strips = Strips::new(columns, sharing.width(&observations, threads));
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();
             assert_eq!(ranges[0], 0..width.min(columns));
             assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), columns);

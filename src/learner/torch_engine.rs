@@ -7,13 +7,10 @@
 
 mod share;
 
-use std::ops::Range;
-use std::sync::Mutex;
-
-use rayon::{ThreadPool, ThreadPoolBuilder};
 use tch::{Device, TchError};
 
 use super::engine::{Engine, EngineError, Objective, Observations, StageTimes, Stopwatch};
+use super::strips::{StripThreads, Strips};
 use crate::policy::spec::{NetworkSpec, ParamSpec};
 use crate::policy::torch::TorchNetwork;
 use share::StripWorker;
@@ -43,10 +40,7 @@ pub enum Place {
 /// A network in libtorch that learns.
 #[derive(Debug)]
 pub struct TorchEngine {
-    /// One for each thread that takes strips.
-    shares: Vec<StripWorker>,
-    /// The threads beside that of the learner.
-    helpers: Option<ThreadPool>,
+    threads: StripThreads<StripWorker>,
     /// Numbers computed for one observation, if a block is worked through in strips.
     activations: Option<usize>,
 }
@@ -76,38 +70,13 @@ impl TorchEngine {
         tch::set_num_threads(i32::try_from(of_libtorch).unwrap_or(i32::MAX));
         let network =
             TorchNetwork::new(spec, parameters, device, true).map_err(|e| failed("set-up", &e))?;
-        // A system that gives no threads is no reason not to learn.
-        let helpers = (ours > 1)
-            .then(|| {
-                ThreadPoolBuilder::new()
-                    .num_threads(ours - 1)
-                    .thread_name(|index| format!("learner-{}", index + 1))
-                    .start_handler(|_| tch::set_num_threads(1))
-                    .build()
-            })
-            .and_then(Result::ok);
-        let count = helpers.as_ref().map_or(1, |pool| pool.current_num_threads() + 1);
-        let mut shares: Vec<_> = (1..count).map(|_| StripWorker::new(network.share())).collect();
-        shares.insert(0, StripWorker::new(network));
-        Ok(Self { shares, helpers, activations: strips.then_some(parameters.activations()) })
+        let worker = || Ok(StripWorker::new(network.share()));
+        let threads = StripThreads::new(ours, || tch::set_num_threads(1), worker)?;
+        Ok(Self { threads, activations: strips.then_some(parameters.activations()) })
     }
-}
 
-impl TorchEngine {
-    /// Does all of the work, with the helpers if there are any.
     fn run(&mut self, work: &Work<'_>) {
-        let [first, others @ ..] = &mut self.shares[..] else {
-            unreachable!("there is a share at least");
-        };
-        match &self.helpers {
-            Some(helpers) => helpers.in_place_scope(|scope| {
-                for share in others {
-                    scope.spawn(|_| share.run(work));
-                }
-                first.run(work);
-            }),
-            None => first.run(work),
-        }
+        self.threads.run(self.threads.count(), |share| share.run(work));
     }
 }
 
@@ -121,45 +90,47 @@ impl Engine for TorchEngine {
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut watch = Stopwatch::start();
-        self.shares[0].network.load(parameters).map_err(|e| failed("loading weights", &e))?;
+        self.threads.workers()[0]
+            .network
+            .load(parameters)
+            .map_err(|e| failed("loading weights", &e))?;
         let k = observations.spec.frame_stack;
         let valid = if k > 1 { observations.valid_frames() } else { Vec::new() };
         let columns = observations.columns;
         let steps = observations.unroll + 1;
         let width = self.activations.map_or(columns, |activations| {
-            strip_width(columns, steps.saturating_mul(activations), self.shares.len())
+            strip_width(columns, steps.saturating_mul(activations), self.threads.count())
         });
         let mut work = Work {
             learn: true,
             observations,
             valid,
             objective,
-            width,
-            starts: Mutex::new((0..columns).step_by(width)),
+            strips: Strips::new(columns, width),
         };
         times.batching += watch.lap();
-        if objective.looks_first() && columns > width {
+        if objective.looks_first() && work.strips.several() {
             work.learn = false;
             self.run(&work);
-            for share in &mut self.shares {
+            for share in self.threads.workers() {
                 share.take_outcome()?;
             }
             work.learn = true;
-            work.starts = Mutex::new((0..columns).step_by(width));
+            work.strips = work.strips.again();
             times.forward += watch.lap();
         }
         self.run(&work);
         let mut usable = true;
-        for share in &mut self.shares {
+        for share in self.threads.workers() {
             usable &= share.take_outcome()?;
         }
         // Its own waiting included, so that stages add up to the time of the update.
-        let mut spent = self.shares[0].times;
+        let mut spent = self.threads.workers()[0].times;
         spent.backward += watch.lap().saturating_sub(spent.sum());
         times.add(&spent);
         if usable {
             gradient.fill(0.0);
-            for share in &mut self.shares {
+            for share in self.threads.workers() {
                 share.add_gradient(gradient).map_err(|e| failed("backward", &e))?;
             }
         }
@@ -180,16 +151,7 @@ struct Work<'a> {
     /// `[T + 1][B]`, for stacks of frames: how many of them belong to the episode.
     valid: Vec<u8>,
     objective: &'a dyn Objective,
-    width: usize,
-    starts: Mutex<std::iter::StepBy<Range<usize>>>,
-}
-
-impl Work<'_> {
-    /// The next strip of columns.
-    fn next(&self) -> Option<Range<usize>> {
-        let start = self.starts.lock().expect("no panic while it is held").next()?;
-        Some(start..(start + self.width).min(self.observations.columns))
-    }
+    strips: Strips,
 }
 
 /// Columns of a strip, out of `columns` of `activations` numbers each: as many as suit the caches, and

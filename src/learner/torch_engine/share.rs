@@ -44,7 +44,7 @@ impl StripWorker {
         self.gradients.clear();
         self.outcome = Ok(true);
         let mut evaluator = work.objective.evaluator();
-        while let Some(strip) = work.next() {
+        while let Some(strip) = work.strips.next() {
             self.outcome = self.strip(work, strip, evaluator.as_mut());
             if !matches!(self.outcome, Ok(true)) {
                 break;
