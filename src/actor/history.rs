@@ -1,25 +1,13 @@
 //! What an actor carries from one unroll to the next: the last frames, and where the episodes are.
 
-use crate::env::{ResetOut, flag};
-
-/// What one environment's part of a [`History`] measures.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Widths {
-    /// Bytes of a frame.
-    pub(super) frame: usize,
-    /// k.
-    pub(super) frame_stack: usize,
-    /// W.
-    pub(super) action_words: usize,
-    /// Bytes of a mask.
-    pub(super) mask: usize,
-}
+use crate::env::{EnvSpec, ResetOut, flag};
+use crate::policy::frames::FrameHistory;
 
 /// The newest k frames of each environment, and the running episodes.
 #[derive(Debug)]
 pub(super) struct History {
-    /// k rows of E frames, oldest first: the first k rows of the next unroll.
-    pub(super) frames: Vec<Vec<u8>>,
+    /// The first k rows of the next unroll.
+    pub(super) frames: FrameHistory,
     /// Flags of the newest observation.
     pub(super) flags: Vec<u8>,
     /// `[E][outputs]`: mask of the newest observation.
@@ -28,22 +16,19 @@ pub(super) struct History {
     pub(super) actions: Vec<i32>,
     /// `[E]`: reward that came with it.
     pub(super) rewards: Vec<f32>,
-    /// `[E]`: how many of the newest k frames belong to the episode, 1 to k.
-    pub(super) valid: Vec<u8>,
     episode_return: Vec<f32>,
     episode_length: Vec<u32>,
 }
 
 impl History {
     /// Before the first reset.
-    pub(super) fn new(envs: usize, widths: Widths) -> Self {
+    pub(super) fn new(spec: &EnvSpec, envs: usize) -> Self {
         Self {
-            frames: vec![vec![0; envs * widths.frame]; widths.frame_stack],
+            frames: FrameHistory::new(&spec.observation, envs),
             flags: vec![flag::FIRST; envs],
-            masks: vec![1; envs * widths.mask],
-            actions: vec![0; envs * widths.action_words],
+            masks: vec![1; envs * spec.mask_bytes()],
+            actions: vec![0; envs * spec.action.words()],
             rewards: vec![0.0; envs],
-            valid: vec![1; envs],
             episode_return: vec![0.0; envs],
             episode_length: vec![0; envs],
         }
@@ -51,15 +36,12 @@ impl History {
 
     /// The newest row of frames and its masks, where a reset writes.
     pub(super) fn newest(&mut self) -> ResetOut<'_> {
-        ResetOut {
-            frames: self.frames.last_mut().map_or(&mut [], Vec::as_mut_slice),
-            masks: &mut self.masks,
-        }
+        ResetOut { frames: self.frames.newest_mut(), masks: &mut self.masks }
     }
 
     /// How many of the k - 1 frames before the newest belong to the episode of each environment.
     pub(super) fn earlier(&self) -> impl Iterator<Item = u8> {
-        self.valid.iter().map(|valid| valid - 1)
+        self.frames.valid().iter().map(|valid| valid - 1)
     }
 
     /// Takes account of one vector step; writes return and length where an episode ended, and gives
@@ -74,13 +56,9 @@ impl History {
     ) -> u64 {
         self.actions.copy_from_slice(actions);
         self.rewards.copy_from_slice(rewards);
-        // frame_stack is at most 16.
-        let k = u8::try_from(self.frames.len()).unwrap_or(u8::MAX);
         // Loops of one array each, without branches: they run over many environments at a time.
+        self.frames.advance(flags);
         let is_first = |flags: &u8| flags & flag::FIRST != 0;
-        for (valid, flags) in self.valid.iter_mut().zip(flags) {
-            *valid = if is_first(flags) { 1 } else { (*valid + 1).min(k) };
-        }
         for ((sum, reward), flags) in self.episode_return.iter_mut().zip(rewards).zip(flags) {
             // Select by bit mask, so that the loop vectorises.
             let kept = if is_first(flags) { 0 } else { u32::MAX };
@@ -102,20 +80,23 @@ impl History {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::{ActionSpec, Dtype, ObservationSpec};
 
     #[test]
     fn episodes_are_summed_and_reset() {
-        let widths = Widths { frame: 1, frame_stack: 3, action_words: 1, mask: 0 };
-        let mut history = History::new(2, widths);
+        let observation =
+            ObservationSpec { frame_stack: 3, ..ObservationSpec::new(Dtype::U8, &[1]) };
+        let spec = EnvSpec::new("Test-v0", observation, ActionSpec::Discrete { n: 9 });
+        let mut history = History::new(&spec, 2);
         let (mut returns, mut lengths) = ([0.0; 2], [0; 2]);
         let mut step = |history: &mut History, rewards, flags| {
             history.advance(&[7, 8], rewards, flags, &mut returns, &mut lengths)
         };
         assert_eq!(step(&mut history, &[1.0, 2.0], &[0, 0]), 0);
         assert_eq!(step(&mut history, &[1.0, 2.0], &[flag::TERMINATED, 0]), 1);
-        assert_eq!(history.valid, [3, 3]);
+        assert_eq!(history.frames.valid(), [3, 3]);
         assert_eq!(step(&mut history, &[0.0, 2.0], &[flag::FIRST, flag::TRUNCATED]), 1);
-        assert_eq!(history.valid, [1, 3]);
+        assert_eq!(history.frames.valid(), [1, 3]);
         assert_eq!(history.earlier().collect::<Vec<_>>(), [0, 2]);
         assert_eq!((&history.actions[..], &history.rewards[..]), (&[7, 8][..], &[0.0, 2.0][..]));
         assert_eq!((returns, lengths), ([2.0, 6.0], [2, 3]));

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::ActorError;
 use super::checks;
-use super::history::{History, Widths};
+use super::history::History;
 use super::remedy::{EnvRemedy, FAILURES_IN_A_ROW};
 use crate::env::{EnvSpec, StepOut, VectorEnv};
 use crate::kill_point;
@@ -90,7 +90,7 @@ impl<'m> ActorLoop<'m> {
     pub fn new(parts: ActorParts<'m>) -> Result<Self, ActorError> {
         let spec = parts.env.spec().clone();
         let envs = parts.env.envs();
-        let history = History::new(envs, widths(&spec));
+        let history = History::new(&spec, envs);
         let (parameters, logits) =
             (vec![0.0; parts.parameter_count], vec![0.0; envs * spec.action.outputs()]);
         let (version, sequence, failures) = (0, 0, 0);
@@ -115,7 +115,7 @@ impl<'m> ActorLoop<'m> {
     /// Starts all episodes anew, with nothing of the ones before. `phase` says how long that may take.
     fn reset(&mut self, phase: Phase) -> Result<(), ActorError> {
         let Self { parts, spec, history, .. } = self;
-        *history = History::new(parts.env.envs(), widths(spec));
+        *history = History::new(spec, parts.env.envs());
         parts.counters.set_phase(phase);
         parts.counters.add(ActorCounter::Progress, 1);
         kill_point!("actor.before_reset");
@@ -230,7 +230,7 @@ impl<'m> ActorLoop<'m> {
         }
         let mut group = GroupMut::new(grant.slot_mut());
 
-        for (row, frames) in self.history.frames.iter().enumerate() {
+        for (row, frames) in self.history.frames.rows().enumerate() {
             group.frame_mut(row).copy_from_slice(frames);
         }
         group.flags_mut(0).copy_from_slice(&self.history.flags);
@@ -270,7 +270,7 @@ impl<'m> ActorLoop<'m> {
                 step.take(t, &mut group, &mut self.history, &mut self.logits, times.as_mut())?;
             kill_point!("actor.mid_unroll");
         }
-        for (row, frames) in self.history.frames.iter_mut().enumerate() {
+        for (row, frames) in self.history.frames.rows_mut().enumerate() {
             frames.copy_from_slice(group.frame(parts.unroll + row));
         }
         self.history.flags.copy_from_slice(group.flags(parts.unroll));
@@ -327,7 +327,11 @@ impl Step<'_, '_> {
         let started = times.is_some().then(Instant::now);
         let rows = &step.rows;
         let inputs = ActInputs {
-            observations: StackedFrames::of_step(&self.spec.observation, rows, &history.valid),
+            observations: StackedFrames::of_step(
+                &self.spec.observation,
+                rows,
+                history.frames.valid(),
+            ),
             flags: step.flags,
             last_actions: &history.actions,
             last_rewards: &history.rewards,
@@ -368,15 +372,6 @@ impl Step<'_, '_> {
             times.env += acted.elapsed();
         }
         Ok(ended)
-    }
-}
-
-fn widths(spec: &EnvSpec) -> Widths {
-    Widths {
-        frame: spec.observation.frame_bytes(),
-        frame_stack: spec.observation.frame_stack,
-        action_words: spec.action.words(),
-        mask: spec.mask_bytes(),
     }
 }
 

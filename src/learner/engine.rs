@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::env::ObservationSpec;
+use crate::policy::frames::advance_valid;
 
 /// The stored observations of a block, and what is needed to stack them.
 #[derive(Debug, Clone, Copy)]
@@ -45,17 +46,11 @@ impl Observations<'_> {
     /// How many of the k frames of each observation belong to its episode (1 to k), `[T + 1][B]`.
     #[must_use]
     pub fn valid_frames(&self) -> Vec<u8> {
-        let k = u8::try_from(self.spec.frame_stack).unwrap_or(u8::MAX);
+        let mut row = self.history.to_vec();
         let mut valid = Vec::with_capacity(self.rows());
-        for (row, flags) in self.flags.chunks_exact(self.columns).enumerate() {
-            for (column, flag) in flags.iter().enumerate() {
-                let before = match row {
-                    0 => self.history[column],
-                    _ => valid[(row - 1) * self.columns + column],
-                };
-                let first = flag & crate::env::flag::FIRST != 0;
-                valid.push(if first { 1 } else { before.saturating_add(1).min(k) });
-            }
+        for flags in self.flags.chunks_exact(self.columns) {
+            advance_valid(&mut row, flags, self.spec.frame_stack);
+            valid.extend_from_slice(&row);
         }
         valid
     }

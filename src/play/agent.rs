@@ -8,7 +8,7 @@ use crate::env::{EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
 use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::policy::act::{ActError, ActInputs, Policy};
-use crate::policy::frames::StackedFrames;
+use crate::policy::frames::{FrameHistory, StackedFrames};
 use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::SpecError;
 use crate::rng::Rng;
@@ -82,9 +82,7 @@ pub struct Agent {
     policy: Box<dyn Policy>,
     sampler: ActionSampler,
     choice: Choice,
-    /// k rows of E frames, oldest first, in words so that they are aligned.
-    frames: Vec<Vec<u32>>,
-    valid: Vec<u8>,
+    frames: FrameHistory,
     logits: Vec<f32>,
     actions: Vec<i32>,
     log_probs: Vec<f32>,
@@ -136,13 +134,11 @@ impl Agent {
         let env_seed = Rng::new(seed, ENV_STREAM).next_u64();
         let env = registry.make(&config.env.id, &config.env.options, envs, env_seed)?;
         let spec = env.spec().clone();
-        let row_words = envs * spec.observation.frame_bytes().div_ceil(size_of::<u32>());
         let mut agent = Self {
             policy,
             sampler: build::sampler(&config, Rng::new(seed, ACTION_STREAM)),
             choice,
-            frames: vec![vec![0; row_words]; spec.observation.frame_stack],
-            valid: vec![1; envs],
+            frames: FrameHistory::new(&spec.observation, envs),
             logits: vec![0.0; envs * spec.action.outputs()],
             actions: vec![0; envs * spec.action.words()],
             log_probs: vec![0.0; envs],
@@ -153,11 +149,8 @@ impl Agent {
             trained_frames: checkpoint.state.frames,
             env,
         };
-        let bytes = agent.row_bytes();
-        if let Some(row) = agent.frames.last_mut() {
-            let frames = &mut bytemuck::cast_slice_mut(row)[..bytes];
-            agent.env.reset(ResetOut { frames, masks: &mut agent.masks })?;
-        }
+        let first = ResetOut { frames: agent.frames.newest_mut(), masks: &mut agent.masks };
+        agent.env.reset(first)?;
         Ok((agent, problems))
     }
 
@@ -195,21 +188,15 @@ impl Agent {
     #[must_use]
     pub fn frame(&self) -> &[u8] {
         let bytes = self.env.spec().observation.frame_bytes();
-        self.frames.last().map_or(&[], |row| &bytemuck::cast_slice(row)[..bytes])
-    }
-
-    fn row_bytes(&self) -> usize {
-        self.env.envs() * self.env.spec().observation.frame_bytes()
+        &self.frames.newest()[..bytes]
     }
 
     /// Computes the logits for the newest observations, `[E][A]`, and moves the recurrent state: once a step.
     fn infer(&mut self) -> Result<(), PlayError> {
-        let bytes = self.row_bytes();
-        let rows: Vec<&[u8]> =
-            self.frames.iter().map(|row| &bytemuck::cast_slice(row)[..bytes]).collect();
+        let rows: Vec<&[u8]> = self.frames.rows().collect();
         let spec = &self.env.spec().observation;
         let inputs = ActInputs {
-            observations: StackedFrames::of_step(spec, &rows, &self.valid),
+            observations: StackedFrames::of_step(spec, &rows, self.frames.valid()),
             flags: &self.flags,
             last_actions: &self.actions,
             last_rewards: &self.rewards,
@@ -233,22 +220,15 @@ impl Agent {
         if !usable {
             return Err(PlayError::NotFinite);
         }
-        let bytes = self.row_bytes();
-        // The oldest row becomes the newest.
-        self.frames.rotate_left(1);
-        if let Some(row) = self.frames.last_mut() {
-            let out = StepOut {
-                frames: &mut bytemuck::cast_slice_mut(row)[..bytes],
-                rewards: &mut self.rewards,
-                flags: &mut self.flags,
-                masks: &mut self.masks,
-            };
-            self.env.step(self.sampler.applied(&self.actions), out)?;
-        }
-        let k = u8::try_from(self.frames.len()).unwrap_or(u8::MAX);
-        for (valid, flags) in self.valid.iter_mut().zip(&self.flags) {
-            *valid = if flags & flag::FIRST != 0 { 1 } else { (*valid + 1).min(k) };
-        }
+        self.frames.rotate();
+        let out = StepOut {
+            frames: self.frames.newest_mut(),
+            rewards: &mut self.rewards,
+            flags: &mut self.flags,
+            masks: &mut self.masks,
+        };
+        self.env.step(self.sampler.applied(&self.actions), out)?;
+        self.frames.advance(&self.flags);
         Ok(Stepped { rewards: &self.rewards, flags: &self.flags })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use impala_env::{Dtype, ObservationSpec};
+use impala_env::{Dtype, ObservationSpec, flag};
 
 /// Stored frames, and the observations that see k of them each: those of E environments at one time step, or a
 /// strip of the columns of a block.
@@ -181,9 +181,93 @@ impl<'a> StackedFrames<'a> {
     }
 }
 
+/// Goes from one vector step to the next: `valid` counts for each environment how many of its newest `k` frames belong
+/// to the running episode, `flags` are those of the new observations.
+pub fn advance_valid(valid: &mut [u8], flags: &[u8], k: usize) {
+    // At most 16.
+    let k = u8::try_from(k).unwrap_or(u8::MAX);
+    for (valid, flags) in valid.iter_mut().zip(flags) {
+        *valid = if flags & flag::FIRST != 0 { 1 } else { valid.saturating_add(1).min(k) };
+    }
+}
+
+/// The newest k frames of E environments, which who acts carries from step to step.
+#[derive(Debug, Clone)]
+pub struct FrameHistory {
+    /// k rows of E frames, oldest first; in words, so that f32 frames are aligned.
+    rows: Vec<Vec<u32>>,
+    row_bytes: usize,
+    valid: Vec<u8>,
+}
+
+impl FrameHistory {
+    /// Before the first reset: zeros.
+    #[must_use]
+    pub fn new(spec: &ObservationSpec, envs: usize) -> Self {
+        let row_bytes = envs * spec.frame_bytes();
+        let row = vec![0; row_bytes.div_ceil(size_of::<u32>())];
+        Self { rows: vec![row; spec.frame_stack], row_bytes, valid: vec![1; envs] }
+    }
+
+    /// The k rows, oldest first.
+    pub fn rows(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.iter().map(|row| &bytemuck::cast_slice(row)[..self.row_bytes])
+    }
+
+    /// The k rows, oldest first, to be written.
+    pub fn rows_mut(&mut self) -> impl Iterator<Item = &mut [u8]> {
+        let bytes = self.row_bytes;
+        self.rows.iter_mut().map(move |row| &mut bytemuck::cast_slice_mut(row)[..bytes])
+    }
+
+    /// The newest row.
+    #[must_use]
+    pub fn newest(&self) -> &[u8] {
+        self.rows().last().unwrap_or_default()
+    }
+
+    /// The newest row, to be written.
+    pub fn newest_mut(&mut self) -> &mut [u8] {
+        self.rows_mut().last().unwrap_or_default()
+    }
+
+    /// Makes the oldest row the newest, to be written over by the next observations.
+    pub fn rotate(&mut self) {
+        self.rows.rotate_left(1);
+    }
+
+    /// `[E]`: how many of the newest k frames belong to the running episode, 1 to k.
+    #[must_use]
+    pub fn valid(&self) -> &[u8] {
+        &self.valid
+    }
+
+    /// Takes account of the flags that came with the newest row.
+    #[inline]
+    pub fn advance(&mut self, flags: &[u8]) {
+        advance_valid(&mut self.valid, flags, self.rows.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_history_forgets_what_is_older_than_k_frames_or_another_episode() {
+        let spec = ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::U8, &[3]) };
+        let mut history = FrameHistory::new(&spec, 2);
+        for (byte, flags, valid) in
+            [(1, [0, 0], [2, 2]), (2, [flag::FIRST, 0], [1, 2]), (3, [0, flag::FIRST], [2, 1])]
+        {
+            history.rotate();
+            history.newest_mut().fill(byte);
+            history.advance(&flags);
+            assert_eq!(history.valid(), valid);
+        }
+        assert!(history.rows().eq([[2; 6], [3; 6]]));
+        assert_eq!(history.newest(), [3; 6]);
+    }
 
     #[test]
     fn stacks_newest_last_and_blanks_other_episodes() {
