@@ -218,7 +218,9 @@ class Checking(unittest.TestCase):
 
     def test_a_bad_one_is_not(self):
         for arguments, code, says in [
-            (["NoSuchThing-v0"], 2, "NoSuchThing"),
+            (["NoSuchThing-v0"], 2, "name its module: gym:MODULE:NoSuchThing-v0"),
+            (["CartPole-v1", "--wrapper", "json:nope"], 2, "wrapper json:nope: json has no nope"),
+            (["PongNoFrameskip-v4"], 2, "(--env-arg frameskip=1 for one)"),
             (["impala_test_envs:Spaces-v0", "--env-arg", "observation=text"], 2, "Text space"),
             (["impala_test_envs:Counting-v0", "--env-arg", "fault=raise", "--env-arg", "at=10"], 1, "out of cheese"),
             (["impala_test_envs:Counting-v0", "--env-arg", "fault=nan", "--env-arg", "at=10"], 1, "not finite"),

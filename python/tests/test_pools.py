@@ -12,12 +12,17 @@ sys.path[:0] = [str(HERE.parent / "src")]
 import numpy as np
 from gymnasium import spaces
 
-from impala_env import batch, errors, making, pools, trying
+from impala_env import batch, check, errors, making, pools, trying
 
 try:
     import envpool
 except ImportError:
     envpool = None
+
+
+def said(refusal):
+    """As `impala_env.check` says it."""
+    return f"{refusal}{errors.put(refusal.remedy, check.FLAGS)}"
 
 
 class Absent(unittest.TestCase):
@@ -32,7 +37,7 @@ class Absent(unittest.TestCase):
             del sys.modules["envpool"]
             if there:
                 sys.modules["envpool"] = there
-        self.assertIn("-m pip install envpool", str(refused.exception))
+        self.assertIn("-m pip install envpool", said(refused.exception))
         with self.assertRaises(errors.Unusable):
             making.maker_of("elsewhere", "CartPole-v1")
 
@@ -113,25 +118,25 @@ class Pools(unittest.TestCase):
         ):
             self.assertEqual(pools.PoolMaker(typed).id, found)
         for typed, says in (
-            ("CartPole-v77", "type --env envpool:CartPole-v1"),
+            ("CartPole-v77", "type envpool:CartPole-v1"),
             ("Cartpoole-v1", "CartPole-v1"),
             ("ALE/CartPole-v1", "has no ALE/CartPole-v1"),
             ("Zzzz", "list_all_envs"),
         ):
             with self.assertRaises(errors.Unusable) as refused:
                 pools.PoolMaker(typed)
-            self.assertIn(says, str(refused.exception))
+            self.assertIn(says, said(refused.exception))
 
     def test_refusals(self):
         for name, options, says in (
             ("TicTacToe-v1", {}, "2 players"),
             ("CartPole-v1", {"lives": 3}, "max_episode_steps"),
-            ("CartPole-v1", {"num_envs": 3}, "--envs-per-actor"),
+            ("CartPole-v1", {"num_envs": 3}, "it follows from --envs"),
             ("CartPole-v1", {"num_threads": "two"}, "'two' is a str"),
         ):
             with self.assertRaises(errors.Unusable) as refused:
                 self.made(name, **options)
-            self.assertIn(says, str(refused.exception))
+            self.assertIn(says, said(refused.exception))
 
     def test_the_check_knows_it(self):
         command = [sys.executable, "-W", "ignore", "-m", "impala_env.check", "envpool:CartPole", "--steps", "200"]

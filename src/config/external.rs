@@ -28,7 +28,7 @@ pub(super) fn external(
         if let Some((key, _)) = given.into_iter().find(|(_, given)| *given) {
             let problem =
                 format!("it is built in, --{key} is for those in Python (gym:ID, envpool:ID)");
-            return Err(EnvError::NotMade { id: id.to_owned(), problem }.into());
+            return Err(EnvError::not_made(id, problem).into());
         }
         return Ok(ExternalEnv::new());
     }
@@ -85,7 +85,7 @@ mod tests {
     fn registry() -> Registry {
         let mut registry = Registry::builtin();
         registry.add_family("gym:", "gym:ID", "any", |id, _, _, _| {
-            Err(EnvError::NotMade { id: id.to_owned(), problem: "a test".into() })
+            Err(EnvError::not_made(id, "a test"))
         });
         registry
     }

@@ -1,6 +1,9 @@
 //! Why an environment cannot be made, or failed.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use serde::Deserialize;
 
 /// What an environment says when it fails: any error, or a text (`"no such level".into()`).
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -69,8 +72,10 @@ pub enum EnvError {
     NotMade {
         /// The environment.
         id: String,
-        /// What is wrong, and what would be right; one line.
+        /// What is wrong; one line.
         problem: String,
+        /// What would be right, if it is known.
+        remedy: Vec<RemedyPart>,
     },
     /// The program that it runs in cannot be started.
     #[error("environment {id} cannot be made: cannot start Python {program}: {problem}")]
@@ -100,7 +105,46 @@ pub enum EnvError {
     },
 }
 
+/// A part of what to do about an environment that cannot be made. Parts follow each other without blanks between them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum RemedyPart {
+    /// Words.
+    Text(String),
+    /// A setting, mostly one, with its value if there is one to be set. Whoever shows the remedy says it as it is set there.
+    Setting(BTreeMap<EnvSetting, Option<String>>),
+}
+
+/// What an environment outside this program is asked for with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum EnvSetting {
+    /// Its name.
+    Env,
+    /// An option, `key=value`.
+    Options,
+    /// What is applied to each environment.
+    Wrapper,
+    /// Parts of the observation that are seen.
+    Keys,
+    /// E.
+    Envs,
+    /// The seed of the run.
+    Seed,
+    /// Where modules are looked for.
+    Path,
+    /// The program that it runs in.
+    Python,
+}
+
 impl EnvError {
+    /// Environment `id` cannot be made because of `problem`, about which there is no more to say.
+    #[must_use]
+    pub fn not_made(id: &str, problem: impl Into<String>) -> Self {
+        Self::NotMade { id: id.to_owned(), problem: problem.into(), remedy: Vec::new() }
+    }
+
     /// A failure of environment `id`, with what it said.
     #[must_use]
     pub fn failed(id: &str, source: impl Into<BoxError>) -> Self {

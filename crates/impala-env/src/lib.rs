@@ -29,7 +29,7 @@ pub mod recall;
 pub mod rng;
 pub mod synthetic;
 
-pub use error::{BoxError, EnvError};
+pub use error::{BoxError, EnvError, EnvSetting, RemedyPart};
 pub use external::{ExternalEnv, SharedMemory};
 pub use lockstep::Lockstep;
 pub use options::{EnvOptions, OptionReader};

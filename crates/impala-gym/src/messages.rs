@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::source::Source;
-use impala_env::{ActionSpec, Dtype, EnvOptions, EnvSpec, ObservationSpec};
+use impala_env::{ActionSpec, Dtype, EnvOptions, EnvSpec, ObservationSpec, RemedyPart};
 
 /// Version of the messages.
 pub(super) const ABI: u32 = 3;
@@ -132,6 +132,9 @@ pub(super) struct Hello {
     pub(super) abi: u32,
     /// What was asked for cannot be had; one line.
     pub(super) unusable: Option<String>,
+    /// What to do about that.
+    #[serde(default)]
+    pub(super) remedy: Vec<RemedyPart>,
     /// The environment failed; with a traceback.
     pub(super) failed: Option<String>,
     pub(super) observation: Option<Observation>,
@@ -220,6 +223,7 @@ impl Hello {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use impala_env::EnvSetting;
 
     #[test]
     fn commands_are_what_the_document_says() {
@@ -272,5 +276,15 @@ mod tests {
         assert_eq!(action, ActionSpec::Continuous { low, high });
         let empty: Hello = serde_json::from_str(r#"{"abi": 3, "unusable": "no"}"#).expect("JSON");
         assert!(empty.spec("gym:X").is_err());
+        let told: Hello = serde_json::from_str(
+            r#"{"abi": 3, "unusable": "no", "remedy": ["type ", {"env": "gym:Y"}, {"python": null}]}"#,
+        )
+        .expect("JSON");
+        let setting = |setting, value: Option<&str>| {
+            RemedyPart::Setting([(setting, value.map(Into::into))].into())
+        };
+        let env = setting(EnvSetting::Env, Some("gym:Y"));
+        let expected = [RemedyPart::Text("type ".into()), env, setting(EnvSetting::Python, None)];
+        assert_eq!(told.remedy, expected);
     }
 }

@@ -48,7 +48,7 @@ impl Worker {
         envs: usize,
         seed: u64,
     ) -> Result<(Self, EnvSpec, Vec<String>), EnvError> {
-        let not_made = |problem: String| EnvError::NotMade { id: id.to_owned(), problem };
+        let not_made = |problem: String| EnvError::not_made(id, problem);
         let (source, name) = Source::of(id).unwrap_or((Source::Gymnasium, id));
         if name.is_empty() || name.ends_with(':') {
             let prefix = source.prefix();
@@ -109,7 +109,11 @@ impl Worker {
             self.not_made(format!("the worker's first answer is not understood: {error}"))
         })?;
         match (&hello.unusable, &hello.failed) {
-            (Some(problem), _) => Err(self.not_made(problem.clone())),
+            (Some(problem), _) => Err(EnvError::NotMade {
+                id: self.id.clone(),
+                problem: problem.clone(),
+                remedy: hello.remedy,
+            }),
             (None, Some(reason)) => Err(self.failed(reason.clone())),
             (None, None) if hello.abi != ABI => Err(self.not_made(format!(
                 "the worker speaks version {} of the messages, this program {ABI}",
@@ -227,7 +231,7 @@ impl Worker {
     }
 
     fn not_made(&self, problem: String) -> EnvError {
-        EnvError::NotMade { id: self.id.clone(), problem }
+        EnvError::not_made(&self.id, problem)
     }
 }
 

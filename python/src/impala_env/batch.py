@@ -64,7 +64,7 @@ class Batch:
         head = f"{who} failed in {what} at step {self.steps} (seed {self.seeds[index or 0]})"
         error = wrong_call(what, error) or error
         if isinstance(error, EnvFault):
-            return EnvFault(f"{head}: {error}")
+            return EnvFault(f"{head}: {error}", remedy=error.remedy)
         return EnvFault(f"{head}\n{described(error)}", f"{head}: {summary(error)}")
 
     def checked_mask(self, mask, shape):

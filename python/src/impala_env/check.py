@@ -11,7 +11,13 @@ import sys
 import time
 import warnings
 
-from .errors import EnvFault, Unusable, described
+from .errors import EnvFault, Unusable, described, put
+
+FLAGS = {
+    "env": "", "options": "--env-arg", "wrapper": "--wrapper", "keys": "--observation-keys", "envs": "--envs",
+    "seed": "--seed", "path": "PYTHONPATH", "python": "its path",
+}
+"""How the settings that remedies name are given to this program."""
 
 
 def main(argv=None):
@@ -33,10 +39,10 @@ def main(argv=None):
             warnings.simplefilter("always")
             report = run(args)
     except Unusable as refusal:
-        print(f"{args.env}: {refusal}", file=sys.stderr)
+        print(f"{args.env}: {refusal}{put(refusal.remedy, FLAGS)}", file=sys.stderr)
         return 2
     except EnvFault as fault:
-        print(f"{args.env}: {fault}", file=sys.stderr)
+        print(f"{args.env}: {fault}{put(fault.remedy, FLAGS)}", file=sys.stderr)
         return 1
     except Exception as error:
         print(f"{args.env}: it cannot be made\n{described(error)}", file=sys.stderr)
@@ -114,7 +120,7 @@ def advice(report):
     if low == high == 0:
         found.append("every reward was 0")
     if max(abs(low), abs(high)) > 100:
-        found.append("large rewards: bring returns to about 1 to 100 with --reward-scale")
+        found.append("large rewards: scale them so that returns are about 1 to 100")
     if None in report["action"].get("low", []) + report["action"].get("high", []):
         found.append("actions without bounds")
     return found

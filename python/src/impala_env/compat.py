@@ -1,4 +1,4 @@
-"""A wrapper for environments with the methods of gym before 0.26: `--env-wrapper impala_env.compat:old_gym`."""
+"""A wrapper for environments with the methods of gym before 0.26: `impala_env.compat:old_gym`."""
 
 import inspect
 

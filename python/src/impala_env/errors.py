@@ -2,6 +2,7 @@
 
 import os
 import traceback
+from typing import NamedTuple
 
 _HERE = __name__.rpartition(".")[0]
 _MAX_LINE_CHARS = 400
@@ -9,16 +10,46 @@ _MAX_CHARS = 6_000
 """Longest traceback: the supervisor shows no more than 8 KiB."""
 
 
+class Setting(NamedTuple):
+    """Something that was asked for, as a remedy names it; who shows the remedy says it by a flag of its own.
+
+    name: `env`, `options`, `wrapper`, `envs`, `seed`, `path` and `keys` of the first message of
+    `docs/environment-abi.md`, or `python`, which runs the worker; value: None for the setting as such.
+    """
+
+    name: str
+    value: str | None = None
+
+
 class Unusable(Exception):
-    """The environment cannot be used as it was asked for: one line, nothing in it is a bug."""
+    """The environment cannot be used as it was asked for: one line, nothing in it is a bug.
+
+    remedy: what to do, texts and `Setting`s in turn.
+    """
+
+    def __init__(self, problem, *remedy):
+        super().__init__(problem)
+        self.remedy = remedy
+
+
+def put(remedy, flags):
+    """The remedy as a text that follows the problem; `flags` has the flag of each setting by name."""
+    texts = []
+    for part in remedy:
+        if isinstance(part, Setting):
+            part = " ".join(filter(None, (flags[part.name], part.value)))
+        texts.append(part)
+    return "; " + "".join(texts) if texts else ""
 
 
 class EnvFault(Exception):
-    """The environment failed while it was at work. `line` is the same on one line, without a traceback."""
+    """The environment failed while it was at work. `line` is the same on one line, without a traceback; `remedy` is as
+    for `Unusable`."""
 
-    def __init__(self, text, line=None):
+    def __init__(self, text, line=None, remedy=()):
         super().__init__(text)
         self.line = one_line(line or text)
+        self.remedy = remedy
 
 
 def one_line(text):

@@ -1,10 +1,10 @@
-"""Parts of an observation by name: `--observation-keys image,inner.speed`."""
+"""Parts of an observation by name: `image`, `inner.speed`."""
 
 import difflib
 
 from gymnasium import spaces
 
-from .errors import Unusable
+from .errors import Setting, Unusable
 
 
 def children(space):
@@ -21,20 +21,22 @@ def selected(space, keys, mask):
     if not children(space):
         kind = type(space).__name__
         raise Unusable(
-            f"--observation-keys name parts of a Dict, but its observation is a {kind} space without parts: leave them out"
+            f"parts of a Dict are named to be seen, but its observation is a {kind} space without parts",
+            "leave out ",
+            Setting("keys"),
         )
     found, seen = [], []
     for name in keys:
         if name == mask and isinstance(space, spaces.Dict):
             raise Unusable(
-                f"--observation-keys: {mask} says what is allowed and is no part of what is seen: leave it out"
+                f"of the parts to be seen, {mask} says what is allowed and is no part of what is seen: leave it out"
             )
         part = _find(space, name, "", ())
         if part is None:
-            raise Unusable(_unknown(space, name, mask))
+            raise _unknown(space, name, mask)
         # One inside another would be seen twice as well.
         if twice := next((other for other in seen if other[: len(part[2])] == part[2][: len(other)]), None):
-            raise Unusable(f"--observation-keys: {name} is seen twice, as {'.'.join(map(str, twice))}: leave one out")
+            raise Unusable(f"of the parts to be seen, {name} is seen twice, as {'.'.join(map(str, twice))}: leave one out")
         seen.append(part[2])
         found.append(part)
     return found
@@ -66,26 +68,28 @@ def _unknown(space, name, mask):
     known = list(names(space, mask))
     lower = {each.lower(): each for each in known}
     near = [lower[each] for each in difflib.get_close_matches(name.lower(), lower, 3, 0.5)]
-    meant = f"; did you mean {' or '.join(near)}?" if near else ";"
-    return f"--observation-keys: its observation has no {name}{meant} there are {', '.join(known)[:300]}"
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return Unusable(f"its observation has no part {name}", f"{meant}there are {', '.join(known)[:300]}")
 
 
 def what_to_see(space, learnable, mask):
-    """How to do without what cannot be learnt from, as the end of a refusal."""
+    """How to do without what cannot be learnt from: a remedy."""
     ways = []
     good = list(_good(space, learnable, mask, ""))
     if good:
-        ways.append(f"name what to see: --observation-keys {','.join(good)}")
-    ways.append(
-        "change it by --env-wrapper wraps.py:see, where wraps.py has "
+        ways += ["name what to see: ", Setting("keys", ",".join(good)), ", or "]
+    ways += [
+        "change it by ",
+        Setting("wrapper", "wraps.py:see"),
+        ", where wraps.py has "
         + (
             f"`import gymnasium; see = lambda env: gymnasium.wrappers.FilterObservation(env, {good!r})`"
             if good and isinstance(space, spaces.Dict) and all(name in space.spaces for name in good)
             else "`import gymnasium, numpy; see = lambda env: gymnasium.wrappers.TransformObservation("
             "env, lambda seen: numpy.zeros(1, numpy.float32), gymnasium.spaces.Box(-1, 1, (1,)))` with your own numbers"
-        )
-    )
-    return "; " + ", or ".join(ways)
+        ),
+    ]
+    return ways
 
 
 def _good(space, learnable, mask, before):

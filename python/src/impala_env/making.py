@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 
-from .errors import Unusable, one_line, summary
+from .errors import Setting, Unusable, one_line, summary
 from .naming import how_to_install, instead, latest
 
 ATARI = dict(
@@ -53,8 +53,9 @@ def package_or_say(*packages):
             found = importlib.import_module(package)
         except ImportError as error:
             raise Unusable(
-                f"{sys.executable} has no usable package {package} ({one_line(error)}): install it with "
-                f"`{sys.executable} -m pip install {package}`, or name another Python with --python"
+                f"{sys.executable} has no usable package {package} ({one_line(error)})",
+                f"install it with `{sys.executable} -m pip install {package}`, or name another Python with ",
+                Setting("python"),
             ) from None
     return found
 
@@ -91,7 +92,9 @@ def import_or_say(module, what):
         missing = getattr(error, "name", None) or ""
         install = how_to_install(missing) if module == missing or module.startswith(f"{missing}.") else None
         raise Unusable(
-            f"{what} cannot be imported: {one_line(error)}; {install or 'install it'}, or name its folder with --python-path"
+            f"{what} cannot be imported: {one_line(error)}",
+            f"{install or 'install it'}, or name its folder with ",
+            Setting("path"),
         ) from None
     except (Exception, SystemExit) as error:
         raise Unusable(f"{what} cannot be imported: {summary(error)}; mend what it does at import") from None
@@ -101,24 +104,24 @@ def wrapper_of(path):
     """The function that `module:function` or `file.py:function` names."""
     module, _, name = path.rpartition(":")
     if not module or not name:
-        raise Unusable(f"--env-wrapper {path} is no MODULE:FUNCTION")
+        raise Unusable(f"wrapper {path} is not written as MODULE:FUNCTION")
     if module.endswith(".py"):
         spec = importlib.util.spec_from_file_location("impala_env_wrapper", module)
         found = importlib.util.module_from_spec(spec)
         try:
             spec.loader.exec_module(found)
         except OSError as error:
-            raise Unusable(f"--env-wrapper {path}: {one_line(error)}") from None
+            raise Unusable(f"wrapper {path}: {one_line(error)}") from None
         except (Exception, SystemExit) as error:
-            raise Unusable(f"--env-wrapper {path}: its module cannot be imported: {summary(error)}") from None
+            raise Unusable(f"wrapper {path}: its module cannot be imported: {summary(error)}") from None
     else:
-        found = import_or_say(module, f"--env-wrapper {path}: its module")
+        found = import_or_say(module, f"wrapper {path}: its module")
     for part in name.split("."):
         if not hasattr(found, part):
-            raise Unusable(f"--env-wrapper {path}: {module} has no {name}")
+            raise Unusable(f"wrapper {path}: {module} has no {name}")
         found = getattr(found, part)
     if not callable(found):
-        raise Unusable(f"--env-wrapper {path}: {name} is a {type(found).__name__} and no function")
+        raise Unusable(f"wrapper {path}: {name} is a {type(found).__name__} and no function")
     return found
 
 
@@ -154,7 +157,7 @@ class Maker:
             and (spec.entry_point is None or not (self.wrapper or spec.additional_wrappers))
         )
         if self.wrapper and self.vector:
-            raise Unusable(f"{self.id} exists as a vector environment only, which takes no --env-wrapper")
+            raise Unusable(f"{self.id} exists as a vector environment only, which takes no wrapper")
         if atari and self.vector:
             self.options = ATARI | self.options
         elif memory:
@@ -168,7 +171,7 @@ class Maker:
                 # Finds names without a version as well.
                 spec = self.gymnasium.envs.registration._find_spec(self.id)
             except error.Error as refusal:
-                raise Unusable(instead(self.gymnasium, self.module, self.id, one_line(refusal))) from None
+                raise instead(self.gymnasium, self.module, self.id, one_line(refusal)) from None
         lines = [plain(warning.message) for warning in said]
         self.notes += [line for line in lines if "out of date" in line or "deprecated" in line]
         return spec
@@ -187,7 +190,7 @@ class Maker:
         except ImportError as wrong:
             # Gymnasium's way to say that old versions have moved elsewhere, among others.
             newer = latest(self.gymnasium, self.module, self.id)
-            raise Unusable(f"{one_line(wrong)}{f'; type --env {newer}' if newer else ''}") from None
+            raise Unusable(one_line(wrong), *(["type ", Setting("env", newer)] if newer else [])) from None
         except error.Error as refusal:
             raise Unusable(one_line(refusal)) from None
         except AttributeError as wrong:
@@ -198,15 +201,18 @@ class Maker:
         except TypeError as wrong:
             text = one_line(wrong)
             if "unexpected keyword argument" in text:
-                raise Unusable(f"--env-arg: {text}") from None
+                raise Unusable(f"its options: {text}") from None
             if missing := re.search(r"missing \d+ required (?:positional|keyword-only) arguments?: ((?:(?:, |,? and )?'\w+')+)", text):
                 names = re.findall(r"'(\w+)'", missing[1])
-                typed = " ".join(f"--env-arg {name}=VALUE" for name in names)
-                raise Unusable(f"it needs what was not given ({missing[0]}): add {typed}") from None
+                add = [part for name in names for part in (" ", Setting("options", f"{name}=VALUE"))]
+                raise Unusable(f"it needs what was not given ({missing[0]})", "add", *add) from None
             if "Gym is incompatible with Gymnasium" in text:
                 raise Unusable(
-                    "it is an environment of the old package gym: derive it from gymnasium.Env, or "
-                    "`pip install shimmy` and --env gym:shimmy:GymV21Environment-v0 --env-arg env_id=ID"
+                    "it is an environment of the old package gym",
+                    "derive it from gymnasium.Env, or `pip install shimmy` and ",
+                    Setting("env", "gym:shimmy:GymV21Environment-v0"),
+                    " ",
+                    Setting("options", "env_id=ID"),
                 ) from None
             raise
 
@@ -220,7 +226,7 @@ class Maker:
             return env
         wrapped = self.wrapper(env)
         if wrapped is None or not hasattr(wrapped, "step"):
-            raise Unusable(f"--env-wrapper gave {type(wrapped).__name__} and no environment: it must return one")
+            raise Unusable(f"the wrapper gave {type(wrapped).__name__} and no environment: it must return one")
         return wrapped
 
     def many(self, count):

@@ -6,6 +6,8 @@ import re
 import shlex
 import sys
 
+from .errors import Setting, Unusable
+
 PACKAGES = [
     (r"(MiniGrid|BabyAI)-", "minigrid", "minigrid"),
     (r"MiniWorld-", "miniworld", "miniworld"),
@@ -49,7 +51,7 @@ def how_to_install(module):
 
 
 def instead(gymnasium, module, name, refusal):
-    """The refusal of `name`, with what to type."""
+    """The error for a `name` that Gymnasium refuses, with what to type."""
     found = _atari(module, name) or _of_package(module, name)
     if found:
         return found
@@ -57,13 +59,14 @@ def instead(gymnasium, module, name, refusal):
     if meant and _alike(name, meant[1]):
         namespace = name.rpartition("/")[0]
         other = meant[1] if "/" in meant[1] or not namespace else f"{namespace}/{meant[1]}"
-        return f"{refusal.rstrip('.')}; type --env {_typed(module, latest_id(gymnasium, other) or other)}"
+        return Unusable(refusal.rstrip("."), "type ", Setting("env", _typed(module, latest_id(gymnasium, other) or other)))
     newer = latest(gymnasium, module, name)
     if newer:
-        return f"{refusal.rstrip('.')}; type --env {newer}"
+        return Unusable(refusal.rstrip("."), "type ", Setting("env", newer))
     if module:
-        return f"{refusal.rstrip('.')}; importing {module} did not register it: look for its name there"
-    return f"{refusal.rstrip('.')}; if a package registers it, name its module: --env gym:MODULE:{name}"
+        return Unusable(refusal.rstrip("."), f"importing {module} did not register it: look for its name there")
+    named = Setting("env", f"gym:MODULE:{name}")
+    return Unusable(refusal.rstrip("."), "if a package registers it, name its module: ", named)
 
 
 def _alike(name, other):
@@ -102,26 +105,36 @@ def _atari(module, name):
     old = found["ram"] or found["skip"] or not name.startswith("ALE/") or found["version"] not in (None, "5")
     if not old:
         return None
-    typed = f"--env gym:ALE/{games[found['game'].lower()]}-v5"
+    typed = [Setting("env", f"gym:ALE/{games[found['game'].lower()]}-v5")]
     if found["ram"]:
-        typed += " --env-arg obs_type=ram"
+        typed += [" ", Setting("options", "obs_type=ram")]
     if found["version"] == "0":
-        typed += " --env-arg repeat_action_probability=0.25"
-    skip = "which holds each action for 4 frames (--env-arg frameskip=1 for one)"
-    install = "" if _there("ale_py") else f"; {how_to_install('ale_py')} first"
-    return f"there is no {name} here, Atari games are ALE/GAME-v5 and the rest is options: type {typed}, {skip}{install}"
+        typed += [" ", Setting("options", "repeat_action_probability=0.25")]
+    skip = [", which holds each action for 4 frames (", Setting("options", "frameskip=1"), " for one)"]
+    install = [] if _there("ale_py") else [f"; {how_to_install('ale_py')} first"]
+    return Unusable(
+        f"there is no {name} here, Atari games are ALE/GAME-v5 and the rest is options", "type ", *typed, *skip, *install
+    )
 
 
 def _of_package(module, name):
     if name.startswith("procgen") or module == "procgen":
-        return (
-            f"{name} is registered with the old package gym only: `{sys.executable} -m pip install procgen gym shimmy` "
-            f"and type --env gym:shimmy:GymV21Environment-v0 --env-arg env_id=procgen:{name}"
+        return Unusable(
+            f"{name} is registered with the old package gym only",
+            f"`{sys.executable} -m pip install procgen gym shimmy` and type ",
+            Setting("env", "gym:shimmy:GymV21Environment-v0"),
+            " ",
+            Setting("options", f"env_id=procgen:{name}"),
         )
     for begins, registers, package in PACKAGES:
         if module != registers and re.match(begins, name):
             install = "" if _there(registers) else f"; install it first with `{sys.executable} -m pip install {package}`"
-            return f"{name} is of the package {package}, which must be imported: type --env gym:{registers}:{name}{install}"
+            return Unusable(
+                f"{name} is of the package {package}, which must be imported",
+                "type ",
+                Setting("env", f"gym:{registers}:{name}"),
+                install,
+            )
     return None
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from .batch import OwnVector, seed_of
-from .errors import Unusable, one_line, summary
+from .errors import Setting, Unusable, one_line, summary
 from .making import import_or_say, literal, package_or_say
 
 DEFAULTS = dict(num_threads=1)
@@ -24,13 +24,13 @@ ATARI = dict(stack_num=1, reward_clip=False)
 learner clips them. The rest is EnvPool's default and that of `gym:ALE/...`."""
 
 RESERVED = {
-    "num_envs": "it follows from --envs-per-actor",
-    "batch_size": "all environments of an actor step together",
-    "max_num_players": "one player is learnt",
-    "seed": "it follows from --seed",
-    "env_seed": "it follows from --seed",
-    "base_path": "set ENVPOOL_ASSETS_PATH",
-    "gym_reset_return_info": "resets always give it",
+    "num_envs": ["it follows from ", Setting("envs")],
+    "batch_size": ["all environments of an actor step together"],
+    "max_num_players": ["one player is learnt"],
+    "seed": ["it follows from ", Setting("seed")],
+    "env_seed": ["it follows from ", Setting("seed")],
+    "base_path": ["set ENVPOOL_ASSETS_PATH"],
+    "gym_reset_return_info": ["resets always give it"],
 }
 """Options of EnvPool that are not the user's to set, and why."""
 
@@ -53,7 +53,7 @@ class PoolMaker:
         self.options = {key: literal(value) for key, value in options}
         self.check, self.keys, self.notes = check, keys, []
         if wrapper:
-            raise Unusable("EnvPool steps all environments at once in C++, which takes no --env-wrapper; gym:ID does")
+            raise Unusable("EnvPool steps all environments at once in C++, which takes no wrapper", "gym:ID does")
         if self.module:
             import_or_say(self.module, f"module {self.module}")
         self.registry = self.envpool.registration.registry.specs
@@ -62,7 +62,7 @@ class PoolMaker:
         self.id = f"ALE/{self.task}" if atari else self.task
         for key in self.options:
             if key in RESERVED:
-                raise Unusable(f"--env-arg {key} cannot be set: {RESERVED[key]}")
+                raise Unusable(f"option {key} cannot be set", *RESERVED[key])
         self.options = DEFAULTS | (ATARI if atari else {}) | self.options
 
     def _found(self):
@@ -76,14 +76,16 @@ class PoolMaker:
         version = getattr(self.envpool, "__version__", "")
         head = f"EnvPool {version} has no {self.id}"
         if newest:
-            raise Unusable(f"{head}; type --env {self._typed(newest)}")
+            raise Unusable(head, "type ", Setting("env", self._typed(newest)))
         by_lower = {known.lower(): known for known in self.registry}
         near = [by_lower[each] for each in difflib.get_close_matches(name.lower(), by_lower, n=3, cutoff=0.6)]
         if near:
-            raise Unusable(f"{head}; near to it are {', '.join(near)}: type --env {self._typed(near[0])}")
+            raise Unusable(head, f"near to it are {', '.join(near)}: type ", Setting("env", self._typed(near[0])))
         raise Unusable(
-            f"{head}, and nothing like it; `{sys.executable} -c 'import envpool; print(envpool.list_all_envs())'` lists "
-            "its names, and --env gym:ID takes those of Gymnasium"
+            f"{head}, and nothing like it",
+            f"`{sys.executable} -c 'import envpool; print(envpool.list_all_envs())'` lists its names, and ",
+            Setting("env", "gym:ID"),
+            " takes those of Gymnasium",
         )
 
     def _newest(self, name):
@@ -118,14 +120,14 @@ class PoolMaker:
         for key, value in self.options.items():
             if known and key not in known:
                 mine = ", ".join(sorted(set(known) - set(RESERVED)))
-                return f"--env-arg {key}: {self.id} has no such option; it has {mine}"
+                return f"option {key}: {self.id} has no such option; it has {mine}"
         for key, value in self.options.items():
             # A bool is a number for C++, and an int is a float.
             numbers = isinstance(value, (int, float)) and isinstance(known.get(key), (int, float))
             whole = isinstance(value, float) and isinstance(known.get(key), int)
             if type(value) is not type(known.get(key)) and (whole or not numbers):
-                return f"--env-arg {key}: {value!r} is a {type(value).__name__}, it takes such as {known.get(key)!r}"
-        return f"--env-arg: {one_line(str(error).splitlines()[0] if str(error) else summary(error))}"
+                return f"option {key}: {value!r} is a {type(value).__name__}, it takes such as {known.get(key)!r}"
+        return f"its options: {one_line(str(error).splitlines()[0] if str(error) else summary(error))}"
 
 
 class Pool(OwnVector):

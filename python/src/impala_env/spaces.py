@@ -8,7 +8,7 @@ Observations become one array of `u8` or `f32` for each environment:
 - any other `Box` becomes f32 in its shape;
 - `Discrete(n)` becomes n numbers, one of them 1; `MultiDiscrete` the same for each of its parts in turn;
 - `MultiBinary` becomes 0 and 1;
-- `Dict` and `Tuple` become one f32 vector (of the parts that `--observation-keys` names, in its order): the parts in the order of `space.spaces` (for a plain dict
+- `Dict` and `Tuple` become one f32 vector (of the parts that are named to be seen, in that order): the parts in the order of `space.spaces` (for a plain dict
   gymnasium sorts the keys), each flattened in C order, depth first, bytes divided by 255. If there is only
   one part, it is taken as if it stood alone. The key `action_mask` at the top of a `Dict` is no part of
   the observation: it says which actions are allowed.
@@ -162,7 +162,7 @@ class Observation:
             try:
                 self.parts = _leaves(space, "", ())
             except Unusable as refusal:
-                raise Unusable(f"{refusal}{what_to_see(space, learnable, MASK)}") from None
+                raise Unusable(str(refusal), *what_to_see(space, learnable, MASK)) from None
         self.masks = isinstance(space, spaces.Dict) and MASK in space.spaces
         if not self.parts:
             raise Unusable(f"the observation space {one_text(space)} has no parts")

@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 
-from .errors import EnvFault, Unusable, one_line
+from .errors import EnvFault, Setting, Unusable, one_line
 
-OLD = "--env-wrapper impala_env.compat:old_gym takes what gym before 0.26 gave"
+OLD = Setting("wrapper", "impala_env.compat:old_gym"), " takes what gym before 0.26 gave"
 FIVE = "(observation, reward, terminated, truncated, info)"
 
 
@@ -40,7 +40,7 @@ def two(found):
             f"reset gave an info that is {shown(found[1])} and no dict: return (observation, info), {{}} if there is nothing to say"
         )
     raise EnvFault(
-        f"reset gave {shown(found)} and not (observation, info): return `observation, {{}}`; {OLD}"
+        f"reset gave {shown(found)} and not (observation, info): return `observation, {{}}`", remedy=OLD
     )
 
 
@@ -51,7 +51,7 @@ def five(result):
             raise EnvFault(f"step gave an info that is {shown(result[4])} and no dict: give {{}} if there is nothing to say")
         return result
     if isinstance(result, tuple) and len(result) == 4:
-        raise EnvFault(f"step gave 4 values and not {FIVE}: say apart what ended and what was cut off; {OLD}")
+        raise EnvFault(f"step gave 4 values and not {FIVE}: say apart what ended and what was cut off", remedy=OLD)
     count = f"{len(result)} values" if isinstance(result, tuple) else shown(result)
     raise EnvFault(f"step gave {count} and not {FIVE}: return these five")
 
@@ -98,15 +98,16 @@ def wrong_call(what, error):
         r"\breset\(\) (got an unexpected keyword argument '(seed|options)'|takes .*positional argument)", text
     ):
         return EnvFault(
-            f"its reset does not take what it must ({one_line(text)}): write `def reset(self, *, seed=None, options=None)`; {OLD}"
+            f"its reset does not take what it must ({one_line(text)}): write `def reset(self, *, seed=None, options=None)`",
+            remedy=OLD,
         )
     # Wrappers of gymnasium itself take apart what they are given.
     if "unpack" in text and _within_gymnasium(error):
         if what == "step":
             got = re.search(r"got (\d+)", text)
             gave = f"{got[1]} values" if got else "something else"
-            return EnvFault(f"step gave {gave} and not {FIVE}: return these five; {OLD}")
-        return EnvFault(f"{what} did not give (observation, info): return `observation, {{}}`; {OLD}")
+            return EnvFault(f"step gave {gave} and not {FIVE}: return these five", remedy=OLD)
+        return EnvFault(f"{what} did not give (observation, info): return `observation, {{}}`", remedy=OLD)
     return None
 
 

@@ -14,7 +14,7 @@ import struct
 import sys
 
 from . import ABI
-from .errors import EnvFault, Unusable, described, summary
+from .errors import EnvFault, Setting, Unusable, described, summary
 
 SCRATCH, RING = 0, 1
 MAP, RESET, STEP = 1, 2, 3
@@ -84,15 +84,18 @@ class Worker:
             if trial:
                 answer |= {"id": name, "notes": notes}
         except Unusable as refusal:
-            answer = {"unusable": str(refusal)}
+            answer = {"unusable": str(refusal), "remedy": _as_json(refusal.remedy)}
         except EnvFault as fault:
-            answer = {"unusable": f"{fault.line}{_where_more(request)}"} if trial else {"failed": str(fault)}
+            answer = {"failed": str(fault)}
+            if trial:
+                remedy = [*fault.remedy, "; "] if fault.remedy else []
+                answer = {"unusable": fault.line, "remedy": _as_json([*remedy, _where_more(request)])}
             _print(str(fault))
         except BaseException as error:
             # An environment that wants to leave the process among them.
             answer = {"failed": f"it cannot be made\n{described(error)}"}
             if trial:
-                answer = {"unusable": f"it raised {summary(error)}{_where_more(request)}"}
+                answer = {"unusable": f"it raised {summary(error)}", "remedy": [_where_more(request)]}
             _print(described(error))
         _send(channel, json.dumps({"abi": ABI, **answer}))
         return cls(channel, *pipes, batch) if "action" in answer else None
@@ -205,7 +208,12 @@ def _where_more(request):
         arguments += ["--env-arg", f"{key}={value}"]
     if request["wrapper"]:
         arguments += ["--wrapper", request["wrapper"]]
-    return f"; `python -m impala_env.check {shlex.join(arguments)}` tells more"
+    return f"`python -m impala_env.check {shlex.join(arguments)}` tells more"
+
+
+def _as_json(remedy):
+    """Texts, and `{NAME: VALUE}` for a setting."""
+    return [{part.name: part.value} if isinstance(part, Setting) else part for part in remedy]
 
 
 def _made(request):

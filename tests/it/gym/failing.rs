@@ -212,7 +212,7 @@ fn bad_input_is_one_line_and_code_2() {
         (
             &[counting[0], counting[1], "--env-wrapper", "impala_test_envs:nope"],
             &python,
-            &["--env-wrapper impala_test_envs:nope", "has no nope"],
+            &["wrapper impala_test_envs:nope", "has no nope"],
         ),
         (
             &[

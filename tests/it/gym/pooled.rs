@@ -105,7 +105,7 @@ fn what_cannot_be_had_is_one_line_and_code_2() {
         ("CartPole-v1", &["--env-arg", "lives=3"], &["no such option", "max_episode_steps"]),
         ("CartPole-v1", &["--env-arg", "seed=3"], &["it follows from --seed"]),
         ("CartPole-v1", &["--env-arg", "num_threads=two"], &["'two' is a str"]),
-        ("CartPole-v1", &["--env-wrapper", "impala_test_envs:doubled"], &["no --env-wrapper"]),
+        ("CartPole-v1", &["--env-wrapper", "impala_test_envs:doubled"], &["takes no wrapper"]),
     ];
     for (name, flags, parts) in cases {
         let folder = tempfile::tempdir().expect("temporary folder");
