@@ -10,14 +10,13 @@
 //! ```
 //!
 //! (Espeholt et al. 2018, section 4.2.) What `log pi`, `H` and their derivatives are depends on the kind of
-//! action: `categorical`, `multi`, `gaussian`, `hybrid`. Both engines take these gradients from here, so there
+//! action: `categorical`, `gaussian`, `hybrid`. Both engines take these gradients from here, so there
 //! is one loss; a test holds them against libtorch's autograd.
 
 mod categorical;
 mod config;
 mod gaussian;
 mod hybrid;
-mod multi;
 mod stats;
 mod transitions;
 
@@ -34,7 +33,6 @@ pub use transitions::AdvantageMoments;
 use categorical::Categorical;
 use gaussian::Gaussian;
 use hybrid::Hybrid;
-use multi::MultiCategorical;
 use transitions::Transitions;
 
 /// The stored fields of one block that the loss needs, time-major.
@@ -85,7 +83,6 @@ impl<'a> Batch<'a> {
 pub struct Loss {
     steps: Transitions,
     categorical: Categorical,
-    multi: MultiCategorical,
     gaussian: Gaussian,
     hybrid: Hybrid,
     /// Logits with those of forbidden choices replaced.
@@ -186,8 +183,9 @@ impl Loss {
         };
         let (words, taken) = (batch.words(strip), &mut self.steps.taken);
         match batch.action {
-            ActionSpec::Discrete { n } => self.categorical.evaluate(logits, *n, words, taken),
-            ActionSpec::MultiDiscrete { sizes } => self.multi.evaluate(logits, sizes, words, taken),
+            ActionSpec::Discrete { .. } | ActionSpec::MultiDiscrete { .. } => {
+                self.categorical.evaluate(logits, batch.action.sizes(), words, taken);
+            }
             ActionSpec::Continuous { low, .. } => {
                 self.gaussian.evaluate(logits, low.len(), words, taken);
             }
@@ -220,8 +218,9 @@ impl Loss {
         let weights = self.steps.weights(config.entropy_cost, weight);
         let d_logits = &mut self.d_logits[..];
         let entropy = match batch.action {
-            ActionSpec::Discrete { n } => self.categorical.gradients(*n, weights, d_logits),
-            ActionSpec::MultiDiscrete { sizes } => self.multi.gradients(sizes, weights, d_logits),
+            ActionSpec::Discrete { .. } | ActionSpec::MultiDiscrete { .. } => {
+                self.categorical.gradients(batch.action.sizes(), weights, d_logits)
+            }
             ActionSpec::Continuous { low, .. } => {
                 self.gaussian.gradients(low.len(), weights, d_logits)
             }

@@ -201,7 +201,7 @@ fn draw<S: Simd>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
     const LEVELS: [fn() -> Level; 2] = [|| Level::BASELINE, Level::detect];
@@ -210,7 +210,8 @@ mod tests {
         Sampler { level, ..Sampler::new(Rng::new(seed, 0)) }
     }
 
-    fn log_softmax(row: &[f32]) -> Vec<f64> {
+    /// Log-probabilities of one row of logits, by the definition.
+    pub(crate) fn log_softmax(row: &[f32]) -> Vec<f64> {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let shifted: Vec<f64> = row.iter().map(|&x| f64::from(x) - f64::from(max)).collect();
         let total: f64 = shifted.iter().map(|x| x.exp()).sum();

@@ -26,8 +26,7 @@ pub struct ActionSampler {
 
 #[derive(Debug)]
 enum Kind {
-    One(Sampler),
-    Several(Choices),
+    Choices(Choices),
     Numbers { dims: usize, sampler: GaussianSampler },
     Both(Box<Both>),
 }
@@ -47,7 +46,7 @@ struct Both {
     densities: Vec<f32>,
 }
 
-/// Several categorical distributions, and memory for the part of one of them.
+/// Categorical distributions, and memory for the part of one of several.
 #[derive(Debug)]
 struct Choices {
     sizes: Vec<usize>,
@@ -62,8 +61,9 @@ impl ActionSampler {
     #[must_use]
     pub fn new(spec: &ActionSpec, bounds: ActionBounds, mut rng: Rng) -> Self {
         let kind = match spec {
-            ActionSpec::Discrete { .. } => Kind::One(Sampler::new(rng)),
-            ActionSpec::MultiDiscrete { sizes } => Kind::Several(Choices::new(sizes, rng)),
+            ActionSpec::Discrete { .. } | ActionSpec::MultiDiscrete { .. } => {
+                Kind::Choices(Choices::new(spec.sizes(), rng))
+            }
             ActionSpec::Continuous { low, .. } => {
                 let dims = low.len();
                 Kind::Numbers { dims, sampler: GaussianSampler::new(dims, rng) }
@@ -102,8 +102,7 @@ impl ActionSampler {
         finite
             & match &mut self.kind {
                 Kind::Both(both) => both.sample(outputs, words, log_probs),
-                Kind::One(sampler) => sampler.sample(outputs, words, log_probs),
-                Kind::Several(choices) => choices.sample(outputs, words, log_probs),
+                Kind::Choices(choices) => choices.sample(outputs, words, log_probs),
                 Kind::Numbers { sampler, .. } => sampler.sample(outputs, words, log_probs),
             }
     }
@@ -119,8 +118,7 @@ impl ActionSampler {
         finite
             & match &mut self.kind {
                 Kind::Both(both) => both.greedy(outputs, words),
-                Kind::One(_) => greedy(outputs, words),
-                Kind::Several(choices) => choices.greedy(outputs, words),
+                Kind::Choices(choices) => choices.greedy(outputs, words),
                 Kind::Numbers { dims, .. } => means(outputs, *dims, words),
             }
     }
@@ -196,6 +194,9 @@ impl Choices {
     }
 
     fn sample(&mut self, outputs: &[f32], words: &mut [i32], log_probs: &mut [f32]) -> bool {
+        if let [_] = self.sizes[..] {
+            return self.sampler.sample(outputs, words, log_probs);
+        }
         log_probs.fill(0.0);
         let (mut finite, envs) = (true, log_probs.len());
         self.each(outputs, words, envs, |choice| {
@@ -206,6 +207,9 @@ impl Choices {
     }
 
     fn greedy(&mut self, outputs: &[f32], words: &mut [i32]) -> bool {
+        if let [_] = self.sizes[..] {
+            return greedy(outputs, words);
+        }
         let (mut finite, envs) = (true, words.len() / self.sizes.len());
         self.each(outputs, words, envs, |choice| finite &= greedy(choice.logits, choice.actions));
         finite
@@ -252,15 +256,10 @@ struct Choice<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::tests::log_softmax;
 
     fn sampler(spec: &ActionSpec) -> ActionSampler {
         ActionSampler::new(spec, ActionBounds::Clip, Rng::new(4, 0))
-    }
-
-    /// Log-probabilities of one row of logits, by the definition.
-    fn log_softmax(row: &[f32]) -> Vec<f64> {
-        let total: f64 = row.iter().map(|&z| f64::from(z).exp()).sum();
-        row.iter().map(|&z| f64::from(z) - total.ln()).collect()
     }
 
     #[test]

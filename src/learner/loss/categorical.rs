@@ -1,8 +1,13 @@
-//! One choice: `pi` is the softmax of the logits `z`.
+//! Choices, independent given the observation: `pi` of each is the softmax of its part of the logits, `z`.
 //!
 //! ```text
 //! - d log pi(a) / dz_j = pi_j - [j = a],        - dH / dz_j = pi_j (log pi_j + H)
 //! ```
+//!
+//! Log-probabilities and entropies of several choices add up, so each has this gradient, with its own entropy.
+//!
+//! Below, `sizes` are the numbers of actions of the choices. The loops are compiled apart for a single choice, which most
+//! environments have.
 
 use super::transitions::{PolicyGradientWeight, PolicyGradientWeights};
 use crate::policy::math::{exp_in_place, ln_in_place};
@@ -10,90 +15,102 @@ use crate::policy::math::{exp_in_place, ln_in_place};
 /// The policy of a strip.
 #[derive(Debug, Default)]
 pub(super) struct Categorical {
-    /// `[T][strip][n]`.
+    /// `[T][strip][logits]`.
     log_probs: Vec<f32>,
-    /// `[T][strip][n]`.
+    /// `[T][strip][logits]`.
     probs: Vec<f32>,
+    /// `[T][strip][choices]`.
     log_sums: Vec<f32>,
+    /// `[T][strip][choices]`.
     actions: Vec<usize>,
 }
 
 impl Categorical {
-    /// Computes the policy from `logits`, `[T][strip][n]`, and writes log pi of the `chosen` actions.
+    /// Computes the policy from `logits`, `[T][strip][logits]`, and writes log pi of the `chosen`
+    /// actions, `[T][strip][choices]`.
     pub(super) fn evaluate(
         &mut self,
         logits: &[f32],
-        n: usize,
+        sizes: &[usize],
         chosen: impl Iterator<Item = i32>,
         taken: &mut Vec<f32>,
     ) {
-        self.log_softmax(logits, n);
-        self.actions.clear();
-        self.actions.extend(chosen.map(|action| action_index(action, n)));
-        let rows = self.log_probs.chunks_exact(n);
-        taken.clear();
-        taken.extend(rows.zip(&self.actions).map(|(row, &action)| row[action]));
+        match *sizes {
+            [n] => self.evaluate_of(logits, One(n), chosen, taken),
+            _ => self.evaluate_of(logits, Several(sizes), chosen, taken),
+        }
     }
 
-    fn log_softmax(&mut self, logits: &[f32], n: usize) {
+    #[inline(always)]
+    fn evaluate_of(
+        &mut self,
+        logits: &[f32],
+        choices: impl Choices,
+        chosen: impl Iterator<Item = i32>,
+        taken: &mut Vec<f32>,
+    ) {
+        self.log_softmax(logits, choices);
+        self.actions.clear();
+        self.actions.extend(chosen.zip(choices.sizes()).map(|(a, size)| action_index(a, size)));
+        let policies = choices.parts(&self.log_probs).zip(&self.actions);
+        taken.clear();
+        taken.extend(choices.row_sums(policies.map(|(log_probs, &action)| log_probs[action])));
+    }
+
+    #[inline(always)]
+    fn log_softmax(&mut self, logits: &[f32], choices: impl Choices) {
         self.log_probs.resize(logits.len(), 0.0);
-        for (shifted, row) in self.log_probs.chunks_exact_mut(n).zip(logits.chunks_exact(n)) {
-            let max = row.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
-            shifted.iter_mut().zip(row).for_each(|(s, z)| *s = z - max);
+        for (shifted, z) in choices.parts_mut(&mut self.log_probs).zip(choices.parts(logits)) {
+            let max = z.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+            shifted.iter_mut().zip(z).for_each(|(s, z)| *s = z - max);
         }
         self.probs.clone_from(&self.log_probs);
         exp_in_place(&mut self.probs);
         self.log_sums.clear();
-        self.log_sums.extend(self.probs.chunks_exact(n).map(|row| row.iter().sum::<f32>()));
-        for (row, &sum) in self.probs.chunks_exact_mut(n).zip(&self.log_sums) {
+        self.log_sums.extend(choices.parts(&self.probs).map(|part| part.iter().sum::<f32>()));
+        for (part, &sum) in choices.parts_mut(&mut self.probs).zip(&self.log_sums) {
             let scale = 1.0 / sum;
-            row.iter_mut().for_each(|p| *p *= scale);
+            part.iter_mut().for_each(|p| *p *= scale);
         }
         ln_in_place(&mut self.log_sums);
-        for (row, &log_sum) in self.log_probs.chunks_exact_mut(n).zip(&self.log_sums) {
-            row.iter_mut().for_each(|z| *z -= log_sum);
+        for (part, &log_sum) in choices.parts_mut(&mut self.log_probs).zip(&self.log_sums) {
+            part.iter_mut().for_each(|z| *z -= log_sum);
         }
     }
 
     /// Writes dL/dlogits and gives the sum of entropies.
     pub(super) fn gradients(
         &self,
-        n: usize,
+        sizes: &[usize],
         weights: PolicyGradientWeights<'_>,
         d_logits: &mut [f32],
     ) -> f32 {
         // A number of actions that is known to the compiler unrolls the loops over actions.
-        match n {
-            2 => self.gradients_of::<2>(weights, d_logits),
-            3 => self.gradients_of::<3>(weights, d_logits),
-            4 => self.gradients_of::<4>(weights, d_logits),
-            6 => self.gradients_of::<6>(weights, d_logits),
-            _ => self.gradients_of_any(n, weights, d_logits),
+        match *sizes {
+            [2] => self.gradients_of(One(2), weights, d_logits),
+            [3] => self.gradients_of(One(3), weights, d_logits),
+            [4] => self.gradients_of(One(4), weights, d_logits),
+            [6] => self.gradients_of(One(6), weights, d_logits),
+            [n] => self.gradients_of(One(n), weights, d_logits),
+            _ => self.gradients_of(Several(sizes), weights, d_logits),
         }
     }
 
-    fn gradients_of<const N: usize>(
-        &self,
-        weights: PolicyGradientWeights<'_>,
-        d_logits: &mut [f32],
-    ) -> f32 {
-        self.gradients_of_any(N, weights, d_logits)
-    }
-
     #[inline(always)]
-    fn gradients_of_any(
+    fn gradients_of(
         &self,
-        n: usize,
+        choices: impl Choices,
         weights: PolicyGradientWeights<'_>,
         d_logits: &mut [f32],
     ) -> f32 {
-        let rows = d_logits
-            .chunks_exact_mut(n)
-            .zip(self.probs.chunks_exact(n))
-            .zip(self.log_probs.chunks_exact(n));
+        let policies = choices
+            .parts_mut(d_logits)
+            .zip(choices.parts(&self.probs))
+            .zip(choices.parts(&self.log_probs))
+            .zip(&self.actions);
         let mut entropies = 0.0;
-        for ((((d_logits, probs), log_probs), weight), &action) in
-            rows.zip(weights.each()).zip(&self.actions)
+        for ((((d_logits, probs), log_probs), &action), weight) in
+            policies.zip(choices.each(weights.each()))
         {
             entropies += choice_gradient(d_logits, (probs, log_probs), action, weight);
         }
@@ -101,9 +118,90 @@ impl Categorical {
     }
 }
 
+/// How rows of logits are made of choices.
+trait Choices: Copy {
+    /// Numbers of actions, row after row.
+    fn sizes(self) -> impl Iterator<Item = usize>;
+    /// The parts of rows that belong to one choice each.
+    fn parts(self, rows: &[f32]) -> impl Iterator<Item = &[f32]>;
+    /// Likewise.
+    fn parts_mut(self, rows: &mut [f32]) -> impl Iterator<Item = &mut [f32]>;
+    /// What belongs to a row, for each of its choices.
+    fn each<T: Copy>(self, rows: impl Iterator<Item = T>) -> impl Iterator<Item = T>;
+    /// Sums of what belongs to the choices of a row.
+    fn row_sums(self, choices: impl Iterator<Item = f32>) -> impl Iterator<Item = f32>;
+}
+
+#[derive(Clone, Copy)]
+struct One(usize);
+
+impl Choices for One {
+    #[inline(always)]
+    fn sizes(self) -> impl Iterator<Item = usize> {
+        std::iter::repeat(self.0)
+    }
+
+    #[inline(always)]
+    fn parts(self, rows: &[f32]) -> impl Iterator<Item = &[f32]> {
+        rows.chunks_exact(self.0)
+    }
+
+    #[inline(always)]
+    fn parts_mut(self, rows: &mut [f32]) -> impl Iterator<Item = &mut [f32]> {
+        rows.chunks_exact_mut(self.0)
+    }
+
+    #[inline(always)]
+    fn each<T: Copy>(self, rows: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        rows
+    }
+
+    #[inline(always)]
+    fn row_sums(self, choices: impl Iterator<Item = f32>) -> impl Iterator<Item = f32> {
+        choices
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Several<'a>(&'a [usize]);
+
+impl Choices for Several<'_> {
+    #[inline(always)]
+    fn sizes(self) -> impl Iterator<Item = usize> {
+        self.0.iter().copied().cycle()
+    }
+
+    #[inline(always)]
+    fn parts(self, mut rows: &[f32]) -> impl Iterator<Item = &[f32]> {
+        let mut sizes = self.sizes();
+        std::iter::from_fn(move || rows.split_off(..sizes.next()?))
+    }
+
+    #[inline(always)]
+    fn parts_mut(self, mut rows: &mut [f32]) -> impl Iterator<Item = &mut [f32]> {
+        let mut sizes = self.sizes();
+        std::iter::from_fn(move || rows.split_off_mut(..sizes.next()?))
+    }
+
+    #[inline(always)]
+    fn each<T: Copy>(self, rows: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+        let count = self.0.len();
+        rows.flat_map(move |row| std::iter::repeat_n(row, count))
+    }
+
+    #[inline(always)]
+    fn row_sums(self, mut choices: impl Iterator<Item = f32>) -> impl Iterator<Item = f32> {
+        let others = self.0.len().saturating_sub(1);
+        std::iter::from_fn(move || {
+            let first = choices.next()?;
+            Some(choices.by_ref().take(others).fold(first, |sum, choice| sum + choice))
+        })
+    }
+}
+
 /// The gradient of one choice, and its entropy times the weight of the transition.
 #[inline(always)]
-pub(super) fn choice_gradient(
+fn choice_gradient(
     d_logits: &mut [f32],
     (probs, log_probs): (&[f32], &[f32]),
     action: usize,
@@ -118,7 +216,7 @@ pub(super) fn choice_gradient(
 }
 
 /// A word as an index, below `n`.
-pub(super) fn action_index(action: i32, n: usize) -> usize {
+fn action_index(action: i32, n: usize) -> usize {
     usize::try_from(action)
         .ok()
         .filter(|&action| action < n)

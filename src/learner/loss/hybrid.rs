@@ -1,15 +1,15 @@
 //! Choices and numbers at once, independent given the observation: log-probabilities and entropies add up, so
-//! the logits have the gradients of [`super::multi`] and the rest those of [`super::gaussian`].
+//! the logits have the gradients of [`super::categorical`] and the rest those of [`super::gaussian`].
 
+use super::categorical::Categorical;
 use super::gaussian::Gaussian;
-use super::multi::MultiCategorical;
 use super::transitions::PolicyGradientWeights;
 use crate::policy::parts::{join_rows, split_rows};
 
 /// The policy of a strip.
 #[derive(Debug, Default)]
 pub(super) struct Hybrid {
-    choices: MultiCategorical,
+    choices: Categorical,
     numbers: Gaussian,
     /// `[T][strip][logits]`, then their gradients.
     logits: Vec<f32>,
