@@ -32,10 +32,10 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train atari test test-python loom quick check deny bench clean distclean
+.PHONY: help libtorch build train atari test test-times test-python loom quick check deny bench clean distclean
 
 help: ## this list
-	@awk -F ': .*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'Variables: ARGS="..." for train and bench, LIBTORCH_FLAVOR=cuda, CARGO.'
 
 libtorch: ## fetch libtorch into third_party/ (once; 527 MB to download)
@@ -65,6 +65,10 @@ test: libtorch test-python ## run every test: with torch, without, and the loom 
 	$(KILL_POINTS) test --test supervised
 	RUST_TEST_THREADS=1 $(KILL_POINTS) test --test it -- $(UNOPTIMISED)
 	$(MAKE) --no-print-directory loom
+
+# One pass of those, in which each is timed. ARGS: a filter, such as `crash::`.
+test-times: libtorch test-python ## the slow tests with their times (docs/testing.md)
+	RUST_TEST_THREADS=1 $(TORCH) test --release --features torch --lib --test it -- $(ARGS) 2>&1 | scripts/test-times
 
 # What tests read our files with (TensorBoard's own reader, numpy, safetensors), and environments that they
 # step. Without Python or a network those tests say that they are skipped. So do those of EnvPool, whose packages are
