@@ -18,6 +18,36 @@ pub enum EngineChoice {
     Libtorch,
 }
 
+/// Which weights fill which batch, as it is typed; the lag is a setting of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleName {
+    /// The newest weights fill whatever is free: nobody waits for an update
+    Async,
+    /// Batches are filled one after the other, each with weights of a given age (`lag`)
+    Lockstep,
+}
+
+/// Which weights fill which batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// The newest weights fill whatever is free.
+    Async,
+    /// Batch `n` is filled with what `n - lag` batches led to.
+    Lockstep {
+        /// L: batches learnt from between the weights that act and those that learn.
+        lag: usize,
+    },
+}
+
+impl Schedule {
+    /// Whether batches are filled one after the other.
+    #[must_use]
+    pub const fn is_lockstep(self) -> bool {
+        matches!(self, Self::Lockstep { .. })
+    }
+}
+
 /// What computes the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {

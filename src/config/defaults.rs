@@ -3,11 +3,12 @@
 //!
 //! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), [`of_kind`], [`ENVIRONMENTS`],
 //! [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
-//! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other, and
-//! `learner-threads` from engine and machine.
+//! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other,
+//! `learner-threads` from engine and machine, and in lockstep `actors` from the groups that there are.
 
 use super::choice::{
-    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, TorsoName,
+    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule, ScheduleName,
+    TorsoName,
 };
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
@@ -59,6 +60,7 @@ pub fn built_in() -> Settings {
         unroll: Some(16),
         batch: Some(8),
         max_lag: Some(2),
+        schedule: Some(ScheduleName::Async),
         engine: Some(EngineChoice::Auto),
         pin: Some(false),
         actor_nice: Some(5),
@@ -378,9 +380,13 @@ pub fn learner_threads_for(engine: Engine, convolutions: bool) -> usize {
     }
 }
 
-/// K unless it is set: a slot for every actor and one block at the learner, at least 3.
+/// K unless it is set: a slot for every actor and one block at the learner, at least 3. In lockstep one block to fill and
+/// one at the learner.
 #[must_use]
-pub const fn blocks_for(actors: usize, groups_per_block: usize) -> usize {
+pub const fn blocks_for(actors: usize, groups_per_block: usize, schedule: Schedule) -> usize {
+    if schedule.is_lockstep() {
+        return 2;
+    }
     let needed = actors.div_ceil(groups_per_block) + 1;
     if needed < 3 { 3 } else { needed }
 }
@@ -402,10 +408,11 @@ mod tests {
 
     #[test]
     fn blocks_grow_with_actors() {
-        assert_eq!(blocks_for(1, 2), 3);
-        assert_eq!(blocks_for(4, 2), 3);
-        assert_eq!(blocks_for(16, 2), 9);
-        assert_eq!(blocks_for(8191, 1), 8192);
+        assert_eq!(blocks_for(1, 2, Schedule::Async), 3);
+        assert_eq!(blocks_for(4, 2, Schedule::Async), 3);
+        assert_eq!(blocks_for(16, 2, Schedule::Async), 9);
+        assert_eq!(blocks_for(8191, 1, Schedule::Async), 8192);
+        assert_eq!(blocks_for(4, 8, Schedule::Lockstep { lag: 9 }), 2);
     }
 
     #[test]

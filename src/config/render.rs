@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::choice::{CoreName, EngineChoice, TorsoName};
+use super::choice::{CoreName, EngineChoice, Schedule, ScheduleName, TorsoName};
 use super::settings::Settings;
 use super::{Config, Engine, Optimizer};
 
@@ -95,6 +95,14 @@ impl Config {
             batch: Some(pool.batch),
             blocks: Some(pool.blocks),
             max_lag: Some(pool.max_lag),
+            schedule: Some(match pool.schedule {
+                Schedule::Async => ScheduleName::Async,
+                Schedule::Lockstep { .. } => ScheduleName::Lockstep,
+            }),
+            lag: match pool.schedule {
+                Schedule::Async => None,
+                Schedule::Lockstep { lag } => Some(lag),
+            },
             engine: Some(match pool.engine {
                 Engine::Native => EngineChoice::Native,
                 Engine::Libtorch => EngineChoice::Libtorch,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::ActionBounds;
-use super::choice::{CoreName, Device, Engine, EngineChoice, OptimizerName, TorsoName};
+use super::choice::{
+    CoreName, Device, Engine, EngineChoice, OptimizerName, Schedule, ScheduleName, TorsoName,
+};
 use super::defaults::{self, OPTIMIZERS, PRESETS};
 use super::error::ConfigError;
 use super::external::external;
@@ -148,7 +150,7 @@ fn pool(
     engine: Engine,
 ) -> Result<PoolConfig, ConfigError> {
     let spec = &env.spec;
-    let actors = set(all.actors);
+    let schedule = schedule(all)?;
     let (batch, envs) = defaults::fit_group(typed, set(all.batch), set(all.envs_per_actor));
     let unroll = set(all.unroll);
     let layout = BlockLayout::new(UnrollSpec {
@@ -174,7 +176,14 @@ fn pool(
         },
     })?;
     let groups = layout.groups();
-    let blocks = all.blocks.unwrap_or_else(|| defaults::blocks_for(actors, groups));
+    let actors = match schedule {
+        Schedule::Lockstep { .. } if typed.actors.is_none() => set(all.actors).min(groups),
+        _ => set(all.actors),
+    };
+    if schedule.is_lockstep() && actors > groups {
+        return Err(ConfigError::IdleActors { actors, groups, batch: actors * envs });
+    }
+    let blocks = all.blocks.unwrap_or_else(|| defaults::blocks_for(actors, groups, schedule));
     let slots = blocks * groups;
     if slots < actors {
         let needed = actors.div_ceil(groups).max(2);
@@ -192,11 +201,24 @@ fn pool(
         batch,
         blocks,
         max_lag: set(all.max_lag),
+        schedule,
         engine,
         pin: set(all.pin),
         actor_nice: set(all.actor_nice),
         layout,
     })
+}
+
+fn schedule(all: &Settings) -> Result<Schedule, ConfigError> {
+    let every = set(all.publish_every);
+    match (set(all.schedule), all.lag) {
+        (ScheduleName::Async, None) => Ok(Schedule::Async),
+        (ScheduleName::Async, Some(lag)) => Err(ConfigError::LagWithoutLockstep { lag }),
+        (ScheduleName::Lockstep, _) if every > 1 => {
+            Err(ConfigError::PublishEveryInLockstep { every })
+        }
+        (ScheduleName::Lockstep, lag) => Ok(Schedule::Lockstep { lag: lag.unwrap_or(0) }),
+    }
 }
 
 fn network(

@@ -51,7 +51,7 @@ twin!(loom_notify_relaxed, waiting WeakNotify: NOTIFY, "lost wake-up", close::<W
 
 twin!(loom_open_relaxed, WeakOpen: OPEN, "Causality violation", open_then_claim::<WeakOpen>());
 twin!(loom_look_at_turn_relaxed, WeakLookAtTurn: LOOK_AT_TURN, "Causality violation", open_then_claim::<WeakLookAtTurn>());
-twin!(loom_look_in_turn_relaxed, WeakLookInTurn: LOOK_IN_TURN, "claimed for a block that was taken", late_claim::<WeakLookInTurn>());
+twin!(loom_look_in_turn_relaxed, WeakLookInTurn: LOOK_IN_TURN, "Causality violation", late_claim::<WeakLookInTurn>());
 
 /// The fence between change and look is missing.
 #[derive(Debug, Clone, Copy)]
