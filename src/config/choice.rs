@@ -18,6 +18,27 @@ pub enum EngineChoice {
     Libtorch,
 }
 
+/// The name of an algorithm: a bundle of settings, each of which is one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Asynchronous actors, corrected by V-trace
+    Impala,
+    /// Actors and learner take turns: nothing to correct, n-step returns
+    A2c,
+}
+
+impl Algorithm {
+    /// The name, as it is typed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Impala => "impala",
+            Self::A2c => "a2c",
+        }
+    }
+}
+
 /// Which weights fill which batch, as it is typed; the lag is a setting of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]

@@ -2,13 +2,13 @@
 //! `docs/configuration.md`; a test holds the two together.
 //!
 //! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), [`of_kind`], [`ENVIRONMENTS`],
-//! [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
+//! [`ALGORITHMS`], [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
 //! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other,
 //! `learner-threads` from engine and machine, and in lockstep `actors` from the groups that there are.
 
 use super::choice::{
-    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule, ScheduleName,
-    TorsoName,
+    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule,
+    ScheduleName, TorsoName,
 };
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
@@ -64,6 +64,7 @@ pub fn built_in() -> Settings {
         engine: Some(EngineChoice::Auto),
         pin: Some(false),
         actor_nice: Some(5),
+        algorithm: Some(Algorithm::Impala),
         seed: Some(1),
         log_interval: Some(1.0),
         checkpoint_interval: Some(60.0),
@@ -327,6 +328,30 @@ pub const ENVIRONMENTS: &[Row] = &[
     },
 ];
 
+/// What makes an algorithm, above the table of environments.
+pub const ALGORITHMS: &[Row] = &[
+    Row {
+        name: "impala",
+        purpose: "what the other layers say: asynchronous actors, corrected by V-trace",
+        settings: Settings::default,
+    },
+    Row {
+        name: "a2c",
+        purpose: "actors and learner take turns: on-policy, n-step returns",
+        settings: || Settings {
+            // Its lag is 0 unless it is set.
+            schedule: Some(ScheduleName::Lockstep),
+            passes: Some(1),
+            lambda: Some(1.0),
+            clip_range: Some(f64::INFINITY),
+            kl_cost: Some(0.0),
+            kl_target: Some(f64::INFINITY),
+            stop_passes_at_kl: Some(f64::INFINITY),
+            ..Settings::default()
+        },
+    },
+];
+
 /// Bundles for a purpose, above the table of environments. They set sizes of the pool and what
 /// depends on them, never what belongs to an environment.
 pub const PRESETS: &[Row] = &[
@@ -417,7 +442,7 @@ mod tests {
 
     #[test]
     fn no_name_is_twice_in_a_table() {
-        for table in [OPTIMIZERS, ENVIRONMENTS, PRESETS] {
+        for table in [OPTIMIZERS, ENVIRONMENTS, ALGORITHMS, PRESETS] {
             for (i, row) in table.iter().enumerate() {
                 assert!(table[..i].iter().all(|other| other.name != row.name), "{}", row.name);
             }

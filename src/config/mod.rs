@@ -23,8 +23,8 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule, ScheduleName,
-    TorsoName,
+    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule,
+    ScheduleName, TorsoName,
 };
 pub use error::ConfigError;
 pub use render::values;
@@ -291,6 +291,8 @@ pub struct StopConfig {
 /// The run itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunConfig {
+    /// The algorithm that was asked for; its settings are in the rest already.
+    pub algorithm: Algorithm,
     /// The preset that was asked for; its settings are in the rest already.
     pub preset: Option<String>,
     /// Folder that the run writes to.

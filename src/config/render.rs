@@ -94,7 +94,8 @@ impl Config {
             unroll: Some(pool.unroll),
             batch: Some(pool.batch),
             blocks: Some(pool.blocks),
-            max_lag: Some(pool.max_lag),
+            // It bounds what lockstep fixes.
+            max_lag: Some(pool.max_lag).filter(|_| !pool.schedule.is_lockstep()),
             schedule: Some(match pool.schedule {
                 Schedule::Async => ScheduleName::Async,
                 Schedule::Lockstep { .. } => ScheduleName::Lockstep,
@@ -109,6 +110,7 @@ impl Config {
             }),
             pin: Some(pool.pin),
             actor_nice: Some(pool.actor_nice),
+            algorithm: Some(run.algorithm),
             preset: run.preset.clone(),
             seed: Some(run.seed),
             run_dir: run.run_dir.clone(),

@@ -6,7 +6,7 @@ use super::ActionBounds;
 use super::choice::{
     CoreName, Device, Engine, EngineChoice, OptimizerName, Schedule, ScheduleName, TorsoName,
 };
-use super::defaults::{self, OPTIMIZERS, PRESETS};
+use super::defaults::{self, ALGORITHMS, OPTIMIZERS, PRESETS};
 use super::error::ConfigError;
 use super::external::external;
 use super::network::with_own_widths;
@@ -58,6 +58,7 @@ pub(super) fn resolve(
             time_limit_s: all.time_limit.filter(|limit| limit.is_finite()),
         },
         run: RunConfig {
+            algorithm: set(all.algorithm),
             preset: all.preset.clone(),
             run_dir: all.run_dir.clone(),
             seed: set(all.seed),
@@ -76,7 +77,7 @@ fn set<T>(setting: Option<T>) -> T {
     setting.expect("the tables of `defaults` set everything that has no other source")
 }
 
-/// The typed settings over preset, environment, its kind, optimizer and built-in ones.
+/// The typed settings over preset, algorithm, environment, its kind, optimizer and built-in ones.
 fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
     let preset = match &typed.preset {
         None => Settings::default(),
@@ -86,7 +87,10 @@ fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
             known: PRESETS.iter().map(|row| row.name).collect(),
         })?,
     };
-    let base = typed.clone().or(preset);
+    let mut base = typed.clone().or(preset);
+    if let Some(algorithm) = base.algorithm {
+        base = base.or(defaults::find(ALGORITHMS, algorithm.as_str()).unwrap_or_default());
+    }
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
     let row = match base.env_defaults {
         Some(false) => Settings::default(),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::choice::{
-    CoreName, Decay, Device, EngineChoice, OnBadEnv, OptimizerName, ScheduleName, TorsoName,
+    Algorithm, CoreName, Decay, Device, EngineChoice, OnBadEnv, OptimizerName, ScheduleName,
+    TorsoName,
 };
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
 use crate::env::EnvOptions;
@@ -79,6 +80,9 @@ pub struct Settings {
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
     pub actor_nice: Option<usize>,
 
+    /// Bundle of settings that makes an algorithm; each can be set on its own as well
+    #[arg(long, help_heading = "Run")]
+    pub algorithm: Option<Algorithm>,
     /// Bundle of settings for a purpose: fast-learning (few seconds, few frames) or throughput
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     pub preset: Option<String>,
@@ -274,7 +278,7 @@ impl Settings {
         first! {
             env env_defaults env_arg env_wrapper observation_keys frame_stack python python_path
             actors envs_per_actor unroll batch blocks max_lag schedule lag engine pin actor_nice
-            preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
+            algorithm preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env
             total_frames stop_at_return stop_window time_limit

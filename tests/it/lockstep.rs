@@ -211,3 +211,30 @@ fn what_does_not_go_together_is_refused_on_one_line() {
         assert!(parts.iter().all(|part| finished.stderr.contains(part)), "{}", finished.stderr);
     }
 }
+
+/// What learns is what acted, statistics of observations and all.
+#[test]
+fn no_importance_ratio_of_a2c_is_further_from_1_than_rounding() {
+    for env in ["CartPole-v1", "Pendulum-v1", "Acrobot-v1", "Catch-v0"] {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let flags = format!(
+            "--algorithm a2c --env {env} --actors 2 --batch 64 --envs-per-actor 16 --quiet \
+             --total-frames 100000 --log-interval 0.05 --report=false"
+        );
+        let summary = complete(folder.path(), &flags.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(number(&summary, "policy_lag_mean"), 0.0, "{summary}");
+        let metrics = fs::read_to_string(folder.path().join("metrics.jsonl")).expect("metrics");
+        let mut seen = 0;
+        for line in metrics.lines() {
+            let line: Value = serde_json::from_str(line).expect("JSON lines");
+            let learner = &line["learner"];
+            if number(learner, "updates") > 0.0 {
+                seen += 1;
+                for ratio in ["rho_min", "rho_max"].map(|key| number(learner, key)) {
+                    assert!((ratio - 1.0).abs() < 2e-5, "{env}: {ratio}");
+                }
+            }
+        }
+        assert!(seen > 0, "no update in {metrics}");
+    }
+}

@@ -111,6 +111,7 @@ fn forged(sabotage: impl FnOnce(&mut GroupMut<'_>)) -> Findings {
         let mut group = GroupMut::new(grant.slot_mut());
         *group.header_mut() = GroupHeader {
             actor: writer.actor.into(),
+            stream: writer.actor.into(),
             incarnation: writer.incarnation.into(),
             sequence: SEQUENCE,
             policy_version: 1,
