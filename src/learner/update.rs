@@ -151,8 +151,7 @@ impl Evaluator for BlockEvaluator<'_> {
     ) -> Option<(&[f32], &[f32])> {
         let BlockObjective { batch, config, weight, looked, advantages, .. } = self.objective;
         self.first.get_or_insert(strip.start);
-        let advantages =
-            advantages.get_or_init(|| looked.fold(|sum, part| AdvantageMoments::add(sum, part)));
+        let advantages = advantages.get_or_init(|| looked.fold(AdvantageMoments::add));
         let of_block = (*weight, *advantages);
         let sums = self.loss.compute(batch, strip, (logits, values), config, of_block);
         self.sums.add(&sums);
@@ -296,7 +295,7 @@ impl Updater {
             &mut self.gradient,
             &mut times.stages,
         )?;
-        let sums = objective.sums.fold(|sum, part| LossSums::add(sum, part)).unwrap_or_default();
+        let sums = objective.sums.fold(LossSums::add).unwrap_or_default();
         let loss = sums.stats(self.config.vtrace.c_bar);
         if !usable {
             return Ok(Outcome::NotFinite);

@@ -88,7 +88,6 @@ fn a_successor_fills_what_its_predecessor_left() {
     let mut first = producer(&slab, 0);
     assert_eq!(claim_own(&mut first, BOTH), Some(0));
     assert_eq!(first.claim_in_turn(BOTH, NOW).expect("open").index(), 1);
-    drop(first);
     assert_eq!(reclaim(slab.ring(), owner(0, 1)), Ok(1));
     let mut second = Producer::new(slab.alias(), owner(0, 2)).expect("writable");
     assert_eq!(claim_own(&mut second, BOTH), Some(1));
