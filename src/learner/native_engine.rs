@@ -4,8 +4,11 @@
 //! back before the next do, so that the activations of an MLP stay in the second-level cache. Threads take
 //! strips from one queue until it is empty; each has a gradient of its own, and these are added up. A block
 //! is shared only if it is large enough.
+//!
+//! What a thread adds up then depends on who was faster, and on how many there are: the last digits of the gradient do.
+//! In a fixed order ([`Order::Fixed`]) strips are dealt to *shares*, whose number and width follow from the block alone.
+//! Threads take whole shares, each share has a gradient of its own, and these are added up by their number.
 
-use std::iter::StepBy;
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -27,10 +30,24 @@ const STRIP_COLUMNS: usize = 8;
 const MIN_ROWS: usize = 1024;
 const MIN_WORK: usize = 5_000_000;
 
+/// Most shares of a block in a fixed order: what more threads than this could do would be lost in the sums.
+const FIXED_SHARES: usize = 8;
+
+/// In which order gradients are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As threads come by them: the fastest.
+    #[default]
+    AsTheyCome,
+    /// The same for every number of threads, whoever is faster: results are equal to the bit.
+    Fixed,
+}
+
 /// A network that learns in Rust.
 #[derive(Debug)]
 pub struct NativeEngine {
     sharing: Sharing,
+    order: Order,
     /// One for each thread.
     shares: Vec<StripWorker>,
     /// The threads beside that of the learner.
@@ -41,8 +58,12 @@ pub struct NativeEngine {
 #[derive(Debug)]
 struct StripWorker {
     network: NativeLearner,
-    /// This share's part, to be added to that of the first.
+    /// Its part, to be added to that of the first.
     gradient: Vec<f32>,
+    /// Those of the shares that it did, in a fixed order: number and gradient.
+    done: Vec<(usize, Vec<f32>)>,
+    /// Buffers to use again.
+    spare: Vec<Vec<f32>>,
     times: StageTimes,
     usable: bool,
 }
@@ -58,6 +79,8 @@ impl NativeEngine {
             Ok(StripWorker {
                 network,
                 gradient: Vec::new(),
+                done: Vec::new(),
+                spare: Vec::new(),
                 times: StageTimes::default(),
                 usable: false,
             })
@@ -69,7 +92,13 @@ impl NativeEngine {
             .and_then(Result::ok);
         let threads = helpers.as_ref().map_or(1, |pool| pool.current_num_threads() + 1);
         let shares = (0..threads).map(|_| share()).collect::<Result<_, _>>()?;
-        Ok(Self { sharing: Sharing::of(spec)?, shares, helpers })
+        Ok(Self { sharing: Sharing::of(spec)?, order: Order::AsTheyCome, shares, helpers })
+    }
+
+    /// The same with gradients added up in `order`.
+    #[must_use]
+    pub fn in_order(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
     /// How many of `threads` threads work on a block of `rows` rows ((T + 1) * B).
@@ -95,7 +124,13 @@ impl Engine for NativeEngine {
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut watch = Stopwatch::start();
-        let threads = self.sharing.threads(observations.rows(), self.shares.len());
+        let rows = observations.rows();
+        let threads = self.sharing.threads(rows, self.shares.len());
+        let shares = match self.order {
+            Order::AsTheyCome => threads,
+            Order::Fixed => self.sharing.threads(rows, FIXED_SHARES),
+        };
+        let width = self.sharing.width(observations, shares);
         let mut work = Work {
             learn: true,
             parameters,
@@ -106,7 +141,10 @@ impl Engine for NativeEngine {
                 Vec::new()
             },
             objective,
-            strips: Strips::new(observations, self.sharing.width(observations, threads)),
+            strips: match self.order {
+                Order::AsTheyCome => Strips::new(observations, width),
+                Order::Fixed => Strips::dealt(observations, width, shares),
+            },
         };
         let shares = &mut self.shares[..threads];
         times.batching += watch.lap();
@@ -116,12 +154,14 @@ impl Engine for NativeEngine {
             let looked = shares[0].times;
             times.forward += looked.sum();
             work.learn = true;
-            work.strips = Strips::new(observations, work.strips.width);
+            work.strips.begin_again();
         }
         run(shares, self.helpers.as_ref(), &work);
         watch.lap();
         let usable = shares.iter().all(|share| share.usable);
-        if usable {
+        if usable && self.order == Order::Fixed {
+            add_up(shares, gradient);
+        } else if usable {
             shares[0].network.write_gradient(gradient);
             for share in &mut shares[1..] {
                 share.gradient.resize(gradient.len(), 0.0);
@@ -139,6 +179,19 @@ impl Engine for NativeEngine {
 
     fn name(&self) -> &'static str {
         "native"
+    }
+}
+
+/// Adds up the gradients of all shares by their number.
+fn add_up(workers: &mut [StripWorker], gradient: &mut [f32]) {
+    let mut parts: Vec<_> = workers.iter().flat_map(|worker| &worker.done).collect();
+    parts.sort_unstable_by_key(|(share, _)| *share);
+    gradient.fill(0.0);
+    for (_, part) in parts {
+        gradient.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+    for worker in workers {
+        worker.spare.extend(worker.done.drain(..).map(|(_, part)| part));
     }
 }
 
@@ -222,34 +275,90 @@ impl Sharing {
 struct Strips {
     width: usize,
     columns: usize,
-    starts: Mutex<StepBy<Range<usize>>>,
+    /// How many the strips are dealt to, in a fixed order; 0: whoever is free takes the next one.
+    shares: usize,
+    next: Mutex<usize>,
 }
 
 impl Strips {
-    fn new(observations: &Observations<'_>, width: usize) -> Self {
-        let columns = observations.columns;
-        Self { width, columns, starts: Mutex::new((0..columns).step_by(width)) }
+    const fn new(observations: &Observations<'_>, width: usize) -> Self {
+        Self { width, columns: observations.columns, shares: 0, next: Mutex::new(0) }
     }
 
-    fn several(&self) -> bool {
+    /// Strips that are dealt to `shares` shares.
+    const fn dealt(observations: &Observations<'_>, width: usize, shares: usize) -> Self {
+        Self { width, columns: observations.columns, shares, next: Mutex::new(0) }
+    }
+
+    const fn several(&self) -> bool {
         self.columns > self.width
     }
 
+    fn begin_again(&mut self) {
+        self.next = Mutex::new(0);
+    }
+
+    fn take_number(&self) -> usize {
+        let mut next = self.next.lock().expect("no panic while it is held");
+        *next += 1;
+        *next - 1
+    }
+
+    fn strip(&self, number: usize) -> Option<Range<usize>> {
+        let start = number * self.width;
+        (start < self.columns).then(|| start..(start + self.width).min(self.columns))
+    }
+
+    /// The next strip, whose it may be.
     fn next(&self) -> Option<Range<usize>> {
-        let start = self.starts.lock().expect("no panic while it is held").next()?;
-        Some(start..(start + self.width).min(self.columns))
+        self.strip(self.take_number())
+    }
+
+    /// The next share, if they are dealt.
+    fn next_share(&self) -> Option<usize> {
+        Some(self.take_number()).filter(|share| *share < self.shares)
+    }
+
+    /// The strips of a share.
+    fn of_share(&self, share: usize) -> impl Iterator<Item = Range<usize>> {
+        (share..).step_by(self.shares).map_while(|number| self.strip(number))
     }
 }
 
 impl StripWorker {
-    /// Takes strips until there are none, or the loss of one is not finite.
+    /// Does strips until there are none, or the loss of one is not finite.
     fn run(&mut self, work: &Work<'_>) {
-        self.usable = false;
         self.times = StageTimes::default();
+        self.usable = if work.strips.shares == 0 {
+            self.run_strips(work, std::iter::from_fn(|| work.strips.next()))
+        } else {
+            self.run_shares(work)
+        };
+    }
+
+    /// Does whole shares, and leaves a gradient of each.
+    fn run_shares(&mut self, work: &Work<'_>) -> bool {
+        self.spare.extend(self.done.drain(..).map(|(_, part)| part));
+        while let Some(share) = work.strips.next_share() {
+            if !self.run_strips(work, work.strips.of_share(share)) {
+                return false;
+            }
+            if work.learn {
+                let mut part = self.spare.pop().unwrap_or_default();
+                part.resize(work.parameters.len(), 0.0);
+                self.network.write_gradient(&mut part);
+                self.done.push((share, part));
+            }
+        }
+        true
+    }
+
+    /// Adds the gradients of some strips up, from nothing. False if the loss of one is not finite.
+    fn run_strips(&mut self, work: &Work<'_>, strips: impl Iterator<Item = Range<usize>>) -> bool {
         let mut watch = Stopwatch::start();
         self.network.load(work.parameters);
         let mut evaluator: Box<dyn Evaluator> = work.objective.evaluator();
-        while let Some(strip) = work.strips.next() {
+        for strip in strips {
             let input = work.input(strip.clone());
             self.times.batching += watch.lap();
             let (logits, values) = self.network.forward(input.clone());
@@ -261,11 +370,11 @@ impl StripWorker {
             }
             let gradients = evaluator.gradients(strip, logits, values);
             self.times.loss += watch.lap();
-            let Some((d_logits, d_values)) = gradients else { return };
+            let Some((d_logits, d_values)) = gradients else { return false };
             self.network.backward(input, d_logits, d_values);
             self.times.backward += watch.lap();
         }
-        self.usable = true;
+        true
     }
 }
 
@@ -361,8 +470,9 @@ mod tests {
             flags: &flags,
             ..block(&spec.observation, UNROLL, COLUMNS)
         };
-        let gradient = |threads| {
-            let mut engine = NativeEngine::new(&spec, threads).expect("native");
+        let gradient = |threads, order| {
+            let engine = NativeEngine::new(&spec, threads).expect("native");
+            let mut engine = engine.in_order(order);
             let mut gradient = vec![f32::NAN; layout.len()];
             let mut times = StageTimes::default();
             // Twice: nothing may be left of the first time.
@@ -373,10 +483,16 @@ mod tests {
             }
             gradient
         };
-        let (alone, shared) = (gradient(1), gradient(3));
-        for (a, b) in alone.iter().zip(&shared) {
-            assert!((a - b).abs() <= 1e-4 * a.abs().max(1.0), "{a} and {b}");
-        }
+        let (alone, shared) = (gradient(1, Order::AsTheyCome), gradient(3, Order::AsTheyCome));
+        let agree = |a: &[f32], b: &[f32]| {
+            for (a, b) in a.iter().zip(b) {
+                assert!((a - b).abs() <= 1e-4 * a.abs().max(1.0), "{a} and {b}");
+            }
+        };
+        agree(&alone, &shared);
+        let fixed = [1, 2, 3, 8].map(|threads| gradient(threads, Order::Fixed));
+        agree(&alone, &fixed[0]);
+        assert!(fixed.iter().all(|gradient| *gradient == fixed[0]), "equal to the bit");
     }
 
     /// A gradient that depends on the outputs of the whole block.
@@ -440,8 +556,9 @@ mod tests {
             flags: &[0; (UNROLL + 1) * COLUMNS],
             ..block(&spec.observation, UNROLL, COLUMNS)
         };
-        let gradient = |threads| {
-            let mut engine = NativeEngine::new(&spec, threads).expect("native");
+        let gradient = |threads, order| {
+            let engine = NativeEngine::new(&spec, threads).expect("native");
+            let mut engine = engine.in_order(order);
             let (mut gradient, mut times) = (vec![f32::NAN; layout.len()], StageTimes::default());
             let objective = Centred::default();
             let done =
@@ -451,8 +568,9 @@ mod tests {
             assert_eq!(seen, (UNROLL + 1) * COLUMNS, "each output once");
             gradient
         };
-        let (alone, shared) = (gradient(1), gradient(3));
-        for (a, b) in alone.iter().zip(&shared) {
+        let alone = gradient(1, Order::AsTheyCome);
+        let (shared, fixed) = (gradient(3, Order::AsTheyCome), gradient(3, Order::Fixed));
+        for (a, b) in alone.iter().zip(&shared).chain(alone.iter().zip(&fixed)) {
             assert!((a - b).abs() <= 1e-3 * a.abs().max(1.0), "{a} and {b}");
         }
     }
@@ -475,6 +593,12 @@ mod tests {
             let strips = Strips::new(&observations, sharing.width(&observations, threads));
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();
             assert_eq!(ranges[0], 0..width.min(columns));
+            assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), columns);
+            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+            let dealt = Strips::dealt(&observations, width, 3);
+            let shares = std::iter::from_fn(|| dealt.next_share());
+            let mut ranges: Vec<_> = shares.flat_map(|share| dealt.of_share(share)).collect();
+            ranges.sort_unstable_by_key(|range| range.start);
             assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), columns);
             assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
         }
