@@ -2,7 +2,7 @@
 //!
 //! Knows environments, the ring's producer, the parameter page's reader and a policy that turns
 //! observations into logits. Never waits for the learner to finish an update; it waits only when no
-//! slot of the ring is free.
+//! slot of the ring is free, or where blocks are filled in turn for the next one.
 
 mod checks;
 mod history;
@@ -10,7 +10,7 @@ mod remedy;
 mod unroll;
 
 pub use remedy::EnvRemedy;
-pub use unroll::{ActorLoop, ActorParts};
+pub use unroll::{ActorLoop, ActorParts, EnvGroup};
 
 use crate::env::EnvError;
 use crate::policy::act::ActError;

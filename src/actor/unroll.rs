@@ -13,7 +13,7 @@ use crate::params::{ParamReader, Refresh};
 use crate::policy::act::{ActInputs, Policy};
 use crate::policy::frames::StackedFrames;
 use crate::policy::sampler::ActionSampler;
-use crate::ring::{ClaimError, Owner};
+use crate::ring::{ClaimError, OwnGroups, Owner};
 use crate::unroll::{Field, GroupHeader, GroupMut, Producer};
 
 /// How long a claim waits before the loop looks round again.
@@ -25,6 +25,26 @@ const LONG: Duration = Duration::from_millis(2);
 /// How long an unroll may delay the end of a run: actors are to leave within two seconds.
 const PROMPT: Duration = Duration::from_millis(500);
 
+/// E environments that fill one group of columns, and what acts in them.
+pub struct EnvGroup<'m> {
+    /// The environments.
+    pub env: Box<dyn VectorEnv>,
+    /// What is done when they fail.
+    pub remedy: EnvRemedy<'m>,
+    /// The policy, with whatever it remembers of their episodes.
+    pub policy: Box<dyn Policy>,
+    /// Chooses their actions.
+    pub sampler: ActionSampler,
+    /// Number of their stream of experience: unrolls of one stream follow each other.
+    pub stream: u32,
+}
+
+impl std::fmt::Debug for EnvGroup<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnvGroup").field("stream", &self.stream).finish_non_exhaustive()
+    }
+}
+
 /// All that an actor works with.
 pub struct ActorParts<'m> {
     /// Its end of the ring.
@@ -33,16 +53,12 @@ pub struct ActorParts<'m> {
     pub reader: ParamReader<'m>,
     /// Its counters.
     pub counters: ActorCounters<'m>,
-    /// Its environments.
-    pub env: Box<dyn VectorEnv>,
-    /// What it does when they fail.
-    pub remedy: EnvRemedy<'m>,
-    /// Is told of each failure that the remedy is tried on.
+    /// Its environments: one group, or where blocks are filled in turn one for each of `own_groups`.
+    pub groups: Vec<EnvGroup<'m>>,
+    /// The groups of every block that are its own, where blocks are filled in turn; `None`: it fills whatever is free.
+    pub own_groups: Option<OwnGroups>,
+    /// Is told of each failure that a remedy is tried on.
     pub on_failure: Box<dyn FnMut(&ActorError) + 'm>,
-    /// Its policy.
-    pub policy: Box<dyn Policy>,
-    /// Chooses its actions.
-    pub sampler: ActionSampler,
     /// Who it is.
     pub owner: Owner,
     /// T.
@@ -65,14 +81,29 @@ impl std::fmt::Debug for ActorParts<'_> {
 pub struct ActorLoop<'m> {
     parts: ActorParts<'m>,
     spec: EnvSpec,
-    history: History,
+    /// One for each group of environments.
+    running: Vec<Running>,
+    /// The group that it works on.
+    at: usize,
+    /// The newest weights, and their version.
     parameters: Vec<f32>,
-    logits: Vec<f32>,
     version: u64,
-    sequence: u64,
+    logits: Vec<f32>,
+    /// Unrolls that it has committed.
+    committed: u64,
     /// Failures of environments since the last commit.
     failures: u32,
     timed_every: u32,
+}
+
+/// Where one group of environments stands.
+#[derive(Debug)]
+struct Running {
+    history: History,
+    /// Version of the weights in its policy.
+    version: u64,
+    /// Number of its next unroll.
+    sequence: u64,
 }
 
 /// Time spent in one timed unroll.
@@ -83,44 +114,55 @@ struct Times {
 }
 
 impl<'m> ActorLoop<'m> {
-    /// Resets the environments and takes the first weights.
+    /// Resets the environments.
     ///
     /// # Errors
-    /// If the environment cannot start.
+    /// If an environment cannot start.
+    ///
+    /// # Panics
+    /// If there is no group of environments.
     pub fn new(parts: ActorParts<'m>) -> Result<Self, ActorError> {
-        let spec = parts.env.spec().clone();
-        let envs = parts.env.envs();
-        let history = History::new(&spec, envs);
-        let (parameters, logits) =
-            (vec![0.0; parts.parameter_count], vec![0.0; envs * spec.action.outputs()]);
-        let (version, sequence, failures) = (0, 0, 0);
+        let first = parts.groups.first().expect("an actor has environments");
+        let spec = first.env.spec().clone();
+        let envs = first.env.envs();
+        let running = parts.groups.iter().map(|_| Running {
+            history: History::new(&spec, envs),
+            version: 0,
+            sequence: 0,
+        });
         let mut actor = Self {
-            parts,
-            spec,
-            history,
-            parameters,
-            logits,
-            version,
-            sequence,
-            failures,
+            running: running.collect(),
+            at: 0,
+            parameters: vec![0.0; parts.parameter_count],
+            version: 0,
+            logits: vec![0.0; envs * spec.action.outputs()],
+            committed: 0,
+            failures: 0,
             timed_every: 1,
+            spec,
+            parts,
         };
-        match actor.reset(Phase::Reset) {
-            Ok(()) => {}
-            Err(error) => actor.recover(error)?,
+        for group in 0..actor.running.len() {
+            actor.at = group;
+            match actor.reset(Phase::Reset) {
+                Ok(()) => {}
+                Err(error) => actor.recover(error)?,
+            }
         }
         Ok(actor)
     }
 
-    /// Starts all episodes anew, with nothing of the ones before. `phase` says how long that may take.
+    /// Starts all episodes of a group anew, with nothing of the ones before. `phase` says how long that may take.
     fn reset(&mut self, phase: Phase) -> Result<(), ActorError> {
-        let Self { parts, spec, history, .. } = self;
-        *history = History::new(spec, parts.env.envs());
+        let Self { parts, spec, running, at, .. } = self;
+        let env = &mut parts.groups[*at].env;
+        let history = &mut running[*at].history;
+        *history = History::new(spec, env.envs());
         parts.counters.set_phase(phase);
         parts.counters.add(ActorCounter::Progress, 1);
         kill_point!("actor.before_reset");
-        parts.env.reset(history.newest())?;
-        let none_is_over = vec![0; parts.env.envs()];
+        env.reset(history.newest())?;
+        let none_is_over = vec![0; env.envs()];
         let first = history.newest();
         checks::observations(
             spec,
@@ -141,7 +183,8 @@ impl<'m> ActorLoop<'m> {
                 return Err(error);
             }
             let mut phase = Phase::Reset;
-            match &mut self.parts.remedy {
+            let group = &mut self.parts.groups[self.at];
+            match &mut group.remedy {
                 EnvRemedy::Fail => return Err(error),
                 EnvRemedy::Reset => {
                     (self.parts.on_failure)(&error);
@@ -153,7 +196,7 @@ impl<'m> ActorLoop<'m> {
                     self.parts.counters.set_phase(Phase::Init);
                     self.parts.counters.add(ActorCounter::Progress, 1);
                     match make() {
-                        Ok(env) => self.parts.env = env,
+                        Ok(env) => group.env = env,
                         Err(again) => {
                             error = again.into();
                             continue;
@@ -187,7 +230,7 @@ impl<'m> ActorLoop<'m> {
     }
 
     const fn timed(&self) -> bool {
-        self.sequence.is_multiple_of(self.timed_every as u64)
+        self.committed.is_multiple_of(self.timed_every as u64)
     }
 
     /// Fills one group of the ring.
@@ -198,7 +241,10 @@ impl<'m> ActorLoop<'m> {
         kill_point!("actor.before_claim");
         parts.counters.set_phase(Phase::Wait);
         let waiting = Instant::now();
-        let claimed = parts.producer.claim(CLAIM_TIMEOUT);
+        let claimed = match parts.own_groups {
+            None => parts.producer.claim(CLAIM_TIMEOUT),
+            Some(own) => parts.producer.claim_in_turn(own, CLAIM_TIMEOUT),
+        };
         let held_back = match &claimed {
             Ok(grant) => grant.was_held_back(),
             Err(error) => matches!(error, ClaimError::HeldBack),
@@ -209,19 +255,31 @@ impl<'m> ActorLoop<'m> {
         let mut grant = claimed?;
         kill_point!("actor.after_claim");
 
+        self.at = parts.own_groups.map_or(0, |own| own.place_of(grant.group()));
+        let running = &mut self.running[self.at];
+        let EnvGroup { env, policy, sampler, stream, .. } = &mut parts.groups[self.at];
+
         // After the wait for a slot, which may have lasted for several versions. If there are none newer, the
-        // old ones act on, which V-trace corrects for.
+        // old ones act on, which V-trace corrects for. Where blocks are filled in turn, the newest are those of this
+        // block until the last slot of it is filled.
         parts.counters.set_phase(Phase::Refresh);
         let refreshing = timed.then(Instant::now);
         match parts.reader.refresh(self.version, &mut self.parameters) {
             Refresh::Unchanged => {}
-            Refresh::Busy => parts.counters.add(ActorCounter::ParamBusy, 1),
+            Refresh::Busy => {
+                parts.counters.add(ActorCounter::ParamBusy, 1);
+                // The buffer holds none.
+                self.version = 0;
+            }
             Refresh::New(version) => {
-                parts.policy.load(&self.parameters);
                 self.version = version;
                 parts.counters.add(ActorCounter::ParamRefreshes, 1);
                 parts.counters.set(ActorCounter::ParamVersion, version);
             }
+        }
+        if self.version > running.version {
+            policy.load(&self.parameters);
+            running.version = self.version;
         }
         if let Some(refreshing) = refreshing {
             parts
@@ -230,24 +288,25 @@ impl<'m> ActorLoop<'m> {
         }
         let mut group = GroupMut::new(grant.slot_mut());
 
-        for (row, frames) in self.history.frames.rows().enumerate() {
+        for (row, frames) in running.history.frames.rows().enumerate() {
             group.frame_mut(row).copy_from_slice(frames);
         }
-        group.flags_mut(0).copy_from_slice(&self.history.flags);
-        group.row_mut::<u8>(Field::Mask, 0).copy_from_slice(&self.history.masks);
-        group.row_mut(Field::FirstAction, 0).copy_from_slice(&self.history.actions);
-        group.row_mut(Field::FirstReward, 0).copy_from_slice(&self.history.rewards);
-        group.row_mut(Field::CoreState, 0).copy_from_slice(parts.policy.recurrent_state());
+        group.flags_mut(0).copy_from_slice(&running.history.flags);
+        group.row_mut::<u8>(Field::Mask, 0).copy_from_slice(&running.history.masks);
+        group.row_mut(Field::FirstAction, 0).copy_from_slice(&running.history.actions);
+        group.row_mut(Field::FirstReward, 0).copy_from_slice(&running.history.rewards);
+        group.row_mut(Field::CoreState, 0).copy_from_slice(policy.recurrent_state());
         group
             .history_mut()
             .iter_mut()
-            .zip(self.history.earlier())
+            .zip(running.history.earlier())
             .for_each(|(stored, earlier)| *stored = earlier);
         *group.header_mut() = GroupHeader {
             actor: u32::from(parts.owner.actor()),
             incarnation: u32::from(parts.owner.incarnation()),
-            sequence: self.sequence,
-            policy_version: self.version,
+            sequence: running.sequence,
+            policy_version: running.version,
+            stream: *stream,
             ..GroupHeader::default()
         };
 
@@ -259,22 +318,22 @@ impl<'m> ActorLoop<'m> {
                 return Err(ClaimError::Closed.into());
             }
             let step = Step {
-                env: parts.env.as_mut(),
-                policy: parts.policy.as_mut(),
-                sampler: &mut parts.sampler,
+                env: env.as_mut(),
+                policy: policy.as_mut(),
+                sampler: &mut *sampler,
                 counters: &parts.counters,
                 spec: &self.spec,
-                version: self.version,
+                version: running.version,
             };
             ended +=
-                step.take(t, &mut group, &mut self.history, &mut self.logits, times.as_mut())?;
+                step.take(t, &mut group, &mut running.history, &mut self.logits, times.as_mut())?;
             kill_point!("actor.mid_unroll");
         }
-        for (row, frames) in self.history.frames.rows_mut().enumerate() {
+        for (row, frames) in running.history.frames.rows_mut().enumerate() {
             frames.copy_from_slice(group.frame(parts.unroll + row));
         }
-        self.history.flags.copy_from_slice(group.flags(parts.unroll));
-        self.history.masks.copy_from_slice(group.row(Field::Mask, parts.unroll));
+        running.history.flags.copy_from_slice(group.flags(parts.unroll));
+        running.history.masks.copy_from_slice(group.row(Field::Mask, parts.unroll));
 
         parts.counters.set_phase(Phase::Commit);
         kill_point!("actor.before_commit");
@@ -286,11 +345,12 @@ impl<'m> ActorLoop<'m> {
                 .add_time(ActorCounter::CommitNs, committing.elapsed() * self.timed_every);
         }
         kill_point!("actor.after_commit");
-        self.sequence += 1;
+        running.sequence += 1;
+        self.committed += 1;
         self.failures = 0;
         let counters = &parts.counters;
         counters.add(ActorCounter::UnrollsCommitted, 1);
-        counters.add(ActorCounter::FramesActed, (parts.unroll * parts.env.envs()) as u64);
+        counters.add(ActorCounter::FramesActed, (parts.unroll * env.envs()) as u64);
         counters.add(ActorCounter::Episodes, ended);
         if let Some(times) = times {
             counters.add_time(ActorCounter::EnvNs, times.env * self.timed_every);

@@ -3,7 +3,7 @@
 use super::Activation;
 use super::choice::{CoreName, OptimizerName, TorsoName};
 use super::settings::Settings;
-use super::{Config, Optimizer};
+use super::{Config, Engine, Optimizer};
 
 impl Config {
     /// Settings in `typed` that have no effect, and sizes that will make processes wait; one line each.
@@ -42,6 +42,11 @@ impl Config {
                 with_torso,
             ),
             (
+                typed.max_lag.is_some() && self.pool.schedule.is_lockstep(),
+                "max-lag",
+                "--schedule lockstep, whose lag is set by --lag",
+            ),
+            (
                 typed.core_size.is_some() && self.network.core == CoreName::None,
                 "core-size",
                 "--core none",
@@ -61,6 +66,12 @@ impl Config {
                 "--blocks {} leaves no slot free while the learner works on a block, actors will wait; use --blocks {roomy} or more",
                 self.pool.blocks
             ));
+        }
+        if self.pool.schedule.is_lockstep() && self.pool.engine == Engine::Libtorch {
+            lines.push(
+                "--schedule lockstep repeats itself to the bit with the native engine only; libtorch adds up in an order of its own"
+                    .to_owned(),
+            );
         }
         if self.learner.c_bar > self.learner.rho_bar {
             lines.push(format!(

@@ -138,6 +138,7 @@ mod tests {
                 python: Some("python3".into()),
                 python_path: Some("envs".into()),
                 blocks: Some(4),
+                lag: Some(1),
                 learner_threads: Some(2),
                 action_reward_inputs: Some(true),
                 preset: Some("throughput".into()),

@@ -18,6 +18,57 @@ pub enum EngineChoice {
     Libtorch,
 }
 
+/// The name of an algorithm: a bundle of settings, each of which is one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Asynchronous actors, corrected by V-trace
+    Impala,
+    /// Actors and learner take turns: nothing to correct, n-step returns
+    A2c,
+}
+
+impl Algorithm {
+    /// The name, as it is typed.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Impala => "impala",
+            Self::A2c => "a2c",
+        }
+    }
+}
+
+/// Which weights fill which batch, as it is typed; the lag is a setting of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ScheduleName {
+    /// The newest weights fill whatever is free: nobody waits for an update
+    Async,
+    /// Batches are filled one after the other, each with weights of a given age (`lag`)
+    Lockstep,
+}
+
+/// Which weights fill which batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Schedule {
+    /// The newest weights fill whatever is free.
+    Async,
+    /// Batch `n` is filled with what `n - lag` batches led to.
+    Lockstep {
+        /// L: batches learnt from between the weights that act and those that learn.
+        lag: usize,
+    },
+}
+
+impl Schedule {
+    /// Whether batches are filled one after the other.
+    #[must_use]
+    pub const fn is_lockstep(self) -> bool {
+        matches!(self, Self::Lockstep { .. })
+    }
+}
+
 /// What computes the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {

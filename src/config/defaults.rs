@@ -2,12 +2,13 @@
 //! `docs/configuration.md`; a test holds the two together.
 //!
 //! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), [`of_kind`], [`ENVIRONMENTS`],
-//! [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
-//! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other, and
-//! `learner-threads` from engine and machine.
+//! [`ALGORITHMS`], [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
+//! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other,
+//! `learner-threads` from engine and machine, and in lockstep `actors` from the groups that there are.
 
 use super::choice::{
-    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, TorsoName,
+    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule,
+    ScheduleName, TorsoName,
 };
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
@@ -59,9 +60,11 @@ pub fn built_in() -> Settings {
         unroll: Some(16),
         batch: Some(8),
         max_lag: Some(2),
+        schedule: Some(ScheduleName::Async),
         engine: Some(EngineChoice::Auto),
         pin: Some(false),
         actor_nice: Some(5),
+        algorithm: Some(Algorithm::Impala),
         seed: Some(1),
         log_interval: Some(1.0),
         checkpoint_interval: Some(60.0),
@@ -325,6 +328,30 @@ pub const ENVIRONMENTS: &[Row] = &[
     },
 ];
 
+/// What makes an algorithm, above the table of environments.
+pub const ALGORITHMS: &[Row] = &[
+    Row {
+        name: "impala",
+        purpose: "what the other layers say: asynchronous actors, corrected by V-trace",
+        settings: Settings::default,
+    },
+    Row {
+        name: "a2c",
+        purpose: "actors and learner take turns: on-policy, n-step returns",
+        settings: || Settings {
+            // Its lag is 0 unless it is set.
+            schedule: Some(ScheduleName::Lockstep),
+            passes: Some(1),
+            lambda: Some(1.0),
+            clip_range: Some(f64::INFINITY),
+            kl_cost: Some(0.0),
+            kl_target: Some(f64::INFINITY),
+            stop_passes_at_kl: Some(f64::INFINITY),
+            ..Settings::default()
+        },
+    },
+];
+
 /// Bundles for a purpose, above the table of environments. They set sizes of the pool and what
 /// depends on them, never what belongs to an environment.
 pub const PRESETS: &[Row] = &[
@@ -378,9 +405,13 @@ pub fn learner_threads_for(engine: Engine, convolutions: bool) -> usize {
     }
 }
 
-/// K unless it is set: a slot for every actor and one block at the learner, at least 3.
+/// K unless it is set: a slot for every actor and one block at the learner, at least 3. In lockstep one block to fill and
+/// one at the learner.
 #[must_use]
-pub const fn blocks_for(actors: usize, groups_per_block: usize) -> usize {
+pub const fn blocks_for(actors: usize, groups_per_block: usize, schedule: Schedule) -> usize {
+    if schedule.is_lockstep() {
+        return 2;
+    }
     let needed = actors.div_ceil(groups_per_block) + 1;
     if needed < 3 { 3 } else { needed }
 }
@@ -402,15 +433,16 @@ mod tests {
 
     #[test]
     fn blocks_grow_with_actors() {
-        assert_eq!(blocks_for(1, 2), 3);
-        assert_eq!(blocks_for(4, 2), 3);
-        assert_eq!(blocks_for(16, 2), 9);
-        assert_eq!(blocks_for(8191, 1), 8192);
+        assert_eq!(blocks_for(1, 2, Schedule::Async), 3);
+        assert_eq!(blocks_for(4, 2, Schedule::Async), 3);
+        assert_eq!(blocks_for(16, 2, Schedule::Async), 9);
+        assert_eq!(blocks_for(8191, 1, Schedule::Async), 8192);
+        assert_eq!(blocks_for(4, 8, Schedule::Lockstep { lag: 9 }), 2);
     }
 
     #[test]
     fn no_name_is_twice_in_a_table() {
-        for table in [OPTIMIZERS, ENVIRONMENTS, PRESETS] {
+        for table in [OPTIMIZERS, ENVIRONMENTS, ALGORITHMS, PRESETS] {
             for (i, row) in table.iter().enumerate() {
                 assert!(table[..i].iter().all(|other| other.name != row.name), "{}", row.name);
             }

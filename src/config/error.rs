@@ -141,6 +141,34 @@ pub enum ConfigError {
         /// The smallest K that works.
         needed: usize,
     },
+    /// A lag where weights of any age act.
+    #[error(
+        "--lag {lag} holds in lockstep only, add --schedule lockstep or leave it out (--max-lag bounds the lag of --schedule async)"
+    )]
+    LagWithoutLockstep {
+        /// L.
+        lag: usize,
+    },
+    /// Actors that would never have anything to fill.
+    #[error(
+        "--actors {actors} is more than the {groups} groups of a batch, each of which one actor fills in lockstep: use --actors {groups} or fewer, or --batch {batch}"
+    )]
+    IdleActors {
+        /// Actors.
+        actors: usize,
+        /// B / E.
+        groups: usize,
+        /// The batch that has a group for each.
+        batch: usize,
+    },
+    /// Publications that lockstep does not leave out.
+    #[error(
+        "--publish-every {every} does not go with --schedule lockstep, which publishes once for each batch; leave it out"
+    )]
+    PublishEveryInLockstep {
+        /// Updates.
+        every: u64,
+    },
     /// Something needs libtorch, which is not in this build.
     #[error(
         "{what} needs libtorch, which this build lacks: {remedy}, or build with the feature `torch`"

@@ -23,7 +23,8 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, TorsoName,
+    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule,
+    ScheduleName, TorsoName,
 };
 pub use error::ConfigError;
 pub use render::values;
@@ -98,6 +99,8 @@ pub struct PoolConfig {
     pub blocks: usize,
     /// L: blocks in flight beside the one that the learner works on, before actors sleep; at least 1.
     pub max_lag: usize,
+    /// Which weights fill which batch.
+    pub schedule: Schedule,
     /// What computes the network, in actors and learner.
     pub engine: Engine,
     /// Whether each process is bound to a core.
@@ -113,6 +116,13 @@ impl PoolConfig {
     #[must_use]
     pub const fn groups_per_block(&self) -> usize {
         self.batch / self.envs_per_actor
+    }
+
+    /// Most groups of a block that one actor fills: 1, but in lockstep its share of them, each with environments of its
+    /// own.
+    #[must_use]
+    pub const fn groups_per_actor(&self) -> usize {
+        if self.schedule.is_lockstep() { self.groups_per_block().div_ceil(self.actors) } else { 1 }
     }
 
     /// Slots of the ring: K * G.
@@ -281,6 +291,8 @@ pub struct StopConfig {
 /// The run itself.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunConfig {
+    /// The algorithm that was asked for; its settings are in the rest already.
+    pub algorithm: Algorithm,
     /// The preset that was asked for; its settings are in the rest already.
     pub preset: Option<String>,
     /// Folder that the run writes to.

@@ -121,6 +121,8 @@ pub const WHOLE: &[Whole] = &[
         .because("one to fill while the other is learnt from"),
     Whole::row("max-lag", |s| wide(s.max_lag), 1, 65_536)
         .because("the learner works on one batch while the actors fill another"),
+    Whole::row("lag", |s| wide(s.lag), 0, 1024)
+        .because("the learner keeps that many versions of the weights"),
     Whole::row("actor-nice", |s| wide(s.actor_nice), 0, 19).because("nice goes no further"),
     Whole::row("seed", |s| s.seed, 0, TOML_MAX),
     Whole::row("keep-checkpoints", |s| wide(s.keep_checkpoints), 1, 1_000_000),
@@ -226,6 +228,7 @@ mod tests {
             .or(Settings {
                 frame_stack: Some(4),
                 blocks: Some(4),
+                lag: Some(1),
                 learner_threads: Some(2),
                 stop_at_return: Some(475.0),
                 time_limit: Some(60.0),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::choice::{CoreName, EngineChoice, TorsoName};
+use super::choice::{CoreName, EngineChoice, Schedule, ScheduleName, TorsoName};
 use super::settings::Settings;
 use super::{Config, Engine, Optimizer};
 
@@ -94,13 +94,23 @@ impl Config {
             unroll: Some(pool.unroll),
             batch: Some(pool.batch),
             blocks: Some(pool.blocks),
-            max_lag: Some(pool.max_lag),
+            // It bounds what lockstep fixes.
+            max_lag: Some(pool.max_lag).filter(|_| !pool.schedule.is_lockstep()),
+            schedule: Some(match pool.schedule {
+                Schedule::Async => ScheduleName::Async,
+                Schedule::Lockstep { .. } => ScheduleName::Lockstep,
+            }),
+            lag: match pool.schedule {
+                Schedule::Async => None,
+                Schedule::Lockstep { lag } => Some(lag),
+            },
             engine: Some(match pool.engine {
                 Engine::Native => EngineChoice::Native,
                 Engine::Libtorch => EngineChoice::Libtorch,
             }),
             pin: Some(pool.pin),
             actor_nice: Some(pool.actor_nice),
+            algorithm: Some(run.algorithm),
             preset: run.preset.clone(),
             seed: Some(run.seed),
             run_dir: run.run_dir.clone(),

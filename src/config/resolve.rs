@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use super::ActionBounds;
-use super::choice::{CoreName, Device, Engine, EngineChoice, OptimizerName, TorsoName};
-use super::defaults::{self, OPTIMIZERS, PRESETS};
+use super::choice::{
+    CoreName, Device, Engine, EngineChoice, OptimizerName, Schedule, ScheduleName, TorsoName,
+};
+use super::defaults::{self, ALGORITHMS, OPTIMIZERS, PRESETS};
 use super::error::ConfigError;
 use super::external::external;
 use super::network::with_own_widths;
@@ -56,6 +58,7 @@ pub(super) fn resolve(
             time_limit_s: all.time_limit.filter(|limit| limit.is_finite()),
         },
         run: RunConfig {
+            algorithm: set(all.algorithm),
             preset: all.preset.clone(),
             run_dir: all.run_dir.clone(),
             seed: set(all.seed),
@@ -74,7 +77,7 @@ fn set<T>(setting: Option<T>) -> T {
     setting.expect("the tables of `defaults` set everything that has no other source")
 }
 
-/// The typed settings over preset, environment, its kind, optimizer and built-in ones.
+/// The typed settings over preset, algorithm, environment, its kind, optimizer and built-in ones.
 fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
     let preset = match &typed.preset {
         None => Settings::default(),
@@ -84,7 +87,10 @@ fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
             known: PRESETS.iter().map(|row| row.name).collect(),
         })?,
     };
-    let base = typed.clone().or(preset);
+    let mut base = typed.clone().or(preset);
+    if let Some(algorithm) = base.algorithm {
+        base = base.or(defaults::find(ALGORITHMS, algorithm.as_str()).unwrap_or_default());
+    }
     let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
     let row = match base.env_defaults {
         Some(false) => Settings::default(),
@@ -148,7 +154,7 @@ fn pool(
     engine: Engine,
 ) -> Result<PoolConfig, ConfigError> {
     let spec = &env.spec;
-    let actors = set(all.actors);
+    let schedule = schedule(all)?;
     let (batch, envs) = defaults::fit_group(typed, set(all.batch), set(all.envs_per_actor));
     let unroll = set(all.unroll);
     let layout = BlockLayout::new(UnrollSpec {
@@ -174,7 +180,14 @@ fn pool(
         },
     })?;
     let groups = layout.groups();
-    let blocks = all.blocks.unwrap_or_else(|| defaults::blocks_for(actors, groups));
+    let actors = match schedule {
+        Schedule::Lockstep { .. } if typed.actors.is_none() => set(all.actors).min(groups),
+        _ => set(all.actors),
+    };
+    if schedule.is_lockstep() && actors > groups {
+        return Err(ConfigError::IdleActors { actors, groups, batch: actors * envs });
+    }
+    let blocks = all.blocks.unwrap_or_else(|| defaults::blocks_for(actors, groups, schedule));
     let slots = blocks * groups;
     if slots < actors {
         let needed = actors.div_ceil(groups).max(2);
@@ -192,11 +205,24 @@ fn pool(
         batch,
         blocks,
         max_lag: set(all.max_lag),
+        schedule,
         engine,
         pin: set(all.pin),
         actor_nice: set(all.actor_nice),
         layout,
     })
+}
+
+fn schedule(all: &Settings) -> Result<Schedule, ConfigError> {
+    let every = set(all.publish_every);
+    match (set(all.schedule), all.lag) {
+        (ScheduleName::Async, None) => Ok(Schedule::Async),
+        (ScheduleName::Async, Some(lag)) => Err(ConfigError::LagWithoutLockstep { lag }),
+        (ScheduleName::Lockstep, _) if every > 1 => {
+            Err(ConfigError::PublishEveryInLockstep { every })
+        }
+        (ScheduleName::Lockstep, lag) => Ok(Schedule::Lockstep { lag: lag.unwrap_or(0) }),
+    }
 }
 
 fn network(

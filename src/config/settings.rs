@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::choice::{CoreName, Decay, Device, EngineChoice, OnBadEnv, OptimizerName, TorsoName};
+use super::choice::{
+    Algorithm, CoreName, Decay, Device, EngineChoice, OnBadEnv, OptimizerName, ScheduleName,
+    TorsoName,
+};
 use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
 use crate::env::EnvOptions;
 
@@ -61,6 +64,12 @@ pub struct Settings {
     /// sleep, unless the learner starves while cores are idle
     #[arg(long, value_parser = whole::<usize>, value_name = "L", help_heading = "Pool")]
     pub max_lag: Option<usize>,
+    /// Which weights fill which batch. With lockstep and the native engine a run repeats itself to the bit
+    #[arg(long, help_heading = "Pool")]
+    pub schedule: Option<ScheduleName>,
+    /// With --schedule lockstep: batches by which the weights that act are older than those that learn; 0 takes turns
+    #[arg(long, value_parser = whole::<usize>, value_name = "L", help_heading = "Pool")]
+    pub lag: Option<usize>,
     /// What computes the network. Leave it at auto unless you compare the two
     #[arg(long, help_heading = "Pool")]
     pub engine: Option<EngineChoice>,
@@ -71,10 +80,13 @@ pub struct Settings {
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
     pub actor_nice: Option<usize>,
 
+    /// Bundle of settings that makes an algorithm; each can be set on its own as well
+    #[arg(long, help_heading = "Run")]
+    pub algorithm: Option<Algorithm>,
     /// Bundle of settings for a purpose: fast-learning (few seconds, few frames) or throughput
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     pub preset: Option<String>,
-    /// Seed of weights, actions and environments. Asynchrony still makes runs differ
+    /// Seed of weights, actions and environments. Asynchrony still makes runs differ; --schedule lockstep does not
     #[arg(long, value_parser = whole::<u64>, value_name = "S", help_heading = "Run")]
     pub seed: Option<u64>,
     /// Folder for everything that the run writes [default: a new one below runs/]
@@ -265,8 +277,8 @@ impl Settings {
         }
         first! {
             env env_defaults env_arg env_wrapper observation_keys frame_stack python python_path
-            actors envs_per_actor unroll batch blocks max_lag engine pin actor_nice
-            preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
+            actors envs_per_actor unroll batch blocks max_lag schedule lag engine pin actor_nice
+            algorithm preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env
             total_frames stop_at_return stop_window time_limit

@@ -25,6 +25,7 @@ use bincode::{Decode, Encode};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::Digest as _;
 
 pub use folder::list;
 
@@ -304,6 +305,16 @@ impl Checkpoint {
             .map_err(|e| damaged(&folder.join(STATE), e.to_string()))?;
         Ok(Self { parameters: flat, optimizer: vectors, state })
     }
+}
+
+/// SHA-256 of the weights of the newest checkpoint in `folder`, as `sha256sum` gives it; `None` if there is none.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn weights_sha256(folder: &Path) -> Result<Option<String>, CheckpointError> {
+    let Some(newest) = list(folder)?.pop() else { return Ok(None) };
+    let bytes = read_bounded(&newest.join(WEIGHTS), MAX_FILE_BYTES)?;
+    Ok(Some(sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 fn tensors_to_bytes<'a>(

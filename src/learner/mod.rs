@@ -1,7 +1,7 @@
 //! Learning: takes blocks from the ring, corrects for policy lag with V-trace, moves the parameters and
 //! publishes them.
 //!
-//! `run` is the loop, `update` one step of it, `vtrace`, `loss` and `optimizer` its mathematics over
+//! `run` is the loop (`admission` and `lockstep` say which blocks the actors fill meanwhile), `update` one step of it, `vtrace`, `loss` and `optimizer` its mathematics over
 //! plain slices, `engine` the network behind a trait with two implementations, `checkpoint` the files.
 
 pub mod admission;
@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod engine;
 pub mod episodes;
 mod idle_cores;
+pub mod lockstep;
 pub mod loss;
 pub mod native_engine;
 pub mod observation_stats;

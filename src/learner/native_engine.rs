@@ -4,6 +4,10 @@
 //! back before the next do, so that the activations of an MLP stay in the second-level cache. Threads take
 //! strips from one queue until it is empty; each has a gradient of its own, and these are added up. A block
 //! is shared only if it is large enough.
+//!
+//! What a thread adds up then depends on who was faster, and on how many there are: the last digits of the gradient do.
+//! In a fixed order ([`Order::Fixed`]) strips are dealt to *shares*, whose number and width follow from the block alone.
+//! Threads take whole shares, each share has a gradient of its own, and these are added up by their number.
 
 use std::ops::Range;
 
@@ -24,10 +28,24 @@ const STRIP_COLUMNS: usize = 8;
 const MIN_ROWS: usize = 1024;
 const MIN_WORK: usize = 5_000_000;
 
+/// Most shares of a block in a fixed order: what more threads than this could do would be lost in the sums.
+const FIXED_SHARES: usize = 8;
+
+/// In which order gradients are added up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Order {
+    /// As threads come by them: the fastest.
+    #[default]
+    AsTheyCome,
+    /// The same for every number of threads, whoever is faster: results are equal to the bit.
+    Fixed,
+}
+
 /// A network that learns in Rust.
 #[derive(Debug)]
 pub struct NativeEngine {
     sharing: Sharing,
+    order: Order,
     threads: StripThreads<StripWorker>,
 }
 
@@ -35,8 +53,12 @@ pub struct NativeEngine {
 #[derive(Debug)]
 struct StripWorker {
     network: NativeLearner,
-    /// This share's part, to be added to that of the first.
+    /// Its part, to be added to that of the first.
     gradient: Vec<f32>,
+    /// Those of the shares that it did, in a fixed order: number and gradient.
+    done: Vec<(usize, Vec<f32>)>,
+    /// Buffers to use again.
+    spare: Vec<Vec<f32>>,
     times: StageTimes,
     usable: bool,
 }
@@ -52,12 +74,20 @@ impl NativeEngine {
             Ok(StripWorker {
                 network,
                 gradient: Vec::new(),
+                done: Vec::new(),
+                spare: Vec::new(),
                 times: StageTimes::default(),
                 usable: false,
             })
         };
         let threads = StripThreads::new(threads, || (), share)?;
-        Ok(Self { sharing: Sharing::of(spec)?, threads })
+        Ok(Self { sharing: Sharing::of(spec)?, order: Order::AsTheyCome, threads })
+    }
+
+    /// The same with gradients added up in `order`.
+    #[must_use]
+    pub fn in_order(self, order: Order) -> Self {
+        Self { order, ..self }
     }
 
     /// How many of `threads` threads work on a block of `rows` rows ((T + 1) * B).
@@ -83,7 +113,13 @@ impl Engine for NativeEngine {
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut watch = Stopwatch::start();
-        let threads = self.sharing.threads(observations.rows(), self.threads.count());
+        let rows = observations.rows();
+        let threads = self.sharing.threads(rows, self.threads.count());
+        let shares = match self.order {
+            Order::AsTheyCome => threads,
+            Order::Fixed => self.sharing.threads(rows, FIXED_SHARES),
+        };
+        let width = self.sharing.width(observations, shares);
         let mut work = Work {
             learn: true,
             parameters,
@@ -94,7 +130,10 @@ impl Engine for NativeEngine {
                 Vec::new()
             },
             objective,
-            strips: Strips::new(observations.columns, self.sharing.width(observations, threads)),
+            strips: match self.order {
+                Order::AsTheyCome => Strips::new(observations.columns, width),
+                Order::Fixed => Strips::dealt(observations.columns, width, shares),
+            },
         };
         times.batching += watch.lap();
         if objective.looks_first() && work.strips.several() {
@@ -109,7 +148,9 @@ impl Engine for NativeEngine {
         watch.lap();
         let shares = &mut self.threads.workers()[..threads];
         let usable = shares.iter().all(|share| share.usable);
-        if usable {
+        if usable && self.order == Order::Fixed {
+            add_up(shares, gradient);
+        } else if usable {
             shares[0].network.write_gradient(gradient);
             for share in &mut shares[1..] {
                 share.gradient.resize(gradient.len(), 0.0);
@@ -127,6 +168,19 @@ impl Engine for NativeEngine {
 
     fn name(&self) -> &'static str {
         "native"
+    }
+}
+
+/// Adds up the gradients of all shares by their number.
+fn add_up(workers: &mut [StripWorker], gradient: &mut [f32]) {
+    let mut parts: Vec<_> = workers.iter().flat_map(|worker| &worker.done).collect();
+    parts.sort_unstable_by_key(|(share, _)| *share);
+    gradient.fill(0.0);
+    for (_, part) in parts {
+        gradient.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+    for worker in workers {
+        worker.spare.extend(worker.done.drain(..).map(|(_, part)| part));
     }
 }
 
@@ -191,14 +245,39 @@ impl Sharing {
 }
 
 impl StripWorker {
-    /// Takes strips until there are none, or the loss of one is not finite.
+    /// Does strips until there are none, or the loss of one is not finite.
     fn run(&mut self, work: &Work<'_>) {
-        self.usable = false;
         self.times = StageTimes::default();
+        self.usable = if !work.strips.are_dealt() {
+            self.run_strips(work, std::iter::from_fn(|| work.strips.next()))
+        } else {
+            self.run_shares(work)
+        };
+    }
+
+    /// Does whole shares, and leaves a gradient of each.
+    fn run_shares(&mut self, work: &Work<'_>) -> bool {
+        self.spare.extend(self.done.drain(..).map(|(_, part)| part));
+        while let Some(share) = work.strips.next_share() {
+            if !self.run_strips(work, work.strips.of_share(share)) {
+                return false;
+            }
+            if work.learn {
+                let mut part = self.spare.pop().unwrap_or_default();
+                part.resize(work.parameters.len(), 0.0);
+                self.network.write_gradient(&mut part);
+                self.done.push((share, part));
+            }
+        }
+        true
+    }
+
+    /// Adds the gradients of some strips up, from nothing. False if the loss of one is not finite.
+    fn run_strips(&mut self, work: &Work<'_>, strips: impl Iterator<Item = Range<usize>>) -> bool {
         let mut watch = Stopwatch::start();
         self.network.load(work.parameters);
         let mut evaluator: Box<dyn Evaluator> = work.objective.evaluator();
-        while let Some(strip) = work.strips.next() {
+        for strip in strips {
             let input = work.input(strip.clone());
             self.times.batching += watch.lap();
             let (logits, values) = self.network.forward(input.clone());
@@ -210,11 +289,11 @@ impl StripWorker {
             }
             let gradients = evaluator.gradients(strip, logits, values);
             self.times.loss += watch.lap();
-            let Some((d_logits, d_values)) = gradients else { return };
+            let Some((d_logits, d_values)) = gradients else { return false };
             self.network.backward(input, d_logits, d_values);
             self.times.backward += watch.lap();
         }
-        self.usable = true;
+        true
     }
 }
 
@@ -308,8 +387,9 @@ mod tests {
             flags: &flags,
             ..block(&spec.observation, UNROLL, COLUMNS)
         };
-        let gradient = |threads| {
-            let mut engine = NativeEngine::new(&spec, threads).expect("native");
+        let gradient = |threads, order| {
+            let engine = NativeEngine::new(&spec, threads).expect("native");
+            let mut engine = engine.in_order(order);
             let mut gradient = vec![f32::NAN; layout.len()];
             let mut times = StageTimes::default();
             // Twice: nothing may be left of the first time.
@@ -320,10 +400,16 @@ mod tests {
             }
             gradient
         };
-        let (alone, shared) = (gradient(1), gradient(3));
-        for (a, b) in alone.iter().zip(&shared) {
-            assert!((a - b).abs() <= 1e-4 * a.abs().max(1.0), "{a} and {b}");
-        }
+        let (alone, shared) = (gradient(1, Order::AsTheyCome), gradient(3, Order::AsTheyCome));
+        let agree = |a: &[f32], b: &[f32]| {
+            for (a, b) in a.iter().zip(b) {
+                assert!((a - b).abs() <= 1e-4 * a.abs().max(1.0), "{a} and {b}");
+            }
+        };
+        agree(&alone, &shared);
+        let fixed = [1, 2, 3, 8].map(|threads| gradient(threads, Order::Fixed));
+        agree(&alone, &fixed[0]);
+        assert!(fixed.iter().all(|gradient| *gradient == fixed[0]), "equal to the bit");
     }
 
     /// A gradient that depends on the outputs of the whole block.
@@ -387,8 +473,9 @@ mod tests {
             flags: &[0; (UNROLL + 1) * COLUMNS],
             ..block(&spec.observation, UNROLL, COLUMNS)
         };
-        let gradient = |threads| {
-            let mut engine = NativeEngine::new(&spec, threads).expect("native");
+        let gradient = |threads, order| {
+            let engine = NativeEngine::new(&spec, threads).expect("native");
+            let mut engine = engine.in_order(order);
             let (mut gradient, mut times) = (vec![f32::NAN; layout.len()], StageTimes::default());
             let objective = Centred::default();
             let done =
@@ -398,8 +485,9 @@ mod tests {
             assert_eq!(seen, (UNROLL + 1) * COLUMNS, "each output once");
             gradient
         };
-        let (alone, shared) = (gradient(1), gradient(3));
-        for (a, b) in alone.iter().zip(&shared) {
+        let alone = gradient(1, Order::AsTheyCome);
+        let (shared, fixed) = (gradient(3, Order::AsTheyCome), gradient(3, Order::Fixed));
+        for (a, b) in alone.iter().zip(&shared).chain(alone.iter().zip(&fixed)) {
             assert!((a - b).abs() <= 1e-3 * a.abs().max(1.0), "{a} and {b}");
         }
     }
@@ -422,6 +510,12 @@ mod tests {
             let strips = Strips::new(columns, sharing.width(&observations, threads));
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();
             assert_eq!(ranges[0], 0..width.min(columns));
+            assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), columns);
+            assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+            let dealt = Strips::dealt(columns, width, 3);
+            let shares = std::iter::from_fn(|| dealt.next_share());
+            let mut ranges: Vec<_> = shares.flat_map(|share| dealt.of_share(share)).collect();
+            ranges.sort_unstable_by_key(|range| range.start);
             assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), columns);
             assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
         }

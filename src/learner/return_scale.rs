@@ -36,7 +36,7 @@ impl Moments {
     }
 }
 
-/// Where the episodes of one actor stood at the end of its last unroll.
+/// Where the episodes of one stream stood at the end of its last unroll.
 #[derive(Debug)]
 struct Carried {
     incarnation: u32,
@@ -49,14 +49,14 @@ struct Carried {
 pub struct ReturnScale {
     discount: f64,
     moments: Moments,
-    actors: HashMap<u32, Carried>,
+    streams: HashMap<u32, Carried>,
 }
 
 impl ReturnScale {
     /// Goes on from `moments`.
     #[must_use]
     pub fn new(discount: f64, moments: Moments) -> Self {
-        Self { discount, moments, actors: HashMap::new() }
+        Self { discount, moments, streams: HashMap::new() }
     }
 
     /// All that it has seen.
@@ -75,14 +75,14 @@ impl ReturnScale {
         1.0 / (squares / count).sqrt().max(LEAST_DEVIATION)
     }
 
-    /// Adds the returns of a block. An unroll that does not follow the last one of its actor starts from 0.
+    /// Adds the returns of a block. An unroll that does not follow the last one of its stream starts from 0.
     pub fn observe(&mut self, block: &BlockRef<'_>) {
         let spec = block.layout().spec();
         let (envs, columns) = (spec.envs, spec.batch);
         let rewards: &[f32] = block.field(Field::Reward);
         let flags: &[u8] = block.field(Field::Flags);
         for (group, header) in block.headers().iter().enumerate() {
-            let carried = self.actors.entry(header.actor).or_insert_with(|| Carried {
+            let carried = self.streams.entry(header.stream).or_insert_with(|| Carried {
                 incarnation: header.incarnation,
                 next_sequence: header.sequence,
                 returns: vec![0.0; envs],

@@ -8,6 +8,7 @@ use super::check;
 use super::checkpoint::LearnerState;
 use super::engine::Stopwatch;
 use super::episodes::{Episode, EpisodeWindow};
+use super::lockstep::Lockstep;
 use super::observation_stats::ObservationStats;
 use super::optimizer::decayed;
 use super::return_scale::ReturnScale;
@@ -53,8 +54,8 @@ pub struct UpdateSchedule {
     pub stop_passes_at_kl: f32,
     /// Divergence that its weight in the loss is adapted to; may be infinite.
     pub kl_target: f32,
-    /// Updates from one published version to the next.
-    pub publish_every: u64,
+    /// Updates from one published version to the next; `None` in lockstep, which publishes by blocks.
+    pub publish_every: Option<u64>,
     /// Time between checkpoints; zero for only the last.
     pub checkpoint_every: Duration,
 }
@@ -92,10 +93,19 @@ pub trait LearnerCallbacks {
 pub struct LearnLoop<'m> {
     /// Its end of the ring.
     pub consumer: Consumer<'m>,
-    /// How much data it lets the actors have in flight.
-    pub admission: Admission,
+    /// Which blocks the actors fill, and with which weights.
+    pub pace: Pace,
     /// All that is not in a block.
     pub learning: Learning<'m>,
+}
+
+/// Which blocks the actors fill, and with which weights.
+#[derive(Debug)]
+pub enum Pace {
+    /// Any that are free, with the newest weights; so much data in flight.
+    Free(Admission),
+    /// One after the other, with weights of a given age.
+    Lockstep(Lockstep),
 }
 
 /// What learning moves and counts.
@@ -153,7 +163,10 @@ impl LearnLoop<'_> {
         callbacks: &mut dyn LearnerCallbacks,
     ) -> Result<StopReason, LearnerError> {
         self.learning.publish_first()?;
-        self.limit_in_flight();
+        match self.pace {
+            Pace::Free(_) => self.limit_in_flight(),
+            Pace::Lockstep(_) => self.consumer.open_next(),
+        }
         let mut last_control = Instant::now();
         let mut last_checkpoint = Instant::now();
         loop {
@@ -182,7 +195,8 @@ impl LearnLoop<'_> {
     }
 
     fn limit_in_flight(&mut self) {
-        let slots = self.admission.slots();
+        let Pace::Free(admission) = &self.pace else { return };
+        let slots = admission.slots();
         self.consumer.limit_in_flight(slots);
         self.learning.counters.set(LearnerCounter::InFlightLimit, slots as u64);
     }
@@ -193,24 +207,37 @@ impl LearnLoop<'_> {
         callbacks: &mut dyn LearnerCallbacks,
     ) -> Result<(), LearnerError> {
         self.learning.counters.set_phase(Phase::Wait);
-        let block = self.consumer.take(TAKE_TIMEOUT);
+        let block = match self.pace {
+            Pace::Free(_) => self.consumer.take(TAKE_TIMEOUT),
+            Pace::Lockstep(_) => self.consumer.take_in_turn(TAKE_TIMEOUT),
+        };
         self.learning.counters.set_phase(Phase::Learn);
         let waited = watch.lap();
         self.learning.counters.add_time(LearnerCounter::WaitNs, waited);
-        if self
-            .admission
-            .waited(waited, block.is_ok(), || self.consumer.ring().has_waiting_actors())
+        if let Pace::Free(admission) = &mut self.pace
+            && admission.waited(waited, block.is_ok(), || self.consumer.ring().has_waiting_actors())
         {
             self.limit_in_flight();
         }
         let learning = &mut self.learning;
         let held = block?;
         kill_point!("learner.after_take");
+        if let Pace::Lockstep(lockstep) = &mut self.pace
+            && lockstep.overlaps()
+        {
+            learning.publish_behind(lockstep)?;
+            self.consumer.open_next();
+        }
         let block = BlockRef::new(held.block());
         check::actions(&learning.env.action, block.field(Field::Action))?;
         callbacks.batch(&block);
         learning.scale_rewards(&block);
-        learning.normalize_observations(&block);
+        let statistics_moved = learning.observe(&block);
+        // In lockstep the weights that a block is met with are those that some block is filled with, statistics and all:
+        // they move when it was learnt from.
+        if statistics_moved && matches!(self.pace, Pace::Free(_)) {
+            learning.normalize_observations();
+        }
         let mut times = UpdateTimes::default();
         let mut learnt = None;
         let mut outcome = Some(learning.updater.gradient(&block, &learning.env, &mut times)?);
@@ -242,6 +269,15 @@ impl LearnLoop<'_> {
             learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
         }
         learning.adapt_kl_cost();
+        if let Pace::Lockstep(lockstep) = &self.pace {
+            if statistics_moved {
+                learning.normalize_observations();
+            }
+            if !lockstep.overlaps() {
+                learning.publish_newer()?;
+                self.consumer.open_next();
+            }
+        }
         if let Some(transitions) = learnt {
             learning.state.frames += transitions as u64;
             learning.counters.set(LearnerCounter::Frames, learning.state.frames);
@@ -269,13 +305,16 @@ impl Learning<'_> {
         }
     }
 
-    /// Follows what observations are like.
-    fn normalize_observations(&mut self, block: &BlockRef<'_>) {
-        let Some(stats) = &mut self.observation_stats else { return };
-        if stats.observe(block) {
-            self.updater.normalize_observations(stats);
-            self.counters.set_f64(LearnerCounter::ObservationsSeen, stats.count());
-        }
+    /// Follows what observations are like; gives whether that has changed.
+    fn observe(&mut self, block: &BlockRef<'_>) -> bool {
+        self.observation_stats.as_mut().is_some_and(|stats| stats.observe(block))
+    }
+
+    /// Lets the network see observations by what they are like.
+    fn normalize_observations(&mut self) {
+        let Some(stats) = &self.observation_stats else { return };
+        self.updater.normalize_observations(stats);
+        self.counters.set_f64(LearnerCounter::ObservationsSeen, stats.count());
     }
 
     /// Whether the policy has gone as far from the one that acted as passes may take it.
@@ -309,10 +348,27 @@ impl Learning<'_> {
     fn publish_first(&mut self) -> Result<(), LearnerError> {
         // Version 0 on the page means that there is none: fresh weights are version 1.
         self.state.version = self.state.version.max(1);
+        self.publish_newer()
+    }
+
+    /// Publishes the parameters, unless an update was skipped and they are on the page already.
+    fn publish_newer(&mut self) -> Result<(), LearnerError> {
         if self.publisher.latest_version() < self.state.version {
             self.publish()?;
         }
         Ok(())
+    }
+
+    /// Publishes what the next block is filled with, while the present one is learnt from.
+    fn publish_behind(&mut self, lockstep: &mut Lockstep) -> Result<(), LearnerError> {
+        let Self { publisher, counters, updater, state, .. } = self;
+        lockstep.taken(state.version, updater.parameters(), |version, parameters| {
+            if publisher.latest_version() < version {
+                publisher.publish(version, parameters)?;
+                counters.add(LearnerCounter::ParamsPublished, 1);
+            }
+            Ok::<_, LearnerError>(())
+        })
     }
 
     /// Moves the parameters, and gives the transitions that moved them.
@@ -341,7 +397,8 @@ impl Learning<'_> {
         self.state.version += 1;
         kill_point!("learner.updated");
         let publishing = Instant::now();
-        if self.state.version.is_multiple_of(self.schedule.publish_every) {
+        let every = self.schedule.publish_every;
+        if every.is_some_and(|every| self.state.version.is_multiple_of(every)) {
             self.publish()?;
         }
         self.counters.add_time(LearnerCounter::PublishNs, publishing.elapsed());

@@ -3,7 +3,6 @@
 //! Columns of a block have nothing to do with each other. An engine cuts them into strips, and threads take strips from
 //! one queue until it is empty. What a thread does with a strip is the engine's.
 
-use std::iter::StepBy;
 use std::ops::Range;
 use std::sync::Mutex;
 
@@ -14,21 +13,25 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 pub(super) struct Strips {
     width: usize,
     columns: usize,
-    starts: Mutex<StepBy<Range<usize>>>,
+    /// How many the strips are dealt to, in a fixed order; 0: whoever is free takes the next one.
+    shares: usize,
+    next: Mutex<usize>,
 }
 
 impl Strips {
-    /// All of `columns`, `width` at a time; the last strip may be narrower.
-    ///
-    /// # Panics
-    /// If `width` is 0.
-    pub(super) fn new(columns: usize, width: usize) -> Self {
-        Self { width, columns, starts: Mutex::new((0..columns).step_by(width)) }
+    /// All of `columns`, `width` at a time (at least 1); the last strip may be narrower.
+    pub(super) const fn new(columns: usize, width: usize) -> Self {
+        Self { width, columns, shares: 0, next: Mutex::new(0) }
+    }
+
+    /// Strips that are dealt to `shares` shares (at least 1).
+    pub(super) const fn dealt(columns: usize, width: usize, shares: usize) -> Self {
+        Self { width, columns, shares, next: Mutex::new(0) }
     }
 
     /// The same strips, none of them taken.
-    pub(super) fn again(&self) -> Self {
-        Self::new(self.columns, self.width)
+    pub(super) const fn again(&self) -> Self {
+        Self { next: Mutex::new(0), ..*self }
     }
 
     /// Whether there is more than one.
@@ -36,10 +39,35 @@ impl Strips {
         self.columns > self.width
     }
 
-    /// Takes a strip; `None` when all are taken.
+    /// Whether they are taken by whole shares.
+    pub(super) const fn are_dealt(&self) -> bool {
+        self.shares > 0
+    }
+
+    fn take_number(&self) -> usize {
+        let mut next = self.next.lock().expect("no panic while it is held");
+        *next += 1;
+        *next - 1
+    }
+
+    fn strip(&self, number: usize) -> Option<Range<usize>> {
+        let start = number * self.width;
+        (start < self.columns).then(|| start..(start + self.width).min(self.columns))
+    }
+
+    /// Takes the next strip, whosever it may be; `None` when all are taken.
     pub(super) fn next(&self) -> Option<Range<usize>> {
-        let start = self.starts.lock().expect("no panic while it is held").next()?;
-        Some(start..(start + self.width).min(self.columns))
+        self.strip(self.take_number())
+    }
+
+    /// Takes the next share, if they are dealt.
+    pub(super) fn next_share(&self) -> Option<usize> {
+        Some(self.take_number()).filter(|share| *share < self.shares)
+    }
+
+    /// The strips of a share.
+    pub(super) fn of_share(&self, share: usize) -> impl Iterator<Item = Range<usize>> {
+        (share..).step_by(self.shares).map_while(|number| self.strip(number))
     }
 }
 

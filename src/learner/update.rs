@@ -1,7 +1,7 @@
 //! One update: a block in, new parameters out.
 
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::engine::{
@@ -69,15 +69,55 @@ struct BlockObjective<'a> {
     weight: f32,
     /// Buffers that no thread uses at the moment.
     idle: &'a Mutex<Vec<Loss>>,
-    sums: Mutex<LossSums>,
+    sums: Parts<LossSums>,
     /// Of the strips that were looked at.
-    advantages: Mutex<Option<AdvantageMoments>>,
+    looked: Parts<AdvantageMoments>,
+    /// All of them, added up when all were looked at.
+    advantages: OnceLock<Option<AdvantageMoments>>,
+}
+
+/// What evaluators found, each with the first column that it saw: added up in the order of these, not in that in which
+/// threads come to an end.
+#[derive(Debug)]
+struct Parts<T>(Mutex<Vec<(usize, T)>>);
+
+impl<T> Default for Parts<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T> Parts<T> {
+    fn push(&self, first: usize, part: T) {
+        lock(&self.0).push((first, part));
+    }
+
+    /// Adds up all parts; `None` if there are none.
+    fn fold(&self, add: impl Fn(&mut T, &T)) -> Option<T>
+    where
+        T: Default,
+    {
+        let mut parts = lock(&self.0);
+        parts.sort_unstable_by_key(|(first, _)| *first);
+        (!parts.is_empty()).then(|| {
+            parts.iter().fold(T::default(), |mut sum, (_, part)| {
+                add(&mut sum, part);
+                sum
+            })
+        })
+    }
 }
 
 impl Objective for BlockObjective<'_> {
     fn evaluator(&self) -> Box<dyn Evaluator + '_> {
         let loss = lock(self.idle).pop().unwrap_or_default();
-        Box::new(BlockEvaluator { objective: self, loss, sums: LossSums::default() })
+        Box::new(BlockEvaluator {
+            objective: self,
+            loss,
+            first: None,
+            sums: LossSums::default(),
+            looked: None,
+        })
     }
 
     fn looks_first(&self) -> bool {
@@ -89,14 +129,18 @@ impl Objective for BlockObjective<'_> {
 struct BlockEvaluator<'a> {
     objective: &'a BlockObjective<'a>,
     loss: Loss,
+    /// The first column that it saw.
+    first: Option<usize>,
     sums: LossSums,
+    looked: Option<AdvantageMoments>,
 }
 
 impl Evaluator for BlockEvaluator<'_> {
     fn look(&mut self, strip: Range<usize>, logits: &[f32], values: &[f32]) {
-        let BlockObjective { batch, config, advantages, .. } = self.objective;
+        let BlockObjective { batch, config, .. } = self.objective;
+        self.first.get_or_insert(strip.start);
         let moments = self.loss.advantage_moments(batch, strip, (logits, values), config);
-        lock(advantages).get_or_insert_default().add(&moments);
+        self.looked.get_or_insert_default().add(&moments);
     }
 
     fn gradients(
@@ -105,8 +149,10 @@ impl Evaluator for BlockEvaluator<'_> {
         logits: &[f32],
         values: &[f32],
     ) -> Option<(&[f32], &[f32])> {
-        let BlockObjective { batch, config, weight, .. } = self.objective;
-        let of_block = (*weight, *lock(&self.objective.advantages));
+        let BlockObjective { batch, config, weight, looked, advantages, .. } = self.objective;
+        self.first.get_or_insert(strip.start);
+        let advantages = advantages.get_or_init(|| looked.fold(AdvantageMoments::add));
+        let of_block = (*weight, *advantages);
         let sums = self.loss.compute(batch, strip, (logits, values), config, of_block);
         self.sums.add(&sums);
         sums.is_finite().then(|| (self.loss.d_logits(), self.loss.d_values()))
@@ -115,7 +161,12 @@ impl Evaluator for BlockEvaluator<'_> {
 
 impl Drop for BlockEvaluator<'_> {
     fn drop(&mut self) {
-        lock(&self.objective.sums).add(&self.sums);
+        if let Some(first) = self.first {
+            match self.looked {
+                Some(looked) => self.objective.looked.push(first, looked),
+                None => self.objective.sums.push(first, self.sums),
+            }
+        }
         lock(self.objective.idle).push(std::mem::take(&mut self.loss));
     }
 }
@@ -233,8 +284,9 @@ impl Updater {
             batch,
             config: &self.config,
             idle: &self.losses,
-            sums: Mutex::default(),
-            advantages: Mutex::default(),
+            sums: Parts::default(),
+            looked: Parts::default(),
+            advantages: OnceLock::new(),
         };
         let usable = self.engine.gradient(
             &self.parameters,
@@ -243,7 +295,8 @@ impl Updater {
             &mut self.gradient,
             &mut times.stages,
         )?;
-        let loss = lock(&objective.sums).stats(self.config.vtrace.c_bar);
+        let sums = objective.sums.fold(LossSums::add).unwrap_or_default();
+        let loss = sums.stats(self.config.vtrace.c_bar);
         if !usable {
             return Ok(Outcome::NotFinite);
         }

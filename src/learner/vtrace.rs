@@ -132,6 +132,60 @@ mod tests {
     }
 
     proptest! {
+        /// Against the n-step return of A2C: a walk forward to the end of the unroll, of the episode, or to a time
+        /// limit, from whose observation it bootstraps.
+        #[test]
+        fn equals_a2c_where_the_policies_are_equal(
+            steps in 1_usize..40,
+            columns in 1_usize..5,
+            seed in any::<u64>(),
+        ) {
+            #[derive(Clone, Copy, PartialEq)]
+            enum Kind { Inner, Terminal, Limit, Reset }
+            let mut rng = crate::rng::Rng::new(seed, 0);
+            let gamma = 0.97;
+            let mut kinds = vec![Kind::Inner; steps * columns];
+            for at in 0..kinds.len() {
+                let over = at >= columns && matches!(kinds[at - columns], Kind::Terminal | Kind::Limit);
+                kinds[at] = match rng.below(6) {
+                    _ if over => Kind::Reset,
+                    0 => Kind::Terminal,
+                    1 => Kind::Limit,
+                    _ => Kind::Inner,
+                };
+            }
+            let mut draw = |n: usize, scale: f64| -> Vec<f64> {
+                (0..n).map(|_| scale * rng.normal_f64()).collect()
+            };
+            let (rewards, values) = (draw(steps * columns, 2.0), draw((steps + 1) * columns, 3.0));
+            let of = |kind, this, other| if kind == Kind::Reset { this } else { other };
+            let ratios: Vec<f64> = kinds.iter().map(|&kind| of(kind, 0.0, 1.0)).collect();
+            let discounts: Vec<f64> = kinds
+                .iter()
+                .map(|&kind| if kind == Kind::Terminal { 0.0 } else { of(kind, 0.0, gamma) })
+                .collect();
+            let inputs = Inputs {
+                columns,
+                ratios: &ratios,
+                discounts: &discounts,
+                rewards: &rewards,
+                values: &values,
+            };
+            let (vs, advantages) = run(inputs, ON_POLICY);
+            for first in 0..steps * columns {
+                let (mut expected, mut weight, mut at) = (0.0, 1.0, first);
+                while at < kinds.len() && kinds[at] != Kind::Reset {
+                    expected += weight * rewards[at];
+                    weight *= if kinds[at] == Kind::Terminal { 0.0 } else { gamma };
+                    at += columns;
+                }
+                expected += weight * values[at];
+                let close = |a: f64, b: f64| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+                prop_assert!(close(vs[first], expected), "{} {expected}", vs[first]);
+                prop_assert!(close(advantages[first], expected - values[first]));
+            }
+        }
+
         /// Against equation 1 as it is written, a sum of products without recursion.
         #[test]
         fn equals_the_definition(

@@ -16,6 +16,7 @@ mod metrics_log;
 mod never_works;
 mod processes;
 mod published;
+mod reproducible;
 mod roles;
 mod run;
 mod run_dir;

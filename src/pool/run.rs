@@ -13,12 +13,14 @@ use super::metrics_log::MetricsLog;
 use super::never_works::NeverWorks;
 use super::processes::Processes;
 use super::published::save_published;
+use super::reproducible::{Course, why_not};
 use super::roles::{RunContext, run_actor, run_learner};
 use super::status::Status as StatusBoard;
 use super::summary::{InjectedFaults, SlotCountsSummary, Status, Summary};
 use super::tensorboard::TensorBoard;
 use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
+use crate::learner::checkpoint::weights_sha256;
 use crate::metrics::{ActorCounter, FaultsRecord, LearnerCounter, Phase};
 use crate::ring::CrashRecord;
 use crate::supervisor::{
@@ -193,6 +195,21 @@ impl Run {
             ExitKind::Finished => Status::Interrupted,
             _ => Status::Failed,
         };
+        let actor_restarts = outcome.actor_restarts.iter().map(|&n| u64::from(n)).sum();
+        let learner_restarts = u64::from(outcome.learner_restarts);
+        let course = Course {
+            actor_restarts,
+            learner_restarts,
+            env_errors: actors(ActorCounter::EnvErrors),
+            pages_unread: actors(ActorCounter::ParamBusy),
+            resumes: self.inheritance.resumes(),
+        };
+        let because = why_not(&config.pool, status, course);
+        let weights_sha256 = weights_sha256(&self.inheritance.run_dir.checkpoints());
+        let weights_sha256 = weights_sha256.unwrap_or_else(|error| {
+            self.console.warn(&error.to_string());
+            None
+        });
         Summary {
             status,
             reason: outcome.reason.clone(),
@@ -205,8 +222,8 @@ impl Run {
             return_mean_100: self.return_mean(),
             frames_to_target: reached.then(|| learner.get(LearnerCounter::FramesToTarget)),
             seconds_to_target: reached.then(|| learner.get_f64(LearnerCounter::SecondsToTarget)),
-            actor_restarts: outcome.actor_restarts.iter().map(|&n| u64::from(n)).sum(),
-            learner_restarts: u64::from(outcome.learner_restarts),
+            actor_restarts,
+            learner_restarts,
             unrolls_produced: counts.as_ref().map_or(0, |b| b.consumed + b.dropped) + in_ring,
             unrolls_in_ring: in_ring,
             unrolls_consumed: counts.as_ref().map_or(0, |counts| counts.consumed),
@@ -214,7 +231,7 @@ impl Run {
             unrolls_requeued: counts.as_ref().map_or(0, |counts| counts.requeued),
             unrolls_poisonous: counts.as_ref().map_or(0, |counts| counts.dropped),
             unrolls_overwritten: actors(ActorCounter::UnrollsDropped),
-            env_errors: actors(ActorCounter::EnvErrors),
+            env_errors: course.env_errors,
             env_panics: self.faults.env_panics,
             hang_kills: self.faults.hang_kills,
             unkillable: outcome.unkillable.iter().map(ToString::to_string).collect(),
@@ -222,6 +239,9 @@ impl Run {
             faults: self.chaos.as_ref().map(|chaos| InjectedFaults::new(chaos.tally(), abandoned)),
             params_published: learner.get(LearnerCounter::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
+            weights_sha256,
+            reproducible: because.is_none(),
+            because,
         }
     }
 

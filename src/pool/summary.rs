@@ -82,6 +82,12 @@ pub struct Summary {
     pub params_published: u64,
     /// Mean over all unrolls of the learner's version at use less the version that acted.
     pub policy_lag_mean: f64,
+    /// SHA-256 of the last checkpoint's `weights.safetensors`.
+    pub weights_sha256: Option<String>,
+    /// Whether the same settings give the same weights again, to the bit, as far as this program knows.
+    pub reproducible: bool,
+    /// Why they need not, if they need not.
+    pub because: Option<String>,
 }
 
 /// The ring's counts at the end of a run, in slots.

@@ -139,12 +139,16 @@ pub struct GroupHeader {
     pub actor: u32,
     /// Which incarnation of it, from 1.
     pub incarnation: u32,
-    /// Number of the unroll within that incarnation, from 0, without gaps.
+    /// Number of the unroll within that incarnation and `stream`, from 0, without gaps.
     pub sequence: u64,
     /// Version of the weights that acted.
     pub policy_version: u64,
+    /// Which environments: their unrolls follow each other, within an incarnation, by `sequence`.
+    pub stream: u32,
     /// Zero.
-    pub reserved: [u64; 5],
+    pub padding: u32,
+    /// Zero.
+    pub reserved: [u64; 4],
 }
 
 /// A combination of sizes that cannot be laid out.

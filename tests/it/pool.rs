@@ -34,6 +34,9 @@ const SUMMARY_KEYS: &[&str] = &[
     "faults",
     "params_published",
     "policy_lag_mean",
+    "weights_sha256",
+    "reproducible",
+    "because",
 ];
 
 /// Runs with `flags` in `run_dir` to the end, which must be in order, and gives the summary.

@@ -147,7 +147,7 @@ macro_rules! learner_words {
                 LagMin = lag_min ["versions"] Gauge: "Smallest policy lag of the latest block."
                 LagMax = lag_max ["versions"] Gauge: "Largest policy lag of the latest block."
                 LagSum = lag_sum ["versions"] Counter: "Sum of the policy lags of all unrolls consumed; over `unrolls_consumed` it is the exact mean."
-                InFlightLimit = in_flight_limit ["slots"] Gauge: "Slots that may be in flight: `max-lag` and the one at the learner in blocks, more while it starves and cores are idle."
+                InFlightLimit = in_flight_limit ["slots"] Gauge: "Slots that may be in flight: `max-lag` and the one at the learner in blocks, more while it starves and cores are idle. 0 in lockstep."
                 RewardFactor = reward_factor [""] Real: "What rewards are multiplied by so that returns deviate by about 1; 0 without `normalize-rewards`."
                 ReturnsSeen = returns_seen ["returns"] Real: "Discounted returns that this factor follows from."
                 ReturnsMean = returns_mean ["reward"] Real: "Their mean."

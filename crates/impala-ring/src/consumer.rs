@@ -54,6 +54,33 @@ impl<'m, L: Layout> Consumer<'m, L> {
             .map(|held| ReadBlock { slab: slab.alias(), held: Some(held) })
     }
 
+    /// Takes the block whose turn it is, and so ends its turn; sleeps for at most `timeout` until it is complete. None is
+    /// open until [`Consumer::open_next`] is called: once at the start, and once after each block.
+    ///
+    /// # Errors
+    /// [`TakeError`].
+    pub fn take_in_turn(&mut self, timeout: Duration) -> Result<ReadBlock<'m, L>, TakeError> {
+        let ring = self.slab.ring();
+        let held = wait_for(ring.block_ready(), timeout, || {
+            // Before the look, as in `look_for_block`.
+            let closed = ring.is_closed();
+            match ring.take_in_turn() {
+                Ok(Some(held)) => Some(Ok(held)),
+                Ok(None) => closed.then_some(Err(TakeError::Closed)),
+                Err(error) => Some(Err(error.into())),
+            }
+        });
+        held.unwrap_or(Err(TakeError::TimedOut))
+            .map(|held| ReadBlock { slab: self.slab.alias(), held: Some(held) })
+    }
+
+    /// Lets the producers fill the next block, and wakes them. Nothing happens while one is open.
+    pub fn open_next(&self) {
+        let ring = self.slab.ring();
+        ring.open_next_turn();
+        ring.block_opened().notify(futex::wake_all);
+    }
+
     /// Takes a block if one is complete now.
     ///
     /// # Errors

@@ -12,11 +12,12 @@
 //!   held ([`Ring::reclaim`], [`Ring::learner_died`]); all others go on meanwhile.
 //! - Nothing is lost unseen: at any quiet point the sum of all generations is consumed + reclaimed + dropped
 //!   ([`Ring::slot_counts`]).
-//! - Blocks are taken in any order, so one slow actor holds up one block, not the run.
+//! - Blocks are taken in any order, so one slow actor holds up one block, not the run; or, where the consumer asks for it,
+//!   in turn, each producer filling its own groups of the one block that is open ([`Consumer::take_in_turn`]).
 //! - A word that no party can have written stops the run ([`RingError::Corrupt`]); it is never guessed at.
 //!
 //! How it is built, from the inside out: `word` (what a slot may do, pure), `orders` (every memory
-//! ordering), `protocol` (claim to release, over words and indices) with `recovery` (deaths); then, not under loom, `waiting` (clock and futex), `slab` (the bytes), `producer` and
+//! ordering), `protocol` (claim to release, over words and indices) with `turns` (one block open at a time) and `recovery` (deaths); then, not under loom, `waiting` (clock and futex), `slab` (the bytes), `producer` and
 //! `consumer`, and `heap` (a ring within one process). loom runs the part before the semicolon. `unsafe` are
 //! `slab` and `heap` alone; what a caller must promise, it promises by an `unsafe` call.
 
@@ -26,6 +27,7 @@ mod error;
 mod orders;
 mod protocol;
 mod recovery;
+mod turns;
 mod word;
 
 #[cfg(not(loom))]
@@ -62,6 +64,7 @@ pub use protocol::{CommitError, Ring, RingShape};
 pub use recovery::{CrashRecord, LearnerLoss, Occupancy, SlotCounts};
 #[cfg(not(loom))]
 pub use slab::{BlockRef, MAX_ROWS, Rows, Slab, SlabError, SlotMut};
+pub use turns::OwnGroups;
 #[cfg(not(loom))]
 pub use waiting::RESCAN_MS;
 pub use word::{IllegalTransition, Owner, SlotWord, State, Transition};

@@ -35,6 +35,18 @@ pub trait Orders: event_count::Orders {
     // pairs with the Acquire CAS in `Ring::claim`.
     const RELEASE: Ordering = Ordering::Release;
 
+    /// Store of an open turn in `Ring::open_next_turn`: what its block is to be filled with came before.
+    // pairs with the Acquire load of the turn in `Ring::try_claim_in_turn`.
+    const OPEN: Ordering = Ordering::Release;
+
+    /// First load of the turn in `Ring::try_claim_in_turn`. Acquire end of [`Orders::OPEN`].
+    const LOOK_AT_TURN: Ordering = Ordering::Acquire;
+
+    /// Load of a slot between two loads of the turn in `Ring::try_claim_in_turn`.
+    ///
+    /// Acquire end of `Ring::release` (Release), so that the second one sees that the turn has risen.
+    const LOOK_IN_TURN: Ordering = Ordering::Acquire;
+
     /// CAS CLAIMED -> FREE in `Ring::take_back`: what the reaped owner wrote came before.
     // pairs with the Acquire CAS in `Ring::claim`.
     const TAKE_BACK: Ordering = Ordering::Release;

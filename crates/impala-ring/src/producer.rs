@@ -6,6 +6,7 @@ use super::error::RingError;
 use super::layout::{BlockLayout, Layout};
 use super::protocol::{Attempt, Claim, CommitError, Ring};
 use super::slab::{Slab, SlabError, SlotMut};
+use super::turns::OwnGroups;
 use super::waiting::wait_for;
 use super::word::Owner;
 use impala_shm::{Access, futex, kill_point};
@@ -85,6 +86,36 @@ impl<'m, L: Layout> Producer<'m, L> {
         Ok(WriteGrant { producer: self })
     }
 
+    /// Gets a slot of its `own` groups in the block whose turn it is ([`super::Consumer::open_next`]); sleeps for at most
+    /// `timeout` until there is one. No two producers at work may own one group.
+    ///
+    /// If the last grant was dropped without a commit, the same slot comes back, with what was written.
+    ///
+    /// # Errors
+    /// [`ClaimError`], but never [`ClaimError::HeldBack`].
+    pub fn claim_in_turn(
+        &mut self,
+        own: OwnGroups,
+        timeout: Duration,
+    ) -> Result<WriteGrant<'_, 'm, L>, ClaimError> {
+        let ring = self.slab.ring();
+        if ring.is_closed() {
+            return Err(ClaimError::Closed);
+        }
+        if self.claim.is_none() {
+            self.held_back = false;
+            let owner = self.owner;
+            let found = wait_for(ring.block_opened(), timeout, || {
+                if ring.is_closed() {
+                    return Some(Err(ClaimError::Closed));
+                }
+                ring.try_claim_in_turn(owner, own).map_err(ClaimError::from).transpose()
+            });
+            self.claim = Some(found.unwrap_or(Err(ClaimError::TimedOut))?);
+        }
+        Ok(WriteGrant { producer: self })
+    }
+
     /// Who it writes as.
     #[must_use]
     pub const fn owner(&self) -> Owner {
@@ -146,6 +177,12 @@ impl<L: Layout> WriteGrant<'_, '_, L> {
     #[must_use]
     pub fn index(&self) -> usize {
         self.producer.claim.as_ref().expect("a grant lives only while its slot is claimed").slot()
+    }
+
+    /// Number of its group in the block.
+    #[must_use]
+    pub fn group(&self) -> usize {
+        self.index() % self.producer.ring().shape().groups
     }
 
     /// Whether its claim waited although slots were free, because enough data was in flight.

@@ -70,9 +70,11 @@ pub(super) enum Counter {
     Requeued,
     /// Slots that may be in flight; 0 for all. Learner.
     InFlightLimit,
+    /// Which block is open, where blocks are filled in turn (`turns`). Learner.
+    Turn,
 }
 
-const COUNTERS: usize = 5;
+const COUNTERS: usize = 6;
 
 /// Indices of the 32-bit words.
 #[derive(Debug, Clone, Copy)]
@@ -83,10 +85,12 @@ enum WaitWord {
     SlotFreeWaiters,
     ReserveNeeded,
     ReserveNeededWaiters,
+    BlockOpened,
+    BlockOpenedWaiters,
     Closed,
 }
 
-const WAIT_WORDS: usize = 7;
+const WAIT_WORDS: usize = 9;
 
 /// The ring: a handle to its words, which may lie in memory that other processes share.
 ///
@@ -232,12 +236,22 @@ impl<'m, O: Orders> Ring<'m, O> {
                 Search::Full => return Ok(Attempt::Full),
                 Search::HeldBack => return Ok(Attempt::HeldBack),
             };
-            let word = self.next(slot, free, Transition::Claim(owner))?;
-            if self.exchange(slot, free, word, O::CLAIM).is_ok() {
-                return Ok(Attempt::Claimed(Claim { slot, word }));
+            if let Some(claim) = self.claim_free(slot, free, owner)? {
+                return Ok(Attempt::Claimed(claim));
             }
             // Another actor was faster; what it left may look different now.
         }
+    }
+
+    /// Takes a slot that was seen `free`, if it still is.
+    pub(super) fn claim_free(
+        &self,
+        slot: usize,
+        free: SlotWord,
+        owner: Owner,
+    ) -> Result<Option<Claim>, RingError> {
+        let word = self.next(slot, free, Transition::Claim(owner))?;
+        Ok(self.exchange(slot, free, word, O::CLAIM).is_ok().then_some(Claim { slot, word }))
     }
 
     /// [`Self::try_claim`] for models that set no limit.
@@ -380,6 +394,14 @@ impl<'m, O: Orders> Ring<'m, O> {
         EventCount::new(
             self.wait_word(WaitWord::ReserveNeeded),
             self.wait_word(WaitWord::ReserveNeededWaiters),
+        )
+    }
+
+    /// Notified when a block was opened, for actors that fill blocks in turn.
+    pub(super) fn block_opened(&self) -> EventCount<'m, O> {
+        EventCount::new(
+            self.wait_word(WaitWord::BlockOpened),
+            self.wait_word(WaitWord::BlockOpenedWaiters),
         )
     }
 

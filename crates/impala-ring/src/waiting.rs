@@ -76,6 +76,7 @@ impl Ring<'_, DefaultOrders> {
         self.block_ready().notify_always(futex::wake_all);
         self.slot_free().notify_always(futex::wake_all);
         self.reserve_needed().notify_always(futex::wake_all);
+        self.block_opened().notify_always(futex::wake_all);
     }
 }
 

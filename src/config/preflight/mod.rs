@@ -92,7 +92,8 @@ fn shortage<'a>(need: &Need, machine: &'a Machine) -> Option<Shortage<'a>> {
 /// The largest pool that fits, its ring no larger than that many actors call for.
 fn remedy(config: &Config, machine: &Machine) -> Remedy {
     let blocks = |actors| {
-        config.pool.blocks.min(defaults::blocks_for(actors, config.pool.groups_per_block()))
+        let pool = &config.pool;
+        pool.blocks.min(defaults::blocks_for(actors, pool.groups_per_block(), pool.schedule))
     };
     let fits = |actors| shortage(&Need::of(config, actors, blocks(actors)), machine).is_none();
     // The need grows with the number of actors: `low` fits (0 stands for none), `high` does not.

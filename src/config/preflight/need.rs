@@ -1,7 +1,7 @@
 //! What a run needs of a machine.
 
 use super::MIB;
-use crate::config::{Config, Device, Engine, TorsoName};
+use crate::config::{Config, Device, Engine, Schedule, TorsoName};
 use crate::policy::spec::ParamSpec;
 
 /// Buffers of the parameter page, and of the page with the optimizer's state.
@@ -96,7 +96,17 @@ impl Need {
         let learner_work = if in_strips { work.min(strips) } else { work };
         // Weights, gradient, two moments, and what is copied on the way out.
         let weights = size.parameters.saturating_mul(4);
-        let learner_weights = weights.saturating_mul(6);
+        let behind = match pool.schedule {
+            Schedule::Async => 0,
+            Schedule::Lockstep { lag } => lag as u64 + 1,
+        };
+        let learner_weights = weights.saturating_mul(6 + behind);
+        // In lockstep an actor has environments, policy and worker of each of its groups.
+        let groups = if pool.schedule.is_lockstep() {
+            (pool.groups_per_block() as u64).div_ceil(actors.max(1))
+        } else {
+            1
+        };
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
         let threads = threads + if config.learner.device == Device::Cpu { 0 } else { 16 };
@@ -112,18 +122,18 @@ impl Need {
             control_bytes: CONTROL_BASE_BYTES
                 + (actors + 1) * CONTROL_PER_CHILD_BYTES
                 + slots * CONTROL_PER_SLOT_BYTES,
-            actor_bytes: private
-                .actor
-                .saturating_add(worker_bytes)
-                .saturating_add(weights)
-                .saturating_add(actor_work),
+            actor_bytes: private.actor.saturating_add(
+                groups.saturating_mul(
+                    worker_bytes.saturating_add(weights).saturating_add(actor_work),
+                ),
+            ),
             learner_bytes: private
                 .learner
                 .saturating_add(learner_weights)
                 .saturating_add(learner_work),
             actors,
             descriptors: DESCRIPTORS_BASE + (actors + 1) * DESCRIPTORS_PER_CHILD,
-            tasks: actors + threads + actors * worker_tasks,
+            tasks: actors + threads + actors.saturating_mul(groups).saturating_mul(worker_tasks),
         }
     }
 

@@ -76,6 +76,9 @@ fn what_is_rendered_resolves_to_the_same() {
         "checkpoint-interval = inf\ntime-limit = inf\nstop-at-return = inf\ntotal-frames = 1e9",
         "learning-rate = 0.1\ndiscount = 0.3333333333333333\noptimizer-epsilon = 1e-12\npin = true",
         "env = 'gym:ALE/Pong-v5'\nenv-wrapper = 'a.py:b'\npython = 'bin/python'\nframe-stack = 2",
+        "algorithm = 'a2c'",
+        "algorithm = 'a2c'\nschedule = 'async'\nlambda = 0.9",
+        "env = 'Pendulum-v1'\nalgorithm = 'a2c'\nlag = 2\npasses = 2\nbatch = 16",
         "envs-per-actor = 12\nseed = 9223372036854775807\nquiet = true\nreduction = 'mean'",
     ];
     for text in texts {
@@ -94,6 +97,33 @@ fn the_run_folder_is_a_comment() {
     assert!(config.to_toml().contains("# The run folder was \"runs/1\""), "{}", config.to_toml());
     let again = with(false, &config.to_toml()).expect("valid");
     assert_eq!(again.run.run_dir, None);
+}
+
+#[test]
+fn an_algorithm_is_a_name_for_settings_that_win_over_it() {
+    let a2c = with(false, "env = 'Pendulum-v1'\nalgorithm = 'a2c'").expect("valid");
+    assert_eq!(a2c.pool.schedule, Schedule::Lockstep { lag: 0 });
+    assert_eq!((a2c.learner.passes, a2c.learner.clip_range), (1, f64::INFINITY), "not its kind's");
+    assert_eq!(a2c.learner.lambda, 1.0);
+    let text = "env = 'Pendulum-v1'\nalgorithm = 'a2c'\nlambda = 0.9\nlag = 3\npasses = 2";
+    let bent = with(false, text).expect("valid");
+    assert_eq!(bent.pool.schedule, Schedule::Lockstep { lag: 3 });
+    assert_eq!((bent.learner.lambda, bent.learner.passes), (0.9, 2));
+    let free = with(false, "algorithm = 'a2c'\nschedule = 'async'").expect("valid");
+    assert_eq!(free.pool.schedule, Schedule::Async);
+    let named = |text| with(false, text).expect("valid").learner;
+    assert_eq!(named("algorithm = 'impala'"), named(""), "impala is what the other layers say");
+}
+
+#[test]
+fn lockstep_takes_no_more_actors_than_there_are_groups() {
+    let actors = |text: &str| with(false, text).expect(text).pool.actors;
+    assert_eq!(actors("schedule = 'lockstep'"), 2, "two groups of four in CartPole's row");
+    assert_eq!(actors("schedule = 'lockstep'\nbatch = 64"), 4);
+    assert_eq!(actors("schedule = 'lockstep'\nactors = 1"), 1);
+    let pool = with(false, "schedule = 'lockstep'\nactors = 3\nbatch = 64").expect("valid").pool;
+    assert_eq!((pool.blocks, pool.groups_per_block(), pool.groups_per_actor()), (2, 16, 6));
+    assert!(refusal(false, "schedule = 'lockstep'\nactors = 3").contains("--actors 2 or fewer"));
 }
 
 #[test]

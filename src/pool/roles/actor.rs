@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use super::{Ending, RunContext, conclude, give_way, internal, pin, resources};
-use crate::actor::{ActorError, ActorLoop, ActorParts, EnvRemedy};
+use crate::actor::{ActorError, ActorLoop, ActorParts, EnvGroup, EnvRemedy};
 use crate::build;
 use crate::config::OnBadEnv;
 use crate::env::{EnvError, SharedMemory};
 use crate::hint::with_hint;
 use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
-use crate::ring::{ClaimError, Owner, Ring};
+use crate::ring::{ClaimError, OwnGroups, Owner, Ring};
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit, futex};
 use crate::supervisor::{ChildControl, ExitKind, Level};
@@ -44,29 +44,24 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
     pin(config, usize::from(index) + 1);
     give_way(config);
 
-    // Every incarnation of every actor sees other episodes.
-    let stream = u64::from(incarnation) << 16 | u64::from(index);
-    let mut seeds = Rng::new(pool.stream_seed(), ENV_STREAM | stream);
-    let envs = config.pool.envs_per_actor;
+    let own_groups = config
+        .pool
+        .schedule
+        .is_lockstep()
+        .then_some(OwnGroups { first: usize::from(index), step: config.pool.actors });
     let mut seat = pool.memory.seat(Access::ReadWrite).map_err(resources)?;
-    let (address, len_bytes) = (seat.address(), seat.len_bytes());
-    let mut options = config.env.options.clone();
-    options.external.log = Some(pool.run_dir.worker_log(index));
-    let mut make = move || {
-        let mut env = pool.registry.make(&config.env.id, &options, envs, seeds.next_u64())?;
-        let file = pool.memory.payload_file();
-        env.attach(&SharedMemory { file, address, len_bytes })?;
-        Ok(env)
-    };
+    let shared = (seat.address(), seat.len_bytes());
     let on_bad_env = config.faults.on_bad_env;
     let bad_env =
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
-    let env = make().map_err(|e: EnvError| {
-        counters.add(ActorCounter::EnvErrors, 1);
-        (bad_env, with_hint(&e))
-    })?;
-    let policy = build::policy(config.pool.engine, &pool.network, &pool.parameters, envs)
-        .map_err(internal)?;
+    let mut groups = Vec::new();
+    for place in places(own_groups, index, config.pool.groups_per_block()) {
+        let stream = stream(own_groups, place, incarnation);
+        let place = u32::try_from(place).map_err(internal)?;
+        groups.push(env_group(pool, index, (place, stream), shared, bad_env, &counters)?);
+        // Many take longer than one may.
+        counters.add(ActorCounter::Progress, 1);
+    }
 
     let page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let ring = pool.memory.ring().map_err(internal)?;
@@ -87,15 +82,9 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
         producer: Producer::new(slab, owner).map_err(internal)?,
         reader,
         counters,
-        env,
-        remedy: match on_bad_env {
-            OnBadEnv::Restart => EnvRemedy::Rebuild(Box::new(make)),
-            OnBadEnv::Drop => EnvRemedy::Reset,
-            OnBadEnv::Fail => EnvRemedy::Fail,
-        },
+        groups,
+        own_groups,
         on_failure: Box::new(teller(control)),
-        policy,
-        sampler: build::sampler(config, Rng::new(pool.stream_seed(), ACTION_STREAM | stream)),
         owner,
         unroll: config.pool.unroll,
         parameter_count: pool.parameters.len(),
@@ -114,6 +103,58 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
             Err((exit, error.to_string()))
         }
     }
+}
+
+/// What an actor has environments for: itself, or in lockstep each of its groups. They belong to the columns of a block,
+/// so that it makes no difference how many actors there are.
+fn places(own_groups: Option<OwnGroups>, index: u16, groups: usize) -> Vec<usize> {
+    own_groups.map_or_else(|| vec![usize::from(index)], |own| own.of(groups).collect())
+}
+
+/// Number of their streams of random numbers: every incarnation sees other episodes.
+fn stream(own_groups: Option<OwnGroups>, place: usize, incarnation: u16) -> u64 {
+    // There are more groups than actors can be: above both kinds of randomness there is room.
+    let shift = if own_groups.is_some() { 40 } else { 16 };
+    u64::from(incarnation) << shift | place as u64
+}
+
+/// Builds the environments of one place, with what acts in them.
+fn env_group<'p>(
+    pool: &'p RunContext,
+    index: u16,
+    (place, stream): (u32, u64),
+    (address, len_bytes): (usize, usize),
+    bad_env: ExitKind,
+    counters: &ActorCounters<'_>,
+) -> Result<EnvGroup<'p>, (ExitKind, String)> {
+    let config = &pool.config;
+    let mut seeds = Rng::new(pool.stream_seed(), ENV_STREAM | stream);
+    let envs = config.pool.envs_per_actor;
+    let mut options = config.env.options.clone();
+    options.external.log = Some(pool.run_dir.worker_log(index));
+    let mut make = move || {
+        let mut env = pool.registry.make(&config.env.id, &options, envs, seeds.next_u64())?;
+        let file = pool.memory.payload_file();
+        env.attach(&SharedMemory { file, address, len_bytes })?;
+        Ok(env)
+    };
+    let env = make().map_err(|e: EnvError| {
+        counters.add(ActorCounter::EnvErrors, 1);
+        (bad_env, with_hint(&e))
+    })?;
+    let policy = build::policy(config.pool.engine, &pool.network, &pool.parameters, envs)
+        .map_err(internal)?;
+    Ok(EnvGroup {
+        env,
+        remedy: match config.faults.on_bad_env {
+            OnBadEnv::Restart => EnvRemedy::Rebuild(Box::new(make)),
+            OnBadEnv::Drop => EnvRemedy::Reset,
+            OnBadEnv::Fail => EnvRemedy::Fail,
+        },
+        policy,
+        sampler: build::sampler(config, Rng::new(pool.stream_seed(), ACTION_STREAM | stream)),
+        stream: place,
+    })
 }
 
 /// Tells the user of failures, but not of each: there may be thousands.
@@ -160,6 +201,8 @@ fn first_weights<'m>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
     use crate::params::{ParamPublisher, page_words};
     use crate::ring::RingShape;
@@ -169,6 +212,25 @@ mod tests {
 
     fn words(count: usize) -> Vec<AtomicU64> {
         (0..count).map(|_| AtomicU64::new(0)).collect()
+    }
+
+    #[test]
+    fn environments_belong_to_columns_in_lockstep_and_to_actors_else() {
+        let streams = |actors: u16, incarnation| -> HashSet<u64> {
+            let own = |index: u16| {
+                Some(OwnGroups { first: usize::from(index), step: usize::from(actors) })
+            };
+            let of = |index| {
+                let own = own(index);
+                places(own, index, 7).into_iter().map(move |place| stream(own, place, incarnation))
+            };
+            (0..actors).flat_map(of).collect()
+        };
+        assert_eq!(streams(1, 1).len(), 7);
+        assert!([2, 3, 7].iter().all(|&actors| streams(actors, 1) == streams(1, 1)));
+        assert!(streams(2, 2).is_disjoint(&streams(2, 1)));
+        assert_eq!(places(None, 5, 7), [5]);
+        assert_eq!(stream(None, 5, 2), 2 << 16 | 5);
     }
 
     /// An actor that is faster than the learner is not a dead actor.

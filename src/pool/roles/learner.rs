@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 
 use super::{Ending, RunContext, conclude, internal, native, pin, resources};
 use crate::build;
-use crate::config::Decay;
+use crate::config::{Decay, Schedule};
 use crate::hint::with_hint;
 use crate::learner::LearnerError;
 use crate::learner::admission::Admission;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
 use crate::learner::engine::Engine;
 use crate::learner::episodes::{Episode, EpisodeWindow};
-use crate::learner::native_engine::NativeEngine;
+use crate::learner::lockstep::Lockstep;
+use crate::learner::native_engine::{NativeEngine, Order};
 use crate::learner::observation_stats::ObservationStats;
 use crate::learner::optimizer::Optimizer;
 use crate::learner::return_scale::ReturnScale;
 use crate::learner::run::{
-    LearnLoop, LearnerCallbacks, Learning, StopCriteria, StopReason, UpdateSchedule,
+    LearnLoop, LearnerCallbacks, Learning, Pace, StopCriteria, StopReason, UpdateSchedule,
 };
 use crate::learner::update::Updater;
 use crate::metrics::LearnerCounter;
@@ -110,7 +111,10 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
             passes: config.learner.passes,
             stop_passes_at_kl: config.learner.stop_passes_at_kl as f32,
             kl_target: config.learner.kl_target as f32,
-            publish_every: config.learner.publish_every,
+            publish_every: match config.pool.schedule {
+                Schedule::Async => Some(config.learner.publish_every),
+                Schedule::Lockstep { .. } => None,
+            },
             checkpoint_every: config
                 .run
                 .checkpoint_interval_s
@@ -127,8 +131,11 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
         started: pool.started,
     };
     let (groups, slots) = (config.pool.groups_per_block(), config.pool.slots());
-    let admission = Admission::new(config.pool.max_lag, groups, slots);
-    let mut learner = LearnLoop { consumer: Consumer::new(slab), admission, learning };
+    let pace = match config.pool.schedule {
+        Schedule::Async => Pace::Free(Admission::new(config.pool.max_lag, groups, slots)),
+        Schedule::Lockstep { lag } => Pace::Lockstep(Lockstep::new(lag)),
+    };
+    let mut learner = LearnLoop { consumer: Consumer::new(slab), pace, learning };
     let snapshot = ParamPublisher::new(left.all_words(), 2 * pool.parameters.len(), fingerprint)
         .map_err(internal)?;
     let mut callbacks = RunCallbacks::new(pool, control, snapshot);
@@ -313,9 +320,10 @@ impl LearnerCallbacks for RunCallbacks<'_> {
 
 fn engine(pool: &RunContext) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     if native(pool.config.pool.engine) {
-        return Ok(Box::new(
-            NativeEngine::new(&pool.network, pool.config.learner.threads).map_err(internal)?,
-        ));
+        let order =
+            if pool.config.pool.schedule.is_lockstep() { Order::Fixed } else { Order::AsTheyCome };
+        let engine = NativeEngine::new(&pool.network, pool.config.learner.threads);
+        return Ok(Box::new(engine.map_err(internal)?.in_order(order)));
     }
     #[cfg(feature = "torch")]
     {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::CommandFactory as _;
-use impala_rl::config::defaults::{self, ENVIRONMENTS, OPTIMIZERS, PRESETS, Row};
+use impala_rl::config::defaults::{self, ALGORITHMS, ENVIRONMENTS, OPTIMIZERS, PRESETS, Row};
 use impala_rl::config::{Args, Config, ranges, values};
 use impala_rl::env::Registry;
 
@@ -99,9 +99,12 @@ fn documented_ranges_are_those_of_the_code() {
 
 #[test]
 fn documented_tables_are_those_of_the_code() {
-    for (heading, table) in
-        [("## Environments", ENVIRONMENTS), ("## Presets", PRESETS), ("## Optimizers", OPTIMIZERS)]
-    {
+    for (heading, table) in [
+        ("## Environments", ENVIRONMENTS),
+        ("## Algorithms", ALGORITHMS),
+        ("## Presets", PRESETS),
+        ("## Optimizers", OPTIMIZERS),
+    ] {
         let header = DOCS
             .lines()
             .skip_while(|line| *line != heading)

@@ -8,7 +8,7 @@ use super::error::ProofError;
 use super::pattern::{self, Incarnation};
 use super::pool::World;
 use super::record::{Count, Record, Seen};
-use impala_rl::actor::{ActorLoop, ActorParts, EnvRemedy};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
 use impala_rl::learner::checkpoint::{Checkpoint, LearnerState, list};
 use impala_rl::metrics::{ActorCounter, LearnerCounter, Phase};
 use impala_rl::params::{ParamPublisher, ParamReader};
@@ -50,11 +50,15 @@ pub(super) fn act(
             world.parameters.fingerprint(),
         )?,
         counters,
-        env: Box::new(PatternEnv::new(writer, world.config.pool.envs_per_actor)),
-        remedy: EnvRemedy::Fail,
+        groups: vec![EnvGroup {
+            env: Box::new(PatternEnv::new(writer, world.config.pool.envs_per_actor)),
+            remedy: EnvRemedy::Fail,
+            policy: Box::new(PatternPolicy { writer, record: world.record.clone(), step: 0 }),
+            sampler: action_sampler(world.seed, writer),
+            stream: u32::from(index),
+        }],
+        own_groups: None,
         on_failure: Box::new(|_| {}),
-        policy: Box::new(PatternPolicy { writer, record: world.record.clone(), step: 0 }),
-        sampler: action_sampler(world.seed, writer),
         owner,
         unroll: world.config.pool.unroll,
         parameter_count,

@@ -18,14 +18,15 @@ use loom::cell::UnsafeCell;
 use loom::thread;
 
 use super::orders::{DefaultOrders, Orders};
-use super::protocol::{FirstSeen, Held, Ring, RingShape};
+use super::protocol::{Claim, FirstSeen, Held, Ring, RingShape};
 use super::recovery::CrashRecord;
+use super::turns::OwnGroups;
 use super::word::{Owner, State};
 use impala_shm::EventCount;
 use impala_shm::sync::{AtomicU32, AtomicU64, Ordering};
 use models::{
-    close, commit_then_take, last_two_commits, learner_dies, reclaim_then_claim,
-    release_then_claim, two_claimers, wake_actors, wake_learner,
+    close, commit_then_take, last_two_commits, late_claim, learner_dies, open_then_claim,
+    reclaim_then_claim, release_then_claim, two_claimers, wake_actors, wake_in_turn, wake_learner,
 };
 
 /// A learner that only looks makes this many tries: enough to miss once and to find.
@@ -37,6 +38,8 @@ struct World {
     waits: Vec<AtomicU32>,
     shape: RingShape,
     payload: Vec<UnsafeCell<()>>,
+    /// What a block is to be filled with, where blocks are filled in turn.
+    page: UnsafeCell<()>,
     turnstile: AtomicU64,
 }
 
@@ -50,6 +53,7 @@ impl World {
             waits: (0..Ring::<DefaultOrders>::wait_count()).map(|_| AtomicU32::new(0)).collect(),
             shape,
             payload: (0..groups).map(|_| UnsafeCell::new(())).collect(),
+            page: UnsafeCell::new(()),
             turnstile: AtomicU64::new(0),
         })
     }
@@ -85,6 +89,24 @@ impl World {
             }
         }
         true
+    }
+
+    /// Puts out what the next block is to be filled with, and opens it.
+    fn open<O: Orders>(&self) {
+        self.page.with_mut(|_| ());
+        self.turn();
+        self.ring::<O>().open_next_turn();
+        self.ring::<O>().block_opened().notify(|_| ());
+    }
+
+    /// Claims the slot of group 0 if it is its turn, and writes it by what was put out for it.
+    fn claim_in_turn<O: Orders>(&self) -> Option<Claim> {
+        self.turn();
+        let own = OwnGroups { first: 0, step: 1 };
+        let claim = self.ring::<O>().try_claim_in_turn(owner(0), own).expect("sound words")?;
+        self.page.with(|_| ());
+        self.write(claim.slot());
+        Some(claim)
     }
 
     fn look<O: Orders>(&self, seen: &mut FirstSeen) -> Option<Held> {
@@ -197,4 +219,11 @@ fn loom_no_lost_wake_up() {
     wake_actors::<DefaultOrders>("wake actors, one actor", 1);
     wake_actors::<DefaultOrders>("wake actors, two actors", 2);
     close::<DefaultOrders>();
+}
+
+#[test]
+fn loom_blocks_in_turn() {
+    open_then_claim::<DefaultOrders>();
+    late_claim::<DefaultOrders>();
+    wake_in_turn::<DefaultOrders>();
 }

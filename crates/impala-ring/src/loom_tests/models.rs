@@ -1,6 +1,7 @@
 //! What loom explores, for any table of orderings.
 
 use super::*;
+use crate::protocol::Counter;
 
 /// Two actors want one slot.
 pub(super) fn two_claimers<O: Orders>() {
@@ -164,6 +165,56 @@ pub(super) fn close<O: Orders>() {
         let round = Round::wait(&event, || ring.is_closed().then_some(()));
         supervisor.join().expect("no panic");
         round.was_not_left_asleep(event.count());
+        round.asleep.is_some()
+    });
+}
+
+/// What was put out before a block was opened is there for whoever fills it.
+pub(super) fn open_then_claim<O: Orders>() {
+    explore("open, claim in turn", || {
+        let world = World::new(1);
+        let learner = spawn(&world, |world| world.open::<O>());
+        let claimed = (0..LOOKS).any(|_| world.claim_in_turn::<O>().is_some());
+        learner.join().expect("no panic");
+        claimed
+    });
+}
+
+/// Nobody claims for a block that was taken, though its slot is free again and none else is open yet.
+pub(super) fn late_claim<O: Orders>() {
+    explore("release, late claim in turn", || {
+        let world = World::new(1);
+        world.open::<O>();
+        let claim = world.claim_in_turn::<O>().expect("open");
+        assert!(world.ring::<O>().commit(claim).expect("not fenced"));
+        let learner = spawn(&world, |world| {
+            world.turn();
+            let held = world.ring::<O>().take_in_turn().expect("sound words").expect("complete");
+            world.read_block();
+            world.turn();
+            world.ring::<O>().release(held).expect("held");
+            world.open::<O>();
+        });
+        let claimed = (0..LOOKS).find_map(|_| world.claim_in_turn::<O>());
+        if claimed.is_some() {
+            let turn = world.ring::<O>().counter(Counter::Turn).load(Ordering::Relaxed);
+            assert_eq!(turn, 3, "claimed for a block that was taken");
+        }
+        learner.join().expect("no panic");
+        claimed.is_some()
+    });
+}
+
+/// An actor goes to sleep while the learner opens a block.
+pub(super) fn wake_in_turn<O: Orders>() {
+    explore("wake an actor for its turn", || {
+        let world = World::new(1);
+        let learner = spawn(&world, |world| world.open::<O>());
+        let event = world.ring::<O>().block_opened();
+        let round = Round::wait(&event, || world.claim_in_turn::<O>());
+        learner.join().expect("no panic");
+        round.was_not_left_asleep(event.count());
+        assert!(round.found.is_some() || world.claim_in_turn::<O>().is_some());
         round.asleep.is_some()
     });
 }

@@ -49,6 +49,10 @@ twin!(loom_listen_relaxed, waiting WeakListen: LISTEN, "lost wake-up", wake_lear
 // In `EventCount::notify` the fence before it would do; in `EventCount::notify_always` there is none.
 twin!(loom_notify_relaxed, waiting WeakNotify: NOTIFY, "lost wake-up", close::<WeakNotify>());
 
+twin!(loom_open_relaxed, WeakOpen: OPEN, "Causality violation", open_then_claim::<WeakOpen>());
+twin!(loom_look_at_turn_relaxed, WeakLookAtTurn: LOOK_AT_TURN, "Causality violation", open_then_claim::<WeakLookAtTurn>());
+twin!(loom_look_in_turn_relaxed, WeakLookInTurn: LOOK_IN_TURN, "Causality violation", late_claim::<WeakLookInTurn>());
+
 /// The fence between change and look is missing.
 #[derive(Debug, Clone, Copy)]
 struct NoFence;
@@ -69,6 +73,12 @@ fn loom_last_two_commits_without_fence() {
 #[should_panic(expected = "lost wake-up")]
 fn loom_wake_learner_without_fence() {
     wake_learner::<NoFence>("no fence", 1);
+}
+
+#[test]
+#[should_panic(expected = "lost wake-up")]
+fn loom_wake_in_turn_without_fence() {
+    wake_in_turn::<NoFence>();
 }
 
 #[test]

@@ -8,6 +8,7 @@
 
 mod faults;
 mod flow;
+mod turns;
 mod wakes;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::error::BenchError;
 use crate::bench::setup::Setup;
-use impala_rl::actor::{ActorLoop, ActorParts, EnvRemedy};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
 use impala_rl::build;
 use impala_rl::env::SharedMemory;
 use impala_rl::gym;
@@ -107,11 +107,15 @@ fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchErro
         producer: Producer::new(slab, owner)?,
         reader: ParamReader::new(page.all_read_words(), len, fingerprint)?,
         counters: memory.actor(index),
-        env,
-        remedy: EnvRemedy::Fail,
+        groups: vec![EnvGroup {
+            env,
+            remedy: EnvRemedy::Fail,
+            policy: Box::new(UniformPolicy),
+            sampler: build::sampler(config, Rng::new(config.run.seed, index as u64)),
+            stream: u32::from(actor),
+        }],
+        own_groups: None,
         on_failure: Box::new(|_| {}),
-        policy: Box::new(UniformPolicy),
-        sampler: build::sampler(config, Rng::new(config.run.seed, index as u64)),
         owner,
         unroll: config.pool.unroll,
         parameter_count: len,

@@ -12,7 +12,7 @@ use impala_rl::config::Decay;
 use impala_rl::learner::admission::Admission;
 use impala_rl::learner::checkpoint::LearnerState;
 use impala_rl::learner::episodes::EpisodeWindow;
-use impala_rl::learner::run::{LearnLoop, Learning, StopCriteria, UpdateSchedule};
+use impala_rl::learner::run::{LearnLoop, Learning, Pace, StopCriteria, UpdateSchedule};
 use impala_rl::learner::update::{Outcome, UpdateTimes};
 use impala_rl::params::ParamPublisher;
 use impala_rl::unroll::{BlockRef, Consumer, Field, ReadBlock};
@@ -186,7 +186,7 @@ fn whole_loop<'m>(
             passes: learner.passes,
             stop_passes_at_kl: f32::INFINITY,
             kl_target: f32::INFINITY,
-            publish_every: learner.publish_every,
+            publish_every: Some(learner.publish_every),
             checkpoint_every: Duration::ZERO,
         },
         return_scale: None,
@@ -197,7 +197,7 @@ fn whole_loop<'m>(
     let slots = consumer.ring().shape().slots();
     // Its ring is always full.
     let admission = Admission::new(usize::MAX, 1, slots);
-    let mut looping = LearnLoop { consumer, admission, learning };
+    let mut looping = LearnLoop { consumer, pace: Pace::Free(admission), learning };
     let (mut samples, started) = (Vec::new(), Instant::now());
     while samples.len() < 4 || started.elapsed() < 4 * effort {
         wait_until_full(&looping.consumer);

@@ -6,7 +6,7 @@ use super::stage::{Stage, owner};
 use crate::bench::cpu::CpuClock;
 use crate::bench::error::BenchError;
 use crate::bench::setup::Setup;
-use impala_rl::actor::{ActorLoop, ActorParts, EnvRemedy};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
 use impala_rl::learner::checkpoint::LearnerState;
 use impala_rl::learner::episodes::Episode;
 use impala_rl::learner::run::LearnerCallbacks;
@@ -51,11 +51,15 @@ pub(super) fn act(setup: &Setup, memory: &PoolMemory) -> Result<Duration, BenchE
         producer: Producer::new(slab, owner()?)?,
         reader: ParamReader::new(page.all_read_words(), parameter_count, fingerprint)?,
         counters: memory.actor(0),
-        env: setup.env()?,
-        remedy: EnvRemedy::Fail,
+        groups: vec![EnvGroup {
+            env: setup.env()?,
+            remedy: EnvRemedy::Fail,
+            policy: setup.policy()?,
+            sampler: setup.sampler(),
+            stream: 0,
+        }],
+        own_groups: None,
         on_failure: Box::new(|_| {}),
-        policy: setup.policy()?,
-        sampler: setup.sampler(),
         owner: owner()?,
         unroll: config.pool.unroll,
         parameter_count,

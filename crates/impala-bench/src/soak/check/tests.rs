@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::soak::env::{PatternEnv, PatternPolicy};
 use crate::soak::record::Record;
-use impala_rl::actor::{ActorLoop, ActorParts};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
 use impala_rl::metrics::ActorCounters;
 use impala_rl::params::{ParamPublisher, ParamReader, page_words};
 use impala_rl::ring::{Owner, RingShape};
@@ -66,11 +66,15 @@ fn the_products_actor_writes_the_pattern() {
         let parts = ActorParts {
             reader: ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("fits"),
             counters: ActorCounters::new(&counted),
-            env: Box::new(PatternEnv::new(writer, ENVS)),
-            remedy: impala_rl::actor::EnvRemedy::Fail,
+            groups: vec![EnvGroup {
+                env: Box::new(PatternEnv::new(writer, ENVS)),
+                remedy: EnvRemedy::Fail,
+                policy: Box::new(PatternPolicy { writer, record: record.clone(), step: 0 }),
+                sampler: action_sampler(SEED, writer),
+                stream: u32::from(owner.actor()),
+            }],
+            own_groups: None,
             on_failure: Box::new(|_| {}),
-            policy: Box::new(PatternPolicy { writer, record: record.clone(), step: 0 }),
-            sampler: action_sampler(SEED, writer),
             owner,
             unroll: UNROLL,
             parameter_count: PARAMETERS,
@@ -107,6 +111,7 @@ fn forged(sabotage: impl FnOnce(&mut GroupMut<'_>)) -> Findings {
         let mut group = GroupMut::new(grant.slot_mut());
         *group.header_mut() = GroupHeader {
             actor: writer.actor.into(),
+            stream: writer.actor.into(),
             incarnation: writer.incarnation.into(),
             sequence: SEQUENCE,
             policy_version: 1,
@@ -173,7 +178,7 @@ fn an_unroll_under_another_name_is_all_wrong() {
     }
     let newer = forged(|group| group.header_mut().policy_version = 2);
     assert_eq!(newer.wrong, 1, "weights that were not published yet");
-    let padding = forged(|group| group.header_mut().reserved[4] = 1);
+    let padding = forged(|group| group.header_mut().reserved[3] = 1);
     assert_eq!(padding.wrong, 1);
 }
 
