@@ -120,20 +120,34 @@ pub fn of_kind(spec: &EnvSpec) -> Settings {
     of_observations(&spec.observation).or(of_actions(&spec.action))
 }
 
+/// The settings of a kind, if the learning rate decays as `decay` says. A rate that was to fall to 0 is half as high if it
+/// stays: the mean is the same, and with the higher one solved policies are lost (docs/learning.md).
+#[must_use]
+pub(super) fn at_constant_rate(mut kind: Settings, decay: Option<Decay>) -> Settings {
+    if decay == Some(Decay::None) && kind.learning_rate_decay == Some(Decay::Linear) {
+        kind.learning_rate = kind.learning_rate.map(|rate| rate / 2.0);
+    }
+    kind
+}
+
 /// Pixels from here on, along both axes, are an image that small kernels see too little of.
 const LARGE_IMAGE: usize = 60;
 
 fn of_observations(observation: &ObservationSpec) -> Settings {
     match (observation.dtype, &observation.shape[..]) {
-        // Measured in whatever units: each number as far as it deviates, each frame several times, and never far from
-        // the policy that saw it (docs/learning.md).
+        // Measured in whatever units: each number as far as it deviates. Batches are large and used many times, and the
+        // divergence from the policy that saw them has a price (docs/learning.md).
         (Dtype::F32, [_]) => Settings {
+            envs_per_actor: Some(8),
+            unroll: Some(32),
+            batch: Some(32),
             normalize_observations: Some(true),
             normalize_advantages: Some(true),
             activation: Some(Activation::Tanh),
-            passes: Some(8),
+            passes: Some(16),
             clip_range: Some(0.2),
-            learning_rate: Some(0.0005),
+            kl_cost: Some(1.0),
+            learning_rate: Some(0.001),
             learning_rate_decay: Some(Decay::Linear),
             ..Settings::default()
         },
@@ -230,6 +244,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             normalize_advantages: Some(false),
             passes: Some(1),
             clip_range: Some(f64::INFINITY),
+            kl_cost: Some(0.0),
             ..Settings::default()
         },
     },
@@ -280,6 +295,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             normalize_advantages: Some(false),
             passes: Some(1),
             clip_range: Some(f64::INFINITY),
+            kl_cost: Some(0.0),
             ..Settings::default()
         },
     },

@@ -96,6 +96,8 @@ fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
         Some(false) => Settings::default(),
         _ => defaults::of_environment(&env).unwrap_or_default(),
     };
+    let decay = base.learning_rate_decay.or(row.learning_rate_decay);
+    let kind = defaults::at_constant_rate(kind, decay);
     let mut below = with_own_widths(row).or(with_own_widths(kind)).or(defaults::built_in());
     if base.optimizer.is_some() && base.optimizer != below.optimizer {
         // It belongs to the optimizer that was not taken.

@@ -121,10 +121,10 @@ fn the_number_of_actors_makes_no_difference() {
         "--env CartPole-v1 --batch 16 --total-frames 40000",
         "--env CartPole-v1 --batch 16 --total-frames 40000 --lag 3",
         "--env Catch-v0 --batch 64 --total-frames 30000",
-        // Observations, rewards and advantages are normalised, and there are 8 passes.
-        "--env Pendulum-v1 --batch 16 --total-frames 30000",
-        "--env CartPole-v1 --env-defaults=false --batch 16 --total-frames 20000 --kl-target 0.01 \
-         --stop-passes-at-kl 0.02",
+        // Observations, rewards and advantages are normalised, and there are several passes.
+        "--env Pendulum-v1 --envs-per-actor 4 --batch 16 --total-frames 30000",
+        "--env CartPole-v1 --env-defaults=false --envs-per-actor 4 --batch 16 --total-frames 20000 \
+         --kl-target 0.01 --stop-passes-at-kl 0.02",
     ] {
         same(flags, NUMBERS_OF_ACTORS);
     }

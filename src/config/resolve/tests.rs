@@ -162,6 +162,19 @@ fn a_family_has_the_row_of_its_pattern_or_of_the_built_in_one() {
 }
 
 #[test]
+fn a_rate_that_stays_is_half_of_one_that_falls() {
+    let rate = |text: &str| with(false, text).expect(text).learner.learning_rate;
+    let falls = rate("env = 'Pendulum-v1'");
+    let stays = rate("env = 'Pendulum-v1'\nlearning-rate-decay = 'none'");
+    assert_eq!(stays.to_bits(), (falls / 2.0).to_bits());
+    let text = "env = 'Pendulum-v1'\nlearning-rate-decay = 'none'\nlearning-rate = 0.25";
+    assert_eq!(rate(text).to_bits(), 0.25_f64.to_bits(), "what is set is left alone");
+    // CartPole's row names a rate of its own.
+    let row = defaults::of_environment("CartPole-v1").and_then(|row| row.learning_rate);
+    assert_eq!(Some(rate("learning-rate-decay = 'none'")), row);
+}
+
+#[test]
 fn constants_follow_the_optimizer() {
     let epsilon = |name| {
         defaults::find(OPTIMIZERS, name).and_then(|row| row.optimizer_epsilon).expect("a row")
