@@ -6,11 +6,11 @@ use super::settings::Settings;
 use super::{Config, Engine, Optimizer};
 
 impl Config {
-    /// Settings in `typed` that have no effect, and sizes that will make processes wait; one line each.
+    /// Settings in `explicit` that have no effect, and sizes that will make processes wait; one line each.
     #[must_use]
-    pub fn advice(&self, typed: &Settings) -> Vec<String> {
+    pub fn advice(&self, explicit: &Settings) -> Vec<String> {
         let adam = matches!(self.learner.optimizer, Optimizer::Adam { .. });
-        let numbers = self.env.spec.action.numbers() > 0;
+        let continuous = self.env.spec.action.numbers() > 0;
         let torso = self.network.torso;
         let cnn = torso == TorsoName::Cnn;
         let with_torso = match torso {
@@ -22,32 +22,32 @@ impl Config {
         };
         let optimizer = self.learner.optimizer.name().as_str();
         let pointless = [
-            (typed.adam_beta1.is_some() && !adam, "adam-beta1", optimizer),
-            (typed.adam_beta2.is_some() && !adam, "adam-beta2", optimizer),
-            (typed.rmsprop_decay.is_some() && adam, "rmsprop-decay", OptimizerName::Adam.as_str()),
+            (explicit.adam_beta1.is_some() && !adam, "adam-beta1", optimizer),
+            (explicit.adam_beta2.is_some() && !adam, "adam-beta2", optimizer),
             (
-                typed.rmsprop_momentum.is_some() && adam,
+                explicit.rmsprop_decay.is_some() && adam,
+                "rmsprop-decay",
+                OptimizerName::Adam.as_str(),
+            ),
+            (
+                explicit.rmsprop_momentum.is_some() && adam,
                 "rmsprop-momentum",
                 OptimizerName::Adam.as_str(),
             ),
-            (typed.conv.is_some() && !cnn, "conv", with_torso),
+            (explicit.conv.is_some() && !cnn, "conv", with_torso),
+            (explicit.action_bounds.is_some() && !continuous, "action-bounds", "discrete actions"),
             (
-                typed.action_bounds.is_some() && !numbers,
-                "action-bounds",
-                "an environment of choices",
-            ),
-            (
-                typed.activation == Some(Activation::Tanh) && torso != TorsoName::Mlp,
+                explicit.activation == Some(Activation::Tanh) && torso != TorsoName::Mlp,
                 "activation",
                 with_torso,
             ),
             (
-                typed.max_lag.is_some() && self.pool.schedule.is_lockstep(),
+                explicit.max_lag.is_some() && self.pool.schedule.is_lockstep(),
                 "max-lag",
                 "--schedule lockstep, whose lag is set by --lag",
             ),
             (
-                typed.core_size.is_some() && self.network.core == CoreName::None,
+                explicit.core_size.is_some() && self.network.core == CoreName::None,
                 "core-size",
                 "--core none",
             ),

@@ -79,7 +79,7 @@ impl Args {
         Self::from_arg_matches(&matches).map_err(|error| error.format(&mut Self::command()))
     }
 
-    /// What was typed: flags over the file that they name. Defaults are not part of it.
+    /// What is explicit: flags over the file that they name. Defaults are not part of it.
     ///
     /// # Errors
     /// If the file cannot be read or is wrong.

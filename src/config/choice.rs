@@ -29,7 +29,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// The name, as it is typed.
+    /// The name, as a flag takes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl Algorithm {
     }
 }
 
-/// Which weights fill which batch, as it is typed; the lag is a setting of its own.
+/// Which weights fill which batch, as a flag takes it; the lag is a setting of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ScheduleName {
@@ -142,7 +142,7 @@ pub enum TorsoName {
 }
 
 impl TorsoName {
-    /// The name, as it is typed.
+    /// The name, as a flag takes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -200,7 +200,7 @@ pub enum OptimizerName {
 }
 
 impl OptimizerName {
-    /// The name, as it is typed.
+    /// The name, as a flag takes it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

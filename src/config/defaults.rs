@@ -146,7 +146,8 @@ fn of_observations(observation: &ObservationSpec) -> Settings {
             activation: Some(Activation::Tanh),
             passes: Some(16),
             clip_range: Some(0.2),
-            kl_cost: Some(1.0),
+            kl_cost: Some(0.3),
+            kl_target: Some(0.02),
             learning_rate: Some(0.001),
             learning_rate_decay: Some(Decay::Linear),
             ..Settings::default()
@@ -167,18 +168,18 @@ fn of_observations(observation: &ObservationSpec) -> Settings {
 
 fn of_actions(action: &ActionSpec) -> Settings {
     let (low, high) = action.bounds();
-    let (one_choice, numbers) = (action.words() == 1 && low.is_empty(), !low.is_empty());
+    let (one_discrete, continuous) = (action.words() == 1 && low.is_empty(), !low.is_empty());
     let finite = low.iter().zip(high).all(|(&low, &high)| is_bounded(low, high));
     Settings {
-        // Where every step moves a body, what is far off is noise; where steps are choices the end is what counts.
-        discount: (!numbers).then_some(0.995),
+        // Where every step moves a body, what is far off is noise; where actions are discrete the end is what counts.
+        discount: (!continuous).then_some(0.995),
         // With relu the means of a Gaussian run away from the data that they were learnt from, and some of several
-        // choices stop half-way.
-        activation: (!one_choice).then_some(Activation::Tanh),
+        // discrete actions stop half-way.
+        activation: (!one_discrete).then_some(Activation::Tanh),
         // A Gaussian that narrows early finds nothing more; a choice that stays open costs return.
-        entropy_cost: numbers.then(|| 0.01 / low.len() as f64),
-        action_bounds: (numbers && finite).then_some(ActionBounds::Squash),
-        learning_rate: (numbers && action.logits() > 0).then_some(0.0005),
+        entropy_cost: continuous.then(|| 0.01 / low.len() as f64),
+        action_bounds: (continuous && finite).then_some(ActionBounds::Squash),
+        learning_rate: (continuous && action.logits() > 0).then_some(0.0005),
         ..Settings::default()
     }
 }
@@ -245,6 +246,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             passes: Some(1),
             clip_range: Some(f64::INFINITY),
             kl_cost: Some(0.0),
+            kl_target: Some(f64::INFINITY),
             ..Settings::default()
         },
     },
@@ -296,6 +298,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             passes: Some(1),
             clip_range: Some(f64::INFINITY),
             kl_cost: Some(0.0),
+            kl_target: Some(f64::INFINITY),
             ..Settings::default()
         },
     },
@@ -398,8 +401,8 @@ const fn conv(filters: usize, kernel: usize, stride: usize) -> Conv {
 }
 
 /// B or E, whichever was not set, bent to fit the other: `(batch, envs_per_actor)`.
-pub(super) fn fit_group(typed: &Settings, batch: usize, envs: usize) -> (usize, usize) {
-    match (typed.batch, typed.envs_per_actor) {
+pub(super) fn fit_group(explicit: &Settings, batch: usize, envs: usize) -> (usize, usize) {
+    match (explicit.batch, explicit.envs_per_actor) {
         (None, Some(_)) => (batch.next_multiple_of(envs), envs),
         (Some(_), None) => (batch, largest_divisor(batch, envs)),
         _ => (batch, envs),
@@ -438,13 +441,17 @@ mod tests {
 
     #[test]
     fn defaults_bend_to_what_was_typed() {
-        let typed =
+        let explicit =
             |batch, envs_per_actor| Settings { batch, envs_per_actor, ..Settings::default() };
-        assert_eq!(fit_group(&typed(None, None), 32, 16), (32, 16));
-        assert_eq!(fit_group(&typed(None, Some(12)), 32, 12), (36, 12));
-        assert_eq!(fit_group(&typed(Some(24), None), 24, 16), (24, 12));
-        assert_eq!(fit_group(&typed(Some(7), None), 7, 16), (7, 7));
-        assert_eq!(fit_group(&typed(Some(7), Some(2)), 7, 2), (7, 2), "both typed: left to fail");
+        assert_eq!(fit_group(&explicit(None, None), 32, 16), (32, 16));
+        assert_eq!(fit_group(&explicit(None, Some(12)), 32, 12), (36, 12));
+        assert_eq!(fit_group(&explicit(Some(24), None), 24, 16), (24, 12));
+        assert_eq!(fit_group(&explicit(Some(7), None), 7, 16), (7, 7));
+        assert_eq!(
+            fit_group(&explicit(Some(7), Some(2)), 7, 2),
+            (7, 2),
+            "both explicit: left to fail"
+        );
     }
 
     #[test]

@@ -99,13 +99,13 @@ pub enum ConfigError {
     Env(#[from] EnvError),
     /// Bounds that cannot be squashed to.
     #[error(
-        "--action-bounds squash needs finite bounds, but number {number} of an action of {env} goes from {low} to {high}; use --action-bounds clip"
+        "--action-bounds squash needs finite bounds, but dimension {dimension} of the actions of {env} goes from {low} to {high}; use --action-bounds clip"
     )]
     Endless {
         /// The environment.
         env: String,
-        /// Which of the action's numbers, from 0.
-        number: usize,
+        /// Which of the action's dimensions, from 0.
+        dimension: usize,
         /// Its lower bound.
         low: f32,
         /// Its upper bound.

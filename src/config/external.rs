@@ -43,8 +43,8 @@ pub(super) fn external(
 }
 
 /// A path with a folder in it is one; anything else is a name on the search path.
-fn python(typed: &Path) -> PathBuf {
-    if typed.components().count() > 1 { absolute(typed) } else { on_search_path(typed) }
+fn python(given: &Path) -> PathBuf {
+    if given.components().count() > 1 { absolute(given) } else { on_search_path(given) }
 }
 
 fn usual_python() -> PathBuf {
@@ -65,12 +65,12 @@ fn on_search_path(name: &Path) -> PathBuf {
 }
 
 /// `folder/file.py:function` with the whole path; `module:function` as it is.
-fn wrapper(typed: &str) -> String {
-    match typed.rsplit_once(':') {
+fn wrapper(given: &str) -> String {
+    match given.rsplit_once(':') {
         Some((file, function)) if file.ends_with(".py") => {
             format!("{}:{function}", absolute(Path::new(file)).display())
         }
-        _ => typed.to_owned(),
+        _ => given.to_owned(),
     }
 }
 
@@ -93,12 +93,12 @@ mod tests {
     #[test]
     fn what_is_relative_becomes_whole() {
         let here = env::current_dir().expect("a current folder");
-        let typed = Settings {
+        let explicit = Settings {
             python: Some("venv/bin/python".into()),
             env_wrapper: Some("wraps/mine.py:wrap".into()),
             ..Settings::default()
         };
-        let found = external(&typed, "gym:X-v0", &registry()).expect("valid");
+        let found = external(&explicit, "gym:X-v0", &registry()).expect("valid");
         assert_eq!(found.python, Some(here.join("venv/bin/python")));
         assert_eq!(found.python_path, Some(here.clone()));
         assert_eq!(found.wrapper, Some(format!("{}:wrap", here.join("wraps/mine.py").display())));

@@ -1,4 +1,4 @@
-//! What was typed ([`Args`]), what a file says ([`mod@file`]), what is the default ([`defaults`]), and what
+//! What flags say ([`Args`]), what a file says ([`mod@file`]), what is the default ([`defaults`]), and what
 //! all of it means ([`Config`]: validated once, one nested struct for each consumer).
 //!
 //! A setting has one name: the field of [`Settings`], which is the flag and the TOML key alike.
@@ -60,12 +60,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// Puts `typed` (flags over a file, see [`Args::layers`]) over the defaults and checks all of it.
+    /// Puts what is `explicit` (flags over a file, see [`Args::layers`]) over the defaults and checks all of it.
     ///
     /// # Errors
     /// For the first thing that is wrong, with its remedy, on one line.
-    pub fn resolve(typed: &Settings, registry: &Registry) -> Result<Self, ConfigError> {
-        resolve::resolve(typed, registry, cfg!(feature = "torch"))
+    pub fn resolve(explicit: &Settings, registry: &Registry) -> Result<Self, ConfigError> {
+        resolve::resolve(explicit, registry, cfg!(feature = "torch"))
     }
 }
 
@@ -78,7 +78,7 @@ pub struct EnvConfig {
     pub options: EnvOptions,
     /// What it looks like with these options.
     pub spec: EnvSpec,
-    /// How actions that are numbers come within their bounds.
+    /// How continuous actions come within their bounds.
     pub action_bounds: ActionBounds,
     /// What is odd about it, and no fault: a line each.
     pub notes: Vec<String>,

@@ -6,11 +6,11 @@ use super::choice::{CoreName, EngineChoice, Schedule, ScheduleName, TorsoName};
 use super::settings::Settings;
 use super::{Config, Engine, Optimizer};
 
-/// Names and values of what is set, in order, each value as it would be typed.
+/// Names and values of what is set, in order, each value as a flag takes it.
 #[must_use]
 pub fn values(settings: &Settings) -> Vec<(String, String)> {
     let table = table(settings);
-    let typed = |value: &toml::Value| match value {
+    let value_text = |value: &toml::Value| match value {
         toml::Value::String(text) => text.clone(),
         other => other.to_string(),
     };
@@ -18,8 +18,10 @@ pub fn values(settings: &Settings) -> Vec<(String, String)> {
         .into_iter()
         .filter_map(|key| {
             let text = match table.get(&key)? {
-                toml::Value::Array(items) => items.iter().map(typed).collect::<Vec<_>>().join(","),
-                other => typed(other),
+                toml::Value::Array(items) => {
+                    items.iter().map(value_text).collect::<Vec<_>>().join(",")
+                }
+                other => value_text(other),
             };
             Some((key, text))
         })
@@ -61,7 +63,7 @@ impl Config {
     #[must_use]
     pub(crate) fn to_settings(&self) -> Settings {
         let Self { env, pool, network, learner, faults, stop, run } = self;
-        let numbers = env.spec.action.numbers() > 0;
+        let continuous = env.spec.action.numbers() > 0;
         let or_inf = |limit: Option<f64>| Some(limit.unwrap_or(f64::INFINITY));
         let constants = match learner.optimizer {
             Optimizer::Adam { beta1, beta2, epsilon } => Settings {
@@ -154,7 +156,7 @@ impl Config {
             kl_target: Some(learner.kl_target),
             stop_passes_at_kl: Some(learner.stop_passes_at_kl),
             reward_scale: Some(learner.reward_scale),
-            action_bounds: Some(env.action_bounds).filter(|_| numbers),
+            action_bounds: Some(env.action_bounds).filter(|_| continuous),
             optimizer: Some(learner.optimizer.name()),
             learning_rate: Some(learner.learning_rate),
             learning_rate_decay: Some(learner.learning_rate_decay),

@@ -22,16 +22,16 @@ use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
 
 /// [`Config::resolve`], for a build with or without libtorch.
 pub(super) fn resolve(
-    typed: &Settings,
+    explicit: &Settings,
     registry: &Registry,
     libtorch: bool,
 ) -> Result<Config, ConfigError> {
-    let mut all = layered(typed, Settings::default())?;
+    let mut all = layered(explicit, Settings::default())?;
     ranges::check(&all)?;
     let mut env = environment(&all, registry)?;
     // Now its kind is known; and a name without its version has the defaults of what it stands for.
     let renamed = all.env.as_ref() != Some(&env.id);
-    let named = Settings { env: Some(env.id.clone()), ..typed.clone() };
+    let named = Settings { env: Some(env.id.clone()), ..explicit.clone() };
     all = layered(&named, defaults::of_kind(&env.spec))?;
     if renamed {
         env.options.frame_stack = all.frame_stack;
@@ -39,9 +39,9 @@ pub(super) fn resolve(
             all.frame_stack.unwrap_or(env.spec.observation.frame_stack);
     }
     let env = with_bounds(env, &all)?;
-    let (network, engine) = network(typed, &all, &env, libtorch)?;
+    let (network, engine) = network(explicit, &all, &env, libtorch)?;
     Ok(Config {
-        pool: pool(typed, &all, &env, &network, engine)?,
+        pool: pool(explicit, &all, &env, &network, engine)?,
         env,
         learner: learner(&all, network.torso, engine),
         network,
@@ -77,9 +77,9 @@ fn set<T>(setting: Option<T>) -> T {
     setting.expect("the tables of `defaults` set everything that has no other source")
 }
 
-/// The typed settings over preset, algorithm, environment, its kind, optimizer and built-in ones.
-fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
-    let preset = match &typed.preset {
+/// The explicit settings (flags and file) over preset, algorithm, environment, its kind, optimizer and built-in ones.
+fn layered(explicit: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
+    let preset = match &explicit.preset {
         None => Settings::default(),
         Some(name) => defaults::find(PRESETS, name).ok_or_else(|| ConfigError::UnknownName {
             key: "preset",
@@ -87,7 +87,7 @@ fn layered(typed: &Settings, kind: Settings) -> Result<Settings, ConfigError> {
             known: PRESETS.iter().map(|row| row.name).collect(),
         })?,
     };
-    let mut base = typed.clone().or(preset);
+    let mut base = explicit.clone().or(preset);
     if let Some(algorithm) = base.algorithm {
         base = base.or(defaults::find(ALGORITHMS, algorithm.as_str()).unwrap_or_default());
     }
@@ -128,7 +128,7 @@ fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigE
     // A family may know a name that stands for another of its own, never one of somebody else's.
     let is_own = |found: &str| registry.is_of_family(&id) && registry.is_of_family(found);
     let id = if is_own(&spec.id) { spec.id.clone() } else { id };
-    // Choices have no bounds.
+    // Discrete actions have no bounds.
     Ok(EnvConfig { id, options, spec, action_bounds: ActionBounds::Clip, notes })
 }
 
@@ -140,16 +140,16 @@ fn with_bounds(env: EnvConfig, all: &Settings) -> Result<EnvConfig, ConfigError>
     let action_bounds = set(all.action_bounds);
     if action_bounds == ActionBounds::Squash {
         let endless = low.iter().zip(high).position(|(&low, &high)| !is_bounded(low, high));
-        if let Some(number) = endless {
-            let (low, high) = (low[number], high[number]);
-            return Err(ConfigError::Endless { env: env.id, number, low, high });
+        if let Some(dimension) = endless {
+            let (low, high) = (low[dimension], high[dimension]);
+            return Err(ConfigError::Endless { env: env.id, dimension, low, high });
         }
     }
     Ok(EnvConfig { action_bounds, ..env })
 }
 
 fn pool(
-    typed: &Settings,
+    explicit: &Settings,
     all: &Settings,
     env: &EnvConfig,
     network: &NetworkConfig,
@@ -157,7 +157,7 @@ fn pool(
 ) -> Result<PoolConfig, ConfigError> {
     let spec = &env.spec;
     let schedule = schedule(all)?;
-    let (batch, envs) = defaults::fit_group(typed, set(all.batch), set(all.envs_per_actor));
+    let (batch, envs) = defaults::fit_group(explicit, set(all.batch), set(all.envs_per_actor));
     let unroll = set(all.unroll);
     let layout = BlockLayout::new(UnrollSpec {
         unroll,
@@ -183,7 +183,7 @@ fn pool(
     })?;
     let groups = layout.groups();
     let actors = match schedule {
-        Schedule::Lockstep { .. } if typed.actors.is_none() => set(all.actors).min(groups),
+        Schedule::Lockstep { .. } if explicit.actors.is_none() => set(all.actors).min(groups),
         _ => set(all.actors),
     };
     if schedule.is_lockstep() && actors > groups {
@@ -228,7 +228,7 @@ fn schedule(all: &Settings) -> Result<Schedule, ConfigError> {
 }
 
 fn network(
-    typed: &Settings,
+    explicit: &Settings,
     all: &Settings,
     env: &EnvConfig,
     libtorch: bool,
@@ -248,7 +248,7 @@ fn network(
     };
     network.use_named_torso();
     let fits = check_convs(&network, spec);
-    let may_bend = typed.torso.is_none() && typed.conv.is_none();
+    let may_bend = explicit.torso.is_none() && explicit.conv.is_none();
     if may_bend && fits.is_err() {
         network.torso = TorsoName::Mlp;
         network.use_named_torso();
@@ -257,7 +257,7 @@ fn network(
         fits?;
     }
     let vectors = spec.observation.dtype == Dtype::F32 && !network.torso.is_convolutional();
-    let asked = typed.normalize_observations == Some(true);
+    let asked = explicit.normalize_observations == Some(true);
     if asked && !vectors {
         return Err(ConfigError::NotNormalizable { env: spec.id.clone() });
     }

@@ -195,7 +195,7 @@ pub struct Settings {
     /// Divide rewards by the running deviation of discounted returns, so that their size needs no tuning
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
     pub normalize_rewards: Option<bool>,
-    /// Bring each element of vector observations to mean 0 and deviation 1. On for vectors of numbers
+    /// Bring each element of vector observations to mean 0 and deviation 1. On for vectors of f32
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
     pub normalize_observations: Option<bool>,
     /// Normalised observations are at most so far from 0
@@ -220,7 +220,7 @@ pub struct Settings {
     /// Factor on rewards, before the clip. Bring returns to about 1 to 100
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
     pub reward_scale: Option<f64>,
-    /// How numbers that a policy draws come within the bounds of the environment's actions
+    /// How continuous actions come within the bounds of the environment's
     #[arg(long, value_name = "BOUNDS", help_heading = "Algorithm")]
     pub action_bounds: Option<ActionBounds>,
 

@@ -52,7 +52,9 @@ pub struct UpdateSchedule {
     pub passes: u64,
     /// Divergence from the policy that acted at which passes stop; may be infinite.
     pub stop_passes_at_kl: f32,
-    /// Divergence that its weight in the loss is adapted to; may be infinite.
+    /// Least weight of the divergence in the loss.
+    pub kl_cost: f32,
+    /// Divergence above which that weight grows; may be infinite.
     pub kl_target: f32,
     /// Updates from one published version to the next; `None` in lockstep, which publishes by blocks.
     pub publish_every: Option<u64>,
@@ -323,7 +325,8 @@ impl Learning<'_> {
         stats.loss.kl_mean > self.schedule.stop_passes_at_kl
     }
 
-    /// Keeps the divergence near its target (Schulman et al. 2017, section 4).
+    /// Keeps the divergence near its target (Schulman et al. 2017, section 4), or below it: where there is nothing left to
+    /// learn, a weight that went on falling would let the policy follow noise.
     fn adapt_kl_cost(&mut self) {
         let target = self.schedule.kl_target;
         if !target.is_finite() {
@@ -340,7 +343,8 @@ impl Learning<'_> {
         } else {
             cost
         };
-        self.updater.set_kl_cost(adapted.clamp(*KL_COSTS.start(), *KL_COSTS.end()));
+        let least = self.schedule.kl_cost.max(*KL_COSTS.start());
+        self.updater.set_kl_cost(adapted.clamp(least, KL_COSTS.end().max(least)));
         self.state.kl_cost = f64::from(self.updater.kl_cost());
         self.counters.set_f64(LearnerCounter::KlCost, self.state.kl_cost);
     }

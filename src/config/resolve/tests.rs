@@ -20,8 +20,8 @@ fn registry() -> Registry {
 }
 
 fn with(libtorch: bool, text: &str) -> Result<Config, ConfigError> {
-    let typed = file::parse(text, Path::new("test.toml"))?;
-    resolve(&typed, &registry(), libtorch)
+    let explicit = file::parse(text, Path::new("test.toml"))?;
+    resolve(&explicit, &registry(), libtorch)
 }
 
 fn refusal(libtorch: bool, text: &str) -> String {
@@ -327,8 +327,8 @@ fn networks_that_cannot_run_are_refused() {
 #[test]
 fn advice_names_what_has_no_effect() {
     let advice = |text: &str| {
-        let typed = file::parse(text, Path::new("test.toml")).expect("valid");
-        resolve(&typed, &Registry::builtin(), true).expect("valid").advice(&typed)
+        let explicit = file::parse(text, Path::new("test.toml")).expect("valid");
+        resolve(&explicit, &Registry::builtin(), true).expect("valid").advice(&explicit)
     };
     for (text, part) in [
         (
@@ -344,10 +344,7 @@ fn advice_names_what_has_no_effect() {
         ("core-size = 9", "--core-size has no effect with --core none"),
         ("env = 'Catch-v0'\nactivation = 'tanh'", "--activation has no effect with a cnn torso"),
         ("actors = 4\nbatch = 8\nenvs-per-actor = 8\nblocks = 4", "use --blocks 5 or more"),
-        (
-            "action-bounds = 'squash'",
-            "--action-bounds has no effect with an environment of choices",
-        ),
+        ("action-bounds = 'squash'", "--action-bounds has no effect with discrete actions"),
         ("c-bar = 2", "--c-bar 2 is above --rho-bar 1"),
     ] {
         let lines = advice(text);
@@ -358,7 +355,7 @@ fn advice_names_what_has_no_effect() {
     assert_eq!(clipped.learner.reward_clip, RewardClip::AbsOne);
 }
 
-/// Two numbers, the second of which has no upper bound.
+/// Two dimensions, the second of which has no upper bound.
 struct Endless;
 
 impl Environment for Endless {
@@ -392,14 +389,16 @@ fn only_finite_bounds_can_be_squashed_to() {
     registry.add_environment("Endless-v0", "no upper bound", || Endless);
     let bounds = |env: &str, bounds: &str| {
         let text = format!("env = '{env}'\naction-bounds = '{bounds}'");
-        let typed = file::parse(&text, Path::new("test.toml")).expect("valid");
-        resolve(&typed, &registry, false).map(|config| config.env.action_bounds)
+        let explicit = file::parse(&text, Path::new("test.toml")).expect("valid");
+        resolve(&explicit, &registry, false).map(|config| config.env.action_bounds)
     };
     assert_eq!(bounds("Endless-v0", "clip"), Ok(ActionBounds::Clip));
     assert_eq!(bounds("Pendulum-v1", "squash"), Ok(ActionBounds::Squash));
     assert_eq!(bounds("CartPole-v1", "squash"), Ok(ActionBounds::Clip), "it has no effect there");
     let refused = bounds("Endless-v0", "squash").expect_err("endless").to_string();
-    for part in ["number 1 of an action of Endless-v0", "from -1 to inf", "--action-bounds clip"] {
+    for part in
+        ["dimension 1 of the actions of Endless-v0", "from -1 to inf", "--action-bounds clip"]
+    {
         assert!(refused.contains(part), "{refused}");
     }
 }

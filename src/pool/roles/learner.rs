@@ -82,6 +82,7 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
     if start.state.kl_cost > 0.0 {
         updater.set_kl_cost(start.state.kl_cost as f32);
     }
+    pool.memory.learner().set_f64(LearnerCounter::KlCost, f64::from(updater.kl_cost()));
     control.log(
         Level::Debug,
         &format!(
@@ -110,6 +111,7 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
             linear_decay: config.learner.learning_rate_decay == Decay::Linear,
             passes: config.learner.passes,
             stop_passes_at_kl: config.learner.stop_passes_at_kl as f32,
+            kl_cost: config.learner.kl_cost as f32,
             kl_target: config.learner.kl_target as f32,
             publish_every: match config.pool.schedule {
                 Schedule::Async => Some(config.learner.publish_every),

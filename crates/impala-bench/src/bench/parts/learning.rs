@@ -185,6 +185,7 @@ fn whole_loop<'m>(
             linear_decay: learner.learning_rate_decay == Decay::Linear,
             passes: learner.passes,
             stop_passes_at_kl: f32::INFINITY,
+            kl_cost: config.learner.kl_cost as f32,
             kl_target: f32::INFINITY,
             publish_every: Some(learner.publish_every),
             checkpoint_every: Duration::ZERO,
