@@ -167,7 +167,9 @@ fn fault_env_that_spins_is_replaced() {
 #[test]
 fn fault_batch_that_kills_the_learner_is_dropped_the_second_time() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let flags = ["--total-frames", "1000000000"];
+    // Two groups in a batch, and few frames, so that most batches are not poisonous.
+    let sizes = "--total-frames 1000000000 --envs-per-actor 4 --unroll 16 --batch 8";
+    let flags: Vec<_> = sizes.split(' ').collect();
     let running = Running::of(faulty(folder.path(), &["poison=0.0004"], &flags));
     let mut deaths = 0.0;
     wait_until("four died", PATIENCE, || {
