@@ -68,6 +68,7 @@ test: libtorch test-python ## run every test: with torch, without, and the loom 
 
 # One pass of those, in which each is timed. ARGS: a filter, such as `crash::`.
 test-times: libtorch test-python ## the slow tests with their times (docs/testing.md)
+	$(TORCH) build --workspace --release --features torch --bins --examples
 	RUST_TEST_THREADS=1 $(TORCH) test --release --features torch --lib --test it -- $(ARGS) 2>&1 | scripts/test-times
 
 # What tests read our files with (TensorBoard's own reader, numpy, safetensors), and environments that they

@@ -221,6 +221,26 @@ fn low_layers_name_no_flags() {
 }
 
 #[test]
+fn the_python_layer_names_no_flags_of_other_programs() {
+    let folder = root().join("python/src/impala_env");
+    for entry in fs::read_dir(folder).expect("readable folder") {
+        let path = entry.expect("entry").path();
+        if path.extension().is_none_or(|e| e != "py") || path.ends_with("check.py") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        for (at, line) in text.lines().enumerate() {
+            // That of `impala_env.check`, whose command line one message gives.
+            let own = line.contains("arguments += [");
+            let flag =
+                ["--env", "--python", "--observation-keys", "--seed", "--reward", "--actors"];
+            let flag = flag.iter().find(|&&flag| line.contains(flag));
+            assert!(own || flag.is_none(), "{}:{}: names {flag:?}", path.display(), at + 1);
+        }
+    }
+}
+
+#[test]
 fn tests_do_not_sleep() {
     let sleep = ["thread::", "sleep("].concat();
     for (name, text) in rust_files().iter().filter(|(name, _)| name.starts_with("tests/")) {
