@@ -111,9 +111,10 @@ $(DENY):
 
 # Advisories need the database of RustSec, a git repository, which a machine that reaches only package registries cannot
 # fetch. There nobody looks for advisories, and this says so; where it can be fetched, they count as all else does.
+# It would take CARGO, which may hold flags here, for the name of a program.
 deny: $(DENY) ## licences, sources and bans of all dependencies (deny.toml); installs cargo-deny once
-	"$(DENY)" check bans licenses sources
-	@if "$(DENY)" fetch db 2>/dev/null; then "$(DENY)" check --disable-fetch advisories; \
+	env -u CARGO "$(DENY)" check bans licenses sources
+	@if env -u CARGO "$(DENY)" fetch db 2>/dev/null; then env -u CARGO "$(DENY)" check --disable-fetch advisories; \
 	    else echo 'advisories: SKIPPED, their database cannot be fetched here'; fi
 
 bench: libtorch ## run the benchmarks
