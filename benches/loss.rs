@@ -2,22 +2,9 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala_rl::env::ActionSpec;
-use impala_rl::learner::loss::{Batch, Loss, LossConfig, Reduction, RewardClip};
-use impala_rl::learner::vtrace::VtraceConfig;
+use impala_rl::learner::loss::{Batch, Loss, LossConfig};
 use impala_rl::rng::Rng;
 
-const CONFIG: LossConfig = LossConfig {
-    discount: 0.99,
-    baseline_cost: 0.5,
-    entropy_cost: 0.01,
-    vtrace: VtraceConfig { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 },
-    reduction: Reduction::Sum,
-    reward_clip: RewardClip::None,
-    reward_scale: 1.0,
-    clip_range: f32::INFINITY,
-    kl_cost: 0.0,
-    normalize_advantages: false,
-};
 /// A strip of a small network.
 const STEPS: usize = 20;
 const COLUMNS: usize = 16;
@@ -60,7 +47,8 @@ fn gradients(c: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(name), |b| {
             b.iter(|| {
                 let outputs = (&logits[..], &values[..]);
-                let sums = loss.compute(&batch, 0..COLUMNS, outputs, &CONFIG, (1.0, None));
+                let sums =
+                    loss.compute(&batch, 0..COLUMNS, outputs, &LossConfig::PAPER, (1.0, None));
                 std::hint::black_box((sums, loss.d_logits()));
             });
         });

@@ -184,6 +184,17 @@ fn of_actions(action: &ActionSpec) -> Settings {
     }
 }
 
+/// Each batch is learnt from once, by the policy gradient of the paper: nothing needs to hold the policy back.
+fn no_trust_region() -> Settings {
+    Settings {
+        passes: Some(1),
+        clip_range: Some(f64::INFINITY),
+        kl_cost: Some(0.0),
+        kl_target: Some(f64::INFINITY),
+        ..Settings::default()
+    }
+}
+
 /// Constants that have a meaning for one optimizer only.
 pub const OPTIMIZERS: &[Row] = &[
     Row {
@@ -243,11 +254,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             normalize_rewards: Some(false),
             normalize_observations: Some(false),
             normalize_advantages: Some(false),
-            passes: Some(1),
-            clip_range: Some(f64::INFINITY),
-            kl_cost: Some(0.0),
-            kl_target: Some(f64::INFINITY),
-            ..Settings::default()
+            ..no_trust_region()
         },
     },
     Row {
@@ -295,11 +302,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             normalize_rewards: Some(false),
             normalize_observations: Some(false),
             normalize_advantages: Some(false),
-            passes: Some(1),
-            clip_range: Some(f64::INFINITY),
-            kl_cost: Some(0.0),
-            kl_target: Some(f64::INFINITY),
-            ..Settings::default()
+            ..no_trust_region()
         },
     },
     Row {
@@ -360,13 +363,9 @@ pub const ALGORITHMS: &[Row] = &[
         settings: || Settings {
             // Its lag is 0 unless it is set.
             schedule: Some(ScheduleName::Lockstep),
-            passes: Some(1),
             lambda: Some(1.0),
-            clip_range: Some(f64::INFINITY),
-            kl_cost: Some(0.0),
-            kl_target: Some(f64::INFINITY),
             stop_passes_at_kl: Some(f64::INFINITY),
-            ..Settings::default()
+            ..no_trust_region()
         },
     },
 ];

@@ -122,7 +122,13 @@ impl PoolConfig {
     /// own.
     #[must_use]
     pub const fn groups_per_actor(&self) -> usize {
-        if self.schedule.is_lockstep() { self.groups_per_block().div_ceil(self.actors) } else { 1 }
+        self.groups_per_actor_of(self.actors)
+    }
+
+    /// The same with another number of `actors`, at least 1.
+    #[must_use]
+    pub(crate) const fn groups_per_actor_of(&self, actors: usize) -> usize {
+        if self.schedule.is_lockstep() { self.groups_per_block().div_ceil(actors) } else { 1 }
     }
 
     /// Slots of the ring: K * G.

@@ -64,6 +64,10 @@ impl Config {
     pub(crate) fn to_settings(&self) -> Settings {
         let Self { env, pool, network, learner, faults, stop, run } = self;
         let continuous = env.spec.action.numbers() > 0;
+        let (schedule, lag) = match pool.schedule {
+            Schedule::Async => (ScheduleName::Async, None),
+            Schedule::Lockstep { lag } => (ScheduleName::Lockstep, Some(lag)),
+        };
         let or_inf = |limit: Option<f64>| Some(limit.unwrap_or(f64::INFINITY));
         let constants = match learner.optimizer {
             Optimizer::Adam { beta1, beta2, epsilon } => Settings {
@@ -98,14 +102,8 @@ impl Config {
             blocks: Some(pool.blocks),
             // It bounds what lockstep fixes.
             max_lag: Some(pool.max_lag).filter(|_| !pool.schedule.is_lockstep()),
-            schedule: Some(match pool.schedule {
-                Schedule::Async => ScheduleName::Async,
-                Schedule::Lockstep { .. } => ScheduleName::Lockstep,
-            }),
-            lag: match pool.schedule {
-                Schedule::Async => None,
-                Schedule::Lockstep { lag } => Some(lag),
-            },
+            schedule: Some(schedule),
+            lag,
             engine: Some(match pool.engine {
                 Engine::Native => EngineChoice::Native,
                 Engine::Libtorch => EngineChoice::Libtorch,

@@ -172,15 +172,12 @@ impl Engine for NativeEngine {
 }
 
 /// Adds up the gradients of all shares by their number.
-fn add_up(workers: &mut [StripWorker], gradient: &mut [f32]) {
+fn add_up(workers: &[StripWorker], gradient: &mut [f32]) {
     let mut parts: Vec<_> = workers.iter().flat_map(|worker| &worker.done).collect();
     parts.sort_unstable_by_key(|(share, _)| *share);
     gradient.fill(0.0);
     for (_, part) in parts {
         gradient.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-    }
-    for worker in workers {
-        worker.spare.extend(worker.done.drain(..).map(|(_, part)| part));
     }
 }
 
@@ -248,10 +245,10 @@ impl StripWorker {
     /// Does strips until there are none, or the loss of one is not finite.
     fn run(&mut self, work: &Work<'_>) {
         self.times = StageTimes::default();
-        self.usable = if !work.strips.are_dealt() {
-            self.run_strips(work, std::iter::from_fn(|| work.strips.next()))
-        } else {
+        self.usable = if work.strips.are_dealt() {
             self.run_shares(work)
+        } else {
+            self.run_strips(work, std::iter::from_fn(|| work.strips.next()))
         };
     }
 

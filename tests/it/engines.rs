@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use impala_rl::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
-use impala_rl::learner::loss::{Batch, Loss, LossConfig, Reduction, RewardClip};
+use impala_rl::learner::loss::{Batch, Loss, LossConfig};
 use impala_rl::learner::native_engine::NativeEngine;
 use impala_rl::learner::torch_engine::{Place, TorchEngine};
 use impala_rl::learner::vtrace::{Inputs, VtraceConfig, vtrace};
@@ -186,12 +186,7 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
         baseline_cost: 0.4,
         entropy_cost: 0.03,
         vtrace: clips,
-        reduction: Reduction::Sum,
-        reward_clip: RewardClip::None,
-        reward_scale: 1.0,
-        clip_range: f32::INFINITY,
-        kl_cost: 0.0,
-        normalize_advantages: false,
+        ..LossConfig::PAPER
     };
     let flags = vec![0; rows];
     let batch = Batch {

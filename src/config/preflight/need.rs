@@ -78,6 +78,8 @@ impl Need {
     #[must_use]
     pub(super) fn of(config: &Config, actors: usize, blocks: usize) -> Self {
         let pool = &config.pool;
+        // An actor has environments, policy and worker of each.
+        let groups = pool.groups_per_actor_of(actors.max(1)) as u64;
         let (actors, blocks) = (actors as u64, blocks as u64);
         let slots = blocks * pool.groups_per_block() as u64;
         let size = NetworkSize::of(config);
@@ -101,12 +103,6 @@ impl Need {
             Schedule::Lockstep { lag } => lag as u64 + 1,
         };
         let learner_weights = weights.saturating_mul(6 + behind);
-        // In lockstep an actor has environments, policy and worker of each of its groups.
-        let groups = if pool.schedule.is_lockstep() {
-            (pool.groups_per_block() as u64).div_ceil(actors.max(1))
-        } else {
-            1
-        };
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
         let threads = threads + if config.learner.device == Device::Cpu { 0 } else { 16 };

@@ -67,6 +67,20 @@ pub struct LossConfig {
 }
 
 impl LossConfig {
+    /// The loss of the paper (Espeholt et al. 2018, section 4.2), with a discount of 0.99, and none of what may be added to it.
+    pub const PAPER: Self = Self {
+        discount: 0.99,
+        baseline_cost: 0.5,
+        entropy_cost: 0.01,
+        vtrace: VtraceConfig { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 },
+        reduction: Reduction::Sum,
+        reward_clip: RewardClip::None,
+        reward_scale: 1.0,
+        clip_range: f32::INFINITY,
+        kl_cost: 0.0,
+        normalize_advantages: false,
+    };
+
     /// What each transition's loss is multiplied by, if `transitions` count in the whole block.
     #[must_use]
     pub fn weight(&self, transitions: usize) -> f32 {

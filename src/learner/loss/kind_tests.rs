@@ -11,15 +11,9 @@ const STEPS: usize = 4;
 const COLUMNS: usize = 3;
 const CONFIG: LossConfig = LossConfig {
     discount: 0.9,
-    baseline_cost: 0.5,
     entropy_cost: 0.03,
     vtrace: VtraceConfig { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 0.9 },
-    reduction: Reduction::Sum,
-    reward_clip: RewardClip::None,
-    reward_scale: 1.0,
-    clip_range: f32::INFINITY,
-    kl_cost: 0.0,
-    normalize_advantages: false,
+    ..LossConfig::PAPER
 };
 
 struct Sample {

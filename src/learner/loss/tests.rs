@@ -4,18 +4,7 @@ use super::*;
 use crate::learner::vtrace::VtraceConfig;
 use crate::rng::Rng;
 
-const CONFIG: LossConfig = LossConfig {
-    discount: 0.9,
-    baseline_cost: 0.5,
-    entropy_cost: 0.02,
-    vtrace: VtraceConfig { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 },
-    reduction: Reduction::Sum,
-    reward_clip: RewardClip::None,
-    reward_scale: 1.0,
-    clip_range: f32::INFINITY,
-    kl_cost: 0.0,
-    normalize_advantages: false,
-};
+const CONFIG: LossConfig = LossConfig { discount: 0.9, entropy_cost: 0.02, ..LossConfig::PAPER };
 
 struct Sample {
     actions: Vec<i32>,

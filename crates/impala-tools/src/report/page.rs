@@ -20,19 +20,19 @@ pub(super) fn html(runs: &[RunData]) -> String {
     };
     let several = runs.len() > 1;
     let content = html! {
-                    @if let [run] = runs { (facts(run)) } @else { (comparison(runs)) }
-                    h2 { "What held it back" }
-                    @for run in runs { (bottleneck(run, several)) }
-                    @for group in groups(runs) {
-                        h2 { (group.title) }
-                        div.grid {
-                            @for plot in group.plots {
-                                div.card id=(plot.id) data-empty[!plot.has_data] { (PreEscaped(plot.svg)) }
-                            }
-                        }
-                    }
-                    @for run in runs { (stages(run, several)) }
-                    (configuration(runs))
+        @if let [run] = runs { (facts(run)) } @else { (comparison(runs)) }
+        h2 { "What held it back" }
+        @for run in runs { (bottleneck(run, several)) }
+        @for group in groups(runs) {
+            h2 { (group.title) }
+            div.grid {
+                @for plot in group.plots {
+                    div.card id=(plot.id) data-empty[!plot.has_data] { (PreEscaped(plot.svg)) }
+                }
+            }
+        }
+        @for run in runs { (stages(run, several)) }
+        (configuration(runs))
     };
     document(&title, &content)
 }

@@ -19,24 +19,24 @@ pub(super) fn html(report: &LearnReport) -> String {
     let title = format!("Learning: {}", report.suite);
     let machine = &report.machine;
     let content = html! {
-                    p.soft { "impala " (report.version) " · " (machine.cores) " cores of " (machine.cpu) }
-                    @for found in tables(report) { (table(&found)) }
-                    @for note in notes(report) { p.soft { (note) } }
-                    h2 { "Mean return of the last 100 training episodes" }
-                    div.grid {
-                        @for env in &report.environments {
-                            @let chart = chart(env);
-                            div.card data-empty[!chart.has_data()] { (PreEscaped(chart.svg())) }
-                        }
-                    }
-                    h2 { "Flags" }
-                    div.card.scroll {
-                        table {
-                            @for env in &report.environments {
-                                tr { th { (env.env) } td { code { (env.flags.join(" ")) } } }
-                            }
-                        }
-                    }
+        p.soft { "impala " (report.version) " · " (machine.cores) " cores of " (machine.cpu) }
+        @for found in tables(report) { (table(&found)) }
+        @for note in notes(report) { p.soft { (note) } }
+        h2 { "Mean return of the last 100 training episodes" }
+        div.grid {
+            @for env in &report.environments {
+                @let chart = chart(env);
+                div.card data-empty[!chart.has_data()] { (PreEscaped(chart.svg())) }
+            }
+        }
+        h2 { "Flags" }
+        div.card.scroll {
+            table {
+                @for env in &report.environments {
+                    tr { th { (env.env) } td { code { (env.flags.join(" ")) } } }
+                }
+            }
+        }
     };
     document(&title, &content)
 }
