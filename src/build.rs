@@ -75,8 +75,10 @@ pub const fn loss(config: &Config) -> LossConfig {
     let learner = &config.learner;
     LossConfig {
         discount: learner.discount as f32,
+        returns: learner.returns,
         baseline_cost: learner.baseline_cost as f32,
         entropy_cost: learner.entropy_cost as f32,
+        correction: learner.correction,
         vtrace: VtraceConfig {
             rho_bar: learner.rho_bar as f32,
             c_bar: learner.c_bar as f32,

@@ -6,15 +6,17 @@
 
 mod checks;
 mod history;
+mod recorder;
 mod remedy;
 mod unroll;
 
+pub use recorder::{GradientSource, Recorder};
 pub use remedy::EnvRemedy;
 pub use unroll::{ActorLoop, ActorParts, EnvGroup};
 
 use crate::env::EnvError;
 use crate::policy::act::ActError;
-use crate::ring::{ClaimError, CommitError};
+use crate::ring::{ClaimError, CommitError, TakeError};
 
 /// Why an actor stopped acting.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,15 @@ pub enum ActorError {
     /// The ring is corrupt.
     #[error(transparent)]
     Claim(#[from] ClaimError),
+    /// What it recorded for itself cannot be read back.
+    #[error(transparent)]
+    Record(#[from] TakeError),
+    /// The gradient of an unroll could not be computed.
+    #[error("the gradient of an unroll cannot be computed: {message}")]
+    Gradient {
+        /// What the engine said.
+        message: String,
+    },
 }
 
 impl ActorError {

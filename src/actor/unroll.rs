@@ -5,15 +5,16 @@ use std::time::{Duration, Instant};
 use super::ActorError;
 use super::checks;
 use super::history::History;
+use super::recorder::Recorder;
 use super::remedy::{EnvRemedy, FAILURES_IN_A_ROW};
-use crate::env::{EnvSpec, StepOut, VectorEnv};
+use crate::env::{EnvSpec, StepOut, VectorEnv, flag};
 use crate::kill_point;
 use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{ParamReader, Refresh};
 use crate::policy::act::{ActInputs, Policy};
 use crate::policy::frames::StackedFrames;
 use crate::policy::sampler::ActionSampler;
-use crate::ring::{ClaimError, OwnGroups, Owner};
+use crate::ring::{ClaimError, OwnGroups, Owner, Ring};
 use crate::unroll::{Field, GroupHeader, GroupMut, Producer};
 
 /// How long a claim waits before the loop looks round again.
@@ -49,6 +50,8 @@ impl std::fmt::Debug for EnvGroup<'_> {
 pub struct ActorParts<'m> {
     /// Its end of the ring.
     pub producer: Producer<'m>,
+    /// Makes gradients of its unrolls, where these are what travels.
+    pub recorder: Option<Recorder<'m>>,
     /// Its view of the parameter page.
     pub reader: ParamReader<'m>,
     /// Its counters.
@@ -79,7 +82,20 @@ impl std::fmt::Debug for ActorParts<'_> {
 /// An actor at work.
 #[derive(Debug)]
 pub struct ActorLoop<'m> {
-    parts: ActorParts<'m>,
+    producer: Producer<'m>,
+    own_groups: Option<OwnGroups>,
+    recorder: Option<Recorder<'m>>,
+    acting: Acting<'m>,
+}
+
+/// What acts, wherever the unroll lies.
+struct Acting<'m> {
+    reader: ParamReader<'m>,
+    counters: ActorCounters<'m>,
+    groups: Vec<EnvGroup<'m>>,
+    on_failure: Box<dyn FnMut(&ActorError) + 'm>,
+    owner: Owner,
+    unroll: usize,
     spec: EnvSpec,
     /// One for each group of environments.
     running: Vec<Running>,
@@ -96,6 +112,15 @@ pub struct ActorLoop<'m> {
     timed_every: u32,
 }
 
+impl std::fmt::Debug for Acting<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acting")
+            .field("owner", &self.owner)
+            .field("version", &self.version)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Where one group of environments stands.
 #[derive(Debug)]
 struct Running {
@@ -104,6 +129,15 @@ struct Running {
     version: u64,
     /// Number of its next unroll.
     sequence: u64,
+}
+
+/// What came of one unroll.
+struct Filled {
+    /// Steps that are of use.
+    steps: usize,
+    /// Episodes that ended in them.
+    ended: u64,
+    times: Option<Times>,
 }
 
 /// Time spent in one timed unroll.
@@ -122,15 +156,16 @@ impl<'m> ActorLoop<'m> {
     /// # Panics
     /// If there is no group of environments.
     pub fn new(parts: ActorParts<'m>) -> Result<Self, ActorError> {
-        let first = parts.groups.first().expect("an actor has environments");
+        let ActorParts { producer, own_groups, recorder, groups, .. } = parts;
+        let first = groups.first().expect("an actor has environments");
         let spec = first.env.spec().clone();
         let envs = first.env.envs();
-        let running = parts.groups.iter().map(|_| Running {
+        let running = groups.iter().map(|_| Running {
             history: History::new(&spec, envs),
             version: 0,
             sequence: 0,
         });
-        let mut actor = Self {
+        let mut acting = Acting {
             running: running.collect(),
             at: 0,
             parameters: vec![0.0; parts.parameter_count],
@@ -140,26 +175,99 @@ impl<'m> ActorLoop<'m> {
             failures: 0,
             timed_every: 1,
             spec,
-            parts,
+            reader: parts.reader,
+            counters: parts.counters,
+            groups,
+            on_failure: parts.on_failure,
+            owner: parts.owner,
+            unroll: parts.unroll,
         };
-        for group in 0..actor.running.len() {
-            actor.at = group;
-            match actor.reset(Phase::Reset) {
+        for group in 0..acting.running.len() {
+            acting.at = group;
+            match acting.reset(Phase::Reset) {
                 Ok(()) => {}
-                Err(error) => actor.recover(error)?,
+                Err(error) => acting.recover(error)?,
             }
         }
-        Ok(actor)
+        Ok(Self { producer, own_groups, recorder, acting })
     }
 
+    /// Acts until the ring is closed.
+    ///
+    /// # Errors
+    /// [`ActorError`]: the process should end with the code that belongs to it.
+    pub fn run(&mut self) -> Result<(), ActorError> {
+        loop {
+            match self.unroll() {
+                Ok(()) | Err(ActorError::Claim(ClaimError::TimedOut | ClaimError::HeldBack)) => {}
+                Err(ActorError::Claim(ClaimError::Closed)) => return Ok(()),
+                Err(error) if error.is_of_environment() => {
+                    self.acting.counters.add(ActorCounter::UnrollsDropped, 1);
+                    self.acting.recover(error)?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Fills one group of the ring.
+    fn unroll(&mut self) -> Result<(), ActorError> {
+        let Self { producer, own_groups, recorder, acting } = self;
+        let ring = producer.ring();
+        kill_point!("actor.before_claim");
+        acting.counters.set_phase(Phase::Wait);
+        let waiting = Instant::now();
+        let claimed = match *own_groups {
+            None => producer.claim(CLAIM_TIMEOUT),
+            Some(own) => producer.claim_in_turn(own, CLAIM_TIMEOUT),
+        };
+        let held_back = match &claimed {
+            Ok(grant) => grant.was_held_back(),
+            Err(error) => matches!(error, ClaimError::HeldBack),
+        };
+        let waited =
+            if held_back { ActorCounter::AdmissionWaitNs } else { ActorCounter::SlotWaitNs };
+        acting.counters.add_time(waited, waiting.elapsed());
+        let mut grant = claimed?;
+        kill_point!("actor.after_claim");
+
+        acting.at = own_groups.map_or(0, |own| own.place_of(grant.group()));
+        acting.refresh(ring, recorder.is_some())?;
+        let mut slot = GroupMut::new(grant.slot_mut());
+        let filled = match recorder {
+            None => acting.fill(&mut slot, (ring, waiting), false)?,
+            Some(recorder) => {
+                let mut record = recorder.producer.claim(Duration::ZERO)?;
+                let place = &mut GroupMut::new(record.slot_mut());
+                let filled = acting.fill(place, (ring, waiting), recorder.whole_episodes)?;
+                record.commit()?;
+                let started = Instant::now();
+                acting.counters.set_phase(Phase::Learn);
+                recorder.write(filled.steps, &acting.parameters, &mut slot)?;
+                acting.counters.add_time(ActorCounter::GradientNs, started.elapsed());
+                filled
+            }
+        };
+
+        acting.counters.set_phase(Phase::Commit);
+        kill_point!("actor.before_commit");
+        let committing = filled.times.is_some().then(Instant::now);
+        grant.commit()?;
+        kill_point!("actor.after_commit");
+        acting.committed(&filled, committing.map(|started| started.elapsed()));
+        Ok(())
+    }
+}
+
+impl Acting<'_> {
     /// Starts all episodes of a group anew, with nothing of the ones before. `phase` says how long that may take.
     fn reset(&mut self, phase: Phase) -> Result<(), ActorError> {
-        let Self { parts, spec, running, at, .. } = self;
-        let env = &mut parts.groups[*at].env;
+        let Self { groups, counters, spec, running, at, .. } = self;
+        let env = &mut groups[*at].env;
         let history = &mut running[*at].history;
         *history = History::new(spec, env.envs());
-        parts.counters.set_phase(phase);
-        parts.counters.add(ActorCounter::Progress, 1);
+        counters.set_phase(phase);
+        counters.add(ActorCounter::Progress, 1);
         kill_point!("actor.before_reset");
         env.reset(history.newest())?;
         let none_is_over = vec![0; env.envs()];
@@ -177,24 +285,24 @@ impl<'m> ActorLoop<'m> {
     /// An environment has failed: the unroll is lost, its slot stays claimed and is overwritten.
     fn recover(&mut self, mut error: ActorError) -> Result<(), ActorError> {
         loop {
-            self.parts.counters.add(ActorCounter::EnvErrors, 1);
+            self.counters.add(ActorCounter::EnvErrors, 1);
             self.failures += 1;
             if self.failures >= FAILURES_IN_A_ROW {
                 return Err(error);
             }
             let mut phase = Phase::Reset;
-            let group = &mut self.parts.groups[self.at];
+            let group = &mut self.groups[self.at];
             match &mut group.remedy {
                 EnvRemedy::Fail => return Err(error),
                 EnvRemedy::Reset => {
-                    (self.parts.on_failure)(&error);
+                    (self.on_failure)(&error);
                     // An environment may start a dead worker again, which takes as long as a first start.
                     phase = Phase::Init;
                 }
                 EnvRemedy::Rebuild(make) => {
-                    (self.parts.on_failure)(&error);
-                    self.parts.counters.set_phase(Phase::Init);
-                    self.parts.counters.add(ActorCounter::Progress, 1);
+                    (self.on_failure)(&error);
+                    self.counters.set_phase(Phase::Init);
+                    self.counters.add(ActorCounter::Progress, 1);
                     match make() {
                         Ok(env) => group.env = env,
                         Err(again) => {
@@ -211,82 +319,66 @@ impl<'m> ActorLoop<'m> {
         }
     }
 
-    /// Acts until the ring is closed.
-    ///
-    /// # Errors
-    /// [`ActorError`]: the process should end with the code that belongs to it.
-    pub fn run(&mut self) -> Result<(), ActorError> {
-        loop {
-            match self.unroll() {
-                Ok(()) | Err(ActorError::Claim(ClaimError::TimedOut | ClaimError::HeldBack)) => {}
-                Err(ActorError::Claim(ClaimError::Closed)) => return Ok(()),
-                Err(error) if error.is_of_environment() => {
-                    self.parts.counters.add(ActorCounter::UnrollsDropped, 1);
-                    self.recover(error)?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
     const fn timed(&self) -> bool {
         self.committed.is_multiple_of(self.timed_every as u64)
     }
 
-    /// Fills one group of the ring.
-    fn unroll(&mut self) -> Result<(), ActorError> {
-        let timed = self.timed();
-        let parts = &mut self.parts;
-        let ring = parts.producer.ring();
-        kill_point!("actor.before_claim");
-        parts.counters.set_phase(Phase::Wait);
-        let waiting = Instant::now();
-        let claimed = match parts.own_groups {
-            None => parts.producer.claim(CLAIM_TIMEOUT),
-            Some(own) => parts.producer.claim_in_turn(own, CLAIM_TIMEOUT),
-        };
-        let held_back = match &claimed {
-            Ok(grant) => grant.was_held_back(),
-            Err(error) => matches!(error, ClaimError::HeldBack),
-        };
-        let waited =
-            if held_back { ActorCounter::AdmissionWaitNs } else { ActorCounter::SlotWaitNs };
-        parts.counters.add_time(waited, waiting.elapsed());
-        let mut grant = claimed?;
-        kill_point!("actor.after_claim");
-
-        self.at = parts.own_groups.map_or(0, |own| own.place_of(grant.group()));
-        let running = &mut self.running[self.at];
-        let EnvGroup { env, policy, sampler, stream, .. } = &mut parts.groups[self.at];
-
-        // After the wait for a slot, which may have lasted for several versions. If there are none newer, the
-        // old ones act on, which V-trace corrects for. Where blocks are filled in turn, the newest are those of this
-        // block until the last slot of it is filled.
-        parts.counters.set_phase(Phase::Refresh);
-        let refreshing = timed.then(Instant::now);
-        match parts.reader.refresh(self.version, &mut self.parameters) {
-            Refresh::Unchanged => {}
-            Refresh::Busy => {
-                parts.counters.add(ActorCounter::ParamBusy, 1);
-                // The buffer holds none.
-                self.version = 0;
-            }
-            Refresh::New(version) => {
-                self.version = version;
-                parts.counters.add(ActorCounter::ParamRefreshes, 1);
-                parts.counters.set(ActorCounter::ParamVersion, version);
+    /// Fetches the newest weights, after the wait for a slot, which may have lasted for several versions. If there are none
+    /// newer, the old ones act on, which V-trace corrects for. Where blocks are filled in turn, the newest are those of this
+    /// block until the last slot of it is filled. `insists`: the weights must lie here, whatever the learner does meanwhile.
+    fn refresh(&mut self, ring: Ring<'_>, insists: bool) -> Result<(), ActorError> {
+        self.counters.set_phase(Phase::Refresh);
+        let refreshing = self.timed().then(Instant::now);
+        loop {
+            match self.reader.refresh(self.version, &mut self.parameters) {
+                Refresh::Unchanged => break,
+                Refresh::Busy => {
+                    self.counters.add(ActorCounter::ParamBusy, 1);
+                    // The buffer holds none.
+                    self.version = 0;
+                    if !insists {
+                        break;
+                    }
+                    if ring.is_closed() {
+                        return Err(ClaimError::Closed.into());
+                    }
+                }
+                Refresh::New(version) => {
+                    self.version = version;
+                    self.counters.add(ActorCounter::ParamRefreshes, 1);
+                    self.counters.set(ActorCounter::ParamVersion, version);
+                    break;
+                }
             }
         }
+        let running = &mut self.running[self.at];
         if self.version > running.version {
-            policy.load(&self.parameters);
+            self.groups[self.at].policy.load(&self.parameters);
             running.version = self.version;
         }
         if let Some(refreshing) = refreshing {
-            parts
-                .counters
+            self.counters
                 .add_time(ActorCounter::RefreshNs, refreshing.elapsed() * self.timed_every);
         }
-        let mut group = GroupMut::new(grant.slot_mut());
+        Ok(())
+    }
+
+    /// Acts for one unroll and writes it into `group`. With `whole_episodes` all environments start anew, and it is over
+    /// when each has come to an end.
+    fn fill(
+        &mut self,
+        group: &mut GroupMut<'_>,
+        (ring, waiting): (Ring<'_>, Instant),
+        whole_episodes: bool,
+    ) -> Result<Filled, ActorError> {
+        let timed = self.timed();
+        let newest = &self.running[self.at].history.flags;
+        if whole_episodes && newest.iter().any(|flags| flags & flag::FIRST == 0) {
+            self.reset(Phase::Reset)?;
+        }
+        let Self { counters, groups, running, at, owner, spec, logits, unroll, .. } = self;
+        let running = &mut running[*at];
+        let EnvGroup { env, policy, sampler, stream, .. } = &mut groups[*at];
 
         for (row, frames) in running.history.frames.rows().enumerate() {
             group.frame_mut(row).copy_from_slice(frames);
@@ -302,8 +394,8 @@ impl<'m> ActorLoop<'m> {
             .zip(running.history.earlier())
             .for_each(|(stored, earlier)| *stored = earlier);
         *group.header_mut() = GroupHeader {
-            actor: u32::from(parts.owner.actor()),
-            incarnation: u32::from(parts.owner.incarnation()),
+            actor: u32::from(owner.actor()),
+            incarnation: u32::from(owner.incarnation()),
             sequence: running.sequence,
             policy_version: running.version,
             stream: *stream,
@@ -312,7 +404,9 @@ impl<'m> ActorLoop<'m> {
 
         let mut times = timed.then(Times::default);
         let mut ended = 0;
-        for t in 0..parts.unroll {
+        let mut episodes = whole_episodes.then(|| FirstEpisodes::new(env.envs()));
+        let mut steps = 0;
+        while steps < *unroll {
             // The end of a run waits for a short unroll and not for a long one; those are all timed.
             if timed && ring.is_closed() && waiting.elapsed() > PROMPT {
                 return Err(ClaimError::Closed.into());
@@ -321,43 +415,79 @@ impl<'m> ActorLoop<'m> {
                 env: env.as_mut(),
                 policy: policy.as_mut(),
                 sampler: &mut *sampler,
-                counters: &parts.counters,
-                spec: &self.spec,
+                counters,
+                spec,
                 version: running.version,
             };
-            ended +=
-                step.take(t, &mut group, &mut running.history, &mut self.logits, times.as_mut())?;
+            let over = step.take(steps, group, &mut running.history, logits, times.as_mut())?;
             kill_point!("actor.mid_unroll");
+            steps += 1;
+            match &mut episodes {
+                None => ended += over,
+                Some(episodes) => {
+                    ended += episodes.look(group.flags_mut(steps));
+                    if episodes.are_over() {
+                        break;
+                    }
+                }
+            }
         }
         for (row, frames) in running.history.frames.rows_mut().enumerate() {
-            frames.copy_from_slice(group.frame(parts.unroll + row));
+            frames.copy_from_slice(group.frame(steps + row));
         }
-        running.history.flags.copy_from_slice(group.flags(parts.unroll));
-        running.history.masks.copy_from_slice(group.row(Field::Mask, parts.unroll));
+        running.history.flags.copy_from_slice(group.flags(steps));
+        running.history.masks.copy_from_slice(group.row(Field::Mask, steps));
+        Ok(Filled { steps, ended, times })
+    }
 
-        parts.counters.set_phase(Phase::Commit);
-        kill_point!("actor.before_commit");
-        let committing = timed.then(Instant::now);
-        grant.commit()?;
-        if let Some(committing) = committing {
-            parts
-                .counters
-                .add_time(ActorCounter::CommitNs, committing.elapsed() * self.timed_every);
-        }
-        kill_point!("actor.after_commit");
-        running.sequence += 1;
+    /// Keeps account of an unroll that was committed, which took so long if it was timed.
+    fn committed(&mut self, filled: &Filled, committing: Option<Duration>) {
+        let envs = self.groups[self.at].env.envs();
+        self.running[self.at].sequence += 1;
         self.committed += 1;
         self.failures = 0;
-        let counters = &parts.counters;
+        let counters = &self.counters;
+        if let Some(committing) = committing {
+            counters.add_time(ActorCounter::CommitNs, committing * self.timed_every);
+        }
         counters.add(ActorCounter::UnrollsCommitted, 1);
-        counters.add(ActorCounter::FramesActed, (parts.unroll * env.envs()) as u64);
-        counters.add(ActorCounter::Episodes, ended);
-        if let Some(times) = times {
+        counters.add(ActorCounter::FramesActed, (filled.steps * envs) as u64);
+        counters.add(ActorCounter::Episodes, filled.ended);
+        if let Some(times) = &filled.times {
             counters.add_time(ActorCounter::EnvNs, times.env * self.timed_every);
             counters.add_time(ActorCounter::InferNs, times.infer * self.timed_every);
             self.timed_every = if times.env + times.infer < LONG { TIMED_EVERY } else { 1 };
         }
-        Ok(())
+    }
+}
+
+/// Which environments are still in the first episode of an unroll.
+struct FirstEpisodes {
+    running: Vec<bool>,
+}
+
+impl FirstEpisodes {
+    fn new(envs: usize) -> Self {
+        Self { running: vec![true; envs] }
+    }
+
+    /// Looks at the flags of the next observation, and gives how many first episodes end there. What follows them looks as
+    /// if it crossed a reset, so that it counts for nothing.
+    fn look(&mut self, flags: &mut [u8]) -> u64 {
+        let mut ended = 0;
+        for (running, flags) in self.running.iter_mut().zip(flags) {
+            if !*running {
+                *flags = flag::FIRST;
+            } else if *flags & flag::DONE != 0 {
+                *running = false;
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    fn are_over(&self) -> bool {
+        self.running.iter().all(|running| !running)
     }
 }
 

@@ -139,6 +139,7 @@ mod tests {
                 python_path: Some("envs".into()),
                 blocks: Some(4),
                 lag: Some(1),
+                gradients_per_update: Some(2),
                 learner_threads: Some(2),
                 action_reward_inputs: Some(true),
                 preset: Some("throughput".into()),

@@ -26,6 +26,10 @@ pub enum Algorithm {
     Impala,
     /// Actors and learner take turns: nothing to correct, n-step returns
     A2c,
+    /// Actors compute gradients of their own unrolls, and the learner applies them as they come
+    A3c,
+    /// Actors compute gradients of whole episodes, the learner applies their mean, and all go on with the same weights
+    Reinforce,
 }
 
 impl Algorithm {
@@ -35,8 +39,20 @@ impl Algorithm {
         match self {
             Self::Impala => "impala",
             Self::A2c => "a2c",
+            Self::A3c => "a3c",
+            Self::Reinforce => "reinforce",
         }
     }
+}
+
+/// What travels from actors to the learner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exchange {
+    /// What actors saw and did: the learner computes the gradient
+    Trajectories,
+    /// The gradient of it, which each actor computes with the weights that it acted with
+    Gradients,
 }
 
 /// Which weights fill which batch, as a flag takes it; the lag is a setting of its own.

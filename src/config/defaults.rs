@@ -7,11 +7,11 @@
 //! `learner-threads` from engine and machine, and in lockstep `actors` from the groups that there are.
 
 use super::choice::{
-    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule,
-    ScheduleName, TorsoName,
+    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, Exchange, OnBadEnv, OptimizerName,
+    Schedule, ScheduleName, TorsoName,
 };
 use super::settings::Settings;
-use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
+use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, RewardClip};
 use crate::env::{ActionSpec, Dtype, EnvSpec, ObservationSpec};
 use crate::policy::bounds::is_bounded;
 
@@ -61,6 +61,7 @@ pub fn built_in() -> Settings {
         batch: Some(8),
         max_lag: Some(2),
         schedule: Some(ScheduleName::Async),
+        exchange: Some(Exchange::Trajectories),
         engine: Some(EngineChoice::Auto),
         pin: Some(false),
         actor_nice: Some(5),
@@ -87,10 +88,12 @@ pub fn built_in() -> Settings {
         discount: Some(0.99),
         entropy_cost: Some(0.003),
         baseline_cost: Some(0.5),
+        correction: Some(Correction::Vtrace),
         rho_bar: Some(1.0),
         c_bar: Some(1.0),
         pg_rho_bar: Some(1.0),
         lambda: Some(0.95),
+        returns: Some(Returns::Bootstrapped),
         reduction: Some(Reduction::Mean),
         reward_clip: Some(RewardClip::None),
         normalize_rewards: Some(true),
@@ -107,6 +110,7 @@ pub fn built_in() -> Settings {
         learning_rate: Some(0.001),
         learning_rate_decay: Some(Decay::None),
         max_grad_norm: Some(0.5),
+        worker_max_grad_norm: Some(f64::INFINITY),
         device: Some(Device::Cpu),
         passes: Some(1),
         publish_every: Some(1),
@@ -368,6 +372,35 @@ pub const ALGORITHMS: &[Row] = &[
             ..no_trust_region()
         },
     },
+    Row {
+        name: "a3c",
+        purpose: "gradients travel: each actor computes its own, and the learner applies them as they come",
+        settings: || Settings {
+            exchange: Some(Exchange::Gradients),
+            // An actor learns from what it has just done with the weights that it has.
+            correction: Some(Correction::None),
+            lambda: Some(1.0),
+            stop_passes_at_kl: Some(f64::INFINITY),
+            ..no_trust_region()
+        },
+    },
+    Row {
+        name: "reinforce",
+        purpose: "gradients of whole episodes, averaged over all actors, which take turns with the learner",
+        settings: || Settings {
+            exchange: Some(Exchange::Gradients),
+            // Its lag is 0 unless it is set.
+            schedule: Some(ScheduleName::Lockstep),
+            returns: Some(Returns::MonteCarlo),
+            correction: Some(Correction::None),
+            // Episodes that end early would wait for the longest of their actor's.
+            envs_per_actor: Some(1),
+            // The longest episode.
+            unroll: Some(1000),
+            stop_passes_at_kl: Some(f64::INFINITY),
+            ..no_trust_region()
+        },
+    },
 ];
 
 /// Bundles for a purpose, above the table of environments. They set sizes of the pool and what
@@ -400,7 +433,19 @@ const fn conv(filters: usize, kernel: usize, stride: usize) -> Conv {
 }
 
 /// B or E, whichever was not set, bent to fit the other: `(batch, envs_per_actor)`.
-pub(super) fn fit_group(explicit: &Settings, batch: usize, envs: usize) -> (usize, usize) {
+pub(super) fn fit_group(
+    explicit: &Settings,
+    schedule: Schedule,
+    batch: usize,
+    envs: usize,
+) -> (usize, usize) {
+    // In lockstep each actor fills a group of its own at least.
+    let batch = match explicit.actors {
+        Some(actors) if schedule.is_lockstep() && explicit.batch.is_none() => {
+            batch.max(actors.saturating_mul(envs))
+        }
+        _ => batch,
+    };
     match (explicit.batch, explicit.envs_per_actor) {
         (None, Some(_)) => (batch.next_multiple_of(envs), envs),
         (Some(_), None) => (batch, largest_divisor(batch, envs)),
@@ -442,15 +487,17 @@ mod tests {
     fn defaults_bend_to_what_was_typed() {
         let explicit =
             |batch, envs_per_actor| Settings { batch, envs_per_actor, ..Settings::default() };
-        assert_eq!(fit_group(&explicit(None, None), 32, 16), (32, 16));
-        assert_eq!(fit_group(&explicit(None, Some(12)), 32, 12), (36, 12));
-        assert_eq!(fit_group(&explicit(Some(24), None), 24, 16), (24, 12));
-        assert_eq!(fit_group(&explicit(Some(7), None), 7, 16), (7, 7));
-        assert_eq!(
-            fit_group(&explicit(Some(7), Some(2)), 7, 2),
-            (7, 2),
-            "both explicit: left to fail"
-        );
+        let (free, lockstep) = (Schedule::Async, Schedule::Lockstep { lag: 0 });
+        assert_eq!(fit_group(&explicit(None, None), free, 32, 16), (32, 16));
+        assert_eq!(fit_group(&explicit(None, Some(12)), free, 32, 12), (36, 12));
+        assert_eq!(fit_group(&explicit(Some(24), None), free, 24, 16), (24, 12));
+        assert_eq!(fit_group(&explicit(Some(7), None), free, 7, 16), (7, 7));
+        let both = explicit(Some(7), Some(2));
+        assert_eq!(fit_group(&both, free, 7, 2), (7, 2), "both explicit: left to fail");
+        let four = |batch| Settings { actors: Some(4), ..explicit(batch, None) };
+        assert_eq!(fit_group(&four(None), lockstep, 8, 4), (16, 4), "a group for each");
+        assert_eq!(fit_group(&four(None), free, 8, 4), (8, 4));
+        assert_eq!(fit_group(&four(Some(8)), lockstep, 8, 4), (8, 4), "explicit");
     }
 
     #[test]

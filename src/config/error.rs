@@ -151,15 +151,23 @@ pub enum ConfigError {
     },
     /// Actors that would never have anything to fill.
     #[error(
-        "--actors {actors} is more than the {groups} groups of a batch, each of which one actor fills in lockstep: use --actors {groups} or fewer, or --batch {batch}"
+        "--actors {actors} is more than the {groups} groups of a batch, each of which one actor fills in lockstep: use --actors {groups} or fewer, or {remedy}"
     )]
     IdleActors {
         /// Actors.
         actors: usize,
         /// B / E.
         groups: usize,
-        /// The batch that has a group for each.
-        batch: usize,
+        /// What makes the batch have a group for each.
+        remedy: String,
+    },
+    /// A setting that does not go with what travels.
+    #[error("{what} does not go with what travels: {why}")]
+    Exchange {
+        /// The setting.
+        what: String,
+        /// Why, and what to do.
+        why: &'static str,
     },
     /// Publications that lockstep does not leave out.
     #[error(

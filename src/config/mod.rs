@@ -23,14 +23,14 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule,
-    ScheduleName, TorsoName,
+    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, Exchange, OnBadEnv, OptimizerName,
+    Schedule, ScheduleName, TorsoName,
 };
 pub use error::ConfigError;
 pub use render::values;
 pub use settings::Settings;
 
-pub use crate::learner::loss::{Reduction, RewardClip};
+pub use crate::learner::loss::{Correction, Reduction, Returns, RewardClip};
 pub use crate::policy::bounds::ActionBounds;
 pub use crate::policy::spec::{Activation, Conv};
 
@@ -107,8 +107,12 @@ pub struct PoolConfig {
     pub pin: bool,
     /// Steps of `nice` that actors give way by, at most 19.
     pub actor_nice: usize,
-    /// Where the fields lie in a block of these sizes.
+    /// What travels from actors to the learner.
+    pub exchange: Exchange,
+    /// Where the fields lie in a block of the ring.
     pub layout: BlockLayout,
+    /// Where gradients travel: the same of what an actor records an unroll of its own in.
+    pub record: Option<BlockLayout>,
 }
 
 impl PoolConfig {
@@ -129,6 +133,16 @@ impl PoolConfig {
     #[must_use]
     pub(crate) const fn groups_per_actor_of(&self, actors: usize) -> usize {
         if self.schedule.is_lockstep() { self.groups_per_block().div_ceil(actors) } else { 1 }
+    }
+
+    /// Blocks that may be in flight beside the one at the learner. Where gradients travel, all actors compute them at once.
+    #[must_use]
+    pub(crate) const fn blocks_in_flight(&self) -> usize {
+        let of_actors = self.actors.div_ceil(self.groups_per_block());
+        match self.exchange {
+            Exchange::Gradients if of_actors > self.max_lag => of_actors,
+            _ => self.max_lag,
+        }
     }
 
     /// Slots of the ring: K * G.
@@ -180,6 +194,8 @@ pub struct LearnerConfig {
     pub entropy_cost: f64,
     /// Weight of the baseline loss.
     pub baseline_cost: f64,
+    /// What makes up for the lag of policies.
+    pub correction: Correction,
     /// Truncation of the importance weights in the temporal differences; may be infinite.
     pub rho_bar: f64,
     /// Truncation of the weights that carry corrections back; may be infinite.
@@ -188,6 +204,8 @@ pub struct LearnerConfig {
     pub pg_rho_bar: f64,
     /// Lambda of remark 2.
     pub lambda: f64,
+    /// Which returns are learnt from.
+    pub returns: Returns,
     /// Sum or mean of the losses.
     pub reduction: Reduction,
     /// What happens to rewards.
@@ -214,6 +232,8 @@ pub struct LearnerConfig {
     pub learning_rate_decay: Decay,
     /// Longest gradient; may be infinite.
     pub max_grad_norm: f64,
+    /// Longest gradient of one actor, where gradients travel; may be infinite.
+    pub worker_max_grad_norm: f64,
     /// Threads of the learner.
     pub threads: usize,
     /// Where it computes.

@@ -123,6 +123,7 @@ pub const WHOLE: &[Whole] = &[
         .because("the learner works on one batch while the actors fill another"),
     Whole::row("lag", |s| wide(s.lag), 0, 1024)
         .because("the learner keeps that many versions of the weights"),
+    Whole::row("gradients-per-update", |s| wide(s.gradients_per_update), 1, 8192),
     Whole::row("actor-nice", |s| wide(s.actor_nice), 0, 19).because("nice goes no further"),
     Whole::row("seed", |s| s.seed, 0, TOML_MAX),
     Whole::row("keep-checkpoints", |s| wide(s.keep_checkpoints), 1, 1_000_000),
@@ -164,6 +165,7 @@ pub const REAL: &[Real] = &[
     Real::from("rmsprop-decay", |s| s.rmsprop_decay, 0.0, 0.999_999),
     Real::from("rmsprop-momentum", |s| s.rmsprop_momentum, 0.0, 0.999_999),
     Real::above("max-grad-norm", |s| s.max_grad_norm, 0.0, 1e9).or_inf(),
+    Real::above("worker-max-grad-norm", |s| s.worker_max_grad_norm, 0.0, 1e9).or_inf(),
 ];
 
 /// Most fully connected layers, and most convolutions.
@@ -229,6 +231,7 @@ mod tests {
                 frame_stack: Some(4),
                 blocks: Some(4),
                 lag: Some(1),
+                gradients_per_update: Some(2),
                 learner_threads: Some(2),
                 stop_at_return: Some(475.0),
                 time_limit: Some(60.0),

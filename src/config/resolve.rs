@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::ActionBounds;
 use super::choice::{
-    CoreName, Device, Engine, EngineChoice, OptimizerName, Schedule, ScheduleName, TorsoName,
+    CoreName, Device, Engine, EngineChoice, Exchange, OptimizerName, Schedule, ScheduleName,
+    TorsoName,
 };
 use super::defaults::{self, ALGORITHMS, OPTIMIZERS, PRESETS};
 use super::error::ConfigError;
@@ -13,11 +13,12 @@ use super::network::with_own_widths;
 use super::ranges;
 use super::settings::Settings;
 use super::{
-    Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimizer, PoolConfig, RunConfig,
-    StopConfig,
+    ActionBounds, Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimizer,
+    PoolConfig, Returns, RunConfig, StopConfig,
 };
 use crate::env::{Dtype, EnvOptions, EnvSpec, ObservationSpec, Registry};
 use crate::policy::bounds::is_bounded;
+use crate::policy::spec::ParamSpec;
 use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
 
 /// [`Config::resolve`], for a build with or without libtorch.
@@ -157,9 +158,13 @@ fn pool(
 ) -> Result<PoolConfig, ConfigError> {
     let spec = &env.spec;
     let schedule = schedule(all)?;
-    let (batch, envs) = defaults::fit_group(explicit, set(all.batch), set(all.envs_per_actor));
+    let exchange = exchange(explicit, all, schedule)?;
+    let (batch, envs) = match exchange {
+        Some(gradients) => (gradients * set(all.envs_per_actor), set(all.envs_per_actor)),
+        None => defaults::fit_group(explicit, schedule, set(all.batch), set(all.envs_per_actor)),
+    };
     let unroll = set(all.unroll);
-    let layout = BlockLayout::new(UnrollSpec {
+    let unrolls = UnrollSpec {
         unroll,
         batch,
         envs,
@@ -168,8 +173,19 @@ fn pool(
         action_words: spec.action.words(),
         mask_bytes: spec.mask_bytes(),
         state_len: network.spec(env).state_len(),
-    })
-    .map_err(|source| match source {
+        gradient_len: 0,
+    };
+    let of_ring = match exchange {
+        Some(_) => UnrollSpec {
+            // The learner follows what observations are like, and sees nothing else of them.
+            frame_bytes: if network.observation_clip.is_some() { unrolls.frame_bytes } else { 0 },
+            // A network that cannot be built is refused in its place.
+            gradient_len: ParamSpec::new(&network.spec(env)).map_or(1, |spec| spec.len()),
+            ..unrolls
+        },
+        None => unrolls,
+    };
+    let refused = |source| match source {
         LayoutError::BatchNotMultiple { .. } => {
             ConfigError::Group { source, divisor: defaults::largest_divisor(batch, envs) }
         }
@@ -180,14 +196,21 @@ fn pool(
             source,
             remedy: "lower --unroll or --batch, or the size of the observation",
         },
-    })?;
+    };
+    let layout = BlockLayout::new(of_ring).map_err(refused)?;
+    let one_actors = UnrollSpec { batch: envs, ..unrolls };
+    let record = exchange.map(|_| BlockLayout::new(one_actors).map_err(refused)).transpose()?;
     let groups = layout.groups();
     let actors = match schedule {
         Schedule::Lockstep { .. } if explicit.actors.is_none() => set(all.actors).min(groups),
         _ => set(all.actors),
     };
     if schedule.is_lockstep() && actors > groups {
-        return Err(ConfigError::IdleActors { actors, groups, batch: actors * envs });
+        let remedy = match exchange {
+            Some(_) => format!("--gradients-per-update {actors}"),
+            None => format!("--batch {}", actors * envs),
+        };
+        return Err(ConfigError::IdleActors { actors, groups, remedy });
     }
     let blocks = all.blocks.unwrap_or_else(|| defaults::blocks_for(actors, groups, schedule));
     let slots = blocks * groups;
@@ -211,8 +234,62 @@ fn pool(
         engine,
         pin: set(all.pin),
         actor_nice: set(all.actor_nice),
+        exchange: set(all.exchange),
         layout,
+        record,
     })
+}
+
+/// How many gradients make an update, if gradients travel.
+fn exchange(
+    explicit: &Settings,
+    all: &Settings,
+    schedule: Schedule,
+) -> Result<Option<usize>, ConfigError> {
+    let gradients = set(all.exchange) == Exchange::Gradients;
+    let refused = |what: String, why| Err(ConfigError::Exchange { what, why });
+    if !gradients {
+        if let Some(count) = all.gradients_per_update {
+            let what = format!("--gradients-per-update {count}");
+            return refused(what, "add --exchange gradients or --algorithm a3c");
+        }
+        if set(all.returns) == Returns::MonteCarlo {
+            let what = "--returns monte-carlo".to_owned();
+            return refused(
+                what,
+                "whole episodes need --exchange gradients; --algorithm reinforce sets both",
+            );
+        }
+        if explicit.worker_max_grad_norm.is_some() {
+            let what = "--worker-max-grad-norm".to_owned();
+            return refused(what, "actors compute none; use --max-grad-norm");
+        }
+        return Ok(None);
+    }
+    if let Some(passes) = explicit.passes.filter(|&passes| passes > 1) {
+        return refused(format!("--passes {passes}"), "a gradient is applied once; leave it out");
+    }
+    if let device @ Device::Cuda(_) = set(all.device) {
+        return refused(
+            format!("--device {device}"),
+            "actors compute gradients on the CPU; leave it out",
+        );
+    }
+    if let Some(batch) = explicit.batch {
+        let envs = set(all.envs_per_actor);
+        let whole = batch.is_multiple_of(envs).then_some(batch / envs);
+        if whole.is_none() || all.gradients_per_update.is_some_and(|n| Some(n) != whole) {
+            return refused(
+                format!("--batch {batch}"),
+                "it is --gradients-per-update times --envs-per-actor; leave it out",
+            );
+        }
+        return Ok(whole);
+    }
+    Ok(Some(all.gradients_per_update.unwrap_or(match schedule {
+        Schedule::Lockstep { .. } => set(all.actors),
+        Schedule::Async => 1,
+    })))
 }
 
 fn schedule(all: &Settings) -> Result<Schedule, ConfigError> {
@@ -330,10 +407,12 @@ fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
         discount: set(all.discount),
         entropy_cost: set(all.entropy_cost),
         baseline_cost: set(all.baseline_cost),
+        correction: set(all.correction),
         rho_bar: set(all.rho_bar),
         c_bar: set(all.c_bar),
         pg_rho_bar: set(all.pg_rho_bar),
         lambda: set(all.lambda),
+        returns: set(all.returns),
         reduction: set(all.reduction),
         reward_clip: set(all.reward_clip),
         normalize_rewards: set(all.normalize_rewards),
@@ -359,11 +438,16 @@ fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
         learning_rate: set(all.learning_rate),
         learning_rate_decay: set(all.learning_rate_decay),
         max_grad_norm: set(all.max_grad_norm),
+        worker_max_grad_norm: set(all.worker_max_grad_norm),
         threads: all
             .learner_threads
             .unwrap_or_else(|| defaults::learner_threads_for(engine, torso.is_convolutional())),
         device: set(all.device),
-        passes: set(all.passes),
+        // A gradient is of the weights that acted, and is applied once.
+        passes: match set(all.exchange) {
+            Exchange::Trajectories => set(all.passes),
+            Exchange::Gradients => 1,
+        },
         publish_every: set(all.publish_every),
     }
 }

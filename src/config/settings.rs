@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::choice::{
-    Algorithm, CoreName, Decay, Device, EngineChoice, OnBadEnv, OptimizerName, ScheduleName,
-    TorsoName,
+    Algorithm, CoreName, Decay, Device, EngineChoice, Exchange, OnBadEnv, OptimizerName,
+    ScheduleName, TorsoName,
 };
-use super::{ActionBounds, Activation, Conv, Reduction, RewardClip};
+use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, RewardClip};
 use crate::env::EnvOptions;
 
 /// Every setting, each of them optional: one layer (flags, a file, a preset, a table of defaults).
@@ -70,6 +70,12 @@ pub struct Settings {
     /// With --schedule lockstep: batches by which the weights that act are older than those that learn; 0 takes turns
     #[arg(long, value_parser = whole::<usize>, value_name = "L", help_heading = "Pool")]
     pub lag: Option<usize>,
+    /// What travels from actors to the learner: what they saw and did, or the gradients of it, which they compute
+    #[arg(long, help_heading = "Pool")]
+    pub exchange: Option<Exchange>,
+    /// With --exchange gradients: gradients that one update is made of [default: 1, in lockstep one of each actor]
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
+    pub gradients_per_update: Option<usize>,
     /// What computes the network. Leave it at auto unless you compare the two
     #[arg(long, help_heading = "Pool")]
     pub engine: Option<EngineChoice>,
@@ -174,6 +180,9 @@ pub struct Settings {
     /// Weight of the baseline (value) loss
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
     pub baseline_cost: Option<f64>,
+    /// What makes up for the lag between the policy that acted and the one that learns
+    #[arg(long, help_heading = "Algorithm")]
+    pub correction: Option<Correction>,
     /// V-trace: truncation of the importance weights in the temporal differences; inf for none
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
     pub rho_bar: Option<f64>,
@@ -186,6 +195,9 @@ pub struct Settings {
     /// V-trace: 1 for full multi-step targets, lower for less variance and more bias
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
     pub lambda: Option<f64>,
+    /// Which returns are learnt from. With monte-carlo unrolls are whole episodes, of at most --unroll steps
+    #[arg(long, help_heading = "Algorithm")]
+    pub returns: Option<Returns>,
     /// How losses are put together. With sum, the best learning rate depends on T x B
     #[arg(long, help_heading = "Algorithm")]
     pub reduction: Option<Reduction>,
@@ -251,6 +263,9 @@ pub struct Settings {
     /// Longest gradient; longer ones are scaled down to it. inf for no limit
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
     pub max_grad_norm: Option<f64>,
+    /// With --exchange gradients: longest gradient of one actor, before they are put together; inf for no limit
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
+    pub worker_max_grad_norm: Option<f64>,
 
     /// Where the learner computes: cpu, cuda or cuda:0. A GPU pays off for images and large batches
     #[arg(long, value_name = "DEVICE", help_heading = "Learner")]
@@ -277,17 +292,17 @@ impl Settings {
         }
         first! {
             env env_defaults env_arg env_wrapper observation_keys frame_stack python python_path
-            actors envs_per_actor unroll batch blocks max_lag schedule lag engine pin actor_nice
+            actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update engine pin actor_nice
             algorithm preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env
             total_frames stop_at_return stop_window time_limit
             torso hidden activation conv core core_size action_reward_inputs
-            discount entropy_cost baseline_cost rho_bar c_bar pg_rho_bar lambda reduction
+            discount entropy_cost baseline_cost correction rho_bar c_bar pg_rho_bar lambda returns reduction
             reward_clip normalize_rewards normalize_observations observation_clip normalize_advantages clip_range
             kl_cost kl_target stop_passes_at_kl reward_scale action_bounds
             optimizer learning_rate learning_rate_decay adam_beta1 adam_beta2 optimizer_epsilon
-            rmsprop_decay rmsprop_momentum max_grad_norm
+            rmsprop_decay rmsprop_momentum max_grad_norm worker_max_grad_norm
             device learner_threads passes publish_every
         }
     }

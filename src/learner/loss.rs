@@ -22,11 +22,11 @@ mod transitions;
 
 use std::ops::Range;
 
-use super::vtrace::{Inputs, vtrace};
+use super::vtrace::{Inputs, VtraceConfig, vtrace};
 use crate::env::{ActionSpec, flag};
 use crate::policy::mask::extend_masked_rows;
 
-pub use config::{LossConfig, Reduction, RewardClip};
+pub use config::{Correction, LossConfig, Reduction, Returns, RewardClip};
 pub use stats::{LossStats, LossSums};
 pub use transitions::AdvantageMoments;
 
@@ -87,6 +87,8 @@ pub struct Loss {
     hybrid: Hybrid,
     /// Logits with those of forbidden choices replaced.
     masked: Vec<f32>,
+    /// Values where there is no baseline.
+    zeros: Vec<f32>,
     d_logits: Vec<f32>,
     d_values: Vec<f32>,
 }
@@ -125,7 +127,7 @@ impl Loss {
         let mut sums = self.correct(batch, &strip, (logits, values), config);
         if config.normalize_advantages {
             let moments = moments.unwrap_or_else(|| self.steps.advantage_moments());
-            self.steps.normalize_advantages(moments, config.vtrace.pg_rho_bar);
+            self.steps.normalize_advantages(moments, config);
         }
         if config.clip_range.is_finite() || config.kl_cost > 0.0 {
             self.steps.stay_close(config, &mut sums);
@@ -195,15 +197,28 @@ impl Loss {
         }
         self.steps.gather(batch, strip, config);
         let sums = self.steps.importance_ratios(config);
-        let Transitions { vs, advantages, ratios, discounts, rewards, .. } = &mut self.steps;
+        let Transitions { vs, advantages, ratios, discounts, rewards, keep, .. } = &mut self.steps;
         vs.resize(steps, 0.0);
         advantages.resize(steps, 0.0);
-        vtrace(
-            Inputs { columns, ratios, discounts, rewards, values },
-            config.vtrace,
-            vs,
-            advantages,
-        );
+        // Without V-trace targets are those of policies that are equal.
+        let (ratios, mut clips) = match config.correction {
+            Correction::Vtrace => (&*ratios, config.vtrace),
+            _ => (&*keep, VtraceConfig { lambda: config.vtrace.lambda, ..VtraceConfig::ONE }),
+        };
+        if config.returns == Returns::MonteCarlo {
+            clips.lambda = 1.0;
+        }
+        let values = if config.baseline_cost == 0.0 {
+            self.zeros.clear();
+            self.zeros.resize(values.len(), 0.0);
+            &self.zeros
+        } else {
+            values
+        };
+        vtrace(Inputs { columns, ratios, discounts, rewards, values }, clips, vs, advantages);
+        if config.correction != Correction::Vtrace {
+            self.steps.weight_advantages(config);
+        }
         sums
     }
 
@@ -241,6 +256,10 @@ impl Loss {
 }
 
 #[cfg(test)]
+mod correction_tests;
+#[cfg(test)]
 mod kind_tests;
+#[cfg(test)]
+mod returns_tests;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ mod check;
 pub mod checkpoint;
 pub mod engine;
 pub mod episodes;
+pub mod gradient;
 mod idle_cores;
 pub mod lockstep;
 pub mod loss;

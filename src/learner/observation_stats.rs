@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 
+use crate::env::flag;
 use crate::unroll::{BlockRef, Field};
 
 /// Added to variances: an element that never changes is no signal.
@@ -65,7 +66,20 @@ impl ObservationStats {
         let frames: &[f32] = bytemuck::cast_slice(frames);
         let row = spec.batch * self.mean.len();
         let first = (spec.frame_stack - 1) * row;
-        self.add(&frames[first..first + spec.unroll * row], weight);
+        let acted_on = &frames[first..first + spec.unroll * row];
+        if spec.holds_gradients() {
+            // Unrolls of whole episodes end where the last one does; what lies behind is older.
+            let next: &[u8] = block.field(Field::Flags);
+            let next = &next[spec.batch..];
+            let kept = acted_on.chunks_exact(self.mean.len()).zip(next);
+            let kept = kept.filter(|(_, next)| *next & flag::FIRST == 0);
+            let kept: Vec<f32> = kept.flat_map(|(frame, _)| frame).copied().collect();
+            if !kept.is_empty() {
+                self.add(&kept, weight);
+            }
+        } else {
+            self.add(acted_on, weight);
+        }
         true
     }
 

@@ -224,16 +224,17 @@ impl LearnLoop<'_> {
         let learning = &mut self.learning;
         let held = block?;
         kill_point!("learner.after_take");
+        let block = BlockRef::new(held.block());
+        // Before the next block is opened: actors that compute gradients scale by what they find then.
+        learning.scale_rewards(&block);
         if let Pace::Lockstep(lockstep) = &mut self.pace
             && lockstep.overlaps()
         {
             learning.publish_behind(lockstep)?;
             self.consumer.open_next();
         }
-        let block = BlockRef::new(held.block());
         check::actions(&learning.env.action, block.field(Field::Action))?;
         callbacks.batch(&block);
-        learning.scale_rewards(&block);
         let statistics_moved = learning.observe(&block);
         // In lockstep the weights that a block is met with are those that some block is filled with, statistics and all:
         // they move when it was learnt from.
@@ -242,12 +243,12 @@ impl LearnLoop<'_> {
         }
         let mut times = UpdateTimes::default();
         let mut learnt = None;
-        let mut outcome = Some(learning.updater.gradient(&block, &learning.env, &mut times)?);
+        let mut outcome = Some(learning.gradient(&block, &mut times)?);
         for pass in 1..learning.schedule.passes {
             if let Some(outcome) = outcome.take() {
                 learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
             }
-            let next = learning.updater.gradient(&block, &learning.env, &mut times)?;
+            let next = learning.gradient(&block, &mut times)?;
             if learning.has_moved_far(&next) {
                 let left = learning.schedule.passes - pass;
                 learning.counters.add(LearnerCounter::PassesStopped, left);
@@ -291,6 +292,18 @@ impl LearnLoop<'_> {
 }
 
 impl Learning<'_> {
+    /// The gradient of a block of unrolls, or that which a block holds.
+    fn gradient(
+        &mut self,
+        block: &BlockRef<'_>,
+        times: &mut UpdateTimes,
+    ) -> Result<Outcome, LearnerError> {
+        if block.layout().spec().holds_gradients() {
+            return Ok(self.updater.add_up(block, times));
+        }
+        Ok(self.updater.gradient(block, &self.env, times)?)
+    }
+
     /// Follows the size of returns. The counters keep it for a successor.
     fn scale_rewards(&mut self, block: &BlockRef<'_>) {
         let Some(scale) = &mut self.return_scale else { return };

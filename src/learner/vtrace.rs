@@ -26,6 +26,11 @@ pub struct VtraceConfig<R> {
     pub lambda: R,
 }
 
+impl VtraceConfig<f32> {
+    /// The paper's levels.
+    pub const ONE: Self = Self { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 };
+}
+
 /// What V-trace looks at; all time-major.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a, R> {

@@ -15,7 +15,7 @@ use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
 use super::status::Status as StatusBoard;
 use super::summary::{Status, Summary};
 use crate::build;
-use crate::config::{Args, Config, ConfigError, Engine, Schedule, preflight, refusal};
+use crate::config::{Args, Config, ConfigError, Engine, Exchange, Schedule, preflight, refusal};
 use crate::env::Registry;
 use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
@@ -228,11 +228,15 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
 fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
     let pool = &config.pool;
     format!(
-        "{}: {}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} parameters -> {}",
+        "{}: {}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} parameters -> {}",
         config.env.id,
         match pool.schedule {
             Schedule::Async => String::new(),
             Schedule::Lockstep { lag } => format!("lockstep with lag {lag}, "),
+        },
+        match pool.exchange {
+            Exchange::Trajectories => String::new(),
+            Exchange::Gradients => format!("{} gradients per update, ", pool.groups_per_block()),
         },
         pool.actors,
         pool.envs_per_actor * pool.groups_per_actor(),

@@ -26,6 +26,9 @@ pub struct UnrollSpec {
     pub mask_bytes: usize,
     /// S: numbers of the state of a recurrent core, 0 for none.
     pub state_len: usize,
+    /// P: numbers of a gradient, where slots hold the gradient of each unroll in its place; 0 where they hold unrolls. With
+    /// gradients `frame_bytes` may be 0: then no frames travel.
+    pub gradient_len: usize,
 }
 
 impl UnrollSpec {
@@ -39,7 +42,14 @@ impl UnrollSpec {
         action_words: 1,
         mask_bytes: 0,
         state_len: 0,
+        gradient_len: 0,
     };
+
+    /// Whether slots hold gradients.
+    #[must_use]
+    pub const fn holds_gradients(&self) -> bool {
+        self.gradient_len > 0
+    }
 
     /// Rows of a field, and bytes of one group's part of a row; `None` if they are beyond counting.
     fn shape(&self, field: Field) -> Option<FieldShape> {
@@ -48,7 +58,9 @@ impl UnrollSpec {
             | Field::History
             | Field::CoreState
             | Field::FirstAction
-            | Field::FirstReward => 1,
+            | Field::FirstReward
+            | Field::Gradient
+            | Field::Loss => 1,
             Field::Frame => self.unroll.checked_add(self.frame_stack)?,
             Field::Flags | Field::Mask | Field::EpisodeReturn | Field::EpisodeLength => {
                 self.unroll.checked_add(1)?
@@ -58,6 +70,26 @@ impl UnrollSpec {
         let item_bytes = match field {
             Field::Header => {
                 return Some(FieldShape { rows, group_bytes: size_of::<GroupHeader>() });
+            }
+            Field::Gradient => {
+                let group_bytes = self.gradient_len.checked_mul(4)?;
+                return Some(FieldShape { rows, group_bytes });
+            }
+            Field::Loss => {
+                let group_bytes = if self.holds_gradients() { LOSS_WORDS * 8 } else { 0 };
+                return Some(FieldShape { rows, group_bytes });
+            }
+            // What only the network and the loss look at stays with who computes the gradient.
+            Field::History
+            | Field::Mask
+            | Field::CoreState
+            | Field::FirstAction
+            | Field::FirstReward
+            | Field::Action
+            | Field::LogProb
+                if self.holds_gradients() =>
+            {
+                0
             }
             Field::Frame => self.frame_bytes,
             Field::History | Field::Flags => 1,
@@ -105,11 +137,18 @@ pub enum Field {
     EpisodeReturn,
     /// `[T + 1][B]` u32: steps of the episode that ended in observation `t`; else undefined.
     EpisodeLength,
+    /// `[G][P]` f32: the gradient of each group's unroll; no bytes in blocks of unrolls.
+    Gradient,
+    /// `[G]`, [`LOSS_WORDS`] words each: sums of the loss that it is the gradient of; no bytes in blocks of unrolls.
+    Loss,
 }
+
+/// 8-byte words of the sums of a loss.
+pub const LOSS_WORDS: usize = 11;
 
 impl Field {
     /// All fields, in the order in which they lie in a block.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Header,
         Self::Frame,
         Self::History,
@@ -123,6 +162,8 @@ impl Field {
         Self::LogProb,
         Self::EpisodeReturn,
         Self::EpisodeLength,
+        Self::Gradient,
+        Self::Loss,
     ];
 
     /// Its number in a [`ring::BlockLayout`].
@@ -196,7 +237,7 @@ impl BlockLayout {
             ("unroll", spec.unroll),
             ("batch", spec.batch),
             ("envs-per-actor", spec.envs),
-            ("the bytes of a frame", spec.frame_bytes),
+            ("the bytes of a frame", spec.frame_bytes.max(spec.gradient_len)),
             ("the frame stack", spec.frame_stack),
             ("the words of an action", spec.action_words),
         ] {
@@ -268,10 +309,11 @@ impl BlockLayout {
             action_words,
             mask_bytes,
             state_len,
+            gradient_len,
         } = self.spec;
         let words = [
             [unroll, batch, envs, frame_bytes, frame_stack],
-            [action_words, mask_bytes, state_len, self.block_bytes(), Field::ALL.len()],
+            [action_words, mask_bytes, state_len, gradient_len, self.block_bytes()],
         ];
         // FNV-1a over the words: stable across builds, unlike std's hasher.
         words.as_flattened().iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| {
@@ -294,12 +336,31 @@ mod tests {
             action_words: 2,
             mask_bytes: 5,
             state_len: 3,
+            gradient_len: 0,
         }
     }
 
     #[test]
+    fn blocks_of_gradients_hold_no_unrolls() {
+        let spec = UnrollSpec { gradient_len: 10, frame_bytes: 0, ..spec() };
+        let layout = BlockLayout::new(spec).expect("valid");
+        let bytes = |field| layout.group_range(field, 0, 0).len();
+        for field in [Field::Frame, Field::Action, Field::LogProb, Field::CoreState, Field::Mask] {
+            assert_eq!(bytes(field), 0, "{field:?}");
+        }
+        assert_eq!((bytes(Field::Gradient), bytes(Field::Loss)), (40, LOSS_WORDS * 8));
+        // What the learner keeps account of.
+        assert_eq!((bytes(Field::Flags), bytes(Field::Reward)), (2, 8));
+    }
+
+    #[test]
     fn every_byte_of_every_field_belongs_to_one_group() {
-        let layout = BlockLayout::new(spec()).expect("valid");
+        every_byte_belongs_to_one_group(spec());
+        every_byte_belongs_to_one_group(UnrollSpec { gradient_len: 7, ..spec() });
+    }
+
+    fn every_byte_belongs_to_one_group(spec: UnrollSpec) {
+        let layout = BlockLayout::new(spec).expect("valid");
         let mut owners = vec![0_u32; layout.block_bytes()];
         for field in Field::ALL {
             for row in 0..layout.rows(field) {
@@ -335,6 +396,7 @@ mod tests {
             UnrollSpec { action_words: 3, ..spec() },
             UnrollSpec { mask_bytes: 0, ..spec() },
             UnrollSpec { state_len: 4, ..spec() },
+            UnrollSpec { gradient_len: 4, ..spec() },
         ] {
             assert_ne!(of(spec()), of(other));
         }

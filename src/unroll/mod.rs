@@ -7,7 +7,9 @@
 mod layout;
 mod views;
 
-pub use layout::{BlockLayout, Field, GroupHeader, LayoutError, MAX_FRAME_STACK, UnrollSpec};
+pub use layout::{
+    BlockLayout, Field, GroupHeader, LOSS_WORDS, LayoutError, MAX_FRAME_STACK, UnrollSpec,
+};
 pub use views::{BlockRef, GroupMut, StepMut};
 
 /// An actor's end of a ring of unrolls.

@@ -54,7 +54,11 @@ impl Crash {
 
     /// The product's learner is needed where the place is in it; elsewhere one that checks.
     fn with_learning(self) -> bool {
-        self.place.starts_with("learner.")
+        self.place.starts_with("learner.") || self.in_gradients()
+    }
+
+    fn in_gradients(self) -> bool {
+        self.place == "actor.mid_gradient"
     }
 
     fn start(self, folder: &Path) -> Child {
@@ -64,6 +68,9 @@ impl Crash {
             command.args(["--unroll", "4", "--batch", "4", "--envs-per-actor", "2"]);
             command.args(["--hidden", "8", "--time-limit", SECONDS]);
             command.arg("--run-dir").arg(folder.join("run"));
+            if self.in_gradients() {
+                command.args(["--exchange", "gradients"]);
+            }
             command
         } else {
             let mut command = Command::new(sibling("impala-soak"));

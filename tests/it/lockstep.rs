@@ -81,7 +81,7 @@ fn episodes(run_dir: &Path) -> Vec<String> {
 
 /// Runs all of `variants` of one run at the same time, so that they disturb each other, and holds that they come to the
 /// same. Gives the checksum.
-fn same(flags: &str, variants: &[&str]) -> String {
+pub(crate) fn same(flags: &str, variants: &[&str]) -> String {
     let folder = tempfile::tempdir().expect("temporary folder");
     let run = |(nth, variant): (usize, &&str)| {
         let run_dir = folder.path().join(nth.to_string());
@@ -199,7 +199,7 @@ fn what_does_not_go_together_is_refused_on_one_line() {
         ("--schedule async --lag 0", ["--lag 0", "--schedule lockstep"]),
         ("--schedule lockstep --lag -1", ["'-1'", "whole number"]),
         ("--schedule lockstep --lag 1025", ["--lag 1025", "from 0 to 1024"]),
-        ("--schedule lockstep --actors 3", ["--actors 2 or fewer", "--batch 12"]),
+        ("--schedule lockstep --actors 3 --batch 8", ["--actors 2 or fewer", "--batch 12"]),
         ("--schedule lockstep --publish-every 2", ["--publish-every 2", "leave it out"]),
         ("--schedule sometimes", ["sometimes", "async, lockstep"]),
     ] {

@@ -17,6 +17,7 @@ mod engines;
 mod export;
 mod faults;
 mod golden;
+mod gradients;
 mod gym;
 mod hangs;
 #[cfg(kill_points)]

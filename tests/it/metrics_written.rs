@@ -193,6 +193,12 @@ fn cases(folder: &Path) -> Vec<Case> {
             &["learner.target_reached", "learner.frames_to_target", "learner.seconds_to_target"],
         ),
         case(
+            "gradients",
+            program("gradients"),
+            "--actors 2 --algorithm a3c",
+            &["actors.gradient_ns", "per_actor.gradient_ns"],
+        ),
+        case(
             "killed",
             program("killed"),
             "--actors 3 --unroll 4 --batch 4 --envs-per-actor 2 --hidden 1 \

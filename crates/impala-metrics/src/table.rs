@@ -87,6 +87,7 @@ macro_rules! actor_words {
                 Episodes = episodes ["episodes"] Counter each: "Episodes that ended."
                 EnvNs = env_ns ["ns"] Counter each: "Time in environments."
                 InferNs = infer_ns ["ns"] Counter each: "Time in the network and in drawing actions."
+                GradientNs = gradient_ns ["ns"] Counter each: "Time in computing gradients, where these are what travels (`exchange`)."
                 RefreshNs = refresh_ns ["ns"] Counter each: "Time in fetching weights."
                 SlotWaitNs = slot_wait_ns ["ns"] Counter each: "Time waiting for a free slot: back-pressure of the learner."
                 AdmissionWaitNs = admission_wait_ns ["ns"] Counter each: "Time asleep because as much data was in flight as the learner needs (`max-lag`)."

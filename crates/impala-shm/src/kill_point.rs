@@ -18,6 +18,7 @@ pub const POINTS: &[&str] = &[
     "actor.before_claim",
     "actor.after_claim",
     "actor.mid_unroll",
+    "actor.mid_gradient",
     "actor.before_commit",
     "actor.after_commit",
     "ring.committed",

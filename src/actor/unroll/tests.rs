@@ -1,13 +1,14 @@
 //! What the loop counts where no run can be made to.
 
 use super::*;
+use crate::actor::{GradientSource, Recorder};
 use crate::env::cartpole::CartPole;
 use crate::params::{ParamPublisher, page_words};
 use crate::policy::act::UniformPolicy;
 use crate::policy::bounds::ActionBounds;
 use crate::rng::Rng;
 use crate::sync::{AtomicU64, Ordering, ReadWord};
-use crate::unroll::{BlockLayout, BlockRef, HeapRing, UnrollSpec};
+use crate::unroll::{BlockLayout, BlockRef, HeapRing, LOSS_WORDS, UnrollSpec};
 
 const PARAMETERS: usize = 6;
 const ENVS: usize = 2;
@@ -36,6 +37,7 @@ fn act(page: &[AtomicU64], counters: ActorCounters<'_>) -> Vec<u64> {
     let ring = seats.ring();
     let parts = ActorParts {
         producer: seats.producer(owner).expect("the first"),
+        recorder: None,
         reader: ParamReader::new(ReadWord::of(page), PARAMETERS, 0).expect("laid out"),
         counters,
         groups: vec![EnvGroup {
@@ -93,4 +95,140 @@ fn a_refresh_that_the_learner_overtakes_is_counted_and_keeps_the_old_weights() {
     assert_eq!(act(&page, ActorCounters::new(&block)), [2; BLOCKS]);
     assert_eq!(now(weights), [BLOCKS as u64, 1, 2]);
     assert_eq!(counters.get(ActorCounter::UnrollsCommitted), 2 * BLOCKS as u64);
+}
+
+/// Writes what it was given in place of a gradient.
+struct Witness;
+
+impl GradientSource for Witness {
+    fn gradient(
+        &mut self,
+        parameters: &[f32],
+        (unroll, steps): (&BlockRef<'_>, usize),
+        gradient: &mut [f32],
+    ) -> Result<[u64; LOSS_WORDS], ActorError> {
+        assert_eq!(parameters, [2.5; PARAMETERS], "those that acted");
+        gradient.fill(steps as f32);
+        let rewards: &[f32] = unroll.field(Field::Reward);
+        Ok([rewards[..steps * ENVS].len() as u64; LOSS_WORDS])
+    }
+}
+
+/// Slots of gradients: the gradient, the sums of the loss, and flags and lengths of episodes, unroll by unroll.
+type Slot = (Vec<f32>, Vec<u64>, Vec<u8>, Vec<u32>);
+
+/// Fills a ring with gradients of unrolls of `longest` steps.
+fn exchange(whole_episodes: bool, longest: usize) -> Vec<Slot> {
+    let env = CartPole::new(ENVS, 1);
+    let spec = env.spec().clone();
+    let unrolls = UnrollSpec {
+        unroll: longest,
+        batch: ENVS,
+        envs: ENVS,
+        frame_bytes: spec.observation.frame_bytes(),
+        frame_stack: spec.observation.frame_stack,
+        ..UnrollSpec::PLAIN
+    };
+    let gradients = UnrollSpec { gradient_len: PARAMETERS, frame_bytes: 0, ..unrolls };
+    let memory = |blocks, spec| {
+        HeapRing::new(blocks, BlockLayout::new(spec).expect("valid")).expect("small")
+    };
+    let (mut memory, mut record) = (memory(BLOCKS, gradients), memory(1, unrolls));
+    // What was there before must not matter.
+    memory.scribble(0xff);
+    record.scribble(0xff);
+    let (page, block) = (words(page_words(PARAMETERS)), words(ActorCounters::WORDS));
+    let mut publisher = ParamPublisher::new(&page, PARAMETERS, 0).expect("a zeroed page");
+    publisher.publish(1, &[2.5; PARAMETERS]).expect("finite");
+    let mut seats = memory.seats().expect("possible");
+    let mut own = record.seats().expect("possible");
+    let owner = Owner::new(0, 1).expect("small");
+    let ring = seats.ring();
+    let parts = ActorParts {
+        producer: seats.producer(owner).expect("the first"),
+        recorder: Some(Recorder {
+            producer: own.producer(owner).expect("the first"),
+            consumer: own.consumer(),
+            source: Box::new(Witness),
+            whole_episodes,
+        }),
+        reader: ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("laid out"),
+        counters: ActorCounters::new(&block),
+        groups: vec![EnvGroup {
+            env: Box::new(env),
+            remedy: EnvRemedy::Fail,
+            policy: Box::new(UniformPolicy),
+            sampler: ActionSampler::new(&spec.action, ActionBounds::default(), Rng::new(1, 2)),
+            stream: 0,
+        }],
+        own_groups: None,
+        on_failure: Box::new(|_| {}),
+        owner,
+        unroll: longest,
+        parameter_count: PARAMETERS,
+    };
+    let mut acting = ActorLoop::new(parts).expect("starts");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while ring.occupancy().expect("whole").ready < BLOCKS {
+                std::thread::yield_now();
+            }
+            ring.close();
+        });
+        acting.run().expect("until it is closed");
+    });
+    drop(acting);
+    let (mut consumer, mut slots) = (seats.consumer(), Vec::new());
+    while let Ok(Some(held)) = consumer.try_take() {
+        let block = BlockRef::new(held.block());
+        assert_eq!(block.headers()[0].policy_version, 1);
+        slots.push((
+            block.field(Field::Gradient).to_vec(),
+            block.field(Field::Loss).to_vec(),
+            block.field(Field::Flags).to_vec(),
+            block.field(Field::EpisodeLength).to_vec(),
+        ));
+        held.release().expect("held");
+    }
+    slots
+}
+
+#[test]
+fn a_slot_gets_the_gradient_of_what_was_recorded() {
+    let slots = exchange(false, UNROLL);
+    assert_eq!(slots.len(), BLOCKS);
+    for (gradient, loss, flags, _) in slots {
+        assert_eq!(gradient, [UNROLL as f32; PARAMETERS]);
+        assert_eq!(loss, [(UNROLL * ENVS) as u64; LOSS_WORDS]);
+        assert_eq!(flags.len(), (UNROLL + 1) * ENVS);
+    }
+}
+
+#[test]
+fn whole_episodes_begin_with_a_reset_and_end_with_the_longest() {
+    let longest = 200;
+    for (gradient, loss, flags, lengths) in exchange(true, longest) {
+        let steps = usize::try_from(loss[0]).expect("small") / ENVS;
+        assert!(steps < longest, "a pole that is pushed at random falls");
+        assert_eq!(gradient[0], steps as f32);
+        assert_eq!(flags[..ENVS], [flag::FIRST; ENVS]);
+        let mut last = 0;
+        for env in 0..ENVS {
+            let of_env: Vec<u8> = flags.iter().skip(env).step_by(ENVS).copied().collect();
+            let end = of_env.iter().position(|f| f & flag::DONE != 0).expect("it falls");
+            assert_eq!(lengths[end * ENVS + env] as usize, end, "one step an observation");
+            assert!(of_env[1..end].iter().all(|&f| f == 0));
+            assert!(of_env[end + 1..].iter().all(|&f| f == flag::FIRST), "counts for nothing");
+            last = last.max(end);
+        }
+        assert_eq!(steps, last);
+    }
+}
+
+#[test]
+fn an_episode_that_is_too_long_is_cut_off() {
+    for (gradient, _, flags, _) in exchange(true, 3) {
+        assert_eq!(gradient[0], 3.0);
+        assert!(flags[ENVS..].iter().all(|&flags| flags == 0), "still running");
+    }
 }

@@ -105,6 +105,13 @@ impl Need {
         let learner_weights = weights.saturating_mul(6 + behind);
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
+        // Where gradients travel: the unroll that it records, and the way forwards and backwards through it.
+        let own_gradients = pool.record.as_ref().map_or(0, |record| {
+            let rows = (pool.unroll as u64 + 1).saturating_mul(pool.envs_per_actor as u64);
+            (record.block_bytes() as u64)
+                .saturating_add(weights.saturating_mul(3))
+                .saturating_add(rows.saturating_mul(size.activations.saturating_mul(2 * 4)))
+        });
         let threads = threads + if config.learner.device == Device::Cpu { 0 } else { 16 };
         let (worker_bytes, worker_tasks) = match &config.env {
             env if env.options.external.python.is_none() => (0, 0),
@@ -118,7 +125,7 @@ impl Need {
             control_bytes: CONTROL_BASE_BYTES
                 + (actors + 1) * CONTROL_PER_CHILD_BYTES
                 + slots * CONTROL_PER_SLOT_BYTES,
-            actor_bytes: private.actor.saturating_add(
+            actor_bytes: private.actor.saturating_add(own_gradients).saturating_add(
                 groups.saturating_mul(
                     worker_bytes.saturating_add(weights).saturating_add(actor_work),
                 ),

@@ -123,7 +123,10 @@ fn lockstep_takes_no_more_actors_than_there_are_groups() {
     assert_eq!(actors("schedule = 'lockstep'\nactors = 1"), 1);
     let pool = with(false, "schedule = 'lockstep'\nactors = 3\nbatch = 64").expect("valid").pool;
     assert_eq!((pool.blocks, pool.groups_per_block(), pool.groups_per_actor()), (2, 16, 6));
-    assert!(refusal(false, "schedule = 'lockstep'\nactors = 3").contains("--actors 2 or fewer"));
+    assert!(
+        refusal(false, "schedule = 'lockstep'\nbatch = 8\nactors = 3")
+            .contains("--actors 2 or fewer")
+    );
 }
 
 #[test]

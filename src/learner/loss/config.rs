@@ -40,16 +40,62 @@ impl RewardClip {
     }
 }
 
+/// How the loss makes up for actions that another policy chose (Espeholt et al. 2018, section 5.2.2). Where the policies are
+/// equal, all four are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Correction {
+    /// V-trace: targets and policy gradient are weighted by truncated importance ratios
+    Vtrace,
+    /// The importance ratio of its own step for the policy gradient, n-step returns as targets
+    OneStep,
+    /// No ratios; 1e-6 is added to the probability inside the logarithm of the policy gradient
+    Epsilon,
+    /// Nothing: actions count as if the present policy had chosen them
+    None,
+}
+
+/// What [`Correction::Epsilon`] adds to probabilities.
+const EPSILON: f32 = 1e-6;
+
+impl Correction {
+    /// Factor of the policy gradient of one transition, whose action was chosen with a probability `ratio` times smaller
+    /// than `exp(taken)`, that of the present policy: `d log(pi + eps) = pi / (pi + eps) d log pi`.
+    #[inline(always)]
+    pub(super) fn policy_weight(self, ratio: f32, taken: f32, pg_rho_bar: f32) -> f32 {
+        match self {
+            Self::Vtrace | Self::OneStep => ratio.min(pg_rho_bar),
+            // As a sigmoid, which no density is too large for.
+            Self::Epsilon => 1.0 / (1.0 + EPSILON * (-taken).exp()),
+            Self::None => 1.0,
+        }
+    }
+}
+
+/// Which returns are learnt from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Returns {
+    /// Rewards to the end of the unroll or the episode, then the value of what is seen there
+    Bootstrapped,
+    /// Rewards to the end of the episode and nothing else: unrolls are whole episodes
+    MonteCarlo,
+}
+
 /// Constants of the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LossConfig {
     /// Gamma.
     pub discount: f32,
-    /// Weight of the baseline loss.
+    /// Which returns are learnt from.
+    pub returns: Returns,
+    /// Weight of the baseline loss. With 0 there is no baseline: values count as 0 wherever they are used.
     pub baseline_cost: f32,
     /// Weight of the entropy loss.
     pub entropy_cost: f32,
-    /// V-trace's truncation levels.
+    /// What makes up for the lag of policies.
+    pub correction: Correction,
+    /// V-trace's truncation levels; without V-trace lambda alone counts, and `pg_rho_bar` for [`Correction::OneStep`].
     pub vtrace: VtraceConfig<f32>,
     /// Sum or mean.
     pub reduction: Reduction,
@@ -70,9 +116,11 @@ impl LossConfig {
     /// The loss of the paper (Espeholt et al. 2018, section 4.2), with a discount of 0.99, and none of what may be added to it.
     pub const PAPER: Self = Self {
         discount: 0.99,
+        returns: Returns::Bootstrapped,
         baseline_cost: 0.5,
         entropy_cost: 0.01,
-        vtrace: VtraceConfig { rho_bar: 1.0, c_bar: 1.0, pg_rho_bar: 1.0, lambda: 1.0 },
+        correction: Correction::Vtrace,
+        vtrace: VtraceConfig::ONE,
         reduction: Reduction::Sum,
         reward_clip: RewardClip::None,
         reward_scale: 1.0,

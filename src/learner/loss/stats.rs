@@ -1,10 +1,13 @@
 //! What the loss found, as sums that add up over parts of a block, and per transition.
 
-/// Sums over the transitions of a part of a block.
-#[derive(Debug, Clone, Copy, PartialEq)]
+use crate::unroll::LOSS_WORDS;
+
+/// Sums over the transitions of a part of a block. Plain bytes, so that they travel with a gradient.
+#[derive(Debug, Clone, Copy, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C)]
 pub struct LossSums {
     /// Transitions that count: those that do not cross a reset.
-    pub transitions: usize,
+    pub transitions: u64,
     /// Policy loss.
     pub policy: f64,
     /// Baseline loss before its cost.
@@ -13,21 +16,23 @@ pub struct LossSums {
     pub entropy: f64,
     /// Importance ratios before truncation.
     pub rho: f64,
-    /// Smallest of them.
-    pub rho_min: f32,
-    /// Largest of them.
-    pub rho_max: f32,
     /// Ratios after truncation at c-bar.
     pub c: f64,
     /// How many are above rho-bar.
-    pub rho_clipped: usize,
+    pub rho_clipped: u64,
     /// How many are above c-bar.
-    pub c_clipped: usize,
+    pub c_clipped: u64,
     /// Divergence of the policy from the one that acted, estimated by ratio - 1 - log ratio, in nats.
     pub kl: f64,
     /// Policy gradients that the clipped surrogate takes away.
-    pub surrogate_clipped: usize,
+    pub surrogate_clipped: u64,
+    /// Smallest of the importance ratios.
+    pub rho_min: f32,
+    /// Largest of them.
+    pub rho_max: f32,
 }
+
+const _: () = assert!(size_of::<LossSums>() == LOSS_WORDS * 8, "a slot holds exactly this");
 
 impl Default for LossSums {
     fn default() -> Self {
@@ -77,7 +82,7 @@ impl LossSums {
         let rho_min = self.rho_min.min(self.rho_max);
         let count = self.transitions.max(1) as f64;
         LossStats {
-            transitions: self.transitions,
+            transitions: usize::try_from(self.transitions).unwrap_or(usize::MAX),
             policy_loss: (self.policy / count) as f32,
             baseline_loss: (self.baseline / count) as f32,
             entropy: (self.entropy / count) as f32,

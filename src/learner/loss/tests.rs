@@ -4,23 +4,24 @@ use super::*;
 use crate::learner::vtrace::VtraceConfig;
 use crate::rng::Rng;
 
-const CONFIG: LossConfig = LossConfig { discount: 0.9, entropy_cost: 0.02, ..LossConfig::PAPER };
+pub(super) const CONFIG: LossConfig =
+    LossConfig { discount: 0.9, entropy_cost: 0.02, ..LossConfig::PAPER };
 
-struct Sample {
-    actions: Vec<i32>,
-    rewards: Vec<f32>,
-    log_probs: Vec<f32>,
-    flags: Vec<u8>,
-    logits: Vec<f32>,
-    values: Vec<f32>,
+pub(super) struct Sample {
+    pub(super) actions: Vec<i32>,
+    pub(super) rewards: Vec<f32>,
+    pub(super) log_probs: Vec<f32>,
+    pub(super) flags: Vec<u8>,
+    pub(super) logits: Vec<f32>,
+    pub(super) values: Vec<f32>,
 }
 
-const STEPS: usize = 5;
-const COLUMNS: usize = 3;
-const ACTIONS: usize = 4;
+pub(super) const STEPS: usize = 5;
+pub(super) const COLUMNS: usize = 3;
+pub(super) const ACTIONS: usize = 4;
 
 impl Sample {
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed, 0);
         let mut normal =
             |n: usize| -> Vec<f32> { (0..n).map(|_| rng.normal_f64() as f32).collect() };
@@ -63,7 +64,7 @@ fn rows_of(strip: &Range<usize>) -> Vec<usize> {
 }
 
 /// All columns at once.
-fn compute(loss: &mut Loss, sample: &Sample, config: &LossConfig) -> LossStats {
+pub(super) fn compute(loss: &mut Loss, sample: &Sample, config: &LossConfig) -> LossStats {
     let batch = sample.batch();
     let weight = config.weight(batch.transitions());
     loss.compute(&batch, 0..COLUMNS, (&sample.logits, &sample.values), config, (weight, None))

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Batch, LossConfig, LossSums};
+use super::{Batch, LossConfig, LossSums, Returns};
 use crate::env::flag;
 use crate::policy::math::exp_in_place;
 
@@ -87,12 +87,21 @@ impl Transitions {
         for buffer in [&mut self.keep, &mut self.discounts, &mut self.rewards, &mut self.ratios] {
             buffer.clear();
         }
+        let ends = match config.returns {
+            Returns::Bootstrapped => flag::TERMINATED | flag::FIRST,
+            Returns::MonteCarlo => flag::DONE | flag::FIRST,
+        };
         for next in batch.rows(&batch.flags[batch.columns..], 1, strip) {
             let cut = |mask: u8, kept: f32| {
                 next.iter().map(move |flags| if flags & mask == 0 { kept } else { 0.0 })
             };
             self.keep.extend(cut(flag::FIRST, 1.0));
-            self.discounts.extend(cut(flag::TERMINATED | flag::FIRST, config.discount));
+            self.discounts.extend(cut(ends, config.discount));
+        }
+        if config.returns == Returns::MonteCarlo {
+            // What is longer than the unroll counts until there.
+            let last = self.discounts.len().saturating_sub(strip.len());
+            self.discounts[last..].fill(0.0);
         }
         for rewards in batch.rows(batch.rewards, 1, strip) {
             let scaled = rewards.iter().map(|r| config.reward_clip.apply(r * config.reward_scale));
@@ -122,8 +131,8 @@ impl Transitions {
             c += ratio.min(config.vtrace.c_bar);
             sums.rho_min = sums.rho_min.min(*ratio);
             sums.rho_max = sums.rho_max.max(*ratio);
-            sums.rho_clipped += usize::from(*ratio > config.vtrace.rho_bar);
-            sums.c_clipped += usize::from(*ratio > config.vtrace.c_bar);
+            sums.rho_clipped += u64::from(*ratio > config.vtrace.rho_bar);
+            sums.c_clipped += u64::from(*ratio > config.vtrace.c_bar);
         }
         (sums.rho, sums.c) = (f64::from(rho), f64::from(c));
         sums.kl = sums.rho - sums.transitions as f64 - f64::from(log_ratio);
@@ -164,10 +173,24 @@ impl Transitions {
     }
 
     /// Takes the mean of the block's advantages off, and divides by their deviation.
-    pub(super) fn normalize_advantages(&mut self, moments: AdvantageMoments, pg_rho_bar: f32) {
+    pub(super) fn normalize_advantages(&mut self, moments: AdvantageMoments, config: &LossConfig) {
         let (mean, scale) = moments.mean_and_scale();
-        for (advantage, ratio) in self.advantages.iter_mut().zip(&self.ratios) {
-            *advantage = (*advantage - ratio.min(pg_rho_bar) * mean) * scale;
+        self.for_each_weighted(config, |advantage, weight| {
+            *advantage = (*advantage - weight * mean) * scale;
+        });
+    }
+
+    /// Weights advantages as the correction says, if V-trace has not done so.
+    pub(super) fn weight_advantages(&mut self, config: &LossConfig) {
+        self.for_each_weighted(config, |advantage, weight| *advantage *= weight);
+    }
+
+    /// Calls `each` with every advantage, and the factor of its policy gradient: 0 where the transition crosses a reset.
+    fn for_each_weighted(&mut self, config: &LossConfig, each: impl Fn(&mut f32, f32)) {
+        let (correction, pg_rho_bar) = (config.correction, config.vtrace.pg_rho_bar);
+        let steps = self.ratios.iter().zip(&self.taken).zip(&self.keep);
+        for (advantage, ((&ratio, &taken), keep)) in self.advantages.iter_mut().zip(steps) {
+            each(advantage, keep * correction.policy_weight(ratio, taken, pg_rho_bar));
         }
     }
 

@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use super::worker_gradient::WorkerGradient;
 use super::{Ending, RunContext, conclude, give_way, internal, pin, resources};
-use crate::actor::{ActorError, ActorLoop, ActorParts, EnvGroup, EnvRemedy};
+use crate::actor::{ActorError, ActorLoop, ActorParts, EnvGroup, EnvRemedy, Recorder};
 use crate::build;
-use crate::config::OnBadEnv;
+use crate::config::{OnBadEnv, Returns};
 use crate::env::{EnvError, SharedMemory};
 use crate::hint::with_hint;
 use crate::metrics::{ActorCounter, ActorCounters, Phase};
@@ -15,7 +16,7 @@ use crate::rng::Rng;
 use crate::shm::{Access, Inherit, futex};
 use crate::supervisor::{ChildControl, ExitKind, Level};
 use crate::sync::{AtomicU32, ReadWord};
-use crate::unroll::Producer;
+use crate::unroll::{HeapRing, HeapSeats, Producer};
 
 /// Streams of the run's seed, one kind of randomness each.
 const ENV_STREAM: u64 = 1 << 32;
@@ -78,7 +79,12 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
     else {
         return Ok(ExitKind::Finished);
     };
+    let record = config.pool.record.clone();
+    let mut record = record.map(|layout| HeapRing::new(1, layout)).transpose().map_err(internal)?;
+    let record = record.as_mut().map(HeapRing::seats).transpose().map_err(internal)?;
+    let recorder = record.map(|seats| recorder(pool, owner, seats)).transpose()?;
     let parts = ActorParts {
+        recorder,
         producer: Producer::new(slab, owner).map_err(internal)?,
         reader,
         counters,
@@ -103,6 +109,20 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
             Err((exit, error.to_string()))
         }
     }
+}
+
+/// Where an actor records its unrolls if their gradients travel.
+fn recorder<'p>(
+    pool: &'p RunContext,
+    owner: Owner,
+    mut seats: HeapSeats<'p>,
+) -> Result<Recorder<'p>, (ExitKind, String)> {
+    Ok(Recorder {
+        producer: seats.producer(owner).map_err(internal)?,
+        consumer: seats.consumer(),
+        source: Box::new(WorkerGradient::new(pool)?),
+        whole_episodes: pool.config.learner.returns == Returns::MonteCarlo,
+    })
 }
 
 /// What an actor has environments for: itself, or in lockstep each of its groups. They belong to the columns of a block,

@@ -3,17 +3,15 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use super::{Ending, RunContext, conclude, internal, native, pin, resources};
+use super::{Ending, RunContext, conclude, engine, internal, pin, resources};
 use crate::build;
 use crate::config::{Decay, Schedule};
 use crate::hint::with_hint;
 use crate::learner::LearnerError;
 use crate::learner::admission::Admission;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
-use crate::learner::engine::Engine;
 use crate::learner::episodes::{Episode, EpisodeWindow};
 use crate::learner::lockstep::Lockstep;
-use crate::learner::native_engine::{NativeEngine, Order};
 use crate::learner::observation_stats::ObservationStats;
 use crate::learner::optimizer::Optimizer;
 use crate::learner::return_scale::ReturnScale;
@@ -73,7 +71,7 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
         episodes.continue_means(best, lowest);
     }
     let mut updater = Updater::new(
-        engine(pool)?,
+        engine::of_learner(pool)?,
         build::loss(config),
         config.learner.max_grad_norm as f32,
         start.optimizer,
@@ -134,7 +132,9 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
     };
     let (groups, slots) = (config.pool.groups_per_block(), config.pool.slots());
     let pace = match config.pool.schedule {
-        Schedule::Async => Pace::Free(Admission::new(config.pool.max_lag, groups, slots)),
+        Schedule::Async => {
+            Pace::Free(Admission::new(config.pool.blocks_in_flight(), groups, slots))
+        }
         Schedule::Lockstep { lag } => Pace::Lockstep(Lockstep::new(lag)),
     };
     let mut learner = LearnLoop { consumer: Consumer::new(slab), pace, learning };
@@ -318,33 +318,4 @@ impl LearnerCallbacks for RunCallbacks<'_> {
         }
         saved.is_ok()
     }
-}
-
-fn engine(pool: &RunContext) -> Result<Box<dyn Engine>, (ExitKind, String)> {
-    if native(pool.config.pool.engine) {
-        let order =
-            if pool.config.pool.schedule.is_lockstep() { Order::Fixed } else { Order::AsTheyCome };
-        let engine = NativeEngine::new(&pool.network, pool.config.learner.threads);
-        return Ok(Box::new(engine.map_err(internal)?.in_order(order)));
-    }
-    #[cfg(feature = "torch")]
-    {
-        use crate::config::Device;
-        use crate::learner::engine::EngineError;
-        use crate::learner::torch_engine::{Place, TorchEngine};
-        let place = match pool.config.learner.device {
-            Device::Cpu => Place::Cpu { threads: pool.config.learner.threads },
-            Device::Cuda(index) => Place::Cuda { index },
-        };
-        let engine = TorchEngine::new(&pool.network, &pool.parameters, place);
-        Ok(Box::new(engine.map_err(|error| {
-            let exit = match error {
-                EngineError::NoDevice { .. } => ExitKind::Usage,
-                EngineError::Libtorch { .. } => ExitKind::Resources,
-            };
-            (exit, with_hint(&error))
-        })?))
-    }
-    #[cfg(not(feature = "torch"))]
-    Err(internal("this build has no libtorch"))
 }

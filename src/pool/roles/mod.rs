@@ -1,7 +1,9 @@
 //! What the children of the supervisor do, from the fork to the exit code.
 
 mod actor;
+mod engine;
 mod learner;
+mod worker_gradient;
 
 pub(super) use actor::run_actor;
 pub(super) use learner::{EPISODES_FILE, run_learner};

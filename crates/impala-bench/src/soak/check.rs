@@ -243,7 +243,9 @@ fn expect(
         | Field::Action
         | Field::LogProb
         | Field::Mask
-        | Field::CoreState => {}
+        | Field::CoreState
+        | Field::Gradient
+        | Field::Loss => {}
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn act(
     let writer = Incarnation::from(owner);
     let parameter_count = world.parameters.len();
     let parts = ActorParts {
+        recorder: None,
         producer: Producer::new(slab, owner)?,
         reader: ParamReader::new(
             page.all_read_words(),

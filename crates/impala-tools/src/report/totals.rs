@@ -48,6 +48,11 @@ pub(super) const ACTOR_STAGES: &[ActorStage] = &[
         sum: |actors| actors.admission_wait_ns,
         each: |each| &each.admission_wait_ns,
     },
+    ActorStage {
+        name: "gradient",
+        sum: |actors| actors.gradient_ns,
+        each: |each| &each.gradient_ns,
+    },
 ];
 
 /// What a run came to between two of its lines. Times in seconds; those of actors are sums over them.
@@ -73,8 +78,8 @@ pub struct Totals {
     pub lag: (f64, f64),
     /// Wait, batching, forward, loss, backward, optimizer, publish, checkpoint.
     pub learner_s: [f64; 8],
-    /// Environment, inference, weight refresh, slot wait, commit, held back.
-    pub actors_s: [f64; 6],
+    /// Environment, inference, weight refresh, slot wait, commit, held back, gradient.
+    pub actors_s: [f64; 7],
     /// Time on cores: learner, actors.
     pub cpu_s: (f64, f64),
     /// Time ready to run without a core: learner, actors.

@@ -104,6 +104,7 @@ fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchErro
     let (len, fingerprint) = (setup.parameters.len(), setup.parameters.fingerprint());
     let owner = Owner::new(actor, 1)?;
     let mut acting = ActorLoop::new(ActorParts {
+        recorder: None,
         producer: Producer::new(slab, owner)?,
         reader: ParamReader::new(page.all_read_words(), len, fingerprint)?,
         counters: memory.actor(index),

@@ -48,6 +48,7 @@ pub(super) fn act(setup: &Setup, memory: &PoolMemory) -> Result<Duration, BenchE
     let parameter_count = setup.parameters.len();
     let fingerprint = setup.parameters.fingerprint();
     let mut acting = ActorLoop::new(ActorParts {
+        recorder: None,
         producer: Producer::new(slab, owner()?)?,
         reader: ParamReader::new(page.all_read_words(), parameter_count, fingerprint)?,
         counters: memory.actor(0),
