@@ -4,9 +4,10 @@
 //! cargo run --release --example faulty_env -- --env Faulty-v0 --env-arg error=1e-4 --env-arg panic=1e-5
 //! ```
 //!
-//! CartPole underneath. Each option is the probability of one fault, in each step of an actor.
+//! CartPole underneath. Each option is the probability of one fault, in each step of an actor or in each reset.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use impala_rl::env::cartpole::CartPole;
 use impala_rl::env::{
@@ -19,6 +20,7 @@ use impala_rl::unroll::{BlockRef, Field};
 const ID: &str = "Faulty-v0";
 /// A reward that kills whoever looks at it: see `look_at`.
 const POISON: f32 = 66_600.0;
+const SLOW_RESET: Duration = Duration::from_millis(20);
 
 #[derive(Debug, Clone, Copy)]
 enum Fault {
@@ -38,9 +40,11 @@ enum Fault {
     Spin,
     /// A batch that the learner dies of, each time.
     Poison,
+    /// A reset that takes its time.
+    SlowReset,
 }
 
-const FAULTS: [(&str, Fault); 9] = [
+const FAULTS: [(&str, Fault); 10] = [
     ("error", Fault::Error),
     ("panic", Fault::Panic),
     ("nan-reward", Fault::NanReward),
@@ -50,6 +54,7 @@ const FAULTS: [(&str, Fault); 9] = [
     ("abort", Fault::Abort),
     ("spin", Fault::Spin),
     ("poison", Fault::Poison),
+    ("slow-reset", Fault::SlowReset),
 ];
 
 #[derive(Debug)]
@@ -83,13 +88,19 @@ impl VectorEnv for Faulty {
         self.inner.envs()
     }
 
+    #[allow(clippy::disallowed_methods, reason = "the delay is what is asked for")]
     fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        let slow = |(fault, p): &(Fault, f64)| matches!(fault, Fault::SlowReset).then_some(*p);
+        if self.faults.iter().find_map(slow).is_some_and(|p| self.rng.unit_f64() < p) {
+            std::thread::sleep(SLOW_RESET);
+        }
         self.inner.reset(out)
     }
 
     fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
         let rng = &mut self.rng;
-        let hit = self.faults.iter().find(|(_, p)| *p > 0.0 && rng.unit_f64() < *p);
+        let of_steps = self.faults.iter().filter(|(fault, _)| !matches!(fault, Fault::SlowReset));
+        let hit = of_steps.into_iter().find(|(_, p)| *p > 0.0 && rng.unit_f64() < *p);
         let StepOut { frames, rewards, flags, masks } = out;
         let Actions::Discrete(actions) = actions else { panic!("carts know choices only") };
         let fault = hit.map(|(fault, _)| *fault);

@@ -113,6 +113,8 @@ pub fn built_in() -> Settings {
         worker_max_grad_norm: Some(f64::INFINITY),
         device: Some(Device::Cpu),
         passes: Some(1),
+        replay_fraction: Some(0.0),
+        replay_unrolls: Some(10_000),
         publish_every: Some(1),
         ..Settings::default()
     }

@@ -169,6 +169,16 @@ pub enum ConfigError {
         /// Why, and what to do.
         why: &'static str,
     },
+    /// Less is kept than one update draws.
+    #[error(
+        "--replay-unrolls {unrolls} is fewer than the {needed} that one update draws; use --replay-unrolls {needed} or more, or a smaller --replay-fraction"
+    )]
+    ReplayTooSmall {
+        /// What may be kept.
+        unrolls: usize,
+        /// What an update draws.
+        needed: usize,
+    },
     /// Publications that lockstep does not leave out.
     #[error(
         "--publish-every {every} does not go with --schedule lockstep, which publishes once for each batch; leave it out"

@@ -240,8 +240,23 @@ pub struct LearnerConfig {
     pub device: Device,
     /// Updates with each batch.
     pub passes: u64,
+    /// What is learnt from again, if anything is.
+    pub replay: Option<ReplayConfig>,
     /// Updates between two publications.
     pub publish_every: u64,
+}
+
+/// Unrolls that are learnt from again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReplayConfig {
+    /// Part of each batch that was asked for.
+    pub fraction: f64,
+    /// Unrolls that were asked to be kept.
+    pub unrolls: usize,
+    /// Groups of columns that are kept: at least those that one update draws.
+    pub kept_groups: usize,
+    /// Where the fields lie in what an update draws.
+    pub layout: BlockLayout,
 }
 
 /// An optimizer with its constants.

@@ -132,6 +132,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("core-size", |s| wide(s.core_size), 1, 65_536),
     Whole::row("learner-threads", |s| wide(s.learner_threads), 1, 1024),
     Whole::row("passes", |s| s.passes, 1, 1000),
+    Whole::row("replay-unrolls", |s| wide(s.replay_unrolls), 1, 1_000_000_000),
     Whole::row("publish-every", |s| s.publish_every, 1, 1_000_000),
 ];
 
@@ -166,6 +167,7 @@ pub const REAL: &[Real] = &[
     Real::from("rmsprop-momentum", |s| s.rmsprop_momentum, 0.0, 0.999_999),
     Real::above("max-grad-norm", |s| s.max_grad_norm, 0.0, 1e9).or_inf(),
     Real::above("worker-max-grad-norm", |s| s.worker_max_grad_norm, 0.0, 1e9).or_inf(),
+    Real::from("replay-fraction", |s| s.replay_fraction, 0.0, 0.99),
 ];
 
 /// Most fully connected layers, and most convolutions.

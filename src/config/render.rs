@@ -167,6 +167,8 @@ impl Config {
             device: Some(learner.device),
             learner_threads: Some(learner.threads),
             passes: Some(learner.passes),
+            replay_fraction: Some(learner.replay.as_ref().map_or(0.0, |replay| replay.fraction)),
+            replay_unrolls: learner.replay.as_ref().map(|replay| replay.unrolls),
             publish_every: Some(learner.publish_every),
             ..Settings::default()
         };

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use num_traits::ToPrimitive as _;
+
 use super::choice::{
     CoreName, Device, Engine, EngineChoice, Exchange, OptimizerName, Schedule, ScheduleName,
     TorsoName,
@@ -14,7 +16,7 @@ use super::ranges;
 use super::settings::Settings;
 use super::{
     ActionBounds, Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimizer,
-    PoolConfig, Returns, RunConfig, StopConfig,
+    PoolConfig, ReplayConfig, Returns, RunConfig, StopConfig,
 };
 use crate::env::{Dtype, EnvOptions, EnvSpec, ObservationSpec, Registry};
 use crate::policy::bounds::is_bounded;
@@ -41,10 +43,11 @@ pub(super) fn resolve(
     }
     let env = with_bounds(env, &all)?;
     let (network, engine) = network(explicit, &all, &env, libtorch)?;
+    let pool = pool(explicit, &all, &env, &network, engine)?;
     Ok(Config {
-        pool: pool(explicit, &all, &env, &network, engine)?,
+        learner: learner(&all, network.torso, engine, replay(&all, &pool)?),
+        pool,
         env,
-        learner: learner(&all, network.torso, engine),
         network,
         faults: FaultConfig {
             actor_hang_timeout_s: all.actor_hang_timeout.filter(|limit| limit.is_finite()),
@@ -400,7 +403,42 @@ fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigErro
     Ok(())
 }
 
-fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
+/// What is learnt from again.
+fn replay(all: &Settings, pool: &PoolConfig) -> Result<Option<ReplayConfig>, ConfigError> {
+    let (fraction, unrolls) = (set(all.replay_fraction), set(all.replay_unrolls));
+    if fraction == 0.0 {
+        return Ok(None);
+    }
+    if pool.exchange == Exchange::Gradients {
+        let what = format!("--replay-fraction {fraction}");
+        return Err(ConfigError::Exchange {
+            what,
+            why: "gradients cannot be learnt from again; leave it out",
+        });
+    }
+    // Beside the fresh groups, as many as make the fraction, and one at least.
+    let drawn = (pool.groups_per_block() as f64 * fraction / (1.0 - fraction)).round().max(1.0);
+    let drawn = drawn.to_usize().unwrap_or(usize::MAX);
+    let kept_groups = unrolls / pool.envs_per_actor;
+    if kept_groups < drawn {
+        let needed = drawn.saturating_mul(pool.envs_per_actor);
+        return Err(ConfigError::ReplayTooSmall { unrolls, needed });
+    }
+    let batch = drawn.saturating_mul(pool.envs_per_actor);
+    let spec = UnrollSpec { batch, ..*pool.layout.spec() };
+    let layout = BlockLayout::new(spec).map_err(|source| ConfigError::Layout {
+        source,
+        remedy: "lower --replay-fraction, --unroll or --batch",
+    })?;
+    Ok(Some(ReplayConfig { fraction, unrolls, kept_groups, layout }))
+}
+
+fn learner(
+    all: &Settings,
+    torso: TorsoName,
+    engine: Engine,
+    replay: Option<ReplayConfig>,
+) -> LearnerConfig {
     let epsilon = set(all.optimizer_epsilon);
     let rmsprop = || (set(all.rmsprop_decay), set(all.rmsprop_momentum));
     LearnerConfig {
@@ -448,6 +486,7 @@ fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
             Exchange::Trajectories => set(all.passes),
             Exchange::Gradients => 1,
         },
+        replay,
         publish_every: set(all.publish_every),
     }
 }

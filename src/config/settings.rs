@@ -277,6 +277,12 @@ pub struct Settings {
     /// the distance that the policy has moved
     #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "Learner")]
     pub passes: Option<u64>,
+    /// Part of each batch that is drawn from unrolls which were learnt from before; 0 for none
+    #[arg(long, value_parser = real, value_name = "X", help_heading = "Learner")]
+    pub replay_fraction: Option<f64>,
+    /// Unrolls that are kept to be drawn from; the oldest go first
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Learner")]
+    pub replay_unrolls: Option<usize>,
     /// Updates between two publications of the weights. 1 unless the network is huge
     #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "Learner")]
     pub publish_every: Option<u64>,
@@ -303,7 +309,7 @@ impl Settings {
             kl_cost kl_target stop_passes_at_kl reward_scale action_bounds
             optimizer learning_rate learning_rate_decay adam_beta1 adam_beta2 optimizer_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm worker_max_grad_norm
-            device learner_threads passes publish_every
+            device learner_threads passes replay_fraction replay_unrolls publish_every
         }
     }
 

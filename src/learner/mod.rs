@@ -17,6 +17,7 @@ pub mod loss;
 pub mod native_engine;
 pub mod observation_stats;
 pub mod optimizer;
+pub mod replay;
 pub mod return_scale;
 pub mod run;
 mod strips;
@@ -28,6 +29,7 @@ pub mod vtrace;
 use crate::params::PublishError;
 use crate::ring::TakeError;
 use engine::EngineError;
+use replay::ReplayError;
 
 /// Why a learner stopped learning.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +38,9 @@ pub enum LearnerError {
     /// The ring gave no block.
     #[error(transparent)]
     Take(#[from] TakeError),
+    /// What was kept for replay cannot be read.
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
     /// The network could not be run.
     #[error(transparent)]
     Engine(#[from] EngineError),

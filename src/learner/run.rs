@@ -11,6 +11,7 @@ use super::episodes::{Episode, EpisodeWindow};
 use super::lockstep::Lockstep;
 use super::observation_stats::ObservationStats;
 use super::optimizer::decayed;
+use super::replay::Replay;
 use super::return_scale::ReturnScale;
 use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
 use crate::env::{EnvSpec, flag};
@@ -97,6 +98,8 @@ pub struct LearnLoop<'m> {
     pub consumer: Consumer<'m>,
     /// Which blocks the actors fill, and with which weights.
     pub pace: Pace,
+    /// What is learnt from again, if anything is.
+    pub replay: Option<Replay<'m>>,
     /// All that is not in a block.
     pub learning: Learning<'m>,
 }
@@ -241,14 +244,21 @@ impl LearnLoop<'_> {
         if statistics_moved && matches!(self.pace, Pace::Free(_)) {
             learning.normalize_observations();
         }
+        // What is replayed was counted when it was fresh.
+        let fresh = fresh_transitions(&block);
         let mut times = UpdateTimes::default();
-        let mut learnt = None;
-        let mut outcome = Some(learning.gradient(&block, &mut times)?);
+        let mut learnt = false;
+        let replayed = match &mut self.replay {
+            Some(replay) => replay.draw()?,
+            None => None,
+        };
+        let again = replayed.as_ref().map(|held| BlockRef::new(held.block()));
+        let mut outcome = Some(learning.gradient(&block, again.as_ref(), &mut times)?);
         for pass in 1..learning.schedule.passes {
             if let Some(outcome) = outcome.take() {
-                learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
+                learnt |= learning.apply(outcome, &mut times, callbacks)?;
             }
-            let next = learning.gradient(&block, &mut times)?;
+            let next = learning.gradient(&block, again.as_ref(), &mut times)?;
             if learning.has_moved_far(&next) {
                 let left = learning.schedule.passes - pass;
                 learning.counters.add(LearnerCounter::PassesStopped, left);
@@ -260,6 +270,19 @@ impl LearnLoop<'_> {
         measure_lag(&block, state.version, counters, lags);
         let unrolls = block.headers().len() as u64;
         collect_episodes(&block, episodes, |episode| callbacks.episode(state.frames, episode));
+        if let Some(replay) = &mut self.replay {
+            if let Some(again) = &again {
+                measure_replay(again, state.version, counters);
+            }
+            replay.push(&block);
+            counters.set(
+                LearnerCounter::ReplayUnrolls,
+                (replay.len() * block.layout().spec().envs) as u64,
+            );
+        }
+        if let Some(held) = replayed {
+            held.release().map_err(TakeError::from)?;
+        }
         kill_point!("learner.before_release");
         // Before the last step, which needs nothing of the block.
         held.release().map_err(TakeError::from)?;
@@ -269,7 +292,7 @@ impl LearnLoop<'_> {
         counters.add(LearnerCounter::Blocks, 1);
         counters.add(LearnerCounter::Progress, 1);
         if let Some(outcome) = outcome {
-            learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
+            learnt |= learning.apply(outcome, &mut times, callbacks)?;
         }
         learning.adapt_kl_cost();
         if let Pace::Lockstep(lockstep) = &self.pace {
@@ -281,8 +304,8 @@ impl LearnLoop<'_> {
                 self.consumer.open_next();
             }
         }
-        if let Some(transitions) = learnt {
-            learning.state.frames += transitions as u64;
+        if learnt {
+            learning.state.frames += fresh as u64;
             learning.counters.set(LearnerCounter::Frames, learning.state.frames);
         }
         learning.report_times(&times);
@@ -296,12 +319,13 @@ impl Learning<'_> {
     fn gradient(
         &mut self,
         block: &BlockRef<'_>,
+        replayed: Option<&BlockRef<'_>>,
         times: &mut UpdateTimes,
     ) -> Result<Outcome, LearnerError> {
         if block.layout().spec().holds_gradients() {
             return Ok(self.updater.add_up(block, times));
         }
-        Ok(self.updater.gradient(block, &self.env, times)?)
+        Ok(self.updater.gradient(block, replayed, &self.env, times)?)
     }
 
     /// Follows the size of returns. The counters keep it for a successor.
@@ -388,20 +412,20 @@ impl Learning<'_> {
         })
     }
 
-    /// Moves the parameters, and gives the transitions that moved them.
+    /// Moves the parameters; false if the update is skipped.
     fn apply(
         &mut self,
         outcome: Outcome,
         times: &mut UpdateTimes,
         callbacks: &mut dyn LearnerCallbacks,
-    ) -> Result<Option<usize>, LearnerError> {
+    ) -> Result<bool, LearnerError> {
         let Outcome::Applied(stats) = outcome else {
             self.counters.add(LearnerCounter::UpdatesSkippedNonfinite, 1);
             self.skipped_in_a_row += 1;
             callbacks.skipped();
             return match self.skipped_in_a_row {
                 updates @ SKIPPED_IN_A_ROW.. => Err(LearnerError::Diverged { updates }),
-                _ => Ok(None),
+                _ => Ok(false),
             };
         };
         self.skipped_in_a_row = 0;
@@ -421,7 +445,7 @@ impl Learning<'_> {
         self.counters.add_time(LearnerCounter::PublishNs, publishing.elapsed());
         callbacks.updated(&self.updater);
         self.report(&stats, rate);
-        Ok(Some(stats.loss.transitions))
+        Ok(true)
     }
 
     /// Saves the present state; returns whether that worked.
@@ -545,6 +569,19 @@ fn measure_lag(
     counters.set(LearnerCounter::LagMin, min);
     counters.set(LearnerCounter::LagMax, max);
     counters.set_f64(LearnerCounter::LagMean, sum as f64 / block.headers().len() as f64);
+}
+
+/// Transitions of a block that count: those that do not cross a reset.
+fn fresh_transitions(block: &BlockRef<'_>) -> usize {
+    let flags: &[u8] = block.field(Field::Flags);
+    flags[block.layout().spec().batch..].iter().filter(|&next| next & flag::FIRST == 0).count()
+}
+
+/// How old what is replayed is; it has no part in the lag of what is fresh.
+fn measure_replay(block: &BlockRef<'_>, version: u64, counters: &LearnerCounters<'_>) {
+    let ages = block.headers().iter().map(|header| version.saturating_sub(header.policy_version));
+    counters.add(LearnerCounter::ReplayLagSum, ages.sum());
+    counters.add(LearnerCounter::UnrollsReplayed, block.headers().len() as u64);
 }
 
 /// Observation 0 is the last of the unroll before, where its end was counted.

@@ -44,6 +44,8 @@ pub struct Updater {
     optimizer: Optimizer,
     parameters: Vec<f32>,
     gradient: Vec<f32>,
+    /// Of what is replayed.
+    other_gradient: Vec<f32>,
 }
 
 impl std::fmt::Debug for Updater {
@@ -69,6 +71,7 @@ impl Updater {
             optimizer,
             parameters,
             gradient,
+            other_gradient: Vec::new(),
         }
     }
 
@@ -119,26 +122,39 @@ impl Updater {
         stats.write(&mut self.parameters);
     }
 
-    /// Computes loss and gradient of `block`. Nothing of the block is used after this returns: release
-    /// it, then call [`Updater::apply`].
+    /// Computes loss and gradient of `block`, together with another block if one is replayed: they count as one batch. Nothing
+    /// of the blocks is used after this returns: release them, then call [`Updater::apply`].
     ///
     /// # Errors
     /// If the engine fails.
     pub fn gradient(
         &mut self,
         block: &BlockRef<'_>,
+        replayed: Option<&BlockRef<'_>>,
         env: &EnvSpec,
         times: &mut UpdateTimes,
     ) -> Result<Outcome, EngineError> {
-        let steps = block.layout().spec().unroll;
-        let sums = self.source.compute(
-            &self.parameters,
-            (block, steps),
-            env,
-            &mut self.gradient,
-            &mut times.stages,
-        )?;
-        Ok(sums.map_or(Outcome::NotFinite, |sums| self.found(&sums, times)))
+        let Self { source, parameters, gradient, other_gradient, .. } = self;
+        let times_of = &mut times.stages;
+        let mut of = |block: &BlockRef<'_>, gradient: &mut [f32]| {
+            let steps = block.layout().spec().unroll;
+            source.compute(parameters, (block, steps), env, gradient, times_of)
+        };
+        let Some(mut sums) = of(block, gradient)? else { return Ok(Outcome::NotFinite) };
+        if let Some(replayed) = replayed {
+            other_gradient.resize(gradient.len(), 0.0);
+            let Some(other) = of(replayed, other_gradient)? else { return Ok(Outcome::NotFinite) };
+            let mean = source.config().reduction == Reduction::Mean;
+            // Each is a mean over its own transitions.
+            let all = (sums.transitions + other.transitions).max(1) as f32;
+            let [share, other_share] =
+                [&sums, &other].map(|of| if mean { of.transitions as f32 / all } else { 1.0 });
+            for (sum, part) in gradient.iter_mut().zip(&*other_gradient) {
+                *sum = share * *sum + other_share * part;
+            }
+            sums.add(&other);
+        }
+        Ok(self.found(&sums, times))
     }
 
     /// Adds up the gradients that `block` holds in place of unrolls, or takes their mean if losses are means.

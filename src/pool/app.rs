@@ -55,6 +55,12 @@ impl StartError {
     fn exit(&self) -> ExitKind {
         match self {
             Self::CommandLine(_) | Self::Config(_) | Self::Network(_) => ExitKind::Usage,
+            // More was asked for than a machine has, and everything else fits.
+            Self::Preflight(error)
+                if matches!(error.remedy(), preflight::Remedy::FewerReplayed { .. }) =>
+            {
+                ExitKind::Usage
+            }
             Self::Preflight(_) | Self::Memory(_) | Self::Page(_) => ExitKind::Resources,
             Self::RunDir(RunDirError::InUse { .. }) => ExitKind::RunFolderInUse,
             Self::RunDir(_) => ExitKind::RunFolder,

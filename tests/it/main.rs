@@ -34,6 +34,7 @@ mod pool;
 mod program;
 mod promises;
 mod python;
+mod replay;
 mod report;
 mod resources;
 mod resume;

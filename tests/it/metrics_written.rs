@@ -199,6 +199,12 @@ fn cases(folder: &Path) -> Vec<Case> {
             &["actors.gradient_ns", "per_actor.gradient_ns"],
         ),
         case(
+            "replayed",
+            program("replayed"),
+            "--actors 2 --replay-fraction 0.5 --replay-unrolls 1000",
+            &["learner.unrolls_replayed", "learner.replay_lag_sum", "learner.replay_unrolls"],
+        ),
+        case(
             "killed",
             program("killed"),
             "--actors 3 --unroll 4 --batch 4 --envs-per-actor 2 --hidden 1 \
@@ -215,7 +221,7 @@ fn cases(folder: &Path) -> Vec<Case> {
             "failing",
             faulty(),
             "--actors 2 --unroll 1 --envs-per-actor 256 --batch 512 --hidden 1 --normalize-rewards=false \
-             --env-arg error=0.2 --env-arg huge-reward=0.002",
+             --env-arg error=0.2 --env-arg huge-reward=0.002 --env-arg slow-reset=1",
             &[
                 "actors.env_errors",
                 "actors.unrolls_dropped",

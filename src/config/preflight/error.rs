@@ -70,6 +70,19 @@ pub enum PreflightError {
     },
 }
 
+impl PreflightError {
+    /// What would fit.
+    #[must_use]
+    pub(crate) const fn remedy(&self) -> Remedy {
+        match self {
+            Self::Memory { remedy, .. }
+            | Self::Process { remedy, .. }
+            | Self::Descriptors { remedy, .. }
+            | Self::Tasks { remedy, .. } => *remedy,
+        }
+    }
+}
+
 /// The largest pool that fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Remedy {
@@ -79,6 +92,11 @@ pub enum Remedy {
         actors: usize,
         /// Blocks, if fewer than asked for.
         blocks: Option<usize>,
+    },
+    /// It fits with so many unrolls kept for replay.
+    FewerReplayed {
+        /// Unrolls.
+        unrolls: usize,
     },
     /// Not even one actor fits.
     Smaller,
@@ -91,6 +109,7 @@ impl fmt::Display for Remedy {
             Self::Fewer { actors, blocks: Some(blocks) } => {
                 write!(f, "use --actors {actors} --blocks {blocks}")
             }
+            Self::FewerReplayed { unrolls } => write!(f, "use --replay-unrolls {unrolls}"),
             Self::Smaller => {
                 f.write_str("not even one actor fits, lower --batch, --unroll or --envs-per-actor")
             }

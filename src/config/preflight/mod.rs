@@ -13,7 +13,7 @@ pub use error::{PreflightError, Remedy};
 pub use machine::{Machine, Room};
 pub use need::Need;
 
-use super::{Config, defaults};
+use super::{Config, ReplayConfig, defaults};
 
 const MIB: u64 = 1 << 20;
 
@@ -89,20 +89,40 @@ fn shortage<'a>(need: &Need, machine: &'a Machine) -> Option<Shortage<'a>> {
     tightest(&machine.tasks).filter(|room| room.available < need.tasks).map(Shortage::Tasks)
 }
 
+/// The largest of `0 .. limit` for which `fits`, which holds for all below one that it holds for; 0 if it holds for none.
+fn largest(limit: usize, fits: impl Fn(usize) -> bool) -> usize {
+    let (mut low, mut high) = (0, limit);
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        if fits(middle) { low = middle } else { high = middle }
+    }
+    low
+}
+
+/// How many unrolls could be kept for replay, if the run fits with fewer of them.
+fn fewer_replayed(config: &Config, machine: &Machine) -> Option<Remedy> {
+    let replay = config.learner.replay.as_ref()?;
+    let fits = |kept_groups: usize| {
+        let mut fewer = config.clone();
+        fewer.learner.replay = Some(ReplayConfig { kept_groups, ..replay.clone() });
+        shortage(&Need::of(&fewer, config.pool.actors, config.pool.blocks), machine).is_none()
+    };
+    let kept_groups = largest(replay.kept_groups, fits);
+    let unrolls = kept_groups * config.pool.envs_per_actor;
+    (unrolls >= replay.layout.spec().batch).then_some(Remedy::FewerReplayed { unrolls })
+}
+
 /// The largest pool that fits, its ring no larger than that many actors call for.
 fn remedy(config: &Config, machine: &Machine) -> Remedy {
+    if let Some(remedy) = fewer_replayed(config, machine) {
+        return remedy;
+    }
     let blocks = |actors| {
         let pool = &config.pool;
         pool.blocks.min(defaults::blocks_for(actors, pool.groups_per_block(), pool.schedule))
     };
     let fits = |actors| shortage(&Need::of(config, actors, blocks(actors)), machine).is_none();
-    // The need grows with the number of actors: `low` fits (0 stands for none), `high` does not.
-    let (mut low, mut high) = (0, config.pool.actors + 1);
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        if fits(middle) { low = middle } else { high = middle }
-    }
-    match low {
+    match largest(config.pool.actors + 1, fits) {
         0 => Remedy::Smaller,
         actors => Remedy::Fewer {
             actors,
@@ -207,6 +227,21 @@ mod tests {
         assert!(refusal(&config(actors(4)), &data).contains("ulimit -d"));
         let file = Machine { file_bytes: Some(1000), ..Machine::default() };
         assert!(refusal(&config(actors(4)), &file).contains("ulimit -f"));
+    }
+
+    #[test]
+    fn what_is_kept_for_replay_counts_and_as_much_as_fits_is_offered() {
+        let replay = |unrolls| {
+            let replay_unrolls = Some(unrolls);
+            config(Settings { replay_fraction: Some(0.5), replay_unrolls, ..actors(4) })
+        };
+        let error = check(&replay(10_000_000), &memory(1024)).expect_err("too little");
+        let PreflightError::Memory { remedy: Remedy::FewerReplayed { unrolls }, .. } = error else {
+            panic!("{error}")
+        };
+        assert!(error.to_string().ends_with(&format!("use --replay-unrolls {unrolls}")), "{error}");
+        assert!(check(&replay(unrolls), &memory(1024)).is_ok());
+        assert!(check(&replay(unrolls + 4), &memory(1024)).is_err());
     }
 
     #[test]

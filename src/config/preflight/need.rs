@@ -2,6 +2,7 @@
 
 use super::MIB;
 use crate::config::{Config, Device, Engine, Schedule, TorsoName};
+use crate::learner::replay::group_bytes;
 use crate::policy::spec::ParamSpec;
 
 /// Buffers of the parameter page, and of the page with the optimizer's state.
@@ -105,6 +106,13 @@ impl Need {
         let learner_weights = weights.saturating_mul(6 + behind);
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
+        let replay_bytes = config.learner.replay.as_ref().map_or(0, |replay| {
+            let kept = group_bytes(&pool.layout) as u64;
+            (replay.kept_groups as u64)
+                .saturating_mul(kept)
+                .saturating_add(replay.layout.block_bytes() as u64)
+                .saturating_add(weights)
+        });
         // Where gradients travel: the unroll that it records, and the way forwards and backwards through it.
         let own_gradients = pool.record.as_ref().map_or(0, |record| {
             let rows = (pool.unroll as u64 + 1).saturating_mul(pool.envs_per_actor as u64);
@@ -133,6 +141,7 @@ impl Need {
             learner_bytes: private
                 .learner
                 .saturating_add(learner_weights)
+                .saturating_add(replay_bytes)
                 .saturating_add(learner_work),
             actors,
             descriptors: DESCRIPTORS_BASE + (actors + 1) * DESCRIPTORS_PER_CHILD,

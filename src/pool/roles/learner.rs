@@ -14,6 +14,7 @@ use crate::learner::episodes::{Episode, EpisodeWindow};
 use crate::learner::lockstep::Lockstep;
 use crate::learner::observation_stats::ObservationStats;
 use crate::learner::optimizer::Optimizer;
+use crate::learner::replay::Replay;
 use crate::learner::return_scale::ReturnScale;
 use crate::learner::run::{
     LearnLoop, LearnerCallbacks, Learning, Pace, StopCriteria, StopReason, UpdateSchedule,
@@ -25,10 +26,14 @@ use crate::policy::init::initial_parameters;
 use crate::policy::normalize;
 use crate::pool::line_log::LineLog;
 use crate::pool::published::published;
+use crate::ring::Owner;
+use crate::rng::Rng;
 use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, ExitKind, Level, ToChild};
-use crate::unroll::{BlockRef, Consumer};
+use crate::unroll::{BlockRef, Consumer, HeapRing};
 
+/// Stream of the run's seed that draws what is replayed.
+const REPLAY_STREAM: u64 = 3 << 32;
 /// File of finished episodes in the run folder.
 pub(in crate::pool) const EPISODES_FILE: &str = "episodes.csv";
 /// How often the optimizer's state is left for a successor.
@@ -42,11 +47,11 @@ pub(in crate::pool) fn run_learner(
     control: &mut ChildControl,
 ) -> ExitKind {
     pool.memory.learner().set(LearnerCounter::Incarnation, u64::from(incarnation));
-    let ending = learn(pool, control);
+    let ending = learn(pool, incarnation, control);
     conclude(ending, control)
 }
 
-fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
+fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> Ending {
     let config = &pool.config;
     pool.memory.learner().set_phase(crate::metrics::Phase::Init);
     pin(config, 0);
@@ -137,7 +142,21 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
         }
         Schedule::Lockstep { lag } => Pace::Lockstep(Lockstep::new(lag)),
     };
-    let mut learner = LearnLoop { consumer: Consumer::new(slab), pace, learning };
+    let mut replay_ring = match &config.learner.replay {
+        Some(replay) => Some(HeapRing::new(1, replay.layout.clone()).map_err(internal)?),
+        None => None,
+    };
+    let replay = match (replay_ring.as_mut(), &config.learner.replay) {
+        (Some(ring), Some(replay)) => {
+            let mut seats = ring.seats().map_err(internal)?;
+            let owner = Owner::new(0, incarnation).map_err(internal)?;
+            let places = (seats.producer(owner).map_err(internal)?, seats.consumer());
+            let draws = Rng::new(config.run.seed, REPLAY_STREAM | u64::from(incarnation));
+            Some(Replay::new(&config.pool.layout, replay.kept_groups, places, draws))
+        }
+        _ => None,
+    };
+    let mut learner = LearnLoop { consumer: Consumer::new(slab), pace, replay, learning };
     let snapshot = ParamPublisher::new(left.all_words(), 2 * pool.parameters.len(), fingerprint)
         .map_err(internal)?;
     let mut callbacks = RunCallbacks::new(pool, control, snapshot);
@@ -145,6 +164,7 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
     let ended = learner.run(&mut callbacks).map_err(|error| {
         let exit = match &error {
             LearnerError::Take(_)
+            | LearnerError::Replay(_)
             | LearnerError::BadAction { .. }
             | LearnerError::ActionOutOfBounds { .. } => ExitKind::Corrupt,
             LearnerError::Diverged { .. } => ExitKind::Diverged,

@@ -70,7 +70,7 @@ fn parts(
     for (index, held) in blocks.iter().cycle().enumerate() {
         let mut times = UpdateTimes::default();
         let before = cpu_time();
-        let outcome = updater.gradient(&BlockRef::new(held.block()), env, &mut times)?;
+        let outcome = updater.gradient(&BlockRef::new(held.block()), None, env, &mut times)?;
         if let Outcome::Applied(stats) = outcome {
             // A rate of zero costs the same and leaves policy and behaviour policy alike.
             updater.apply(&stats, 0.0, &mut times);
@@ -198,7 +198,7 @@ fn whole_loop<'m>(
     let slots = consumer.ring().shape().slots();
     // Its ring is always full.
     let admission = Admission::new(usize::MAX, 1, slots);
-    let mut looping = LearnLoop { consumer, pace: Pace::Free(admission), learning };
+    let mut looping = LearnLoop { consumer, pace: Pace::Free(admission), replay: None, learning };
     let (mut samples, started) = (Vec::new(), Instant::now());
     while samples.len() < 4 || started.elapsed() < 4 * effort {
         wait_until_full(&looping.consumer);

@@ -64,6 +64,7 @@ fn the_products_actor_writes_the_pattern() {
         let writer = Incarnation::from(owner);
         let record = Record::create(2, 2).expect("memory");
         let parts = ActorParts {
+            recorder: None,
             reader: ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("fits"),
             counters: ActorCounters::new(&counted),
             groups: vec![EnvGroup {
