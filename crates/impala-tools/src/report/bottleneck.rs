@@ -225,10 +225,10 @@ fn learner_limits(totals: &Totals, settings: &RunSettings, wait: f64, room: f64)
 }
 
 fn actors_limit(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -> Bottleneck {
-    let [env, infer, refresh, ..] = totals.actors_s;
+    let [env, infer, refresh, _, _, _, gradient] = totals.actors_s;
     let shares = totals.actor_shares();
     let frames = totals.frames_acted;
-    let because = format!(
+    let mut because = format!(
         "The learner waited for data {} of the time, the actors only {} of theirs for a free slot. They spent \
          {} in environments ({} per frame), {} in the network ({} per frame), and {} in fetching weights \
          ({} each time, {} times).",
@@ -242,6 +242,14 @@ fn actors_limit(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -
         duration(refresh / totals.refreshes.max(1.0)),
         si(totals.refreshes),
     );
+    if gradient > 0.0 {
+        let sentence = format!(
+            " {} of it went into gradients ({} per frame).",
+            percent(shares[6]),
+            duration(gradient / frames)
+        );
+        because.push_str(&sentence);
+    }
     // A machine whose cores are all taken gains nothing from more processes.
     let full = totals.cores_busy().is_some_and(|busy| busy > 0.9);
     let more = if full {
@@ -259,7 +267,7 @@ fn actors_limit(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -
         ""
     };
     let spare = percent(wait);
-    let (verdict, advice) = match largest(&[env, infer, refresh]) {
+    let (verdict, advice) = match largest(&[env, infer, refresh, gradient]) {
         0 => (
             Verdict::Environment,
             format!(
@@ -273,6 +281,14 @@ fn actors_limit(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -
                 "Let each actor step more environments at once (--envs-per-actor is {}): the cost per frame \
                  falls with the batch. Or use a smaller network (--hidden is {}). {more}.",
                 settings.envs_per_actor, settings.hidden
+            ),
+        ),
+        3 => (
+            Verdict::Gradients,
+            format!(
+                "{more}. Or use a smaller network (--hidden is {}). With --exchange trajectories the learner computes \
+                 gradients instead, of larger batches at a time.",
+                settings.hidden
             ),
         ),
         _ => (

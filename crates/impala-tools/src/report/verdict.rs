@@ -9,6 +9,8 @@ pub enum Verdict {
     Environment,
     /// The actors' networks.
     Inference,
+    /// The gradients that actors compute.
+    Gradients,
     /// Moving weights: publishing or fetching them.
     Weights,
     /// Writing checkpoints.
@@ -29,6 +31,7 @@ impl Verdict {
             Self::Learner => "learner-bound",
             Self::Environment => "environment-bound",
             Self::Inference => "inference-bound",
+            Self::Gradients => "bound by the actors' gradients",
             Self::Weights => "weight-bound",
             Self::Checkpoints => "checkpoint-bound",
             Self::Handover => "bound by the hand-over",

@@ -15,7 +15,7 @@ fn totals(learner_s: [f64; 8], each_actor_s: [f64; 6]) -> Totals {
         refreshes: 4000.0,
         lag: (64_000.0, 32_000.0),
         learner_s,
-        actors_s: each_actor_s.map(|s| s * 4.0),
+        actors_s: std::array::from_fn(|stage| 4.0 * each_actor_s.get(stage).unwrap_or(&0.0)),
         cpu_s: (9.0, 20.0),
         core_wait_s: (0.1, 0.2),
     }
@@ -50,6 +50,21 @@ fn the_optimizer_of_small_batches_has_advice_of_its_own() {
         judge(&totals([0.2, 0.1, 1.0, 0.5, 1.0, 7.0, 0.1, 0.0], [1.0, 1.0, 0.1, 7.0, 0.1, 0.0]));
     assert_eq!(found.verdict, Verdict::Learner);
     assert!(found.advice.contains("--batch"), "{}", found.advice);
+}
+
+#[test]
+fn actors_that_compute_gradients_are_bound_by_them() {
+    let mut measured =
+        totals([8.0, 0.1, 0.0, 0.0, 0.0, 0.1, 0.1, 0.0], [1.0, 2.0, 0.1, 0.0, 0.1, 0.0]);
+    measured.actors_s[6] = 4.0 * 6.0;
+    let found = judge(&measured);
+    assert_eq!(found.verdict, Verdict::Gradients);
+    assert!(
+        found.because.contains("60 % of it went into gradients (23.8 µs per frame)"),
+        "{}",
+        found.because
+    );
+    assert!(found.advice.contains("--exchange trajectories"), "{}", found.advice);
 }
 
 #[test]
