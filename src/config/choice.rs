@@ -31,7 +31,7 @@ pub enum Algorithm {
 impl Algorithm {
     /// The name, as a flag takes it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Impala => "impala",
             Self::A2c => "a2c",
@@ -64,7 +64,7 @@ pub enum Schedule {
 impl Schedule {
     /// Whether batches are filled one after the other.
     #[must_use]
-    pub const fn is_lockstep(self) -> bool {
+    pub(crate) const fn is_lockstep(self) -> bool {
         matches!(self, Self::Lockstep { .. })
     }
 }
@@ -144,7 +144,7 @@ pub enum TorsoName {
 impl TorsoName {
     /// The name, as a flag takes it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Mlp => "mlp",
             Self::Cnn => "cnn",
@@ -202,7 +202,7 @@ pub enum OptimizerName {
 impl OptimizerName {
     /// The name, as a flag takes it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Adam => "adam",
             Self::RmspropTf => "rmsprop-tf",

@@ -11,12 +11,12 @@ pub mod checkpoint;
 pub mod engine;
 pub mod episodes;
 mod idle_cores;
-pub mod lockstep;
+pub(crate) mod lockstep;
 pub mod loss;
 pub mod native_engine;
-pub mod observation_stats;
+pub(crate) mod observation_stats;
 pub mod optimizer;
-pub mod return_scale;
+pub(crate) mod return_scale;
 pub mod run;
 mod strips;
 #[cfg(feature = "torch")]
