@@ -29,7 +29,7 @@ pub struct UnrollSpec {
 }
 
 impl UnrollSpec {
-    /// One choice at each step, no masks, no core; the other sizes are still to be set.
+    /// One discrete action at each step, no masks, no core; the other sizes are still to be set.
     pub const PLAIN: Self = Self {
         unroll: 0,
         batch: 0,
@@ -95,7 +95,7 @@ pub enum Field {
     FirstAction,
     /// `[B]` f32: reward that came with observation 0, likewise.
     FirstReward,
-    /// `[T][B][W]` words: action taken at observation `t`, choices as i32, numbers as f32.
+    /// `[T][B][W]` words: action taken at observation `t`, discrete as i32, continuous as f32.
     Action,
     /// `[T][B]` f32: reward of transition `t`.
     Reward,
