@@ -74,7 +74,7 @@ pub enum ActorError {
 impl ActorError {
     /// Whether an environment is to blame, so that it may be mended in place.
     #[must_use]
-    pub const fn is_of_environment(&self) -> bool {
+    pub(crate) const fn is_of_environment(&self) -> bool {
         matches!(self, Self::Env(_) | Self::NotFinite { .. } | Self::NothingAllowed { .. })
     }
 }

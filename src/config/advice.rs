@@ -8,7 +8,7 @@ use super::{Config, Engine, Optimizer};
 impl Config {
     /// Settings in `explicit` that have no effect, and sizes that will make processes wait; one line each.
     #[must_use]
-    pub fn advice(&self, explicit: &Settings) -> Vec<String> {
+    pub(crate) fn advice(&self, explicit: &Settings) -> Vec<String> {
         let adam = matches!(self.learner.optimizer, Optimizer::Adam { .. });
         let continuous = self.env.spec.action.numbers() > 0;
         let torso = self.network.torso;

@@ -45,7 +45,7 @@ pub struct Args {
 impl Args {
     /// The command, with each default value in its help text.
     #[must_use]
-    pub fn described() -> clap::Command {
+    pub(crate) fn described() -> clap::Command {
         let keys = |table: &[defaults::Row]| -> HashSet<String> {
             let rows = table.iter().flat_map(|row| render::values(&(row.settings)()));
             rows.map(|(key, _)| key).collect()

@@ -21,7 +21,7 @@ pub struct ChaosSpec {
 
 impl ChaosSpec {
     /// One kill in this many hits the learner, unless told otherwise.
-    pub const LEARNER_SHARE: f64 = 0.125;
+    pub(crate) const LEARNER_SHARE: f64 = 0.125;
 }
 
 /// Why a `--chaos` was not understood.

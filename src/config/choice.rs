@@ -35,7 +35,7 @@ pub enum Algorithm {
 impl Algorithm {
     /// The name, as a flag takes it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Impala => "impala",
             Self::A2c => "a2c",
@@ -80,7 +80,7 @@ pub enum Schedule {
 impl Schedule {
     /// Whether batches are filled one after the other.
     #[must_use]
-    pub const fn is_lockstep(self) -> bool {
+    pub(crate) const fn is_lockstep(self) -> bool {
         matches!(self, Self::Lockstep { .. })
     }
 }
@@ -160,7 +160,7 @@ pub enum TorsoName {
 impl TorsoName {
     /// The name, as a flag takes it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Mlp => "mlp",
             Self::Cnn => "cnn",
@@ -218,7 +218,7 @@ pub enum OptimizerName {
 impl OptimizerName {
     /// The name, as a flag takes it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Adam => "adam",
             Self::RmspropTf => "rmsprop-tf",

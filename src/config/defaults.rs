@@ -1,7 +1,7 @@
 //! Every default value of the program, as tables. To tune an environment, edit its row here and in
 //! `docs/configuration.md`; a test holds the two together.
 //!
-//! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), [`of_kind`], [`ENVIRONMENTS`],
+//! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), `of_kind`, [`ENVIRONMENTS`],
 //! [`ALGORITHMS`], [`PRESETS`], then what a file and the command line say. Some settings follow from others unless
 //! they are set: `blocks` from the number of actors, `batch` and `envs-per-actor` from each other,
 //! `learner-threads` from engine and machine, and in lockstep `actors` from the groups that there are.
@@ -20,15 +20,13 @@ use crate::policy::bounds::is_bounded;
 pub struct Row {
     /// The name: an environment, a preset, an optimizer.
     pub name: &'static str,
-    /// What it is for.
-    pub purpose: &'static str,
     /// What it sets.
     pub settings: fn() -> Settings,
 }
 
 /// The settings of the row `name`, nothing if there is none.
 #[must_use]
-pub fn find(table: &[Row], name: &str) -> Option<Settings> {
+pub(crate) fn find(table: &[Row], name: &str) -> Option<Settings> {
     table.iter().find(|row| row.name == name).map(|row| (row.settings)())
 }
 
@@ -36,7 +34,7 @@ pub fn find(table: &[Row], name: &str) -> Option<Settings> {
 /// that begin so, of whatever source; an environment of Gymnasium or `EnvPool` without a row of its own has
 /// that of the built-in one of the same name.
 #[must_use]
-pub fn of_environment(id: &str) -> Option<Settings> {
+pub(crate) fn of_environment(id: &str) -> Option<Settings> {
     let sources = ["gym:", "envpool:"];
     let rest = sources.into_iter().find_map(|prefix| id.strip_prefix(prefix));
     let bare = rest.map(|rest| rest.rsplit(':').next().unwrap_or(rest));
@@ -122,7 +120,7 @@ pub fn built_in() -> Settings {
 
 /// What suits a kind of environment, below its row and above [`built_in`].
 #[must_use]
-pub fn of_kind(spec: &EnvSpec) -> Settings {
+pub(crate) fn of_kind(spec: &EnvSpec) -> Settings {
     of_observations(&spec.observation).or(of_actions(&spec.action))
 }
 
@@ -205,7 +203,7 @@ fn no_trust_region() -> Settings {
 pub const OPTIMIZERS: &[Row] = &[
     Row {
         name: "adam",
-        purpose: "the safe choice",
+        // The safe choice.
         settings: || Settings {
             adam_beta1: Some(0.9),
             adam_beta2: Some(0.999),
@@ -215,7 +213,7 @@ pub const OPTIMIZERS: &[Row] = &[
     },
     Row {
         name: "rmsprop-tf",
-        purpose: "the paper's",
+        // The paper's.
         settings: || Settings {
             rmsprop_decay: Some(0.99),
             rmsprop_momentum: Some(0.0),
@@ -225,7 +223,7 @@ pub const OPTIMIZERS: &[Row] = &[
     },
     Row {
         name: "rmsprop-torch",
-        purpose: "TorchBeast's",
+        // TorchBeast's.
         settings: || Settings {
             rmsprop_decay: Some(0.99),
             rmsprop_momentum: Some(0.0),
@@ -241,7 +239,7 @@ pub const OPTIMIZERS: &[Row] = &[
 pub const ENVIRONMENTS: &[Row] = &[
     Row {
         name: "CartPole-v1",
-        purpose: "balance a pole; solved at a mean return of 475",
+        // Balance a pole; solved at a mean return of 475.
         settings: || Settings {
             envs_per_actor: Some(4),
             unroll: Some(32),
@@ -265,7 +263,7 @@ pub const ENVIRONMENTS: &[Row] = &[
     },
     Row {
         name: "Catch-v0",
-        purpose: "catch a falling ball, on pixels; perfect at 1",
+        // Catch a falling ball, on pixels; perfect at 1.
         settings: || Settings {
             envs_per_actor: Some(16),
             unroll: Some(9),
@@ -286,7 +284,7 @@ pub const ENVIRONMENTS: &[Row] = &[
     },
     Row {
         name: "Recall-v0",
-        purpose: "remember a cue; 1 with memory, 1 / cues without",
+        // Remember a cue; 1 with memory, 1 / cues without.
         settings: || Settings {
             envs_per_actor: Some(16),
             unroll: Some(32),
@@ -313,7 +311,7 @@ pub const ENVIRONMENTS: &[Row] = &[
     },
     Row {
         name: "Synthetic-v0",
-        purpose: "nothing to learn: any size of observation, to measure throughput",
+        // Nothing to learn: any size of observation, to measure throughput.
         settings: || Settings {
             envs_per_actor: Some(32),
             unroll: Some(20),
@@ -333,7 +331,7 @@ pub const ENVIRONMENTS: &[Row] = &[
     },
     Row {
         name: "gym:ALE/*",
-        purpose: "Atari games, with the preprocessing and the shallow network of the paper",
+        // Atari games, with the preprocessing and the shallow network of the paper.
         settings: || Settings {
             frame_stack: Some(4),
             envs_per_actor: Some(4),
@@ -360,12 +358,12 @@ pub const ENVIRONMENTS: &[Row] = &[
 pub const ALGORITHMS: &[Row] = &[
     Row {
         name: "impala",
-        purpose: "what the other layers say: asynchronous actors, corrected by V-trace",
+        // What the other layers say: asynchronous actors, corrected by V-trace.
         settings: Settings::default,
     },
     Row {
         name: "a2c",
-        purpose: "actors and learner take turns: on-policy, n-step returns",
+        // Actors and learner take turns: on-policy, n-step returns.
         settings: || Settings {
             // Its lag is 0 unless it is set.
             schedule: Some(ScheduleName::Lockstep),
@@ -374,9 +372,9 @@ pub const ALGORITHMS: &[Row] = &[
             ..no_trust_region()
         },
     },
+    // Gradients travel: each actor computes its own, and the learner applies them as they come.
     Row {
         name: "a3c",
-        purpose: "gradients travel: each actor computes its own, and the learner applies them as they come",
         settings: || Settings {
             exchange: Some(Exchange::Gradients),
             // An actor learns from what it has just done with the weights that it has.
@@ -386,9 +384,9 @@ pub const ALGORITHMS: &[Row] = &[
             ..no_trust_region()
         },
     },
+    // Gradients of whole episodes, averaged over all actors, which take turns with the learner.
     Row {
         name: "reinforce",
-        purpose: "gradients of whole episodes, averaged over all actors, which take turns with the learner",
         settings: || Settings {
             exchange: Some(Exchange::Gradients),
             // Its lag is 0 unless it is set.
@@ -410,7 +408,7 @@ pub const ALGORITHMS: &[Row] = &[
 pub const PRESETS: &[Row] = &[
     Row {
         name: "fast-learning",
-        purpose: "small, fresh batches: the fewest frames to a good policy",
+        // Small, fresh batches: the fewest frames to a good policy.
         settings: || Settings {
             envs_per_actor: Some(2),
             unroll: Some(16),
@@ -420,7 +418,7 @@ pub const PRESETS: &[Row] = &[
     },
     Row {
         name: "throughput",
-        purpose: "large batches: the most frames per second",
+        // Large batches: the most frames per second.
         settings: || Settings {
             envs_per_actor: Some(64),
             unroll: Some(32),
@@ -463,7 +461,7 @@ pub(super) fn largest_divisor(batch: usize, limit: usize) -> usize {
 /// Threads of the learner, which wake only those that a block is large enough for. Threads within
 /// libtorch, which it uses where there are no convolutions, cost more than they bring for small networks.
 #[must_use]
-pub fn learner_threads_for(engine: Engine, convolutions: bool) -> usize {
+pub(crate) fn learner_threads_for(engine: Engine, convolutions: bool) -> usize {
     match engine {
         Engine::Libtorch if !convolutions => 1,
         _ => std::thread::available_parallelism().map_or(1, usize::from).min(8),
@@ -473,7 +471,11 @@ pub fn learner_threads_for(engine: Engine, convolutions: bool) -> usize {
 /// K unless it is set: a slot for every actor and one block at the learner, at least 3. In lockstep one block to fill and
 /// one at the learner.
 #[must_use]
-pub const fn blocks_for(actors: usize, groups_per_block: usize, schedule: Schedule) -> usize {
+pub(crate) const fn blocks_for(
+    actors: usize,
+    groups_per_block: usize,
+    schedule: Schedule,
+) -> usize {
     if schedule.is_lockstep() {
         return 2;
     }

@@ -125,7 +125,7 @@ impl PoolConfig {
     /// Most groups of a block that one actor fills: 1, but in lockstep its share of them, each with environments of its
     /// own.
     #[must_use]
-    pub const fn groups_per_actor(&self) -> usize {
+    pub(crate) const fn groups_per_actor(&self) -> usize {
         self.groups_per_actor_of(self.actors)
     }
 
@@ -159,7 +159,7 @@ impl PoolConfig {
 
     /// Bytes of all blocks.
     #[must_use]
-    pub const fn ring_bytes(&self) -> usize {
+    pub(crate) const fn ring_bytes(&self) -> usize {
         self.blocks * self.layout.block_bytes()
     }
 }
@@ -294,7 +294,7 @@ pub enum Optimizer {
 impl Optimizer {
     /// Its name.
     #[must_use]
-    pub const fn name(self) -> OptimizerName {
+    pub(crate) const fn name(self) -> OptimizerName {
         match self {
             Self::Adam { .. } => OptimizerName::Adam,
             Self::RmspropTf { .. } => OptimizerName::RmspropTf,

@@ -53,7 +53,7 @@ impl NetworkConfig {
 
     /// The network for an environment.
     #[must_use]
-    pub fn spec(&self, env: &EnvConfig) -> spec::NetworkSpec {
+    pub(crate) fn spec(&self, env: &EnvConfig) -> spec::NetworkSpec {
         let hidden = self.hidden.clone();
         let torso = match self.torso {
             TorsoName::Mlp => spec::Torso::Mlp { hidden, activation: self.activation },

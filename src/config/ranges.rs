@@ -171,9 +171,9 @@ pub const REAL: &[Real] = &[
 ];
 
 /// Most fully connected layers, and most convolutions.
-pub const MAX_LAYERS: usize = 16;
+pub(crate) const MAX_LAYERS: usize = 16;
 /// Most units of a layer.
-pub const MAX_WIDTH: usize = 65_536;
+pub(crate) const MAX_WIDTH: usize = 65_536;
 
 /// Holds every number of `settings` against its range.
 pub(super) fn check(settings: &Settings) -> Result<(), ConfigError> {

@@ -74,13 +74,13 @@ impl Admission {
 
     /// Slots that may be in flight.
     #[must_use]
-    pub const fn slots(&self) -> usize {
+    pub(crate) const fn slots(&self) -> usize {
         self.slots
     }
 
     /// The learner waited so long for a block, and got one or not; whether the limit moved. `held_back` tells
     /// if actors sleep before they claim.
-    pub fn waited(
+    pub(crate) fn waited(
         &mut self,
         waited: Duration,
         got_one: bool,

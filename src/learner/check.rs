@@ -1,4 +1,4 @@
-//! Actions of a block, which other processes wrote: checked before they are used as indices and numbers.
+//! Actions of a block, which other processes wrote: checked before they are used.
 
 use super::LearnerError;
 use crate::env::ActionSpec;
@@ -6,7 +6,7 @@ use crate::env::ActionSpec;
 /// Checks `words`, `[T][B][W]` of actions of `spec`.
 ///
 /// # Errors
-/// [`LearnerError::BadAction`] for a choice that does not exist, [`LearnerError::ActionOutOfBounds`] for a number
+/// [`LearnerError::BadAction`] for a discrete action that does not exist, [`LearnerError::ActionOutOfBounds`] for a number
 /// that is not finite.
 pub(super) fn actions(spec: &ActionSpec, words: &[i32]) -> Result<(), LearnerError> {
     match spec {
@@ -20,11 +20,11 @@ pub(super) fn actions(spec: &ActionSpec, words: &[i32]) -> Result<(), LearnerErr
             let mut largest = vec![0_u32; sizes.len()];
             let mut finite = true;
             for action in words.chunks_exact(spec.words()) {
-                let (choices, numbers) = action.split_at(sizes.len());
-                for (largest, word) in largest.iter_mut().zip(choices) {
+                let (discrete, continuous) = action.split_at(sizes.len());
+                for (largest, word) in largest.iter_mut().zip(discrete) {
                     *largest = (*largest).max(word.cast_unsigned());
                 }
-                finite &= numbers.iter().fold(true, |finite, &w| finite & number(w).is_finite());
+                finite &= continuous.iter().fold(true, |finite, &w| finite & number(w).is_finite());
             }
             largest.into_iter().zip(sizes).try_for_each(|(largest, &n)| in_range(largest, n))?;
             if finite {

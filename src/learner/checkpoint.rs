@@ -311,7 +311,7 @@ impl Checkpoint {
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn weights_sha256(folder: &Path) -> Result<Option<String>, CheckpointError> {
+pub(crate) fn weights_sha256(folder: &Path) -> Result<Option<String>, CheckpointError> {
     let Some(newest) = list(folder)?.pop() else { return Ok(None) };
     let bytes = read_bounded(&newest.join(WEIGHTS), MAX_FILE_BYTES)?;
     Ok(Some(sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()))

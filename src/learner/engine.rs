@@ -39,7 +39,7 @@ pub struct Observations<'a> {
 impl Observations<'_> {
     /// Number of observations: (T + 1) * B.
     #[must_use]
-    pub const fn rows(&self) -> usize {
+    pub(crate) const fn rows(&self) -> usize {
         (self.unroll + 1) * self.columns
     }
 
@@ -101,12 +101,13 @@ pub struct StageTimes {
 impl StageTimes {
     /// All stages.
     #[must_use]
-    pub fn sum(&self) -> Duration {
+    pub(crate) fn sum(&self) -> Duration {
         self.batching + self.forward + self.loss + self.backward
     }
 
     /// Adds those of another.
-    pub fn add(&mut self, other: &Self) {
+    #[cfg(feature = "torch")]
+    pub(crate) fn add(&mut self, other: &Self) {
         self.batching += other.batching;
         self.forward += other.forward;
         self.loss += other.loss;
@@ -116,17 +117,17 @@ impl StageTimes {
 
 /// Times one stage after another with one clock reading each.
 #[derive(Debug)]
-pub struct Stopwatch(Instant);
+pub(crate) struct Stopwatch(Instant);
 
 impl Stopwatch {
     /// Starts the watch.
     #[must_use]
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self(Instant::now())
     }
 
     /// Time since the start or the last watch.
-    pub fn lap(&mut self) -> Duration {
+    pub(crate) fn lap(&mut self) -> Duration {
         let now = Instant::now();
         let taken = now - self.0;
         self.0 = now;

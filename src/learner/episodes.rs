@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Episode {
     /// Sum of its rewards, before clipping and scaling.
-    pub episode_return: f32,
+    pub(crate) episode_return: f32,
     /// Its steps.
-    pub length: u32,
+    pub(crate) length: u32,
 }
 
 /// Means over the last `window` episodes.
@@ -48,7 +48,7 @@ impl EpisodeWindow {
     }
 
     /// Adds an episode; the oldest leaves when the window is full.
-    pub fn push(&mut self, episode: Episode) {
+    pub(crate) fn push(&mut self, episode: Episode) {
         if self.recent.len() == self.window
             && let Some(oldest) = self.recent.pop_front()
         {
@@ -78,21 +78,21 @@ impl EpisodeWindow {
 
     /// Episodes pushed since the start.
     #[must_use]
-    pub const fn finished(&self) -> u64 {
+    pub(crate) const fn finished(&self) -> u64 {
         self.finished
     }
 
     /// Mean return of the episodes in the window; `None` before the first, and while the return of one of
     /// them is beyond the numbers of an f32.
     #[must_use]
-    pub fn return_mean(&self) -> Option<f64> {
+    pub(crate) fn return_mean(&self) -> Option<f64> {
         let is_mean = !self.recent.is_empty() && self.overflows == 0;
         is_mean.then(|| self.return_sum / self.recent.len() as f64)
     }
 
     /// Mean length of the episodes in the window; `None` before the first.
     #[must_use]
-    pub fn length_mean(&self) -> Option<f64> {
+    pub(crate) fn length_mean(&self) -> Option<f64> {
         (!self.recent.is_empty()).then(|| self.length_sum / self.recent.len() as f64)
     }
 

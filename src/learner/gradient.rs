@@ -9,7 +9,7 @@ use crate::env::EnvSpec;
 use crate::unroll::{BlockRef, Field};
 
 /// What makes a gradient of a block: an engine, the loss, and their buffers.
-pub struct LossGradient {
+pub(crate) struct LossGradient {
     engine: Box<dyn Engine>,
     losses: Mutex<Vec<Loss>>,
     config: LossConfig,
@@ -29,13 +29,13 @@ impl std::fmt::Debug for LossGradient {
 impl LossGradient {
     /// With the loss of `config`.
     #[must_use]
-    pub fn new(engine: Box<dyn Engine>, config: LossConfig) -> Self {
+    pub(crate) fn new(engine: Box<dyn Engine>, config: LossConfig) -> Self {
         Self { engine, losses: Mutex::new(Vec::new()), reward_scale: config.reward_scale, config }
     }
 
     /// The loss.
     #[must_use]
-    pub const fn config(&self) -> &LossConfig {
+    pub(crate) const fn config(&self) -> &LossConfig {
         &self.config
     }
 
@@ -46,7 +46,7 @@ impl LossGradient {
     }
 
     /// Multiplies rewards by `factor` from now on, beside the configured scale.
-    pub const fn scale_rewards(&mut self, factor: f32) {
+    pub(crate) const fn scale_rewards(&mut self, factor: f32) {
         self.config.reward_scale = self.reward_scale * factor;
     }
 
@@ -63,7 +63,7 @@ impl LossGradient {
     ///
     /// # Panics
     /// If the block has fewer steps.
-    pub fn compute(
+    pub(crate) fn compute(
         &mut self,
         parameters: &[f32],
         (block, steps): (&BlockRef<'_>, usize),

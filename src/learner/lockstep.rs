@@ -27,13 +27,13 @@ struct Snapshot {
 impl Lockstep {
     /// With `lag` blocks between the weights that fill a block and those that it is met with.
     #[must_use]
-    pub const fn new(lag: usize) -> Self {
+    pub(crate) const fn new(lag: usize) -> Self {
         Self { lag, behind: VecDeque::new(), spare: Vec::new() }
     }
 
     /// Whether the next block is filled while one is learnt from.
     #[must_use]
-    pub const fn overlaps(&self) -> bool {
+    pub(crate) const fn overlaps(&self) -> bool {
         self.lag > 0
     }
 
@@ -42,7 +42,7 @@ impl Lockstep {
     ///
     /// # Errors
     /// Those of `publish`.
-    pub fn taken<E>(
+    pub(crate) fn taken<E>(
         &mut self,
         version: u64,
         parameters: &[f32],

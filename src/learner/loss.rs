@@ -27,7 +27,8 @@ use crate::env::{ActionSpec, flag};
 use crate::policy::mask::extend_masked_rows;
 
 pub use config::{Correction, LossConfig, Reduction, Returns, RewardClip};
-pub use stats::{LossStats, LossSums};
+pub(crate) use stats::LossStats;
+pub use stats::LossSums;
 pub use transitions::AdvantageMoments;
 
 use categorical::Categorical;
@@ -57,7 +58,7 @@ pub struct Batch<'a> {
 impl<'a> Batch<'a> {
     /// How many transitions count: those that do not cross a reset.
     #[must_use]
-    pub fn transitions(&self) -> usize {
+    pub(crate) fn transitions(&self) -> usize {
         self.flags[self.columns..].iter().filter(|&next| next & flag::FIRST == 0).count()
     }
 
@@ -110,7 +111,7 @@ impl Loss {
     /// Computes loss and gradients of the `strip` of columns from the network's outputs for its T + 1
     /// observations: `logits` `[T + 1][strip][outputs]`, `values` `[T + 1][strip]`. Columns have nothing to
     /// do with each other but for what they share as parts of a block. Give its `weight`,
-    /// [`LossConfig::weight`], and its `moments`, the sum of [`Loss::advantage_moments`] over all of its strips; without
+    /// `LossConfig::weight`, and its `moments`, the sum of `Loss::advantage_moments` over all of its strips; without
     /// them the strip counts as the whole.
     ///
     /// # Panics
@@ -144,7 +145,7 @@ impl Loss {
     ///
     /// # Panics
     /// As [`Loss::compute`].
-    pub fn advantage_moments(
+    pub(crate) fn advantage_moments(
         &mut self,
         batch: &Batch<'_>,
         strip: Range<usize>,

@@ -6,7 +6,7 @@
 //! is shared only if it is large enough.
 //!
 //! What a thread adds up then depends on who was faster, and on how many there are: the last digits of the gradient do.
-//! In a fixed order ([`Order::Fixed`]) strips are dealt to *shares*, whose number and width follow from the block alone.
+//! In a fixed order (`Order::Fixed`) strips are dealt to *shares*, whose number and width follow from the block alone.
 //! Threads take whole shares, each share has a gradient of its own, and these are added up by their number.
 
 use std::ops::Range;
@@ -33,7 +33,7 @@ const FIXED_SHARES: usize = 8;
 
 /// In which order gradients are added up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Order {
+pub(crate) enum Order {
     /// As threads come by them: the fastest.
     #[default]
     AsTheyCome,
@@ -86,7 +86,7 @@ impl NativeEngine {
 
     /// The same with gradients added up in `order`.
     #[must_use]
-    pub fn in_order(self, order: Order) -> Self {
+    pub(crate) fn in_order(self, order: Order) -> Self {
         Self { order, ..self }
     }
 

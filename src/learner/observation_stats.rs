@@ -32,7 +32,7 @@ impl ObservationStats {
     /// Goes on from the `count` observations (0 at first) that led to the statistics at `range` of `parameters`, as
     /// [`ObservationStats::write`] wrote them.
     #[must_use]
-    pub fn new(count: f64, parameters: &[f32], range: Range<usize>) -> Self {
+    pub(crate) fn new(count: f64, parameters: &[f32], range: Range<usize>) -> Self {
         let (mean, scale) = parameters[range.clone()].split_at(range.len() / 2);
         let variance = |scale: &f32| f64::from(*scale).powi(-2) - LEAST_VARIANCE;
         Self {
@@ -46,12 +46,12 @@ impl ObservationStats {
 
     /// Observations that count.
     #[must_use]
-    pub const fn count(&self) -> f64 {
+    pub(crate) const fn count(&self) -> f64 {
         self.count
     }
 
     /// Adds the T * B observations of a block that were acted on. Gives whether anything has changed.
-    pub fn observe(&mut self, block: &BlockRef<'_>) -> bool {
+    pub(crate) fn observe(&mut self, block: &BlockRef<'_>) -> bool {
         let mut weight = 1.0;
         if self.count >= ALL_UNTIL {
             self.blocks_skipped += 1;
@@ -107,7 +107,7 @@ impl ObservationStats {
     ///
     /// # Panics
     /// If these are not those of the network.
-    pub fn write(&self, parameters: &mut [f32]) {
+    pub(crate) fn write(&self, parameters: &mut [f32]) {
         let (means, scales) = parameters[self.range.clone()].split_at_mut(self.mean.len());
         for (out, mean) in means.iter_mut().zip(&self.mean) {
             *out = *mean as f32;

@@ -67,13 +67,13 @@ impl Optimizer {
 
     /// The two state vectors, for a checkpoint.
     #[must_use]
-    pub fn state(&self) -> (&[f32], &[f32]) {
+    pub(crate) fn state(&self) -> (&[f32], &[f32]) {
         (&self.first, &self.second)
     }
 
     /// Transitions taken so far.
     #[must_use]
-    pub const fn steps(&self) -> u64 {
+    pub(crate) const fn steps(&self) -> u64 {
         self.steps
     }
 
@@ -81,7 +81,7 @@ impl Optimizer {
     ///
     /// # Panics
     /// If a length differs from the one given at the start.
-    pub fn step(
+    pub(crate) fn step(
         &mut self,
         parameters: &mut [f32],
         gradient: &[f32],

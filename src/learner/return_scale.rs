@@ -19,11 +19,11 @@ const LEAST_DEVIATION: f64 = 1e-4;
 #[derive(Debug, Clone, Copy, PartialEq, Default, Encode, Decode)]
 pub struct Moments {
     /// How many.
-    pub count: f64,
+    pub(crate) count: f64,
     /// Their mean.
-    pub mean: f64,
+    pub(crate) mean: f64,
     /// Sum of squared differences from the mean.
-    pub squares: f64,
+    pub(crate) squares: f64,
 }
 
 impl Moments {
@@ -55,19 +55,19 @@ pub struct ReturnScale {
 impl ReturnScale {
     /// Goes on from `moments`.
     #[must_use]
-    pub fn new(discount: f64, moments: Moments) -> Self {
+    pub(crate) fn new(discount: f64, moments: Moments) -> Self {
         Self { discount, moments, streams: HashMap::new() }
     }
 
     /// All that it has seen.
     #[must_use]
-    pub const fn moments(&self) -> Moments {
+    pub(crate) const fn moments(&self) -> Moments {
         self.moments
     }
 
     /// What rewards are to be multiplied by; 1 until something was seen.
     #[must_use]
-    pub fn factor(&self) -> f64 {
+    pub(crate) fn factor(&self) -> f64 {
         let Moments { count, squares, .. } = self.moments;
         if count < 2.0 {
             return 1.0;
@@ -76,7 +76,7 @@ impl ReturnScale {
     }
 
     /// Adds the returns of a block. An unroll that does not follow the last one of its stream starts from 0.
-    pub fn observe(&mut self, block: &BlockRef<'_>) {
+    pub(crate) fn observe(&mut self, block: &BlockRef<'_>) {
         let spec = block.layout().spec();
         let (envs, columns) = (spec.envs, spec.batch);
         let rewards: &[f32] = block.field(Field::Reward);

@@ -449,7 +449,7 @@ impl Learning<'_> {
     }
 
     /// Saves the present state; returns whether that worked.
-    pub fn save(&mut self, callbacks: &mut dyn LearnerCallbacks) -> bool {
+    pub(crate) fn save(&mut self, callbacks: &mut dyn LearnerCallbacks) -> bool {
         self.counters.set_phase(Phase::Save);
         self.counters.add(LearnerCounter::Progress, 1);
         self.state.wall_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -23,9 +23,9 @@ pub enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct UpdateStats {
     /// Of the loss.
-    pub loss: LossStats,
+    pub(crate) loss: LossStats,
     /// Global norm of the gradient before clipping.
-    pub gradient_norm: f32,
+    pub(crate) gradient_norm: f32,
 }
 
 /// How long the stages of an update took.
@@ -83,13 +83,13 @@ impl Updater {
 
     /// The optimizer, for a checkpoint.
     #[must_use]
-    pub const fn optimizer(&self) -> &Optimizer {
+    pub(crate) const fn optimizer(&self) -> &Optimizer {
         &self.optimizer
     }
 
     /// The loss that is minimised, per transition: the three terms with their costs.
     #[must_use]
-    pub fn total_loss(&self, stats: &LossStats) -> f32 {
+    pub(crate) fn total_loss(&self, stats: &LossStats) -> f32 {
         let config = self.source.config();
         stats.policy_loss + config.baseline_cost * stats.baseline_loss
             - config.entropy_cost * stats.entropy
@@ -102,23 +102,23 @@ impl Updater {
     }
 
     /// Multiplies rewards by `factor` from now on, beside the configured scale.
-    pub const fn scale_rewards(&mut self, factor: f32) {
+    pub(crate) const fn scale_rewards(&mut self, factor: f32) {
         self.source.scale_rewards(factor);
     }
 
     /// Weight of the divergence from the policy that acted.
     #[must_use]
-    pub const fn kl_cost(&self) -> f32 {
+    pub(crate) const fn kl_cost(&self) -> f32 {
         self.source.config().kl_cost
     }
 
     /// Changes that weight.
-    pub const fn set_kl_cost(&mut self, kl_cost: f32) {
+    pub(crate) const fn set_kl_cost(&mut self, kl_cost: f32) {
         self.source.set_kl_cost(kl_cost);
     }
 
     /// Normalises observations by `stats` from now on.
-    pub fn normalize_observations(&mut self, stats: &ObservationStats) {
+    pub(crate) fn normalize_observations(&mut self, stats: &ObservationStats) {
         stats.write(&mut self.parameters);
     }
 

@@ -7,7 +7,7 @@ use crate::sync::ReadWord;
 
 /// Tries of one [`ParamReader::refresh`]. Each fails only if four versions were published during
 /// its copy, so a second one is rare.
-pub const MAX_TRIES: usize = 8;
+pub(crate) const MAX_TRIES: usize = 8;
 
 /// What a refresh found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl<'m> ParamReader<'m> {
     /// The latest version, 0 if there is none; the learner may publish another at any moment.
     #[inline]
     #[must_use]
-    pub fn latest_version(&self) -> u64 {
+    pub(crate) fn latest_version(&self) -> u64 {
         self.reader.latest_version()
     }
 

@@ -20,7 +20,7 @@ const ACTION_STREAM: u64 = 6 << 32;
 /// Why nothing could be played.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum PlayError {
+pub(crate) enum PlayError {
     /// Neither a run folder nor a checkpoint of one.
     #[error(
         "{0} is neither a run folder (config.toml, checkpoints/) nor a checkpoint in one; \
@@ -60,7 +60,7 @@ pub enum PlayError {
 
 /// How actions are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
+pub(crate) enum Choice {
     /// Drawn from the policy, as in training.
     Sampled,
     /// The most likely one.
@@ -77,7 +77,7 @@ pub(super) struct Stepped<'a> {
 }
 
 /// A policy at work in E environments.
-pub struct Agent {
+pub(crate) struct Agent {
     env: Box<dyn VectorEnv>,
     policy: Box<dyn Policy>,
     sampler: ActionSampler,
@@ -105,7 +105,7 @@ impl Agent {
     ///
     /// # Errors
     /// [`PlayError`]
-    pub fn load(
+    pub(crate) fn load(
         path: &Path,
         registry: &Registry,
         envs: usize,
@@ -156,37 +156,37 @@ impl Agent {
 
     /// The environment's name.
     #[must_use]
-    pub fn env_id(&self) -> &str {
+    pub(crate) fn env_id(&self) -> &str {
         &self.env.spec().id
     }
 
     /// Where the weights are from.
     #[must_use]
-    pub fn checkpoint(&self) -> &Path {
+    pub(crate) fn checkpoint(&self) -> &Path {
         &self.checkpoint
     }
 
     /// Frames that they were trained on.
     #[must_use]
-    pub const fn trained_frames(&self) -> u64 {
+    pub(crate) const fn trained_frames(&self) -> u64 {
         self.trained_frames
     }
 
     /// E.
     #[must_use]
-    pub fn envs(&self) -> usize {
+    pub(crate) fn envs(&self) -> usize {
         self.env.envs()
     }
 
     /// What the environments look like.
     #[must_use]
-    pub fn spec(&self) -> &crate::env::EnvSpec {
+    pub(crate) fn spec(&self) -> &crate::env::EnvSpec {
         self.env.spec()
     }
 
     /// The newest frame of the first environment.
     #[must_use]
-    pub fn frame(&self) -> &[u8] {
+    pub(crate) fn frame(&self) -> &[u8] {
         let bytes = self.env.spec().observation.frame_bytes();
         &self.frames.newest()[..bytes]
     }

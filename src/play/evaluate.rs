@@ -7,23 +7,23 @@ use crate::env::flag;
 
 /// Returns of some episodes.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Evaluation {
+pub(crate) struct Evaluation {
     /// Return of each, in the order in which they began.
-    pub returns: Vec<f64>,
+    pub(crate) returns: Vec<f64>,
     /// Steps of each.
-    pub lengths: Vec<u32>,
+    pub(crate) lengths: Vec<u32>,
     /// Mean return.
-    pub mean: f64,
+    pub(crate) mean: f64,
     /// Standard deviation of the returns (of the sample; 0 for one).
-    pub std: f64,
+    pub(crate) std: f64,
     /// Smallest return.
-    pub min: f64,
+    pub(crate) min: f64,
     /// Largest return.
-    pub max: f64,
+    pub(crate) max: f64,
     /// Quarter, half and three quarters of the returns are at most these (between two of them, in proportion).
-    pub quartiles: [f64; 3],
+    pub(crate) quartiles: [f64; 3],
     /// Mean length.
-    pub length_mean: f64,
+    pub(crate) length_mean: f64,
 }
 
 /// Plays `episodes` episodes; `each` sees the agent after every step.
@@ -33,7 +33,7 @@ pub struct Evaluation {
 ///
 /// # Errors
 /// [`PlayError`]
-pub fn evaluate(
+pub(crate) fn evaluate(
     agent: &mut Agent,
     episodes: usize,
     mut each: impl FnMut(&Agent) -> Result<(), PlayError>,

@@ -12,6 +12,4 @@ mod evaluate;
 mod output;
 mod show;
 
-pub use agent::{Agent, Choice, PlayError};
 pub use args::main;
-pub use evaluate::{Evaluation, evaluate};

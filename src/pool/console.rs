@@ -18,23 +18,23 @@ pub(super) struct Progress {
     /// Frames learnt.
     pub frames: u64,
     /// Learnt frames per second of wall time, over the last interval.
-    pub frames_per_s: f64,
+    pub(crate) frames_per_s: f64,
     /// Frames that actors produced per second of wall time, over the last interval.
-    pub frames_acted_per_s: f64,
+    pub(crate) frames_acted_per_s: f64,
     /// Mean return of the last episodes.
     pub return_mean: Option<f64>,
     /// Policy, baseline and entropy terms with their costs, per frame.
-    pub loss: f64,
+    pub(crate) loss: f64,
     /// Entropy of the policy in nats.
-    pub entropy: f64,
+    pub(crate) entropy: f64,
     /// Mean policy lag in versions, over the last interval.
-    pub policy_lag: f64,
+    pub(crate) policy_lag: f64,
     /// Updates made.
-    pub updates: u64,
+    pub(crate) updates: u64,
     /// Since the start.
-    pub wall: Duration,
+    pub(crate) wall: Duration,
     /// `--total-frames`.
-    pub total_frames: Option<u64>,
+    pub(crate) total_frames: Option<u64>,
     /// Replaced processes so far.
     pub restarts: u64,
 }

@@ -144,7 +144,7 @@ impl PoolMemory {
 
     /// Bytes of all shared memory.
     #[must_use]
-    pub const fn shared_bytes(&self) -> usize {
+    pub(crate) const fn shared_bytes(&self) -> usize {
         let [.., control_words] = self.plan.control();
         let pages =
             page_words(self.plan.parameter_count) + page_words(2 * self.plan.parameter_count);

@@ -28,5 +28,3 @@ mod tracebacks;
 pub use app::{Program, main};
 pub use memory::{MemoryPlan, PageError, PoolMemory, Seat};
 pub use roles::give_way;
-pub use run_dir::{RunDir, RunDirError};
-pub use summary::{Status, Summary};

@@ -18,7 +18,7 @@ pub(super) const SUMMARY_FILE: &str = "summary.json";
 /// Why a run folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum RunDirError {
+pub(crate) enum RunDirError {
     /// The system refused.
     #[error(
         "run folder {path}: cannot {action}: {source}; choose a folder you can write with --run-dir"
@@ -60,7 +60,7 @@ pub enum RunDirError {
 /// The lock is on the folder itself, so it leaves no file behind. Forked children inherit it: the
 /// folder is free again when the last process of the run is gone.
 #[derive(Debug)]
-pub struct RunDir {
+pub(crate) struct RunDir {
     path: PathBuf,
     _lock: Flock<File>,
 }
@@ -71,7 +71,7 @@ impl RunDir {
     ///
     /// # Errors
     /// [`RunDirError`]
-    pub fn create(requested: Option<&Path>, env_id: &str) -> Result<Self, RunDirError> {
+    pub(crate) fn create(requested: Option<&Path>, env_id: &str) -> Result<Self, RunDirError> {
         let path = match requested {
             Some(path) => {
                 fs::create_dir_all(path).map_err(io_error(path, "create"))?;
@@ -96,7 +96,7 @@ impl RunDir {
     ///
     /// # Errors
     /// [`RunDirError`]
-    pub fn resume(path: &Path) -> Result<Self, RunDirError> {
+    pub(crate) fn resume(path: &Path) -> Result<Self, RunDirError> {
         if !path.join(CONFIG_FILE).is_file() {
             return Err(RunDirError::NoRun { path: path.to_owned() });
         }
@@ -114,13 +114,13 @@ impl RunDir {
 
     /// The folder.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// The folder of the checkpoints; not made before there is one.
     #[must_use]
-    pub fn checkpoints(&self) -> PathBuf {
+    pub(crate) fn checkpoints(&self) -> PathBuf {
         self.path.join("checkpoints")
     }
 
@@ -128,7 +128,7 @@ impl RunDir {
     ///
     /// # Errors
     /// [`RunDirError::Io`]
-    pub fn write(&self, name: &str, text: &str) -> Result<(), RunDirError> {
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), RunDirError> {
         let path = self.path.join(name);
         atomic_file::replace(&path, text.as_bytes()).map_err(io_error(&path, "write"))
     }
@@ -137,7 +137,7 @@ impl RunDir {
     ///
     /// # Errors
     /// [`RunDirError::Io`]
-    pub fn append(&self, name: &str) -> Result<File, RunDirError> {
+    pub(crate) fn append(&self, name: &str) -> Result<File, RunDirError> {
         let path = self.path.join(name);
         OpenOptions::new().create(true).append(true).open(&path).map_err(io_error(&path, "open"))
     }

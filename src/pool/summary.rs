@@ -10,7 +10,7 @@ use crate::ring::SlotCounts;
 /// How a run ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
+pub(crate) enum Status {
     /// The target return was reached.
     Solved,
     /// All frames were learnt.
@@ -25,86 +25,86 @@ pub enum Status {
 
 /// The numbers of a finished run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     /// How it ended.
-    pub status: Status,
+    pub(crate) status: Status,
     /// Why, in words.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The environment.
-    pub env: String,
+    pub(crate) env: String,
     /// Agent steps that the learner has trained on.
-    pub frames: u64,
+    pub(crate) frames: u64,
     /// Updates of the network.
-    pub updates: u64,
+    pub(crate) updates: u64,
     /// Episodes that ended in those frames.
-    pub episodes: u64,
+    pub(crate) episodes: u64,
     /// Seconds from the start of the run to its end.
-    pub wall_s: f64,
+    pub(crate) wall_s: f64,
     /// `frames / wall_s`.
-    pub frames_per_s: f64,
+    pub(crate) frames_per_s: f64,
     /// Mean return of the last episodes (`--stop-window`, 100 by default).
-    pub return_mean_100: Option<f64>,
+    pub(crate) return_mean_100: Option<f64>,
     /// Frames learnt when the mean first reached the target.
-    pub frames_to_target: Option<u64>,
+    pub(crate) frames_to_target: Option<u64>,
     /// Seconds from the start until then.
-    pub seconds_to_target: Option<f64>,
+    pub(crate) seconds_to_target: Option<f64>,
     /// Replaced actors.
-    pub actor_restarts: u64,
+    pub(crate) actor_restarts: u64,
     /// Replaced learners.
-    pub learner_restarts: u64,
+    pub(crate) learner_restarts: u64,
     /// Unrolls that actors committed.
-    pub unrolls_produced: u64,
+    pub(crate) unrolls_produced: u64,
     /// Unrolls that the learner used.
-    pub unrolls_consumed: u64,
+    pub(crate) unrolls_consumed: u64,
     /// Unrolls that were committed and not used: still in the ring at the end.
-    pub unrolls_in_ring: u64,
+    pub(crate) unrolls_in_ring: u64,
     /// Unrolls lost with a process that died: half-written ones of actors, poisonous ones of learners.
-    pub unrolls_abandoned: u64,
+    pub(crate) unrolls_abandoned: u64,
     /// Unrolls that went back to the learner after its death, to be used once more.
-    pub unrolls_requeued: u64,
+    pub(crate) unrolls_requeued: u64,
     /// Of the abandoned ones, those whose batch killed the learner twice.
-    pub unrolls_poisonous: u64,
+    pub(crate) unrolls_poisonous: u64,
     /// Unrolls that were overwritten because an environment failed; never committed.
-    pub unrolls_overwritten: u64,
+    pub(crate) unrolls_overwritten: u64,
     /// Errors of environments, and rewards or observations that were no numbers.
-    pub env_errors: u64,
+    pub(crate) env_errors: u64,
     /// Panics of environments.
-    pub env_panics: u64,
+    pub(crate) env_panics: u64,
     /// Processes killed because they stood still.
-    pub hang_kills: u64,
+    pub(crate) hang_kills: u64,
     /// Processes that SIGKILL did not end.
-    pub unkillable: Vec<String>,
+    pub(crate) unkillable: Vec<String>,
     /// What became of every slot that was filled.
-    pub slot_counts: SlotCountsSummary,
+    pub(crate) slot_counts: SlotCountsSummary,
     /// What `--chaos` did, if it was given.
-    pub faults: Option<InjectedFaults>,
+    pub(crate) faults: Option<InjectedFaults>,
     /// Versions of the weights that were published.
-    pub params_published: u64,
+    pub(crate) params_published: u64,
     /// Mean over all unrolls of the learner's version at use less the version that acted.
-    pub policy_lag_mean: f64,
+    pub(crate) policy_lag_mean: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
-    pub weights_sha256: Option<String>,
+    pub(crate) weights_sha256: Option<String>,
     /// Whether the same settings give the same weights again, to the bit, as far as this program knows.
-    pub reproducible: bool,
+    pub(crate) reproducible: bool,
     /// Why they need not, if they need not.
-    pub because: Option<String>,
+    pub(crate) because: Option<String>,
 }
 
 /// The ring's counts at the end of a run, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub struct SlotCountsSummary {
+pub(crate) struct SlotCountsSummary {
     /// Sum of the generations of all slots, modulo 2^32: how often a slot became free again.
-    pub generations: u32,
+    pub(crate) generations: u32,
     /// Freed by the learner after use.
-    pub consumed: u64,
+    pub(crate) consumed: u64,
     /// Freed by the supervisor: in flight at an actor that died.
-    pub reclaimed: u64,
+    pub(crate) reclaimed: u64,
     /// Freed by the supervisor: killed their reader twice.
-    pub dropped: u64,
+    pub(crate) dropped: u64,
     /// Given to a second learner after the first had died with them.
-    pub requeued: u64,
+    pub(crate) requeued: u64,
     /// Whether `generations = consumed + reclaimed + dropped`.
-    pub conserved: bool,
+    pub(crate) conserved: bool,
 }
 
 impl SlotCountsSummary {
@@ -128,14 +128,14 @@ impl fmt::Display for SlotCountsSummary {
 
 /// Faults that a run injected into itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct InjectedFaults {
+pub(crate) struct InjectedFaults {
     /// All of them.
-    pub injected: u64,
+    pub(crate) injected: u64,
     /// By kind, and what became of them.
     #[serde(flatten)]
-    pub tally: ChaosTally,
+    pub(crate) tally: ChaosTally,
     /// Unrolls that were lost with whoever held them.
-    pub unrolls_abandoned: u64,
+    pub(crate) unrolls_abandoned: u64,
 }
 
 impl InjectedFaults {
@@ -164,7 +164,7 @@ impl fmt::Display for InjectedFaults {
 impl Summary {
     /// The file's text.
     #[must_use]
-    pub fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self)
             .unwrap_or_else(|e| format!("{{\"error\": \"{e}\"}}"));
         text.push('\n');

@@ -32,7 +32,7 @@ pub struct UnrollSpec {
 }
 
 impl UnrollSpec {
-    /// One choice at each step, no masks, no core; the other sizes are still to be set.
+    /// One discrete action at each step, no masks, no core; the other sizes are still to be set.
     pub const PLAIN: Self = Self {
         unroll: 0,
         batch: 0,
@@ -127,7 +127,7 @@ pub enum Field {
     FirstAction,
     /// `[B]` f32: reward that came with observation 0, likewise.
     FirstReward,
-    /// `[T][B][W]` words: action taken at observation `t`, choices as i32, numbers as f32.
+    /// `[T][B][W]` words: action taken at observation `t`, discrete as i32, continuous as f32.
     Action,
     /// `[T][B]` f32: reward of transition `t`.
     Reward,
@@ -296,30 +296,6 @@ impl BlockLayout {
     pub fn group_range(&self, field: Field, row: usize, group: usize) -> Range<usize> {
         self.fields.group_range(field.index(), row, group)
     }
-
-    /// A number that differs between layouts that differ; children check it before they attach.
-    #[must_use]
-    pub fn fingerprint(&self) -> u64 {
-        let UnrollSpec {
-            unroll,
-            batch,
-            envs,
-            frame_bytes,
-            frame_stack,
-            action_words,
-            mask_bytes,
-            state_len,
-            gradient_len,
-        } = self.spec;
-        let words = [
-            [unroll, batch, envs, frame_bytes, frame_stack],
-            [action_words, mask_bytes, state_len, gradient_len, self.block_bytes()],
-        ];
-        // FNV-1a over the words: stable across builds, unlike std's hasher.
-        words.as_flattened().iter().fold(0xcbf2_9ce4_8422_2325, |hash, &word| {
-            (hash ^ word as u64).wrapping_mul(0x0100_0000_01b3)
-        })
-    }
 }
 
 #[cfg(test)]
@@ -386,19 +362,5 @@ mod tests {
         assert!(message.contains("try batch 8"), "{message}");
         let huge = UnrollSpec { unroll: usize::MAX / 8, ..spec() };
         assert_eq!(BlockLayout::new(huge), Err(LayoutError::TooLarge));
-    }
-
-    #[test]
-    fn fingerprints_tell_layouts_apart() {
-        let of = |spec| BlockLayout::new(spec).expect("valid").fingerprint();
-        for other in [
-            UnrollSpec { unroll: 6, ..spec() },
-            UnrollSpec { action_words: 3, ..spec() },
-            UnrollSpec { mask_bytes: 0, ..spec() },
-            UnrollSpec { state_len: 4, ..spec() },
-            UnrollSpec { gradient_len: 4, ..spec() },
-        ] {
-            assert_ne!(of(spec()), of(other));
-        }
     }
 }

@@ -68,7 +68,7 @@ impl<'a> GroupMut<'a> {
     /// # Panics
     /// If there is no such row.
     #[must_use]
-    pub fn frame(&self, row: usize) -> &[u8] {
+    pub(crate) fn frame(&self, row: usize) -> &[u8] {
         self.slot.row(Field::Frame.index(), row)
     }
 
@@ -85,7 +85,7 @@ impl<'a> GroupMut<'a> {
     /// # Panics
     /// If there is no such row.
     #[must_use]
-    pub fn flags(&self, t: usize) -> &[u8] {
+    pub(crate) fn flags(&self, t: usize) -> &[u8] {
         self.slot.row(Field::Flags.index(), t)
     }
 
@@ -102,7 +102,7 @@ impl<'a> GroupMut<'a> {
     /// # Panics
     /// If there is no such row, or its bytes are no whole number of `T`.
     #[must_use]
-    pub fn row<T: AnyBitPattern>(&self, field: Field, row: usize) -> &[T] {
+    pub(crate) fn row<T: AnyBitPattern>(&self, field: Field, row: usize) -> &[T] {
         self.slot.row(field.index(), row)
     }
 

@@ -106,7 +106,7 @@ pub trait Environment {
     /// Element type of the observation.
     type Element: Element;
 
-    /// `usize` for one choice, `[usize; N]` for several, `[f32; N]` for numbers.
+    /// `usize` for one discrete action, `[usize; N]` for several, `[f32; N]` for continuous ones.
     type Action: Action;
 
     /// Shapes and counts; must not change over the time of the environment.

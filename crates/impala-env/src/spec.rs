@@ -82,31 +82,31 @@ pub enum ActionSpec {
         /// Number of actions.
         n: usize,
     },
-    /// Several choices at once, each numbered from 0. Switches are choices of 2.
+    /// Several discrete actions at once, each numbered from 0. Switches are of 2.
     MultiDiscrete {
-        /// Number of actions of each choice.
+        /// Number of values of each discrete action.
         sizes: Vec<usize>,
     },
-    /// Numbers, each within bounds, which may be infinite.
+    /// Continuous actions, each within bounds, which may be infinite.
     Continuous {
-        /// Smallest value of each number.
+        /// Smallest value of each.
         low: Vec<f32>,
-        /// Largest value of each number.
+        /// Largest value of each.
         high: Vec<f32>,
     },
-    /// Choices and numbers at once, one action of both: first all choices, then all numbers.
+    /// Discrete and continuous actions at once, one action of both: first all discrete parts, then all continuous ones.
     Hybrid {
-        /// Number of actions of each choice, at least one choice.
+        /// Number of values of each discrete part, at least one.
         sizes: Vec<usize>,
-        /// Smallest value of each number, at least one number.
+        /// Smallest value of each continuous part, at least one.
         low: Vec<f32>,
-        /// Largest value of each number.
+        /// Largest value of each.
         high: Vec<f32>,
     },
 }
 
 impl ActionSpec {
-    /// Number of actions of each choice; empty if there are numbers only.
+    /// Number of values of each discrete part; empty if all are continuous.
     #[must_use]
     pub const fn sizes(&self) -> &[usize] {
         match self {
@@ -116,7 +116,7 @@ impl ActionSpec {
         }
     }
 
-    /// Smallest and largest value of each number; empty if there are choices only.
+    /// Smallest and largest value of each continuous part; empty if all are discrete.
     #[must_use]
     pub const fn bounds(&self) -> (&[f32], &[f32]) {
         match self {
@@ -127,32 +127,32 @@ impl ActionSpec {
         }
     }
 
-    /// D: how many numbers there are.
+    /// D: how many continuous parts there are.
     #[must_use]
     pub const fn numbers(&self) -> usize {
         self.bounds().0.len()
     }
 
-    /// Logits of all choices together: what a mask has bytes for.
+    /// Logits of all discrete parts together: what a mask has bytes for.
     #[must_use]
     pub fn logits(&self) -> usize {
         self.sizes().iter().sum()
     }
 
     /// Length of the vector that a policy gives for one observation: a logit for each action of each
-    /// choice, then the means of all numbers, then their raw log-deviations.
+    /// discrete part, then the means of the continuous ones, then their raw log-deviations.
     #[must_use]
     pub fn outputs(&self) -> usize {
         self.logits() + 2 * self.numbers()
     }
 
-    /// W: 4-byte words of one action as it is stored: choices as i32, then numbers as the bits of f32.
+    /// W: 4-byte words of one action as it is stored: discrete parts as i32, then continuous ones as the bits of f32.
     #[must_use]
     pub const fn words(&self) -> usize {
         self.sizes().len() + self.numbers()
     }
 
-    /// Length of the vector that tells a network which action came before: one-hot choices, then numbers.
+    /// Length of the vector that tells a network which action came before: discrete parts one-hot, then continuous ones.
     #[must_use]
     pub fn inputs(&self) -> usize {
         self.logits() + self.numbers()
@@ -177,11 +177,11 @@ impl ActionSpec {
 /// The actions of one vector step, in the order of the environments.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Actions<'a> {
-    /// `[E][W]` choices, each below the number of its actions.
+    /// `[E][W]`, each below the number of its values.
     Discrete(&'a [i32]),
-    /// `[E][W]` numbers, each within its bounds.
+    /// `[E][W]`, each within its bounds.
     Continuous(&'a [f32]),
-    /// `[E][W]` words: choices, then the bits of numbers within their bounds.
+    /// `[E][W]` words: discrete parts, then the bits of continuous ones within their bounds.
     Hybrid(&'a [i32]),
 }
 
@@ -207,7 +207,7 @@ impl<const W: usize> Action for [usize; W] {
             Actions::Discrete(choices) => std::array::from_fn(|word| {
                 usize::try_from(choices[env * W + word]).expect("actions were checked")
             }),
-            _ => panic!("numbers for an environment of choices"),
+            _ => panic!("continuous actions for an environment of discrete ones"),
         }
     }
 }
@@ -216,16 +216,16 @@ impl<const W: usize> Action for [f32; W] {
     fn of(actions: Actions<'_>, env: usize) -> Self {
         match actions {
             Actions::Continuous(numbers) => std::array::from_fn(|word| numbers[env * W + word]),
-            _ => panic!("choices for an environment of numbers"),
+            _ => panic!("discrete actions for an environment of continuous ones"),
         }
     }
 }
 
-/// Choices and numbers at once.
+/// Discrete and continuous actions at once.
 impl<const C: usize, const D: usize> Action for ([usize; C], [f32; D]) {
     fn of(actions: Actions<'_>, env: usize) -> Self {
         let Actions::Hybrid(words) = actions else {
-            panic!("an environment of choices and numbers needs both");
+            panic!("an environment of discrete and continuous actions needs both");
         };
         let (choices, numbers) = words[env * (C + D)..][..C + D].split_at(C);
         (
@@ -350,7 +350,7 @@ impl EnvSpec {
         } else if self.observation.frame_stack == 0 {
             Some("its frame stack is 0; 1 means none")
         } else if self.masks && self.action.sizes().is_empty() {
-            Some("only choices can be masked, not numbers")
+            Some("only discrete actions can be masked, not continuous ones")
         } else {
             self.action.problem()
         }

@@ -1,4 +1,4 @@
-//! From stored words to what an environment is given: choices as they are, numbers within their bounds.
+//! From stored words to what an environment is given: discrete actions as they are, continuous ones within their bounds.
 //!
 //! A policy over numbers works in units of its own: where both bounds of a number are finite, -1 and 1
 //! stand for them, so that a network that says nothing yet explores all that is between; other numbers
@@ -35,7 +35,7 @@ pub struct Applied {
     numbers: Vec<Number>,
     squash: bool,
     within: Vec<f32>,
-    /// Rows of choices and of numbers within their bounds.
+    /// Rows of discrete actions and of continuous ones within their bounds.
     words: Vec<i32>,
 }
 

@@ -13,9 +13,9 @@ use super::cgroup;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
     /// What sets the limit, for a message.
-    pub limit: String,
+    pub(crate) limit: String,
     /// What is left: bytes, or a count.
-    pub available: u64,
+    pub(crate) available: u64,
 }
 
 /// What a machine has to give; whatever is not limited, or not known, is not there.
@@ -40,7 +40,7 @@ pub struct Machine {
 impl Machine {
     /// This machine, now. Never fails: what cannot be read sets no limit.
     #[must_use]
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
         let (cgroups, mounts) = (text("/proc/self/cgroup"), text("/proc/self/mountinfo"));
         let read = |path: &Path| fs::read_to_string(path).ok();

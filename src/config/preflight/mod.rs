@@ -1,7 +1,7 @@
 //! Will this run fit on this machine? Asked before any process is forked or any memory mapped, because
 //! the kernel's own answer is an OOM kill without a word.
 //!
-//! [`check`] is pure: it compares a [`Need`] with a [`Machine`], which [`Machine::read`] fills from
+//! [`check`] is pure: it compares a [`Need`] with a [`Machine`], which `Machine::read` fills from
 //! `/proc` and the cgroups. The figures for private memory are estimates, on the generous side.
 
 mod cgroup;

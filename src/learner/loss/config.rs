@@ -131,7 +131,7 @@ impl LossConfig {
 
     /// What each transition's loss is multiplied by, if `transitions` count in the whole block.
     #[must_use]
-    pub fn weight(&self, transitions: usize) -> f32 {
+    pub(crate) fn weight(&self, transitions: usize) -> f32 {
         match self.reduction {
             Reduction::Sum => 1.0,
             Reduction::Mean => 1.0 / transitions.max(1) as f32,

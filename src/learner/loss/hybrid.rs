@@ -1,4 +1,4 @@
-//! Choices and numbers at once, independent given the observation: log-probabilities and entropies add up, so
+//! Discrete and continuous actions at once, independent given the observation: log-probabilities and entropies add up, so
 //! the logits have the gradients of [`super::categorical`] and the rest those of [`super::gaussian`].
 
 use super::categorical::Categorical;
@@ -9,8 +9,8 @@ use crate::policy::parts::{join_rows, split_rows};
 /// The policy of a strip.
 #[derive(Debug, Default)]
 pub(super) struct Hybrid {
-    choices: Categorical,
-    numbers: Gaussian,
+    discrete: Categorical,
+    continuous: Gaussian,
     /// `[T][strip][logits]`, then their gradients.
     logits: Vec<f32>,
     /// `[T][strip][2 D]`, likewise.
@@ -38,9 +38,9 @@ impl Hybrid {
         self.words.extend(words);
         let rows = || self.words.chunks_exact(sizes.len() + dims);
         let chosen = rows().flat_map(|row| &row[..sizes.len()]).copied();
-        self.choices.evaluate(&self.logits, sizes, chosen, taken);
+        self.discrete.evaluate(&self.logits, sizes, chosen, taken);
         let drawn = rows().flat_map(|row| &row[sizes.len()..]).copied();
-        self.numbers.evaluate(&self.outputs, dims, drawn, &mut self.densities);
+        self.continuous.evaluate(&self.outputs, dims, drawn, &mut self.densities);
         taken.iter_mut().zip(&self.densities).for_each(|(sum, density)| *sum += density);
     }
 
@@ -52,8 +52,8 @@ impl Hybrid {
         d_outputs: &mut [f32],
     ) -> f32 {
         let logits = sizes.iter().sum::<usize>();
-        let entropies = self.choices.gradients(sizes, weights, &mut self.logits)
-            + self.numbers.gradients(dims, weights, &mut self.outputs);
+        let entropies = self.discrete.gradients(sizes, weights, &mut self.logits)
+            + self.continuous.gradients(dims, weights, &mut self.outputs);
         join_rows(&self.logits, &self.outputs, (logits, logits + 2 * dims), d_outputs);
         entropies
     }

@@ -55,7 +55,7 @@ impl Default for LossSums {
 
 impl LossSums {
     /// Adds another part of the same block.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.transitions += other.transitions;
         self.policy += other.policy;
         self.baseline += other.baseline;
@@ -72,13 +72,13 @@ impl LossSums {
 
     /// Whether all losses are numbers.
     #[must_use]
-    pub fn is_finite(&self) -> bool {
+    pub(crate) fn is_finite(&self) -> bool {
         (self.policy + self.baseline + self.entropy).is_finite()
     }
 
     /// The same per transition, for ratios that were truncated at `c_bar`.
     #[must_use]
-    pub fn stats(&self, c_bar: f32) -> LossStats {
+    pub(crate) fn stats(&self, c_bar: f32) -> LossStats {
         let rho_min = self.rho_min.min(self.rho_max);
         let count = self.transitions.max(1) as f64;
         LossStats {
@@ -102,33 +102,33 @@ impl LossSums {
 
 /// What one loss computation found.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct LossStats {
+pub(crate) struct LossStats {
     /// Transitions that count: T * B less those that cross a reset.
-    pub transitions: usize,
+    pub(crate) transitions: usize,
     /// Policy loss, per transition.
-    pub policy_loss: f32,
+    pub(crate) policy_loss: f32,
     /// Baseline loss before its cost, per transition.
-    pub baseline_loss: f32,
+    pub(crate) baseline_loss: f32,
     /// Entropy of the target policy, per transition, in nats.
-    pub entropy: f32,
+    pub(crate) entropy: f32,
     /// Mean of the importance ratio before truncation.
-    pub rho_mean: f32,
+    pub(crate) rho_mean: f32,
     /// Smallest.
-    pub rho_min: f32,
+    pub(crate) rho_min: f32,
     /// Largest.
-    pub rho_max: f32,
+    pub(crate) rho_max: f32,
     /// Mean of the ratios after truncation at c-bar.
-    pub c_mean: f32,
+    pub(crate) c_mean: f32,
     /// Smallest.
-    pub c_min: f32,
+    pub(crate) c_min: f32,
     /// Largest.
-    pub c_max: f32,
+    pub(crate) c_max: f32,
     /// Part of ratios above rho-bar.
-    pub rho_clipped: f32,
+    pub(crate) rho_clipped: f32,
     /// Part of ratios above c-bar.
-    pub c_clipped: f32,
+    pub(crate) c_clipped: f32,
     /// Divergence of the policy from the one that acted, in nats.
-    pub kl_mean: f32,
+    pub(crate) kl_mean: f32,
     /// Part of the transitions whose policy gradient the clipped surrogate takes away.
-    pub surrogate_clipped: f32,
+    pub(crate) surrogate_clipped: f32,
 }

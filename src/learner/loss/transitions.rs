@@ -21,7 +21,7 @@ pub struct AdvantageMoments {
 
 impl AdvantageMoments {
     /// Adds those of another part of the block.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.count += other.count;
         self.sum += other.sum;
         self.squares += other.squares;

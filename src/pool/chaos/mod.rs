@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Serialize;
 
-pub use plan::{Fault, FaultKind, Plan};
+pub(crate) use plan::{Fault, FaultKind, Plan};
 
 use crate::config::ChaosSpec;
 use crate::supervisor::{ChildState, ChildStatus, PoolStatus, Role};
@@ -47,7 +47,7 @@ pub struct ChaosTally {
 impl ChaosTally {
     /// Faults that were injected.
     #[must_use]
-    pub const fn faults(&self) -> u64 {
+    pub(crate) const fn faults(&self) -> u64 {
         self.actors_killed + self.learners_killed + self.actors_stopped
     }
 }

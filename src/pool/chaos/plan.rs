@@ -15,7 +15,7 @@ const STOP_LONGEST_S: f64 = 0.5;
 
 /// What is done to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
+pub(crate) enum FaultKind {
     /// SIGKILL.
     Kill,
     /// SIGSTOP, and SIGCONT after this long.
@@ -24,18 +24,18 @@ pub enum FaultKind {
 
 /// One fault of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// Since the start of the run.
-    pub at: Duration,
+    pub(crate) at: Duration,
     /// What is done.
-    pub kind: FaultKind,
+    pub(crate) kind: FaultKind,
     /// Whom it hits.
-    pub role: Role,
+    pub(crate) role: Role,
 }
 
 /// The schedule of a run: without end, and the same for the same specification and number of actors.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     spec: ChaosSpec,
     actors: usize,
     kills: Rng,
@@ -47,7 +47,7 @@ pub struct Plan {
 impl Plan {
     /// The schedule for a pool of `actors` actors.
     #[must_use]
-    pub fn new(spec: ChaosSpec, actors: u16) -> Self {
+    pub(crate) fn new(spec: ChaosSpec, actors: u16) -> Self {
         let mut plan = Self {
             spec,
             actors: usize::from(actors),
@@ -62,7 +62,7 @@ impl Plan {
     }
 
     /// The next fault, if it is due `now`.
-    pub fn due(&mut self, now: Duration) -> Option<Fault> {
+    pub(crate) fn due(&mut self, now: Duration) -> Option<Fault> {
         let earlier = |a: &Fault, b: &Fault| a.at <= b.at;
         let kill_first = match (&self.next_kill, &self.next_stop) {
             (Some(kill), Some(stop)) => earlier(kill, stop),

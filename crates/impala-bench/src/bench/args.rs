@@ -10,15 +10,15 @@ use super::transport::sender::SenderArgs;
 /// The flags after -- are those of impala-supervisor, and mean the same.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "impala-bench", version)]
-pub struct BenchArgs {
+pub(crate) struct BenchArgs {
     /// What to measure.
     #[command(subcommand)]
-    pub command: BenchCommand,
+    pub(crate) command: BenchCommand,
 }
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Subcommand)]
-pub enum BenchCommand {
+pub(crate) enum BenchCommand {
     /// The whole system, beside the limit of the same configuration
     Pool(Measured),
     /// Each part of a frame's way alone on one core
@@ -47,56 +47,56 @@ pub enum BenchCommand {
 
 /// What all measurements have in common.
 #[derive(Debug, Clone, Copy, clap::Args)]
-pub struct Common {
+pub(crate) struct Common {
     /// Repeats of the whole measurement; median, smallest and largest are printed
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub repeats: u32,
+    pub(crate) repeats: u32,
     /// Print one JSON object instead of tables
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Time that each part is measured for in one repeat, in ms
     #[arg(long, default_value_t = 100, value_name = "MS")]
-    pub effort_ms: u64,
+    pub(crate) effort_ms: u64,
     /// Seconds of each run of the pool, and of each transport
     #[arg(long, default_value_t = 5.0, value_name = "S")]
-    pub seconds: f64,
+    pub(crate) seconds: f64,
 }
 
 /// A measurement of a configuration.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Repeats and output.
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// Flags of impala-supervisor
     #[arg(last = true, value_name = "FLAGS")]
-    pub flags: Vec<OsString>,
+    pub(crate) flags: Vec<OsString>,
 }
 
 /// A measurement over numbers of actors.
 #[derive(Debug, Clone, clap::Args)]
-pub struct ScalingArgs {
+pub(crate) struct ScalingArgs {
     /// Repeats and output.
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// Numbers of actors
     #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 4, 8, 16], value_name = "N,N")]
-    pub actors: Vec<usize>,
+    pub(crate) actors: Vec<usize>,
     /// Flags of impala-supervisor, without --actors
     #[arg(last = true, value_name = "FLAGS")]
-    pub flags: Vec<OsString>,
+    pub(crate) flags: Vec<OsString>,
 }
 
 /// A measurement of transports.
 #[derive(Debug, Clone, clap::Args)]
-pub struct TransportArgs {
+pub(crate) struct TransportArgs {
     /// Repeats and output.
     #[command(flatten)]
-    pub common: Common,
+    pub(crate) common: Common,
     /// Processes that write
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub actors: u16,
+    pub(crate) actors: u16,
     /// Only this size of unroll
     #[arg(long, value_enum)]
-    pub load: Option<super::transport::load::LoadName>,
+    pub(crate) load: Option<super::transport::load::LoadName>,
 }

@@ -18,7 +18,7 @@ const PATIENCE: u32 = 10;
 /// # Panics
 /// If the system has no such clock, which Linux has.
 #[must_use]
-pub fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)
         .map(Duration::from)
         .expect("Linux has a CPU clock for each thread")
@@ -27,7 +27,7 @@ pub fn cpu_time() -> Duration {
 /// Median CPU time in ns of one call of `work`, over calls that use `effort` together.
 ///
 /// CPU time, so that a machine that does other things as well shows much the same figures.
-pub fn median_ns(effort: Duration, work: impl FnMut()) -> f64 {
+pub(crate) fn median_ns(effort: Duration, work: impl FnMut()) -> f64 {
     CpuClock::default().median_ns(effort, work)
 }
 

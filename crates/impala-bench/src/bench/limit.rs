@@ -19,9 +19,9 @@ use impala_rl::metrics::human::si;
 
 /// One repeat.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LimitSample {
+pub(crate) struct LimitSample {
     /// The parts behind it.
-    pub parts: Sample,
+    pub(crate) parts: Sample,
     cores: usize,
     actors: usize,
     learner_threads: usize,
@@ -37,7 +37,11 @@ impl LimitSample {
     ///
     /// # Errors
     /// If a part cannot be measured.
-    pub fn measure(setup: &Setup, machine: &Machine, effort: Duration) -> Result<Self, BenchError> {
+    pub(crate) fn measure(
+        setup: &Setup,
+        machine: &Machine,
+        effort: Duration,
+    ) -> Result<Self, BenchError> {
         Ok(Self {
             parts: Sample::measure(setup, effort)?,
             cores: machine.cores,
@@ -54,13 +58,13 @@ impl LimitSample {
     /// Frames per second if nothing waited and nothing cost more than its parts: all cores busy, but no
     /// more of them with learning than the learner has threads, nor with acting than there are actors.
     #[must_use]
-    pub fn frames_per_s(&self) -> f64 {
+    pub(crate) fn frames_per_s(&self) -> f64 {
         self.bound(self.parts.actor_ns(), self.parts.learner_ns())
     }
 
     /// The same, from the product's loops as wholes.
     #[must_use]
-    pub fn loops_frames_per_s(&self) -> f64 {
+    pub(crate) fn loops_frames_per_s(&self) -> f64 {
         let (acting, learning) = self.parts.loops_ns();
         self.bound(acting, learning)
     }
@@ -75,7 +79,7 @@ impl LimitSample {
     /// Frames per second if a frame were its multiply-adds at the peak of all cores, or its bytes written
     /// and read once at the speed of a copy, whichever takes longer.
     #[must_use]
-    pub fn roofline_frames_per_s(&self) -> f64 {
+    pub(crate) fn roofline_frames_per_s(&self) -> f64 {
         let cores = self.cores as f64;
         let arithmetic = cores * self.peak_flops / self.work.flops();
         let bytes = cores * self.copy_bytes_per_s / self.work.ring_bytes;
@@ -97,29 +101,29 @@ fn learner_threads(setup: &Setup) -> Result<usize, BenchError> {
 
 /// The limits of a configuration on this machine.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Limit {
+pub(crate) struct Limit {
     /// Frames per second from the parts.
-    pub frames_per_s: Spread,
+    pub(crate) frames_per_s: Spread,
     /// Frames per second from the whole loops of actor and learner.
-    pub loops_frames_per_s: Spread,
+    pub(crate) loops_frames_per_s: Spread,
     /// Frames per second of the arithmetic and bytes alone.
-    pub roofline_frames_per_s: Spread,
+    pub(crate) roofline_frames_per_s: Spread,
     /// Operations per second of one core (f32, a multiply-add is two).
-    pub peak_flops_per_s: Spread,
+    pub(crate) peak_flops_per_s: Spread,
     /// What all cores at once do of it, over the number of cores times one: 1 unless cores share units.
-    pub cores_together: Spread,
+    pub(crate) cores_together: Spread,
     /// Bytes per second that one core copies in memory.
-    pub copy_bytes_per_s: Spread,
+    pub(crate) copy_bytes_per_s: Spread,
     /// The same within the caches.
-    pub cached_copy_bytes_per_s: Spread,
+    pub(crate) cached_copy_bytes_per_s: Spread,
     /// Operations and bytes of one frame.
-    pub frame: FrameWork,
+    pub(crate) frame: FrameWork,
 }
 
 impl Limit {
     /// Sums repeats up.
     #[must_use]
-    pub fn of(samples: &[LimitSample], frame: FrameWork) -> Self {
+    pub(crate) fn of(samples: &[LimitSample], frame: FrameWork) -> Self {
         let over = |figure: &dyn Fn(&LimitSample) -> f64| Spread::over(samples, figure);
         Self {
             frames_per_s: over(&LimitSample::frames_per_s),
@@ -135,7 +139,7 @@ impl Limit {
 
     /// The parts behind it.
     #[must_use]
-    pub fn parts(samples: &[LimitSample]) -> Parts {
+    pub(crate) fn parts(samples: &[LimitSample]) -> Parts {
         Parts::of(&samples.iter().map(|sample| sample.parts).collect::<Vec<_>>())
     }
 }

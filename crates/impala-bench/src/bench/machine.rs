@@ -18,19 +18,19 @@ const PAGE_BYTES: usize = 4096;
 
 /// The machine, for the head of a report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Machine {
+pub(crate) struct Machine {
     /// Cores that this process may use.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// What the CPU calls itself.
-    pub cpu: String,
+    pub(crate) cpu: String,
     /// Instructions that kernels use.
-    pub instructions: &'static str,
+    pub(crate) instructions: &'static str,
 }
 
 impl Machine {
     /// This machine.
     #[must_use]
-    pub fn here() -> Self {
+    pub(crate) fn here() -> Self {
         let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let cpu = info
             .lines()

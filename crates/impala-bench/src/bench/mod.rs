@@ -21,18 +21,8 @@ mod torch_engine;
 mod transport;
 mod work;
 
-pub use args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs, TransportArgs};
-pub use cpu::{cpu_time, median_ns};
 pub use error::BenchError;
-pub use learn::{
-    Estimate, LearnArgs, LearnError, Outcome, Point, Reached, Score, run as run_learn,
-};
-pub use limit::{Limit, LimitSample};
-pub use machine::Machine;
-pub use parts::{ActorParts, LearnerParts, Parts, Sample, Totals};
-pub use pool::{PoolSample, run as run_pool};
-pub use pool_report::PoolReport;
+pub use learn::LearnError;
+pub(crate) use machine::Machine;
 pub use run::main;
-pub use setup::{Described, Setup};
-pub use stats::Spread;
-pub use work::FrameWork;
+pub use setup::Setup;

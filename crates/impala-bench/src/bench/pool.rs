@@ -17,26 +17,26 @@ const SUPERVISOR: &str = "impala-supervisor";
 
 /// One run.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PoolSample {
+pub(crate) struct PoolSample {
     /// Learned frames per second between the first and the last line of metrics with frames in them.
-    pub steady_frames_per_s: f64,
+    pub(crate) steady_frames_per_s: f64,
     /// All learned frames over all wall time, from the start of the run to its end.
-    pub wall_frames_per_s: f64,
+    pub(crate) wall_frames_per_s: f64,
     /// Mean policy lag, in updates.
-    pub policy_lag: f64,
+    pub(crate) policy_lag: f64,
     /// Learned frames of all frames that were acted and taken; the rest crossed a reset.
-    pub learned_share: f64,
+    pub(crate) learned_share: f64,
     /// Where actors were: share of their time, all together.
-    pub actor: ActorShares,
+    pub(crate) actor: ActorShares,
     /// Where the learner was.
-    pub learner: LearnerShares,
+    pub(crate) learner: LearnerShares,
     /// What the kernel says of all processes of the run, its start and end included.
-    pub kernel: KernelFigures,
+    pub(crate) kernel: KernelFigures,
 }
 
 /// Shares of the actors' wall time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct ActorShares {
+pub(crate) struct ActorShares {
     pub(super) env: f64,
     pub(super) inference: f64,
     pub(super) refresh: f64,
@@ -45,7 +45,7 @@ pub struct ActorShares {
 
 /// Shares of the learner's wall time.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LearnerShares {
+pub(crate) struct LearnerShares {
     pub(super) wait: f64,
     pub(super) batching: f64,
     pub(super) forward: f64,
@@ -57,7 +57,7 @@ pub struct LearnerShares {
 
 /// What the kernel counted.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct KernelFigures {
+pub(crate) struct KernelFigures {
     /// CPU time in us per learned frame, user and system.
     pub(super) cpu_us_per_frame: f64,
     /// Part of it in the kernel.
@@ -74,7 +74,7 @@ pub struct KernelFigures {
 ///
 /// # Errors
 /// If it cannot be run, fails, or is too short to measure.
-pub fn run(
+pub(crate) fn run(
     flags: &[OsString],
     setup: &Setup,
     seconds: f64,

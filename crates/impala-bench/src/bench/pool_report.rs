@@ -11,37 +11,37 @@ use impala_rl::metrics::human::si;
 
 /// Runs of the whole system.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct PoolReport {
+pub(crate) struct PoolReport {
     /// Learned frames per second in the steady state.
-    pub frames_per_s: Spread,
+    pub(crate) frames_per_s: Spread,
     /// Learned frames per second of all wall time.
-    pub wall_frames_per_s: Spread,
+    pub(crate) wall_frames_per_s: Spread,
     /// Steady frames/s over the limit from the parts, measured just before.
-    pub efficiency: Spread,
+    pub(crate) efficiency: Spread,
     /// The parts' sum over the CPU time that the pool took for a frame: what is lost to work that is no
     /// part; the rest of the inefficiency is idle cores.
-    pub cpu_efficiency: Spread,
+    pub(crate) cpu_efficiency: Spread,
     /// Steady frames/s over the limit from the whole loops.
-    pub loops_efficiency: Spread,
+    pub(crate) loops_efficiency: Spread,
     /// Steady frames/s over the roofline.
-    pub roofline_fraction: Spread,
+    pub(crate) roofline_fraction: Spread,
     /// Mean policy lag, in updates.
-    pub policy_lag: Spread,
+    pub(crate) policy_lag: Spread,
     /// Learned frames of the frames taken; the rest crossed a reset.
-    pub learned_share: Spread,
+    pub(crate) learned_share: Spread,
     /// Bytes per second that actors wrote into the ring.
-    pub ring_bytes_per_s: Spread,
+    pub(crate) ring_bytes_per_s: Spread,
     /// Shares of the actors' wall time.
-    pub actor_share: ActorTable,
+    pub(crate) actor_share: ActorTable,
     /// Shares of the learner's wall time.
-    pub learner_share: LearnerTable,
+    pub(crate) learner_share: LearnerTable,
     /// What the kernel counted.
-    pub kernel: KernelTable,
+    pub(crate) kernel: KernelTable,
 }
 
 /// Shares of the actors' wall time; `other` is loop, copies, checks, and waiting for a core.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ActorTable {
+pub(crate) struct ActorTable {
     env: Spread,
     inference_sampling: Spread,
     refresh: Spread,
@@ -51,7 +51,7 @@ pub struct ActorTable {
 
 /// Shares of the learner's wall time; `other` is checks, episodes, counters and release.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct LearnerTable {
+pub(crate) struct LearnerTable {
     wait: Spread,
     batching: Spread,
     forward: Spread,
@@ -64,7 +64,7 @@ pub struct LearnerTable {
 
 /// What the kernel counted, of all processes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct KernelTable {
+pub(crate) struct KernelTable {
     cpu_us_per_frame: Spread,
     system_share: Spread,
     cores_busy: Spread,
@@ -75,7 +75,7 @@ pub struct KernelTable {
 impl PoolReport {
     /// Of repeats, each with the limit measured just before it.
     #[must_use]
-    pub fn of(samples: &[(LimitSample, PoolSample)], ring_bytes_per_frame: f64) -> Self {
+    pub(crate) fn of(samples: &[(LimitSample, PoolSample)], ring_bytes_per_frame: f64) -> Self {
         let over = |figure: &dyn Fn(&PoolSample) -> f64| Spread::over(samples, |(_, s)| figure(s));
         let against = |bound: &dyn Fn(&LimitSample) -> f64| {
             Spread::over(samples, |(limit, s)| s.steady_frames_per_s / bound(limit))

@@ -32,23 +32,23 @@ pub struct Setup {
 
 /// What was measured, for the head of a report.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Described {
+pub(crate) struct Described {
     /// Name of the environment.
-    pub env: String,
+    pub(crate) env: String,
     /// Actor processes.
-    pub actors: usize,
+    pub(crate) actors: usize,
     /// E.
-    pub envs_per_actor: usize,
+    pub(crate) envs_per_actor: usize,
     /// T.
-    pub unroll: usize,
+    pub(crate) unroll: usize,
     /// B.
-    pub batch: usize,
+    pub(crate) batch: usize,
     /// K.
-    pub blocks: usize,
+    pub(crate) blocks: usize,
     /// What computes the network.
-    pub engine: &'static str,
+    pub(crate) engine: &'static str,
     /// Numbers in the flat parameter vector.
-    pub parameters: usize,
+    pub(crate) parameters: usize,
 }
 
 impl Setup {
@@ -64,7 +64,7 @@ impl Setup {
     ///
     /// # Errors
     /// If the configuration is wrong.
-    pub fn from_args(args: &Args) -> Result<Self, BenchError> {
+    pub(crate) fn from_args(args: &Args) -> Result<Self, BenchError> {
         let config = Config::resolve(&args.layers()?, &gym::registry())?;
         let (network, parameters) = build::network(&config)?;
         Ok(Self { config, network, parameters })
@@ -72,7 +72,7 @@ impl Setup {
 
     /// For the head of a report.
     #[must_use]
-    pub fn described(&self) -> Described {
+    pub(crate) fn described(&self) -> Described {
         let pool = &self.config.pool;
         Described {
             env: self.config.env.id.clone(),
@@ -100,7 +100,7 @@ impl Setup {
 
     /// The weights that a run starts from.
     #[must_use]
-    pub fn weights(&self) -> Vec<f32> {
+    pub(crate) fn weights(&self) -> Vec<f32> {
         initial_parameters(&self.parameters, self.config.run.seed)
     }
 
@@ -121,7 +121,7 @@ impl Setup {
 
     /// An actor's choice of actions.
     #[must_use]
-    pub fn sampler(&self) -> ActionSampler {
+    pub(crate) fn sampler(&self) -> ActionSampler {
         build::sampler(&self.config, Rng::new(self.config.run.seed, 1))
     }
 

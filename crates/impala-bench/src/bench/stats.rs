@@ -7,19 +7,19 @@ use serde::Serialize;
 
 /// Median, smallest and largest of the repeats of one measurement.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// Median; the mean of the two in the middle if there is no middle.
-    pub median: f64,
+    pub(crate) median: f64,
     /// Smallest.
-    pub min: f64,
+    pub(crate) min: f64,
     /// Largest.
-    pub max: f64,
+    pub(crate) max: f64,
 }
 
 impl Spread {
     /// Of at least one sample; all zero of none.
     #[must_use]
-    pub fn of(samples: &[f64]) -> Self {
+    pub(crate) fn of(samples: &[f64]) -> Self {
         let mut sorted = samples.to_vec();
         sorted.sort_by(f64::total_cmp);
         let (Some(&min), Some(&max)) = (sorted.first(), sorted.last()) else {
@@ -35,7 +35,7 @@ impl Spread {
     }
 
     /// Of one figure of each repeat.
-    pub fn over<T>(repeats: &[T], figure: impl Fn(&T) -> f64) -> Self {
+    pub(crate) fn over<T>(repeats: &[T], figure: impl Fn(&T) -> f64) -> Self {
         Self::of(&repeats.iter().map(figure).collect::<Vec<_>>())
     }
 }

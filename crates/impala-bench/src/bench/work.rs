@@ -8,24 +8,24 @@ use impala_rl::unroll::Field;
 
 /// Work of one frame, from sizes alone.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct FrameWork {
+pub(crate) struct FrameWork {
     /// Floating-point operations of acting.
-    pub act_flops: f64,
+    pub(crate) act_flops: f64,
     /// Floating-point operations of learning; the bootstrap row is only seen forwards.
-    pub learn_flops: f64,
+    pub(crate) learn_flops: f64,
     /// Bytes of the observation, as the environment writes it.
-    pub observation_bytes: f64,
+    pub(crate) observation_bytes: f64,
     /// Bytes that an actor writes into the ring, all fields and boundary rows included.
-    pub ring_bytes: f64,
+    pub(crate) ring_bytes: f64,
     /// Times that each observation byte is written into the ring: once by the environment, and those
     /// of the k boundary rows once more.
-    pub observation_writes: f64,
+    pub(crate) observation_writes: f64,
 }
 
 impl FrameWork {
     /// Of one frame of `setup`.
     #[must_use]
-    pub fn of(setup: &Setup) -> Self {
+    pub(crate) fn of(setup: &Setup) -> Self {
         let pool = &setup.config.pool;
         let layout = &pool.layout;
         let frames = pool.frames_per_batch() as f64;
@@ -44,7 +44,7 @@ impl FrameWork {
 
     /// All floating-point operations.
     #[must_use]
-    pub fn flops(&self) -> f64 {
+    pub(crate) fn flops(&self) -> f64 {
         self.act_flops + self.learn_flops
     }
 }

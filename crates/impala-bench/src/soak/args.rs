@@ -9,36 +9,36 @@ use impala_rl::config::ChaosSpec;
 /// Exit code 0: all of them. 1: at least one was broken. 2: bad usage. 70: no result.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "impala-soak", version)]
-pub struct SoakArgs {
+pub(crate) struct SoakArgs {
     /// One process of the proof.
     #[command(subcommand)]
-    pub part: Option<Part>,
+    pub(crate) part: Option<Part>,
     /// Length of the random part; the others take about two minutes more, and less if this is short
     #[arg(long, default_value_t = 10.0, value_name = "MIN")]
-    pub minutes: f64,
+    pub(crate) minutes: f64,
     /// Random faults per second; 1 in 5 is a stop, the others kill
     #[arg(long, default_value_t = 5.0, value_name = "N")]
-    pub faults_per_s: f64,
+    pub(crate) faults_per_s: f64,
     /// Restarts of actors after which the supervisor is compared with what it was
     #[arg(long, default_value_t = 1000, value_name = "N")]
-    pub restarts: u64,
+    pub(crate) restarts: u64,
     /// Supervisors to kill
     #[arg(long, default_value_t = 100, value_name = "N")]
-    pub supervisors: u32,
+    pub(crate) supervisors: u32,
     /// Actors of each pool
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=12))]
-    pub actors: u16,
+    pub(crate) actors: u16,
     /// Seed of all random choices
     #[arg(long, default_value_t = 1, value_name = "S")]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Print one JSON object instead of a table
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// A part of a proof that runs in a process of its own.
 #[derive(Debug, Clone, clap::Subcommand)]
-pub enum Part {
+pub(crate) enum Part {
     /// One pool, with its faults; prints what it came to
     #[command(hide = true)]
     Pool(PoolArgs),
@@ -46,23 +46,23 @@ pub enum Part {
 
 /// One pool of a proof.
 #[derive(Debug, Clone, clap::Args)]
-pub struct PoolArgs {
+pub(crate) struct PoolArgs {
     /// Length of the run
     #[arg(long, value_name = "S")]
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// End sooner, after this many restarts of actors
     #[arg(long, value_name = "N")]
-    pub restarts: Option<u64>,
+    pub(crate) restarts: Option<u64>,
     /// Faults, as in impala-supervisor
     #[arg(long, value_name = "FAULTS")]
-    pub chaos: Option<ChaosSpec>,
+    pub(crate) chaos: Option<ChaosSpec>,
     /// Actors
     #[arg(long, default_value_t = 4, value_name = "N")]
-    pub actors: u16,
+    pub(crate) actors: u16,
     /// Seed
     #[arg(long, default_value_t = 1, value_name = "S")]
-    pub seed: u64,
+    pub(crate) seed: u64,
     /// Folder for checkpoints
     #[arg(long, value_name = "DIR")]
-    pub folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }

@@ -28,13 +28,13 @@ const RESTARTS_SECONDS: f64 = 600.0;
 
 /// One promise, and whether it was kept.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Promise {
+pub(crate) struct Promise {
     /// What is promised.
-    pub promise: &'static str,
+    pub(crate) promise: &'static str,
     /// What was measured.
-    pub measured: String,
+    pub(crate) measured: String,
     /// Whether that is as promised.
-    pub kept: bool,
+    pub(crate) kept: bool,
 }
 
 /// All that was measured.

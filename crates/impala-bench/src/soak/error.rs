@@ -17,7 +17,7 @@ use impala_rl::supervisor::SupervisorError;
 /// Why a proof did not come about.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum ProofError {
+pub(crate) enum ProofError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -26,11 +26,11 @@ const MOMENT_MS: usize = 60;
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub(super) struct Killed {
     /// Supervisors that were killed.
-    pub supervisors: u32,
+    pub(crate) supervisors: u32,
     /// SIGKILL to the last process being gone.
-    pub until_gone: Percentiles,
+    pub(crate) until_gone: Percentiles,
     /// Processes that had to be killed from here, half a minute later.
-    pub left_behind: u64,
+    pub(crate) left_behind: u64,
 }
 
 /// Kills `times` supervisors, one after the other. This process adopts what they leave; it must have no

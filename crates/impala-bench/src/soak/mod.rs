@@ -18,7 +18,7 @@ mod counts;
 mod env;
 mod error;
 mod killed;
-pub mod pattern;
+pub(crate) mod pattern;
 mod pool;
 mod promises;
 mod record;
@@ -26,7 +26,5 @@ mod report;
 mod roles;
 mod vitals;
 
-pub use args::{PoolArgs, SoakArgs};
-pub use campaign::{Promise, main};
-pub use error::ProofError;
+pub use campaign::main;
 pub use report::{Percentiles, PoolReport};

@@ -9,14 +9,14 @@ use impala_rl::env::flag;
 use impala_rl::ring::Owner;
 
 /// Actions to choose from.
-pub const ACTIONS: usize = 4;
+pub(crate) const ACTIONS: usize = 4;
 
 /// Logits of actions that are never drawn; the others have 0, and are drawn alike.
 const NEVER: f32 = -100.0;
 
 /// splitmix64: enough to tell all places apart.
 #[must_use]
-pub const fn mix(x: u64) -> u64 {
+pub(crate) const fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -25,11 +25,11 @@ pub const fn mix(x: u64) -> u64 {
 
 /// One incarnation of one actor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Incarnation {
+pub(crate) struct Incarnation {
     /// Which actor.
-    pub actor: u16,
+    pub(crate) actor: u16,
     /// Which writer of it, from 1.
-    pub incarnation: u16,
+    pub(crate) incarnation: u16,
 }
 
 #[derive(Clone, Copy)]
@@ -49,7 +49,7 @@ impl From<Owner> for Incarnation {
 impl Incarnation {
     /// A number of its own for each writer: the seed of its random actions.
     #[must_use]
-    pub const fn number(self) -> u64 {
+    pub(crate) const fn number(self) -> u64 {
         (self.actor as u64) << 16 | self.incarnation as u64
     }
 
@@ -58,7 +58,7 @@ impl Incarnation {
     }
 
     /// Writes the frame that step `step` leads to.
-    pub fn frame(self, step: u64, env: usize, frame: &mut [u8]) {
+    pub(crate) fn frame(self, step: u64, env: usize, frame: &mut [u8]) {
         let seed = self.at(What::Frame, step, env);
         for (word, bytes) in (0..).zip(frame.chunks_mut(8)) {
             bytes.copy_from_slice(&mix(seed ^ word).to_le_bytes()[..bytes.len()]);
@@ -69,20 +69,20 @@ impl Incarnation {
     /// such numbers are exact in f32.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "20 bits fit an f32")]
-    pub fn return_after(self, step: u64, env: usize) -> f32 {
+    pub(crate) fn return_after(self, step: u64, env: usize) -> f32 {
         if step == 0 { 0.0 } else { (self.at(What::Reward, step, env) >> 44) as f32 }
     }
 
     /// The reward of step `step`, from 1.
     #[must_use]
-    pub fn reward(self, step: u64, env: usize) -> f32 {
+    pub(crate) fn reward(self, step: u64, env: usize) -> f32 {
         self.return_after(step, env) - self.return_after(step - 1, env)
     }
 
     /// The flags of the observation that step `step` leads to. Every episode ends at once and none
     /// begins anew, so that each step has a return and a length.
     #[must_use]
-    pub const fn flags(self, step: u64, env: usize) -> u8 {
+    pub(crate) const fn flags(self, step: u64, env: usize) -> u8 {
         match (step, self.at(What::Flag, step, env) & 1) {
             (0, _) => flag::FIRST,
             (_, 0) => flag::TERMINATED,
@@ -91,7 +91,7 @@ impl Incarnation {
     }
 
     /// Writes the logits of the observation that step `step` leads to: 1 to 4 actions are equally likely.
-    pub fn logits(self, step: u64, env: usize, logits: &mut [f32]) {
+    pub(crate) fn logits(self, step: u64, env: usize, logits: &mut [f32]) {
         let number = self.at(What::Logits, step, env);
         let (first, likely) = ((number & 3) as usize, 1 + (number >> 2 & 3) as usize);
         logits.fill(NEVER);
@@ -103,7 +103,7 @@ impl Incarnation {
 
 /// Writes the weights of a version. The first names the version.
 #[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
-pub fn weights(version: u64, weights: &mut [f32]) {
+pub(crate) fn weights(version: u64, weights: &mut [f32]) {
     let name = version & 0xFF_FFFF;
     for (index, weight) in (0_u64..).zip(&mut *weights) {
         *weight = if index == 0 { name as f32 } else { (mix(name << 20 ^ index) >> 40) as f32 };
@@ -114,7 +114,7 @@ pub fn weights(version: u64, weights: &mut [f32]) {
 #[must_use]
 #[expect(clippy::cast_possible_truncation, reason = "compared with what it was made from")]
 #[expect(clippy::cast_sign_loss, reason = "compared with what it was made from")]
-pub fn are_whole(found: &[f32]) -> bool {
+pub(crate) fn are_whole(found: &[f32]) -> bool {
     let mut expected = vec![0.0; found.len()];
     weights(found.first().map_or(0, |&name| name as u64), &mut expected);
     found.iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits())

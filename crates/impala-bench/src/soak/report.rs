@@ -89,7 +89,7 @@ pub struct PoolReport {
 impl PoolReport {
     /// Faults that were injected.
     #[must_use]
-    pub const fn faults(&self) -> u64 {
+    pub(crate) const fn faults(&self) -> u64 {
         self.actors_killed + self.learners_killed + self.actors_stopped
     }
 }
@@ -110,7 +110,7 @@ pub struct Percentiles {
 impl Percentiles {
     /// Of these times, in any order; zeros if there are none.
     #[must_use]
-    pub fn of(mut times: Vec<Duration>) -> Self {
+    pub(crate) fn of(mut times: Vec<Duration>) -> Self {
         times.sort_unstable();
         let Some(last) = times.len().checked_sub(1) else {
             return Self::default();

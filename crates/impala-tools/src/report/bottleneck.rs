@@ -24,13 +24,13 @@ const IDLE_BELOW: f64 = 0.75;
 
 /// A verdict and its reasons.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Bottleneck {
+pub(crate) struct Bottleneck {
     /// What limits the run.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// What was measured.
-    pub because: String,
+    pub(crate) because: String,
     /// What to change.
-    pub advice: String,
+    pub(crate) advice: String,
 }
 
 /// Settings that advice speaks of, as text.
@@ -73,7 +73,7 @@ impl RunSettings {
 impl Bottleneck {
     /// Judges a run.
     #[must_use]
-    pub fn of(run: &RunData) -> Self {
+    pub(crate) fn of(run: &RunData) -> Self {
         Self::judge(&Totals::of(run), &RunSettings::of(run))
     }
 

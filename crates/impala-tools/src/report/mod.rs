@@ -24,12 +24,9 @@ mod verdict;
 mod window_means;
 
 pub use args::main;
-pub use bottleneck::Bottleneck;
 pub use chart::{LineChart, Series};
 pub use document::document;
-pub use run_data::RunData;
-pub use totals::Totals;
-pub use verdict::Verdict;
+pub(crate) use run_data::RunData;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +34,7 @@ use std::path::{Path, PathBuf};
 use impala_metrics::atomic_file;
 
 /// Name of the report in a run folder.
-pub const REPORT_FILE: &str = "report.html";
+pub(crate) const REPORT_FILE: &str = "report.html";
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]

@@ -31,7 +31,7 @@ pub(super) struct Episode {
 
 /// A run, as its folder tells it.
 #[derive(Debug)]
-pub struct RunData {
+pub(crate) struct RunData {
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) config: toml::Table,
@@ -48,7 +48,7 @@ impl RunData {
     ///
     /// # Errors
     /// [`ReportError`] if it is no run folder.
-    pub fn load(path: &Path) -> Result<Self, ReportError> {
+    pub(crate) fn load(path: &Path) -> Result<Self, ReportError> {
         let text = |file: &'static str| {
             fs::read_to_string(path.join(file))
                 .map_err(|_| ReportError::NoRun { path: path.to_owned(), file })

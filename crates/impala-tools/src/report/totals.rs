@@ -57,39 +57,39 @@ pub(super) const ACTOR_STAGES: &[ActorStage] = &[
 
 /// What a run came to between two of its lines. Times in seconds; those of actors are sums over them.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// Wall time.
-    pub wall_s: f64,
+    pub(crate) wall_s: f64,
     /// Actors.
-    pub actors: f64,
+    pub(crate) actors: f64,
     /// Cores that the run may use; 0 if not known.
-    pub cores: f64,
+    pub(crate) cores: f64,
     /// Frames learnt.
-    pub frames: f64,
+    pub(crate) frames: f64,
     /// Frames produced.
-    pub frames_acted: f64,
+    pub(crate) frames_acted: f64,
     /// Updates.
-    pub updates: f64,
+    pub(crate) updates: f64,
     /// Unrolls produced.
-    pub unrolls: f64,
+    pub(crate) unrolls: f64,
     /// Versions of the weights that actors fetched.
-    pub refreshes: f64,
+    pub(crate) refreshes: f64,
     /// Policy lags of all unrolls, and the unrolls: sum and count.
-    pub lag: (f64, f64),
+    pub(crate) lag: (f64, f64),
     /// Wait, batching, forward, loss, backward, optimizer, publish, checkpoint.
-    pub learner_s: [f64; 8],
+    pub(crate) learner_s: [f64; 8],
     /// Environment, inference, weight refresh, slot wait, commit, held back, gradient.
-    pub actors_s: [f64; 7],
+    pub(crate) actors_s: [f64; 7],
     /// Time on cores: learner, actors.
-    pub cpu_s: (f64, f64),
+    pub(crate) cpu_s: (f64, f64),
     /// Time ready to run without a core: learner, actors.
-    pub core_wait_s: (f64, f64),
+    pub(crate) core_wait_s: (f64, f64),
 }
 
 impl Totals {
     /// Sums over the whole run. The time before the first line, when processes start, is left out.
     #[must_use]
-    pub fn of(run: &RunData) -> Self {
+    pub(crate) fn of(run: &RunData) -> Self {
         Self::between(&run.lines)
     }
 
@@ -146,19 +146,19 @@ impl Totals {
 
     /// The same as a share of their time.
     #[must_use]
-    pub fn held_back(&self) -> f64 {
+    pub(crate) fn held_back(&self) -> f64 {
         self.actor_shares()[5]
     }
 
     /// Mean policy lag.
     #[must_use]
-    pub fn lag_mean(&self) -> f64 {
+    pub(crate) fn lag_mean(&self) -> f64 {
         self.lag.0 / self.lag.1.max(1.0)
     }
 
     /// Share of all cores that the run used; `None` if not known.
     #[must_use]
-    pub fn cores_busy(&self) -> Option<f64> {
+    pub(crate) fn cores_busy(&self) -> Option<f64> {
         let used = self.cpu_s.0 + self.cpu_s.1;
         (self.cores > 0.0 && self.wall_s > 0.0 && used > 0.0)
             .then(|| used / (self.cores * self.wall_s))

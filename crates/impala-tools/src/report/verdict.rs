@@ -2,7 +2,7 @@
 
 /// What limits a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The learner's arithmetic.
     Learner,
     /// Stepping environments.
@@ -26,7 +26,7 @@ pub enum Verdict {
 impl Verdict {
     /// In words, as a heading.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Learner => "learner-bound",
             Self::Environment => "environment-bound",

@@ -4,40 +4,40 @@ use std::path::PathBuf;
 
 /// Suites of environments, each with several seeds.
 #[derive(Debug, Clone, clap::Args)]
-pub struct LearnArgs {
+pub(crate) struct LearnArgs {
     /// Suite: classic, box2d, mujoco, minigrid, atari, or a TOML file of the same form
     #[arg(long, default_value = "classic", value_name = "NAME|FILE.toml")]
-    pub suite: String,
+    pub(crate) suite: String,
     /// Only these environments of the suite
     #[arg(long, value_delimiter = ',', value_name = "ENV,ENV")]
-    pub only: Vec<String>,
+    pub(crate) only: Vec<String>,
     /// Runs of each environment, with seeds 1 to N [default: those of the suite]
     #[arg(long, value_name = "N", value_parser = seeds)]
-    pub seeds: Option<u32>,
+    pub(crate) seeds: Option<u32>,
     /// Fresh episodes that each final policy plays, once greedy and once sampled
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub eval_episodes: u32,
+    pub(crate) eval_episodes: u32,
     /// Seconds after which such an evaluation counts as failed
     #[arg(long, default_value_t = 3600, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
-    pub eval_time_limit: u64,
+    pub(crate) eval_time_limit: u64,
     /// Use the settings that are known to suit an environment; without it all learn with those of any environment
     #[arg(long)]
-    pub env_defaults: bool,
+    pub(crate) env_defaults: bool,
     /// Actor processes of each run [default: those of impala-supervisor]
     #[arg(long, value_name = "N")]
-    pub actors: Option<u32>,
+    pub(crate) actors: Option<u32>,
     /// Python for the environments of Gymnasium
     #[arg(long, value_name = "PATH")]
-    pub python: Option<String>,
+    pub(crate) python: Option<String>,
     /// Folder for runs and results; what is finished in it is not done again [default: runs/learn-SUITE]
     #[arg(long, value_name = "DIR")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// Print learn.json instead of tables
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// Flags of impala-supervisor, for all runs
     #[arg(last = true, value_name = "FLAGS")]
-    pub flags: Vec<String>,
+    pub(crate) flags: Vec<String>,
 }
 
 fn seeds(text: &str) -> Result<u32, String> {

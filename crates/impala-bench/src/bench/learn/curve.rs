@@ -12,24 +12,24 @@ const MAX_POINTS: usize = 400;
 
 /// A mean of episodes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Point {
+pub(crate) struct Point {
     /// Frames learnt.
-    pub frames: f64,
+    pub(crate) frames: f64,
     /// Seconds since the start of the run.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Mean return of the last 100 episodes, or of all if there are fewer.
-    pub return_mean: f64,
+    pub(crate) return_mean: f64,
 }
 
 /// How the target was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Reached {
+pub(crate) struct Reached {
     /// Frames learnt when the mean of 100 episodes first reached it.
-    pub frames: f64,
+    pub(crate) frames: f64,
     /// Seconds since the start of the run.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Lowest mean of 100 episodes from then on.
-    pub lowest_after: f64,
+    pub(crate) lowest_after: f64,
 }
 
 /// The curve of one run.

@@ -165,7 +165,7 @@ impl LearnError {
 
     /// What the process returns.
     #[must_use]
-    pub fn exit_code(&self) -> ExitCode {
+    pub(crate) fn exit_code(&self) -> ExitCode {
         let kind = match self {
             Self::SomeFailed { .. } => return SOME_FAILED.into(),
             Self::UnknownSuite { .. }

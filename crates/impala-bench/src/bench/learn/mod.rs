@@ -24,11 +24,9 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use args::LearnArgs;
-pub use curve::{Point, Reached};
+pub(crate) use args::LearnArgs;
 pub use error::LearnError;
-pub use outcome::{Outcome, Score};
-pub use statistics::Estimate;
+pub(crate) use outcome::Outcome;
 
 use self::child::Watch;
 use self::folder::{Folder, json};
@@ -41,7 +39,7 @@ use self::trial::Runner;
 ///
 /// # Errors
 /// [`LearnError`]; some runs that failed are one as well, after everything is written.
-pub fn run(args: &LearnArgs) -> Result<(), LearnError> {
+pub(crate) fn run(args: &LearnArgs) -> Result<(), LearnError> {
     let mut plan = Plan::of(args)?;
     plan.check()?;
     plan.program = program::fingerprint(program::SUPERVISOR)?;

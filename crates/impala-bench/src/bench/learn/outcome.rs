@@ -7,48 +7,48 @@ use super::plan::Trial;
 
 /// What one run came to; a file below `results`, and an entry of `learn.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The environment.
-    pub env: String,
+    pub(crate) env: String,
     /// Seed of the run.
-    pub seed: u32,
+    pub(crate) seed: u32,
     /// Why it failed, if it did.
-    pub failure: Option<String>,
+    pub(crate) failure: Option<String>,
     /// Frames learnt.
-    pub frames: u64,
+    pub(crate) frames: u64,
     /// Seconds that took.
-    pub wall_s: f64,
+    pub(crate) wall_s: f64,
     /// Frames learnt per second.
-    pub frames_per_s: f64,
+    pub(crate) frames_per_s: f64,
     /// Mean policy lag in versions.
-    pub policy_lag_mean: f64,
+    pub(crate) policy_lag_mean: f64,
     /// Episodes of the training.
-    pub episodes: usize,
+    pub(crate) episodes: usize,
     /// Mean return of the last 100 of them.
-    pub training_return: Option<f64>,
+    pub(crate) training_return: Option<f64>,
     /// How the target was reached, if it was.
-    pub reached: Option<Reached>,
+    pub(crate) reached: Option<Reached>,
     /// Fresh episodes with the most likely actions.
-    pub greedy: Option<Score>,
+    pub(crate) greedy: Option<Score>,
     /// Fresh episodes with actions drawn from the policy.
-    pub sampled: Option<Score>,
+    pub(crate) sampled: Option<Score>,
     /// The learning curve, thinned.
-    pub curve: Vec<Point>,
+    pub(crate) curve: Vec<Point>,
 }
 
 /// What the final policy reached in fresh episodes; keys of `impala-play --json`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Score {
+pub(crate) struct Score {
     /// Mean return.
-    pub return_mean: f64,
+    pub(crate) return_mean: f64,
     /// Standard deviation of the returns.
-    pub return_std: f64,
+    pub(crate) return_std: f64,
     /// Smallest return.
-    pub return_min: f64,
+    pub(crate) return_min: f64,
     /// Largest return.
-    pub return_max: f64,
+    pub(crate) return_max: f64,
     /// Mean length of an episode.
-    pub length_mean: f64,
+    pub(crate) length_mean: f64,
 }
 
 impl Outcome {

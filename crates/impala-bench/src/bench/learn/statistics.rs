@@ -10,13 +10,13 @@ const SEED: u64 = 2021;
 
 /// An interquartile mean with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
+pub(crate) struct Estimate {
     /// Interquartile mean.
-    pub iqm: f64,
+    pub(crate) iqm: f64,
     /// Lower end of the interval.
-    pub low: f64,
+    pub(crate) low: f64,
     /// Upper end.
-    pub high: f64,
+    pub(crate) high: f64,
 }
 
 impl Estimate {
@@ -25,7 +25,7 @@ impl Estimate {
     /// The interval is between the percentiles 2.5 and 97.5 of the interquartile means of resamples. A resample
     /// draws from each environment as many runs as it has, with replacement.
     #[must_use]
-    pub fn of(strata: &[Vec<f64>]) -> Option<Self> {
+    pub(crate) fn of(strata: &[Vec<f64>]) -> Option<Self> {
         Self::resampled(strata, RESAMPLES)
     }
 

@@ -19,65 +19,65 @@ use learning::LearningNs;
 /// CPU time in us per frame of each part, over the repeats. A frame is one of the T x B transitions of a
 /// block.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Parts {
+pub(crate) struct Parts {
     /// What actors do.
-    pub actor: ActorParts,
+    pub(crate) actor: ActorParts,
     /// What the learner does.
-    pub learner: LearnerParts,
+    pub(crate) learner: LearnerParts,
     /// Sums of the parts, and whole loops.
-    pub total: Totals,
+    pub(crate) total: Totals,
 }
 
 /// An actor's part of a frame, in us.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct ActorParts {
+pub(crate) struct ActorParts {
     /// Stepping environments.
-    pub env_step: Spread,
+    pub(crate) env_step: Spread,
     /// Observations to logits.
-    pub inference: Spread,
+    pub(crate) inference: Spread,
     /// Logits to actions.
-    pub sampling: Spread,
+    pub(crate) sampling: Spread,
     /// Getting a slot and handing it over.
-    pub claim_commit: Spread,
+    pub(crate) claim_commit: Spread,
     /// Fetching new weights, as often as a pool of this size does.
-    pub refresh: Spread,
+    pub(crate) refresh: Spread,
 }
 
 /// The learner's part of a frame, in us.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct LearnerParts {
+pub(crate) struct LearnerParts {
     /// Taking a block, making the network's input over it, and giving it back.
-    pub batching: Spread,
+    pub(crate) batching: Spread,
     /// Network, forwards.
-    pub forward: Spread,
+    pub(crate) forward: Spread,
     /// V-trace, losses, and their gradients.
-    pub vtrace_loss: Spread,
+    pub(crate) vtrace_loss: Spread,
     /// Network, backwards.
-    pub backward: Spread,
+    pub(crate) backward: Spread,
     /// Norm, clip and optimizer.
-    pub optimizer: Spread,
+    pub(crate) optimizer: Spread,
     /// Publishing weights.
-    pub publish: Spread,
+    pub(crate) publish: Spread,
 }
 
 /// Sums, in us per frame.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Totals {
+pub(crate) struct Totals {
     /// All parts of an actor.
-    pub actor: Spread,
+    pub(crate) actor: Spread,
     /// All parts of the learner.
-    pub learner: Spread,
+    pub(crate) learner: Spread,
     /// Both.
-    pub frame: Spread,
+    pub(crate) frame: Spread,
     /// The acting loop of the product as a whole, with nobody to wait for.
-    pub acting_loop: Spread,
+    pub(crate) acting_loop: Spread,
     /// The learning loop of the product as a whole, with nobody to wait for.
-    pub learning_loop: Spread,
+    pub(crate) learning_loop: Spread,
 }
 
 /// One repeat, in ns per frame.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Sample {
+pub(crate) struct Sample {
     acting: ActingNs,
     learning: LearningNs,
     acting_loop: f64,
@@ -89,7 +89,7 @@ impl Sample {
     ///
     /// # Errors
     /// If the product's parts cannot be built or fail.
-    pub fn measure(setup: &Setup, effort: Duration) -> Result<Self, BenchError> {
+    pub(crate) fn measure(setup: &Setup, effort: Duration) -> Result<Self, BenchError> {
         let (learning, learning_loop) = learning::measure(setup, effort)?;
         Ok(Self {
             acting: acting::measure(setup, effort)?,
@@ -101,14 +101,14 @@ impl Sample {
 
     /// An actor's parts, in ns per frame.
     #[must_use]
-    pub fn actor_ns(&self) -> f64 {
+    pub(crate) fn actor_ns(&self) -> f64 {
         let ActingNs { env_step, inference, sampling, claim_commit, refresh } = self.acting;
         env_step + inference + sampling + claim_commit + refresh
     }
 
     /// The learner's parts, in ns per frame.
     #[must_use]
-    pub fn learner_ns(&self) -> f64 {
+    pub(crate) fn learner_ns(&self) -> f64 {
         let LearningNs { batching, forward, vtrace_loss, backward, optimizer, publish } =
             self.learning;
         batching + forward + vtrace_loss + backward + optimizer + publish
@@ -116,7 +116,7 @@ impl Sample {
 
     /// The two whole loops, in ns per frame.
     #[must_use]
-    pub const fn loops_ns(&self) -> (f64, f64) {
+    pub(crate) const fn loops_ns(&self) -> (f64, f64) {
         (self.acting_loop, self.learning_loop)
     }
 }
@@ -124,7 +124,7 @@ impl Sample {
 impl Parts {
     /// Sums repeats up.
     #[must_use]
-    pub fn of(samples: &[Sample]) -> Self {
+    pub(crate) fn of(samples: &[Sample]) -> Self {
         let us = |ns: &dyn Fn(&Sample) -> f64| Spread::over(samples, |sample| ns(sample) / 1e3);
         Self {
             actor: ActorParts {

@@ -14,7 +14,7 @@ const CACHE_LINE_BYTES: usize = 64;
 /// Which unrolls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub enum LoadName {
+pub(crate) enum LoadName {
     /// 64 environments, 32 steps, observations of 16 bytes; 256 columns in a batch
     Cartpole,
     /// 8 environments, 20 steps, frames of 84x84 bytes in stacks of 4; 32 columns in a batch

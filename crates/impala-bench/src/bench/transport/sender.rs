@@ -14,13 +14,13 @@ use crate::bench::error::BenchError;
 
 /// What a sender is told.
 #[derive(Debug, Clone, clap::Args)]
-pub struct SenderArgs {
+pub(crate) struct SenderArgs {
     /// What to send
     #[arg(long, value_enum)]
-    pub load: LoadName,
+    pub(crate) load: LoadName,
     /// Name of the server that waits for an ipc-channel; without it, standard input is a Unix socket
     #[arg(long)]
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
 }
 
 /// Sends until the other end is closed, then prints what was sent.
