@@ -24,7 +24,7 @@ pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
     Algorithm, CoreName, Decay, Device, Engine, EngineChoice, OnBadEnv, OptimizerName, Schedule,
-    ScheduleName, TorsoName,
+    ScheduleName, TorsoName, UnknownDevice,
 };
 pub use error::ConfigError;
 pub use render::values;
