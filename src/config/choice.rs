@@ -113,24 +113,29 @@ impl fmt::Display for Device {
     }
 }
 
-impl FromStr for Device {
-    type Err = String;
+/// No device has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown device {0:?}, use cpu, cuda or cuda:0")]
+pub struct UnknownDevice(pub String);
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for Device {
+    type Err = UnknownDevice;
+
+    fn from_str(text: &str) -> Result<Self, UnknownDevice> {
         match text.split_once(':') {
             None if text == "cpu" => Some(Self::Cpu),
             None if text == "cuda" => Some(Self::Cuda(0)),
             Some(("cuda", index)) => index.parse().ok().map(Self::Cuda),
             _ => None,
         }
-        .ok_or_else(|| format!("unknown device {text:?}, use cpu, cuda or cuda:0"))
+        .ok_or_else(|| UnknownDevice(text.to_owned()))
     }
 }
 
 impl TryFrom<String> for Device {
-    type Error = String;
+    type Error = UnknownDevice;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, UnknownDevice> {
         text.parse()
     }
 }

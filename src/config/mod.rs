@@ -24,7 +24,7 @@ pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
     Algorithm, CoreName, Decay, Device, Engine, EngineChoice, Exchange, OnBadEnv, OptimizerName,
-    Schedule, ScheduleName, TorsoName,
+    Schedule, ScheduleName, TorsoName, UnknownDevice,
 };
 pub use error::ConfigError;
 pub use render::values;

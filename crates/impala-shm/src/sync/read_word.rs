@@ -12,13 +12,13 @@ use super::{AtomicU64, Ordering};
 /// On pages that are mapped read-only `std` guarantees nothing else to work (`std::sync::atomic`, "Atomic
 /// accesses to read-only memory"); what must be ordered is ordered by fences. There is no way to store:
 /// ```compile_fail,E0599
-/// use impala_rl::sync::{AtomicU64, Ordering, ReadWord};
+/// use impala_shm::sync::{AtomicU64, Ordering, ReadWord};
 /// let words = [AtomicU64::new(0)];
 /// ReadWord::of(&words)[0].store(1, Ordering::Relaxed);
 /// ```
 /// nor to get at the word that can be stored to:
 /// ```compile_fail,E0616
-/// use impala_rl::sync::{AtomicU64, Ordering, ReadWord};
+/// use impala_shm::sync::{AtomicU64, Ordering, ReadWord};
 /// let words = [AtomicU64::new(0)];
 /// ReadWord::of(&words)[0].0.store(1, Ordering::Relaxed);
 /// ```
