@@ -24,9 +24,7 @@ mod work;
 pub use args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs, TransportArgs};
 pub use cpu::{cpu_time, median_ns};
 pub use error::BenchError;
-pub use learn::{
-    Estimate, LearnArgs, LearnError, Outcome, Point, Reached, Score, run as run_learn,
-};
+pub use learn::{LearnArgs, LearnError, Outcome, Score, run as run_learn};
 pub use limit::{Limit, LimitSample};
 pub use machine::Machine;
 pub use parts::{ActorParts, LearnerParts, Parts, Sample, Totals};

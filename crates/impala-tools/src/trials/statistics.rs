@@ -1,6 +1,6 @@
 //! The interquartile mean and its interval, as Agarwal et al. 2021 (arXiv 2108.13264) compute them.
 
-use impala_rl::rng::Rng;
+use impala_env::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 /// Resamples of an interval.
@@ -29,7 +29,9 @@ impl Estimate {
         Self::resampled(strata, RESAMPLES)
     }
 
-    pub(super) fn resampled(strata: &[Vec<f64>], resamples: usize) -> Option<Self> {
+    /// The same with so many resamples: an interval that is drawn needs fewer than one that is printed.
+    #[must_use]
+    pub fn resampled(strata: &[Vec<f64>], resamples: usize) -> Option<Self> {
         let iqm = interquartile_mean(strata.concat())?;
         let mut rng = Rng::new(SEED, 0);
         let mut means: Vec<f64> = (0..resamples)
