@@ -39,6 +39,7 @@ mod resume;
 mod ring_model;
 mod ring_stress;
 mod soak;
+mod sweep;
 mod tensorboard;
 mod tidy;
 mod top;
