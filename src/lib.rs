@@ -26,7 +26,7 @@ pub use impala_ring as ring;
 pub use impala_shm as shm;
 pub use impala_shm::{kill_point, sync};
 pub use impala_supervise as supervisor;
-pub use impala_tools::{report, top};
+pub use impala_tools::{report, top, trials};
 
 pub mod actor;
 pub mod build;

@@ -48,7 +48,7 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
             if matches!(spanned.get_ref(), DeValue::Table(_)) {
                 return Err(ConfigError::Table { path: path.into(), line, key });
             }
-            let nearest = nearest(&key, &known);
+            let nearest = nearest(&key);
             return Err(ConfigError::UnknownKey { path: path.into(), line, key, nearest });
         }
         // One key at a time: an error then belongs to this key, whatever serde says.
@@ -63,15 +63,16 @@ pub fn parse(text: &str, path: &Path) -> Result<Settings, ConfigError> {
     Ok(settings)
 }
 
-/// The known name most like `key`, if any is.
-fn nearest(key: &str, known: &[String]) -> Option<String> {
+/// The name of a setting most like `key`, if any is.
+#[must_use]
+pub fn nearest(key: &str) -> Option<String> {
     let key = key.replace('_', "-").to_lowercase();
-    known
-        .iter()
-        .map(|name| (strsim::jaro_winkler(&key, name), name))
+    Settings::keys()
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(&key, &name), name))
         .filter(|(likeness, _)| *likeness >= NEAR)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name.clone())
+        .map(|(_, name)| name)
 }
 
 /// Line and column (in characters), both from 1, of a byte of `text`.

@@ -291,7 +291,7 @@ pub struct Settings {
 impl Settings {
     /// These settings, and where one is not set, that of the layer below.
     #[must_use]
-    pub(crate) fn or(self, below: Self) -> Self {
+    pub fn or(self, below: Self) -> Self {
         // A struct literal without `..`: a field that is forgotten here does not compile.
         macro_rules! first {
             ($($field:ident)*) => { Self { $($field: self.$field.or(below.$field)),* } };

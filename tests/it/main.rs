@@ -41,6 +41,7 @@ mod resume;
 mod ring_model;
 mod ring_stress;
 mod soak;
+mod sweep;
 mod tensorboard;
 mod tidy;
 mod top;

@@ -200,7 +200,7 @@ fn modules_depend_one_way() {
 #[test]
 fn low_layers_name_no_flags() {
     // Whoever shows an error to a person adds the flag (`src/hint.rs`).
-    let programs = ["crates/impala-tools/", "crates/impala-bench/"];
+    let programs = ["crates/impala-tools/", "crates/impala-sweep/", "crates/impala-bench/"];
     // Flags of cargo, for whoever builds.
     let cargo = "crates/impala-shm/src/kill_point.rs";
     for (name, text) in rust_files().iter().filter(|(name, _)| is_product(name)) {

@@ -1,10 +1,11 @@
 //! Why a benchmark of learning ended before its last run, or with runs that failed.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use impala_rl::supervisor::ExitKind;
+use impala_rl::trials::{FolderError, SystemError};
 
 /// Exit code of a benchmark some of whose runs failed; that of `impala-soak` for broken promises as well.
 const SOME_FAILED: u8 = 1;
@@ -80,54 +81,12 @@ pub enum LearnError {
         /// Why, and what to do.
         problem: String,
     },
-    /// The output folder belongs to something else.
-    #[error("{0} holds files and no benchmark of learning; name a new folder with --output")]
-    NoBenchmark(PathBuf),
-    /// The output folder has results of other settings.
-    #[error(
-        "{path} was made with other settings ({what}); give them again, or name a new folder with --output"
-    )]
-    OtherSettings {
-        /// The folder.
-        path: PathBuf,
-        /// The first difference.
-        what: String,
-    },
-    /// The output folder has results of another build.
-    #[error(
-        "{0} was begun with another build of impala-supervisor, and results of two builds are not mixed; \
-         name a new folder with --output"
-    )]
-    OtherProgram(PathBuf),
-    /// Somebody writes to the folder.
-    #[error("{0} is in use by a process of another benchmark; wait for it to end, or end it")]
-    InUse(PathBuf),
-    /// The system refused a file.
-    #[error("cannot {action} {path}: {source}; name a folder that you can write with --output")]
-    File {
-        /// File or folder.
-        path: PathBuf,
-        /// What was tried.
-        action: &'static str,
-        /// Why not.
-        source: io::Error,
-    },
-    /// A file of the output folder is not what was written.
-    #[error("{path} is damaged: {source}; remove it, and its run is done again")]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        source: serde_json::Error,
-    },
+    /// The output folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
     /// A program does not start, or signals cannot be waited for.
-    #[error("cannot {action}: {source}")]
-    System {
-        /// What was tried.
-        action: String,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// A signal asked for the end.
     #[error("interrupted; the same command with --output {path} goes on after the finished runs")]
     Interrupted {
@@ -151,18 +110,6 @@ pub enum LearnError {
 }
 
 impl LearnError {
-    /// For `map_err` on operations on files.
-    pub(super) fn file(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::File { path, action, source }
-    }
-
-    /// For `map_err` on anything else that the system may refuse.
-    pub(super) fn system(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
-        let action = action.into();
-        move |source| Self::System { action, source }
-    }
-
     /// What the process returns.
     #[must_use]
     pub(crate) fn exit_code(&self) -> ExitCode {
@@ -176,13 +123,9 @@ impl LearnError {
             | Self::NotInSuite { .. }
             | Self::OwnFlag { .. }
             | Self::Refused { .. } => ExitKind::Usage,
-            Self::NoBenchmark(_)
-            | Self::OtherSettings { .. }
-            | Self::OtherProgram(_)
-            | Self::File { .. }
-            | Self::Damaged { .. } => ExitKind::RunFolder,
-            Self::InUse(_) => ExitKind::RunFolderInUse,
-            Self::System { .. } | Self::Interrupted { .. } => ExitKind::Internal,
+            Self::Folder(FolderError::InUse { .. }) => ExitKind::RunFolderInUse,
+            Self::Folder(_) => ExitKind::RunFolder,
+            Self::System(_) | Self::Interrupted { .. } => ExitKind::Internal,
         };
         kind.into()
     }

@@ -1,21 +1,15 @@
 //! What is learnt: environments times seeds, each a run of the real supervisor, judged by fresh episodes.
 //!
-//! `suite` reads what to run and `plan` checks it; `folder` keeps what is done, so that a benchmark goes on where it
-//! was interrupted; `trial` runs one `child` after the other and reads the `curve`; `report` sums up with the
-//! `statistics`, and `tables` and `page` show it.
+//! `suite` reads what to run and `plan` checks it; `trial` runs one after the other; `report` sums up, and `tables` and
+//! `page` show it. Folder, children, curves and statistics are those of [`trials`].
 
 mod args;
-mod child;
-mod curve;
 mod error;
-mod folder;
 mod outcome;
 mod page;
 mod plan;
-mod program;
 mod progress;
 mod report;
-mod statistics;
 mod suite;
 mod tables;
 mod trial;
@@ -28,12 +22,15 @@ pub(crate) use args::LearnArgs;
 pub use error::LearnError;
 pub(crate) use outcome::Outcome;
 
-use self::child::Watch;
-use self::folder::{Folder, json};
+use impala_rl::trials::{self, Folder, Watch, json};
+
 use self::plan::Plan;
 use self::progress::Progress;
 use self::report::LearnReport;
 use self::trial::Runner;
+
+/// What the output folder holds, for messages.
+const KIND: &str = "benchmark of learning";
 
 /// Runs what is not done yet, and prints and writes what all of it came to.
 ///
@@ -42,10 +39,10 @@ use self::trial::Runner;
 pub(crate) fn run(args: &LearnArgs) -> Result<(), LearnError> {
     let mut plan = Plan::of(args)?;
     plan.check()?;
-    plan.program = program::fingerprint(program::SUPERVISOR)?;
+    plan.program = trials::fingerprint(trials::SUPERVISOR)?;
     let path = args.output.clone();
     let path = path.unwrap_or_else(|| PathBuf::from(format!("runs/learn-{}", plan.suite)));
-    let folder = Folder::open(&path, &plan)?;
+    let folder = Folder::open(&path, &plan, KIND)?;
     let watch = Watch::new()?;
     let runner = Runner {
         folder: &folder,
@@ -68,13 +65,13 @@ fn run_all(runner: &Runner<'_>, plan: &Plan) -> Result<Vec<Outcome>, LearnError>
     let mut progress = Progress::new(plan);
     let mut outcomes = Vec::new();
     for trial in plan.trials() {
-        let earlier = runner.folder.finished(trial)?;
+        let earlier = runner.finished(trial)?;
         let known = earlier.is_some();
         let outcome = match earlier {
             Some(outcome) => outcome,
             None => {
                 let found = runner.run(trial, &mut |stage| progress.tick(trial, stage))?;
-                runner.folder.keep(trial, &found)?;
+                runner.folder.keep(&trial.name(), &found)?;
                 found
             }
         };
@@ -90,7 +87,8 @@ fn run_all(runner: &Runner<'_>, plan: &Plan) -> Result<Vec<Outcome>, LearnError>
 fn write_files(folder: &Folder, report: &LearnReport) -> Result<(), LearnError> {
     folder.write("learn.json", &json(report))?;
     folder.write("learn.md", &tables::markdown(report))?;
-    folder.write("learn.html", &page::html(report))
+    folder.write("learn.html", &page::html(report))?;
+    Ok(())
 }
 
 fn print(as_json: bool, report: &LearnReport, path: &Path) {

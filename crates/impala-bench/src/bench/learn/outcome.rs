@@ -1,8 +1,8 @@
 //! What one run came to.
 
+use impala_rl::trials::{Point, Reached};
 use serde::{Deserialize, Serialize};
 
-use super::curve::{Point, Reached};
 use super::plan::Trial;
 
 /// What one run came to; a file below `results`, and an entry of `learn.json`.

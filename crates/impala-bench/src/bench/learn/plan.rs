@@ -4,7 +4,6 @@ use std::ffi::OsString;
 
 use impala_rl::gym;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::args::LearnArgs;
 use super::error::LearnError;
@@ -16,7 +15,7 @@ use crate::bench::setup::{Setup, parse};
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Plan {
     pub(super) suite: String,
-    /// What [`super::program::fingerprint`] says; empty before it was asked.
+    /// What [`impala_rl::trials::fingerprint`] says; empty before it was asked.
     pub(super) program: String,
     pub(super) eval_episodes: u32,
     pub(super) environments: Vec<Planned>,
@@ -43,7 +42,7 @@ impl Plan {
     /// Of a command line. Nothing is started.
     pub(super) fn of(args: &LearnArgs) -> Result<Self, LearnError> {
         let suite = Suite::find(&args.suite)?.only(&args.only)?;
-        let planned = |entry: Entry| {
+        let planned = |entry: Entry| -> Result<Planned, LearnError> {
             let seeds = args.seeds.or(entry.seeds).unwrap_or(1);
             let flags = flags(args, &entry);
             refuse_own(entry.args.iter().chain(&args.flags), &entry.env)?;
@@ -71,11 +70,6 @@ impl Plan {
     pub(super) fn trials(&self) -> impl Iterator<Item = Trial<'_>> {
         let of = |planned| (1..=Planned::seeds(planned)).map(move |seed| Trial { planned, seed });
         self.environments.iter().flat_map(of)
-    }
-
-    /// The first value in which an earlier plan differs, in words.
-    pub(super) fn difference(&self, earlier: &Value) -> Option<String> {
-        difference("", earlier, &serde_json::to_value(self).ok()?)
     }
 }
 
@@ -159,25 +153,6 @@ fn refused(env: &str, error: &BenchError) -> LearnError {
     LearnError::Refused { env: env.to_owned(), problem: error.to_string() }
 }
 
-fn difference(at: &str, earlier: &Value, now: &Value) -> Option<String> {
-    match (earlier, now) {
-        (Value::Object(a), Value::Object(b)) if a.len() == b.len() => {
-            a.iter().find_map(|(key, value)| {
-                let at = if at.is_empty() { key.clone() } else { format!("{at}.{key}") };
-                difference(&at, value, b.get(key).unwrap_or(&Value::Null))
-            })
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            let mut pairs = a.iter().zip(b).enumerate();
-            pairs.find_map(|(index, (a, b))| difference(&format!("{at}[{index}]"), a, b))
-        }
-        (Value::Array(a), Value::Array(b)) if a.iter().chain(b).any(Value::is_object) => {
-            Some(format!("{at}: {} of them there, {} here", a.len(), b.len()))
-        }
-        _ => (earlier != now).then(|| format!("{at}: {earlier} there, {now} here")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
@@ -240,22 +215,5 @@ mod tests {
         assert!(error.to_string().contains("--actors"), "{error}");
         let error = check("--only Catch-v0 -- --discount 2").expect_err("range").to_string();
         assert!(error.starts_with("Catch-v0: ") && error.contains("discount"), "{error}");
-    }
-
-    #[test]
-    fn the_first_difference_between_plans_is_named() {
-        let value = |flags| serde_json::to_value(plan(flags).expect("valid")).expect("JSON");
-        let now = plan("--only Catch-v0 --seeds 2").expect("valid");
-        assert_eq!(now.difference(&value("--only Catch-v0 --seeds 2 --json")), None);
-        for (flags, says) in [
-            ("--only Catch-v0 --seeds 3", "environments[0].seeds: 3 there, 2 here"),
-            ("--only Catch-v0 --seeds 2 --eval-episodes 9", "eval_episodes: 9 there, 100 here"),
-            ("--seeds 2", "environments: 6 of them there, 1 here"),
-            ("--suite atari --seeds 2", "environments: 2 of them there"),
-            ("--only Catch-v0 --seeds 2 -- --quiet", "environments[0].flags: ["),
-        ] {
-            let found = now.difference(&value(flags)).expect(flags);
-            assert!(found.contains(says), "{flags}: {found}");
-        }
     }
 }

@@ -3,11 +3,11 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use impala_rl::metrics::human::{duration, si};
+use impala_rl::trials::score;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::outcome::Outcome;
 use super::plan::{Plan, Trial};
-use super::tables::score;
 use super::trial::Stage;
 
 /// Shows a benchmark on standard error.

@@ -1,10 +1,10 @@
 //! What all runs came to: `learn.json`.
 
+use impala_rl::trials::Estimate;
 use serde::Serialize;
 
 use super::outcome::{Outcome, Score};
 use super::plan::{Plan, Planned};
-use super::statistics::Estimate;
 use crate::bench::machine::Machine;
 use crate::bench::stats::Spread;
 
@@ -119,8 +119,9 @@ impl Scores {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use impala_rl::trials::{Point, Reached};
+
     use super::*;
-    use crate::bench::learn::curve::{Point, Reached};
     use crate::bench::learn::suite::Suite;
 
     /// Two environments with two seeds each; one run of the second has failed.

@@ -1,57 +1,49 @@
 //! The figures as tables: for the terminal and `learn.md`, and for the page.
 
-use std::fmt;
-
 use impala_rl::metrics::human::{duration, si};
+use impala_rl::trials::{self, Estimate, Reached, Table, dash, list, or_dash, score};
 
-use super::curve::Reached;
 use super::outcome::Score;
 use super::report::{EnvironmentReport, LearnReport, Scores};
-use super::statistics::Estimate;
-
-/// A heading, and rows of text.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Table {
-    pub(super) title: &'static str,
-    pub(super) head: Vec<String>,
-    pub(super) rows: Vec<Vec<String>>,
-}
 
 /// The tables of a benchmark: scores, the way there, and what failed.
 pub(super) fn tables(report: &LearnReport) -> Vec<Table> {
     let rows =
         |row: fn(&EnvironmentReport) -> Vec<String>| report.environments.iter().map(row).collect();
-    let head = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
     let mut tables = vec![
         Table {
-            title: "Scores at the end of training",
-            head: head(&[
-                "environment",
-                "frames",
-                "target",
-                "A2C",
-                "PPO",
-                "greedy",
-                "mean",
-                "seeds",
-                "sampled",
-                "mean",
-                "seeds",
-            ]),
             rows: rows(scores),
+            ..Table::new(
+                "Scores at the end of training",
+                &[
+                    "environment",
+                    "frames",
+                    "target",
+                    "A2C",
+                    "PPO",
+                    "greedy",
+                    "mean",
+                    "seeds",
+                    "sampled",
+                    "mean",
+                    "seeds",
+                ],
+            )
         },
         Table {
-            title: "The way there",
-            head: head(&[
-                "environment",
-                "reached",
-                "frames to target",
-                "seconds to target",
-                "lowest after",
-                "frames/s",
-                "policy lag",
-            ]),
             rows: rows(way),
+            ..Table::new(
+                "The way there",
+                &[
+                    "environment",
+                    "reached",
+                    "frames to target",
+                    "seconds to target",
+                    "lowest after",
+                    "frames/s",
+                    "policy lag",
+                ],
+            )
         },
     ];
     let runs = report.environments.iter().flat_map(|env| &env.runs);
@@ -61,7 +53,7 @@ pub(super) fn tables(report: &LearnReport) -> Vec<Table> {
     });
     let rows: Vec<_> = failed.collect();
     if !rows.is_empty() {
-        tables.push(Table { title: "Failed", head: head(&["environment", "seed", "why"]), rows });
+        tables.push(Table { rows, ..Table::new("Failed", &["environment", "seed", "why"]) });
     }
     tables
 }
@@ -130,67 +122,8 @@ fn way(env: &EnvironmentReport) -> Vec<String> {
     ]
 }
 
-fn dash() -> String {
-    "-".to_owned()
-}
-
-fn or_dash<T>(value: Option<T>, text: impl Fn(T) -> String) -> String {
-    value.map_or_else(dash, text)
-}
-
-fn list(values: impl Iterator<Item = String>) -> String {
-    let text = values.collect::<Vec<_>>().join(", ");
-    if text.is_empty() { dash() } else { text }
-}
-
 fn interval(estimate: Estimate) -> String {
-    let Estimate { iqm, low, high } = estimate;
-    format!("{} [{}, {}]", score(iqm), score(low), score(high))
-}
-
-/// A return: about four digits.
-pub(super) fn score(value: f64) -> String {
-    let digits = match value.abs() {
-        size if size >= 1000.0 => 0,
-        size if size >= 10.0 => 1,
-        _ => 2,
-    };
-    let text = format!("{value:.digits$}");
-    if text.contains('.') {
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    } else {
-        text
-    }
-}
-
-/// Markdown, with columns of one width so that it reads well as it is.
-impl fmt::Display for Table {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let safe = |cell: &String| cell.replace('|', "\\|");
-        let lines: Vec<Vec<String>> = [&self.head]
-            .into_iter()
-            .chain(&self.rows)
-            .map(|row| row.iter().map(safe).collect())
-            .collect();
-        let width = |column: usize| {
-            lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
-        };
-        let widths: Vec<usize> = (0..self.head.len()).map(|at| width(at).unwrap_or(0)).collect();
-        writeln!(f, "## {}\n", self.title)?;
-        for (at, line) in lines.iter().enumerate() {
-            for (cell, &width) in line.iter().zip(&widths) {
-                write!(f, "| {cell:width$} ")?;
-            }
-            writeln!(f, "|")?;
-            if at == 0 {
-                for &width in &widths {
-                    write!(f, "|{}", "-".repeat(width + 2))?;
-                }
-                writeln!(f, "|")?;
-            }
-        }
-        Ok(())
-    }
+    trials::interval(estimate, score)
 }
 
 /// All of `learn.md`.
@@ -210,21 +143,6 @@ pub(super) fn markdown(report: &LearnReport) -> String {
 mod tests {
     use super::*;
     use crate::bench::learn::report::tests::sample;
-
-    #[test]
-    fn returns_are_short() {
-        for (value, text) in [
-            (497.44, "497.4"),
-            (500.0, "500"),
-            (0.934, "0.93"),
-            (-84.04, "-84"),
-            (5819.3, "5819"),
-            (0.0, "0"),
-            (100.0, "100"),
-        ] {
-            assert_eq!(score(value), text);
-        }
-    }
 
     #[test]
     fn tables_hold_every_figure() {

@@ -1,24 +1,18 @@
 //! One run: training, and two evaluations of what it came to.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::fs::{File, OpenOptions};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use impala_rl::metrics::MetricsRecord;
-use serde_json::Value;
+use impala_rl::trials::{
+    Curve, Ended, Folder, FolderError, PLAY, SUPERVISOR, Watch, beside, last_metrics, last_words,
+    read_json,
+};
 
-use super::child::{Ended, Watch};
-use super::curve::Curve;
 use super::error::LearnError;
-use super::folder::Folder;
 use super::outcome::{Outcome, Score};
 use super::plan::Trial;
-use super::program::{self, PLAY, SUPERVISOR};
-
-/// Bytes at the end of `metrics.jsonl` that hold its last line.
-const TAIL_BYTES: u64 = 1 << 17;
 
 /// How far a run is.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -44,13 +38,19 @@ pub(super) struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// What a trial came to, if it is done and did not fail.
+    pub(super) fn finished(&self, trial: Trial<'_>) -> Result<Option<Outcome>, LearnError> {
+        let kept: Option<Outcome> = self.folder.kept(&trial.name())?;
+        Ok(kept.filter(|outcome| outcome.failure.is_none()))
+    }
+
     /// Runs a trial to its end. A run that fails is an outcome; an error is for what ends the benchmark.
     pub(super) fn run(
         &self,
         trial: Trial<'_>,
         tick: &mut dyn FnMut(Stage),
     ) -> Result<Outcome, LearnError> {
-        self.folder.clear(trial)?;
+        self.folder.clear(&trial.name())?;
         let mut outcome = Outcome::new(trial);
         outcome.failure = self.train(trial, &mut outcome, tick)?;
         for greedy in [true, false] {
@@ -72,25 +72,22 @@ impl Runner<'_> {
         outcome: &mut Outcome,
         tick: &mut dyn FnMut(Stage),
     ) -> Result<Option<String>, LearnError> {
-        let run_dir = self.folder.run_dir(trial);
+        let run_dir = self.folder.run_dir(&trial.name());
         let mut command = self.program(SUPERVISOR, trial, File::create)?;
         command.args(&trial.planned.flags).args(["--seed", &trial.seed.to_string()]);
         command.arg("--run-dir").arg(&run_dir);
         let ended = self.watch.run(&mut command, None, || {
-            let last = last_line(&run_dir.join("metrics.jsonl"));
+            let last = last_metrics(&run_dir);
             let frames = last.as_ref().map_or(0, |line| line.frames);
             let return_mean = last.and_then(|line| line.return_mean);
             tick(Stage::Training { frames, return_mean });
         })?;
         let failure = self.failure(trial, SUPERVISOR, ended)?;
         let target = trial.planned.entry.target;
-        if let Ok(episodes) = File::open(run_dir.join("episodes.csv")) {
-            let curve = Curve::read(BufReader::new(episodes), target)
-                .map_err(LearnError::file(&run_dir, "read"))?;
-            outcome.training_return = curve.points.last().map(|point| point.return_mean);
-            (outcome.episodes, outcome.reached) = (curve.episodes, curve.reached);
-            outcome.curve = curve.points;
-        }
+        let curve = Curve::of_run(&run_dir, target).map_err(FolderError::file(&run_dir, "read"))?;
+        outcome.training_return = curve.points.last().map(|point| point.return_mean);
+        (outcome.episodes, outcome.reached) = (curve.episodes, curve.reached);
+        outcome.curve = curve.points;
         if failure.is_some() {
             return Ok(failure);
         }
@@ -112,7 +109,7 @@ impl Runner<'_> {
         greedy: bool,
         tick: &mut dyn FnMut(Stage),
     ) -> Result<Result<Score, String>, LearnError> {
-        let run_dir = self.folder.run_dir(trial);
+        let run_dir = self.folder.run_dir(&trial.name());
         let choice = if greedy { "greedy" } else { "sampled" };
         let output = run_dir.join(format!("evaluation-{choice}.json"));
         let append = |path: PathBuf| OpenOptions::new().append(true).open(path);
@@ -136,10 +133,10 @@ impl Runner<'_> {
         trial: Trial<'_>,
         open: impl Fn(PathBuf) -> std::io::Result<File>,
     ) -> Result<Command, LearnError> {
-        let log = self.folder.log(trial);
+        let log = self.folder.log(&trial.name());
         let file = open(log.clone()).and_then(|file| Ok([file.try_clone()?, file]));
-        let [out, err] = file.map_err(LearnError::file(&log, "write"))?;
-        let mut command = Command::new(program::beside(name)?);
+        let [out, err] = file.map_err(FolderError::file(&log, "write"))?;
+        let mut command = Command::new(beside(name)?);
         command.stdin(Stdio::null()).stdout(out).stderr(err);
         Ok(command)
     }
@@ -162,40 +159,9 @@ impl Runner<'_> {
             ))),
             Ended::Exited(status) if status.success() => Ok(None),
             Ended::Exited(status) => {
-                let log = fs::read_to_string(self.folder.log(trial)).unwrap_or_default();
-                let said = log.lines().rev().find(|line| !line.trim().is_empty());
-                Ok(Some(format!("{name}: {status}: {}", said.unwrap_or("it said nothing"))))
+                let said = last_words(&self.folder.log(&trial.name()));
+                Ok(Some(format!("{name}: {status}: {said}")))
             }
         }
-    }
-}
-
-fn read_json(path: &Path) -> Option<Value> {
-    serde_json::from_str(&fs::read_to_string(path).ok()?).ok()
-}
-
-/// The last whole line of a run's metrics.
-fn last_line(path: &Path) -> Option<MetricsRecord> {
-    let mut file = File::open(path).ok()?;
-    let length = file.metadata().ok()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES))).ok()?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail).ok()?;
-    let tail = String::from_utf8_lossy(&tail);
-    tail.lines().rev().take(2).find_map(|line| serde_json::from_str(line).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_whole_line_counts() {
-        let place = tempfile::tempdir().expect("temporary folder");
-        let path = place.path().join("metrics.jsonl");
-        assert!(last_line(&path).is_none());
-        let lines = "{\"wall_s\":1,\"frames\":1}\n{\"wall_s\":2,\"frames\":22}\n{\"fra";
-        fs::write(&path, lines).expect("written");
-        assert_eq!(last_line(&path).map(|line| line.frames), Some(22));
     }
 }

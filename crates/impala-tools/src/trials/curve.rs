@@ -1,49 +1,71 @@
 //! Learning curves: the mean return of the last 100 episodes, from a run's `episodes.csv`.
 
 use std::collections::VecDeque;
-use std::io::{self, BufRead};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use super::statistics::Estimate;
+use crate::report::Series;
 
 /// Episodes of a mean.
 const WINDOW: usize = 100;
 /// Points that are kept of a curve.
 const MAX_POINTS: usize = 400;
+/// Points of the curve over all seeds.
+const OVER_SEEDS_POINTS: u32 = 60;
+/// Resamples of each: an interval that is drawn needs fewer than one that is printed.
+const OVER_SEEDS_RESAMPLES: usize = 1000;
 
 /// A mean of episodes.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Point {
+pub struct Point {
     /// Frames learnt.
-    pub(crate) frames: f64,
+    pub frames: f64,
     /// Seconds since the start of the run.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
     /// Mean return of the last 100 episodes, or of all if there are fewer.
-    pub(crate) return_mean: f64,
+    pub return_mean: f64,
 }
 
 /// How the target was reached.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Reached {
+pub struct Reached {
     /// Frames learnt when the mean of 100 episodes first reached it.
-    pub(crate) frames: f64,
+    pub frames: f64,
     /// Seconds since the start of the run.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
     /// Lowest mean of 100 episodes from then on.
-    pub(crate) lowest_after: f64,
+    pub lowest_after: f64,
 }
 
 /// The curve of one run.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Curve {
-    /// In order; the last is that of the last episode.
-    pub(super) points: Vec<Point>,
-    pub(super) episodes: usize,
-    pub(super) reached: Option<Reached>,
+pub struct Curve {
+    /// In order, thinned; the last is that of the last episode.
+    pub points: Vec<Point>,
+    /// Episodes that ended.
+    pub episodes: usize,
+    /// How the target was reached, if there is one and it was.
+    pub reached: Option<Reached>,
 }
 
 impl Curve {
+    /// Of the run in this folder; empty if no episode was written.
+    ///
+    /// # Errors
+    /// If `episodes.csv` cannot be read to its end.
+    pub fn of_run(run_dir: &Path, target: Option<f64>) -> io::Result<Self> {
+        match File::open(run_dir.join("episodes.csv")) {
+            Ok(episodes) => Self::read(BufReader::new(episodes), target),
+            Err(_) => Ok(Self::default()),
+        }
+    }
+
     /// Reads lines of `frames,seconds,return,length`; what is no such line is passed over.
-    pub(super) fn read(lines: impl BufRead, target: Option<f64>) -> io::Result<Self> {
+    fn read(lines: impl BufRead, target: Option<f64>) -> io::Result<Self> {
         let (mut window, mut sum) = (VecDeque::with_capacity(WINDOW), 0.0);
         let mut curve = Self::default();
         for line in lines.lines() {
@@ -87,9 +109,29 @@ fn thinned(points: &[Point]) -> Vec<Point> {
 }
 
 /// The mean at `frames`: that of the last point before.
-pub(super) fn at(points: &[Point], frames: f64) -> Option<f64> {
+fn at(points: &[Point], frames: f64) -> Option<f64> {
     let after = points.partition_point(|point| point.frames <= frames);
     points[..after].last().map(|point| point.return_mean)
+}
+
+/// Interquartile mean and 95 % interval of several curves, at evenly spaced frames that all of them have.
+#[must_use]
+pub fn over_seeds(name: impl Into<String>, curves: &[&[Point]]) -> Series {
+    let ends = |points: &[Point]| Some((points.first()?.frames, points.last()?.frames));
+    let ends: Vec<_> = curves.iter().filter_map(|points| ends(points)).collect();
+    let first = ends.iter().map(|ends| ends.0).fold(f64::NEG_INFINITY, f64::max);
+    let last = ends.iter().map(|ends| ends.1).fold(f64::INFINITY, f64::min);
+    let mut series = Series::new(name, Vec::new());
+    for step in 0..=OVER_SEEDS_POINTS {
+        let frames = first + (last - first) * f64::from(step) / f64::from(OVER_SEEDS_POINTS);
+        let means = curves.iter().filter_map(|points| at(points, frames)).collect();
+        let estimate = Estimate::resampled(&[means], OVER_SEEDS_RESAMPLES);
+        if let Some(Estimate { iqm, low, high }) = estimate {
+            series.points.push((frames, iqm));
+            series.band.push((frames, low, high));
+        }
+    }
+    series
 }
 
 #[cfg(test)]
@@ -129,5 +171,15 @@ mod tests {
         assert_eq!(at(&short.points, 9.0), Some(3.0));
         assert_eq!((at(&short.points, 10.0), at(&short.points, -1.0)), (Some(4.0), None));
         assert_eq!(Curve::read("".as_bytes(), None).expect("text"), Curve::default());
+    }
+
+    #[test]
+    fn the_line_over_all_seeds_spans_what_they_share() {
+        let point = |frames, return_mean| Point { frames, seconds: 0.0, return_mean };
+        let [a, b] = [[point(0.0, 1.0), point(60.0, 1.0)], [point(30.0, 3.0), point(90.0, 3.0)]];
+        let series = over_seeds("both", &[&a, &b]);
+        assert_eq!(series.points.first(), Some(&(30.0, 2.0)));
+        assert_eq!(series.points.last(), Some(&(60.0, 2.0)));
+        assert_eq!(series.band.first(), Some(&(30.0, 1.0, 3.0)));
     }
 }

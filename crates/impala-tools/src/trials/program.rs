@@ -2,24 +2,30 @@
 
 use std::path::PathBuf;
 
-use super::error::LearnError;
+use super::child::SystemError;
 
 /// What trains.
-pub(super) const SUPERVISOR: &str = "impala-supervisor";
+pub const SUPERVISOR: &str = "impala-supervisor";
 /// What evaluates.
-pub(super) const PLAY: &str = "impala-play";
+pub const PLAY: &str = "impala-play";
 
 /// Where a program lies.
-pub(super) fn beside(name: &str) -> Result<PathBuf, LearnError> {
-    let here = std::env::current_exe().map_err(LearnError::system("find this program"))?;
+///
+/// # Errors
+/// If the system does not say where this one lies.
+pub fn beside(name: &str) -> Result<PathBuf, SystemError> {
+    let here = std::env::current_exe().map_err(SystemError::new("find this program"))?;
     Ok(here.with_file_name(name))
 }
 
 /// Tells builds of a program apart: a checksum of its file (FNV-1a), so that results of two are not mixed.
-pub(super) fn fingerprint(name: &str) -> Result<String, LearnError> {
+///
+/// # Errors
+/// If the file cannot be read.
+pub fn fingerprint(name: &str) -> Result<String, SystemError> {
     let path = beside(name)?;
     let bytes =
-        std::fs::read(&path).map_err(LearnError::system(format!("read {}", path.display())))?;
+        std::fs::read(&path).map_err(SystemError::new(format!("read {}", path.display())))?;
     Ok(format!("{:016x}", fnv(&bytes)))
 }
 

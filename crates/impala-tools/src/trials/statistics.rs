@@ -1,6 +1,6 @@
 //! The interquartile mean and its interval, as Agarwal et al. 2021 (arXiv 2108.13264) compute them.
 
-use impala_rl::rng::Rng;
+use impala_env::rng::Rng;
 use serde::{Deserialize, Serialize};
 
 /// Resamples of an interval.
@@ -10,13 +10,13 @@ const SEED: u64 = 2021;
 
 /// An interquartile mean with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Estimate {
+pub struct Estimate {
     /// Interquartile mean.
-    pub(crate) iqm: f64,
+    pub iqm: f64,
     /// Lower end of the interval.
-    pub(crate) low: f64,
+    pub low: f64,
     /// Upper end.
-    pub(crate) high: f64,
+    pub high: f64,
 }
 
 impl Estimate {
@@ -25,11 +25,13 @@ impl Estimate {
     /// The interval is between the percentiles 2.5 and 97.5 of the interquartile means of resamples. A resample
     /// draws from each environment as many runs as it has, with replacement.
     #[must_use]
-    pub(crate) fn of(strata: &[Vec<f64>]) -> Option<Self> {
+    pub fn of(strata: &[Vec<f64>]) -> Option<Self> {
         Self::resampled(strata, RESAMPLES)
     }
 
-    pub(super) fn resampled(strata: &[Vec<f64>], resamples: usize) -> Option<Self> {
+    /// The same with so many resamples: an interval that is drawn needs fewer than one that is printed.
+    #[must_use]
+    pub fn resampled(strata: &[Vec<f64>], resamples: usize) -> Option<Self> {
         let iqm = interquartile_mean(strata.concat())?;
         let mut rng = Rng::new(SEED, 0);
         let mut means: Vec<f64> = (0..resamples)

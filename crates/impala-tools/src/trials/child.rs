@@ -1,6 +1,6 @@
-//! Runs a program to its end, and sees to it that signals reach it.
+//! Runs programs to their ends, and sees to it that signals reach them.
 
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -12,16 +12,22 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use signal_hook::low_level::pipe;
 
-use super::error::LearnError;
-
 /// How often who watches is told that the program still runs.
 const TICK_MS: u16 = 250;
 /// Signals that ask for the end.
 const ENDS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
 
+/// A program does not start, or signals cannot be waited for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action}: {source}")]
+pub struct SystemError {
+    action: String,
+    source: io::Error,
+}
+
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
+pub enum Ended {
     /// By itself.
     Exited(ExitStatus),
     /// It took too long, and was killed.
@@ -32,39 +38,53 @@ pub(super) enum Ended {
 
 /// Waits for the ends of programs, and for signals to this one.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub struct Watch {
     deaths: UnixStream,
     ends: Vec<(Signal, UnixStream)>,
 }
 
-/// A program that is killed when nobody waits for it any longer.
-struct Running(Child);
+/// A program that is killed when it is dropped before its end.
+#[derive(Debug)]
+pub struct Running {
+    name: String,
+    child: Child,
+}
+
+impl SystemError {
+    /// For `map_err` on what the system may refuse.
+    pub fn new(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let action = action.into();
+        move |source| Self { action, source }
+    }
+}
 
 impl Watch {
-    /// From now on a signal that asks for the end is told by [`Watch::run`]. A signal that this process was
+    /// From now on a signal that asks for the end is told by [`Watch::asked`]. A signal that this process was
     /// started to ignore, as by `nohup`, stays ignored.
-    pub(super) fn new() -> Result<Self, LearnError> {
+    ///
+    /// # Errors
+    /// If the system has no more descriptors.
+    pub fn new() -> Result<Self, SystemError> {
         let ignored = ignored_signals();
         let ends = ENDS.into_iter().filter(|&signal| ignored & (1 << (signal as u32 - 1)) == 0);
         let ends = ends.map(|signal| Ok((signal, stream(signal)?)));
-        let ends = ends.collect::<std::io::Result<_>>();
+        let ends = ends.collect::<io::Result<_>>();
         let watch = ends.and_then(|ends| Ok(Self { deaths: stream(Signal::SIGCHLD)?, ends }));
-        watch.map_err(LearnError::system("wait for signals"))
+        watch.map_err(SystemError::new("wait for signals"))
     }
 
     /// Runs `command` to its end; `tick` is called a few times a second.
     ///
-    /// The program is in a process group of its own, so that Ctrl-C reaches it once: from here.
-    pub(super) fn run(
+    /// # Errors
+    /// If it does not start.
+    pub fn run(
         &self,
         command: &mut Command,
         limit: Option<Duration>,
         mut tick: impl FnMut(),
-    ) -> Result<Ended, LearnError> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let (action, started) = (format!("run {name}"), Instant::now());
-        let child = command.process_group(0).spawn().map_err(LearnError::system(&action))?;
-        let mut running = Running(child);
+    ) -> Result<Ended, SystemError> {
+        let started = Instant::now();
+        let mut running = Running::start(command)?;
         let mut asked = None;
         loop {
             if let Some(signal) = self.asked() {
@@ -72,8 +92,7 @@ impl Watch {
                 running.send(signal);
                 asked = Some(signal);
             }
-            let status = running.0.try_wait().map_err(LearnError::system(&action))?;
-            if let Some(status) = status {
+            if let Some(status) = running.status()? {
                 return Ok(asked.map_or(Ended::Exited(status), Ended::Asked));
             }
             if limit.is_some_and(|limit| started.elapsed() > limit) {
@@ -85,13 +104,14 @@ impl Watch {
     }
 
     /// The signal that asked for the end since the last call, if one did.
-    pub(super) fn asked(&self) -> Option<Signal> {
+    #[must_use]
+    pub fn asked(&self) -> Option<Signal> {
         let mut ends = self.ends.iter();
         ends.find_map(|(signal, stream)| drained(stream).then_some(*signal))
     }
 
-    /// Until something happens, or it is time for a tick.
-    fn wait(&self) {
+    /// Until a program ends, a signal comes, or a quarter of a second has passed.
+    pub fn wait(&self) {
         let streams = self.ends.iter().map(|(_, stream)| stream).chain([&self.deaths]);
         let mut ready: Vec<_> =
             streams.map(|stream| PollFd::new(stream.as_fd(), PollFlags::POLLIN)).collect();
@@ -101,8 +121,28 @@ impl Watch {
 }
 
 impl Running {
-    fn send(&self, signal: Signal) {
-        if let Ok(pid) = i32::try_from(self.0.id()) {
+    /// Starts a program, in a process group of its own, so that Ctrl-C reaches it once: through who watches.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub fn start(command: &mut Command) -> Result<Self, SystemError> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command.process_group(0).spawn();
+        let child = child.map_err(SystemError::new(format!("run {name}")))?;
+        Ok(Self { name, child })
+    }
+
+    /// How it ended, if it has.
+    ///
+    /// # Errors
+    /// If the system does not know it.
+    pub fn status(&mut self) -> Result<Option<ExitStatus>, SystemError> {
+        self.child.try_wait().map_err(SystemError::new(format!("wait for {}", self.name)))
+    }
+
+    /// Sends it a signal.
+    pub fn send(&self, signal: Signal) {
+        if let Ok(pid) = i32::try_from(self.child.id()) {
             let _gone_is_fine = kill(Pid::from_raw(pid), signal);
         }
     }
@@ -110,12 +150,12 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _gone_already = self.0.kill();
-        let _reaped_already = self.0.wait();
+        let _gone_already = self.child.kill();
+        let _reaped_already = self.child.wait();
     }
 }
 
-fn stream(signal: Signal) -> std::io::Result<UnixStream> {
+fn stream(signal: Signal) -> io::Result<UnixStream> {
     let (read, write) = UnixStream::pair()?;
     read.set_nonblocking(true)?;
     pipe::register(signal as i32, write)?;
