@@ -37,15 +37,9 @@ struct Kept {
     next: usize,
 }
 
-/// Bytes of one group of a block of `layout`.
-#[must_use]
-pub(crate) fn group_bytes(layout: &BlockLayout) -> usize {
-    Field::ALL.iter().map(|&field| layout.rows(field) * layout.group_range(field, 0, 0).len()).sum()
-}
-
 impl Kept {
     fn new(layout: &BlockLayout, capacity: usize) -> Self {
-        Self { group_bytes: group_bytes(layout), capacity, bytes: Vec::new(), next: 0 }
+        Self { group_bytes: layout.written_bytes(), capacity, bytes: Vec::new(), next: 0 }
     }
 
     fn len(&self) -> usize {

@@ -210,6 +210,10 @@ impl Run {
             self.console.warn(&error.to_string());
             None
         });
+        let per_frame =
+            |count: u64, bytes: usize| ratio(count.saturating_mul(bytes as u64), frames);
+        let group_bytes = config.pool.layout.written_bytes();
+        let weight_bytes = 4 * self.inheritance.parameters.len();
         Summary {
             status,
             reason: outcome.reason.clone(),
@@ -239,6 +243,11 @@ impl Run {
             faults: self.chaos.as_ref().map(|chaos| InjectedFaults::new(chaos.tally(), abandoned)),
             params_published: learner.get(LearnerCounter::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
+            ring_bytes_per_frame: per_frame(
+                learner.get(LearnerCounter::UnrollsConsumed),
+                group_bytes,
+            ),
+            weight_bytes_per_frame: per_frame(actors(ActorCounter::ParamRefreshes), weight_bytes),
             weights_sha256,
             reproducible: because.is_none(),
             because,

@@ -82,6 +82,10 @@ pub(crate) struct Summary {
     pub(crate) params_published: u64,
     /// Mean over all unrolls of the learner's version at use less the version that acted.
     pub(crate) policy_lag_mean: f64,
+    /// Bytes that actors wrote into the ring for each frame that was learnt from.
+    pub(crate) ring_bytes_per_frame: f64,
+    /// Bytes of weights that actors read for each of them.
+    pub(crate) weight_bytes_per_frame: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
     pub(crate) weights_sha256: Option<String>,
     /// Whether the same settings give the same weights again, to the bit, as far as this program knows.

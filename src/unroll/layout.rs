@@ -270,6 +270,13 @@ impl BlockLayout {
         self.fields.block_bytes()
     }
 
+    /// Bytes of all fields of one group.
+    #[must_use]
+    pub(crate) fn written_bytes(&self) -> usize {
+        let of = |field| self.rows(field) * self.group_range(field, 0, 0).len();
+        Field::ALL.into_iter().map(of).sum()
+    }
+
     /// G: groups (slots) of a block.
     #[must_use]
     pub const fn groups(&self) -> usize {

@@ -34,6 +34,8 @@ const SUMMARY_KEYS: &[&str] = &[
     "faults",
     "params_published",
     "policy_lag_mean",
+    "ring_bytes_per_frame",
+    "weight_bytes_per_frame",
     "weights_sha256",
     "reproducible",
     "because",

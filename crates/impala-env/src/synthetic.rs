@@ -13,20 +13,24 @@ use crate::rng::Rng;
 pub const ID: &str = "Synthetic-v0";
 
 pub(super) const DESCRIPTION: &str = "load for measurements; options shape=84x84, dtype=u8|f32, \
-     stack=4, step-cost-us=0, actions=6, episode-length=1000";
+     stack=4, step-cost-us=0, reset-cost-us=0, uneven=0, actions=6, episode-length=1000";
 
 /// Largest frame, in elements.
 const MAX_FRAME_LEN: usize = 1 << 28;
 
 /// E environments that mean nothing. Every step writes every byte of every frame once, in a pattern
 /// that follows from seed, environment and step, and computes for `step-cost-us` microseconds of CPU
-/// time for each environment. Reward is 1 if the action is the number of the step within the episode,
+/// time for each environment, and for `reset-cost-us` in a reset. With `uneven` above 0 that part of each cost is drawn anew
+/// each time, from an exponential distribution of the same mean. Reward is 1 if the action is the number of the step within the episode,
 /// modulo the number of actions, else 0. An episode terminates after `episode-length` steps.
 #[derive(Debug)]
 pub struct Synthetic {
     spec: EnvSpec,
     episode_steps: u32,
-    work_rounds: u64,
+    step_rounds: u64,
+    reset_rounds: u64,
+    /// Part of the costs that is drawn.
+    uneven: f64,
     members: Vec<Member>,
 }
 
@@ -34,13 +38,15 @@ pub struct Synthetic {
 struct Member {
     /// First word of the next frame's pattern.
     pattern: u64,
+    /// Draws costs.
+    rng: Rng,
     /// Steps of this episode; `None` when it is over, or none has begun.
     steps: Option<u32>,
 }
 
 impl Synthetic {
     /// `envs` environments, set by `options`: `shape` (`84x84`), `dtype` (`u8` or `f32`), `stack`,
-    /// `step-cost-us`, `actions`, `episode-length`. A cost above 0 is calibrated here, for about 1 ms.
+    /// `step-cost-us`, `reset-cost-us`, `uneven` (0 to 1), `actions`, `episode-length`. A cost above 0 is calibrated here, for about 1 ms.
     ///
     /// # Errors
     /// [`EnvError::BadOption`].
@@ -52,20 +58,25 @@ impl Synthetic {
             ObservationSpec::new(read.choice("dtype", Dtype::U8, &dtypes)?, &shape);
         observation.frame_stack = read.number("stack", 4, 1..=16)?;
         let step_cost_us: f64 = read.number("step-cost-us", 0.0, 0.0..=1e6)?;
+        let reset_cost_us: f64 = read.number("reset-cost-us", 0.0, 0.0..=1e8)?;
+        let uneven = read.number("uneven", 0.0, 0.0..=1.0)?;
         let n = read.number("actions", 6, 1..=65_536)?;
         let episode_steps = read.number("episode-length", 1_000, 1..=u32::MAX)?;
         read.finish()?;
-        let members = (0_u64..)
-            .take(envs)
-            .map(|stream| Member { pattern: Rng::new(seed, stream).next_u64(), steps: None });
+        let members = (0_u64..).take(envs).map(|stream| {
+            let mut rng = Rng::new(seed, stream);
+            Member { pattern: rng.next_u64(), rng, steps: None }
+        });
+        let costs_us = [step_cost_us, reset_cost_us];
+        let costly = costs_us.iter().any(|&cost_us| cost_us > 0.0);
+        let ns_per_round = if costly { calibrate_ns_per_round() } else { 1.0 };
+        let [step_rounds, reset_rounds] = costs_us.map(|cost_us| rounds(cost_us, ns_per_round));
         Ok(Self {
             spec: EnvSpec::new(ID, observation, ActionSpec::Discrete { n }),
             episode_steps,
-            work_rounds: if step_cost_us > 0.0 {
-                rounds(step_cost_us, calibrate_ns_per_round())
-            } else {
-                0
-            },
+            step_rounds,
+            reset_rounds,
+            uneven,
             members: members.collect(),
         })
     }
@@ -108,6 +119,7 @@ impl VectorEnv for Synthetic {
         let frame_bytes = self.spec.observation.frame_bytes();
         assert_eq!(frames.len(), self.members.len() * frame_bytes, "E frames");
         for (member, frame) in self.members.iter_mut().zip(frames.chunks_exact_mut(frame_bytes)) {
+            work(member.cost(self.reset_rounds, self.uneven));
             member.steps = Some(0);
             member.write(self.spec.observation.dtype, frame);
         }
@@ -131,7 +143,9 @@ impl VectorEnv for Synthetic {
             .zip(out.rewards)
             .zip(out.flags)
         {
-            work(self.work_rounds);
+            let is_reset = member.steps.is_none();
+            let rounds = if is_reset { self.reset_rounds } else { self.step_rounds };
+            work(member.cost(rounds, self.uneven));
             (member.steps, *reward, *flags) = match member.steps {
                 None => (Some(0), 0.0, flag::FIRST),
                 Some(steps) => {
@@ -152,6 +166,16 @@ impl VectorEnv for Synthetic {
 }
 
 impl Member {
+    /// Rounds of work, of which the part `uneven` is drawn from an exponential distribution.
+    #[expect(clippy::cast_sign_loss, reason = "all of it is positive")]
+    fn cost(&mut self, rounds: u64, uneven: f64) -> u64 {
+        if uneven == 0.0 || rounds == 0 {
+            return rounds;
+        }
+        let drawn = -(1.0 - self.rng.unit_f64()).ln();
+        (rounds as f64 * (1.0 - uneven + uneven * drawn)) as u64
+    }
+
     /// Writes the next frame.
     fn write(&mut self, dtype: Dtype, frame: &mut [u8]) {
         // Weyl sequences: as cheap as a fill with one value, yet no two words or frames are alike.
@@ -267,6 +291,8 @@ mod tests {
             "stack=0",
             "step-cost-us=-1",
             "step-cost-us=NaN",
+            "reset-cost-us=-1",
+            "uneven=1.5",
             "actions=0",
             "episode-length=0",
             "lenght=5",
@@ -317,8 +343,22 @@ mod tests {
         assert_eq!(rounds(10.0, 2.0), 5_000);
         assert_eq!(rounds(0.5, 2.0), 250);
         let cheap = synthetic(&["shape=4"], 1).expect("valid");
-        assert_eq!(cheap.work_rounds, 0);
+        assert_eq!((cheap.step_rounds, cheap.reset_rounds), (0, 0));
         let costly = synthetic(&["shape=4", "step-cost-us=1000"], 1).expect("valid");
-        assert!(costly.work_rounds > 0);
+        assert!(costly.step_rounds > 0 && costly.reset_rounds == 0);
+        let costly = synthetic(&["shape=4", "reset-cost-us=1000"], 1).expect("valid");
+        assert!(costly.reset_rounds > 0 && costly.step_rounds == 0);
+    }
+
+    #[test]
+    fn uneven_costs_have_the_same_mean() {
+        let mut env = synthetic(&["shape=4", "uneven=0.5"], 1).expect("valid");
+        let member = &mut env.members[0];
+        assert_eq!(member.cost(1000, 0.0), 1000);
+        let costs: Vec<u64> = (0..20_000).map(|_| member.cost(1000, 0.5)).collect();
+        let mean = costs.iter().sum::<u64>() as f64 / costs.len() as f64;
+        assert!((mean - 1000.0).abs() < 20.0, "{mean}");
+        assert!(costs.iter().all(|&cost| cost >= 500), "half of it is even");
+        assert!(costs.iter().any(|&cost| cost > 2500), "and half is not");
     }
 }

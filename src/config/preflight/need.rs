@@ -2,7 +2,6 @@
 
 use super::MIB;
 use crate::config::{Config, Device, Engine, Schedule, TorsoName};
-use crate::learner::replay::group_bytes;
 use crate::policy::spec::ParamSpec;
 
 /// Buffers of the parameter page, and of the page with the optimizer's state.
@@ -107,7 +106,7 @@ impl Need {
         let actor_work =
             (pool.envs_per_actor as u64).saturating_mul(size.activations.saturating_mul(2 * 4));
         let replay_bytes = config.learner.replay.as_ref().map_or(0, |replay| {
-            let kept = group_bytes(&pool.layout) as u64;
+            let kept = pool.layout.written_bytes() as u64;
             (replay.kept_groups as u64)
                 .saturating_mul(kept)
                 .saturating_add(replay.layout.block_bytes() as u64)
