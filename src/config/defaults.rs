@@ -84,6 +84,7 @@ pub fn built_in() -> Settings {
         conv: Some(vec![conv(16, 3, 1), conv(32, 3, 1)]),
         core: Some(CoreName::None),
         core_size: Some(256),
+        separate_value: Some(false),
         discount: Some(0.99),
         entropy_cost: Some(0.003),
         baseline_cost: Some(0.5),
@@ -109,6 +110,7 @@ pub fn built_in() -> Settings {
         max_grad_norm: Some(0.5),
         device: Some(Device::Cpu),
         passes: Some(1),
+        minibatches: Some(1),
         publish_every: Some(1),
         ..Settings::default()
     }

@@ -131,6 +131,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("core-size", |s| wide(s.core_size), 1, 65_536),
     Whole::row("learner-threads", |s| wide(s.learner_threads), 1, 1024),
     Whole::row("passes", |s| s.passes, 1, 1000),
+    Whole::row("minibatches", |s| s.minibatches, 1, 65_536),
     Whole::row("publish-every", |s| s.publish_every, 1, 1_000_000),
 ];
 

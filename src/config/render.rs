@@ -136,6 +136,7 @@ impl Config {
             core: Some(network.core),
             core_size: (network.core != CoreName::None).then_some(network.core_size),
             action_reward_inputs: Some(network.action_reward_inputs),
+            separate_value: Some(network.separate_value),
             discount: Some(learner.discount),
             entropy_cost: Some(learner.entropy_cost),
             baseline_cost: Some(learner.baseline_cost),
@@ -162,6 +163,7 @@ impl Config {
             device: Some(learner.device),
             learner_threads: Some(learner.threads),
             passes: Some(learner.passes),
+            minibatches: Some(learner.minibatches),
             publish_every: Some(learner.publish_every),
             ..Settings::default()
         };

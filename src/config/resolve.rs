@@ -40,10 +40,11 @@ pub(super) fn resolve(
     }
     let env = with_bounds(env, &all)?;
     let (network, engine) = network(explicit, &all, &env, libtorch)?;
+    let pool = pool(explicit, &all, &env, &network, engine)?;
     Ok(Config {
-        pool: pool(explicit, &all, &env, &network, engine)?,
         env,
-        learner: learner(&all, network.torso, engine),
+        learner: learner(&all, network.torso, engine, pool.batch),
+        pool,
         network,
         faults: FaultConfig {
             actor_hang_timeout_s: all.actor_hang_timeout.filter(|limit| limit.is_finite()),
@@ -244,6 +245,7 @@ fn network(
         core,
         core_size: if core == CoreName::None { 0 } else { set(all.core_size) },
         action_reward_inputs: all.action_reward_inputs.unwrap_or(core == CoreName::Lstm),
+        separate_value: false,
         observation_clip: None,
     };
     network.use_named_torso();
@@ -255,6 +257,11 @@ fn network(
     }
     if network.torso.is_convolutional() {
         fits?;
+    }
+    let separable = network.torso == TorsoName::Mlp && core == CoreName::None;
+    network.separate_value = separable && set(all.separate_value);
+    if explicit.separate_value == Some(true) && !separable {
+        return Err(ConfigError::NotSeparable);
     }
     let vectors = spec.observation.dtype == Dtype::F32 && !network.torso.is_convolutional();
     let asked = explicit.normalize_observations == Some(true);
@@ -323,7 +330,7 @@ fn check_convs(network: &NetworkConfig, spec: &EnvSpec) -> Result<(), ConfigErro
     Ok(())
 }
 
-fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
+fn learner(all: &Settings, torso: TorsoName, engine: Engine, batch: usize) -> LearnerConfig {
     let epsilon = set(all.optimizer_epsilon);
     let rmsprop = || (set(all.rmsprop_decay), set(all.rmsprop_momentum));
     LearnerConfig {
@@ -364,6 +371,8 @@ fn learner(all: &Settings, torso: TorsoName, engine: Engine) -> LearnerConfig {
             .unwrap_or_else(|| defaults::learner_threads_for(engine, torso.is_convolutional())),
         device: set(all.device),
         passes: set(all.passes),
+        // One column is the least that can be learnt from.
+        minibatches: set(all.minibatches).min(batch as u64),
         publish_every: set(all.publish_every),
     }
 }

@@ -48,8 +48,10 @@ pub struct UpdateSchedule {
     pub learning_rate: f32,
     /// Whether it falls to 0 over `total_frames`.
     pub linear_decay: bool,
-    /// Updates with each batch, whose frames count once all the same.
+    /// How often each batch is learnt from, whose frames count once all the same.
     pub passes: u64,
+    /// Parts of a batch, with an update for each in every pass.
+    pub minibatches: u64,
     /// Divergence from the policy that acted at which passes stop; may be infinite.
     pub stop_passes_at_kl: f32,
     /// Least weight of the divergence in the loss.
@@ -241,15 +243,19 @@ impl LearnLoop<'_> {
             learning.normalize_observations();
         }
         let mut times = UpdateTimes::default();
-        let mut learnt = None;
-        let mut outcome = Some(learning.updater.gradient(&block, &learning.env, &mut times)?);
-        for pass in 1..learning.schedule.passes {
+        let mut learnt = false;
+        let parts = learning.schedule.minibatches;
+        let updates = learning.schedule.passes * parts;
+        let first = learning.updater.gradient(&block, (0, parts), &learning.env, &mut times)?;
+        let mut outcome = Some(first);
+        for update in 1..updates {
             if let Some(outcome) = outcome.take() {
-                learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
+                learnt |= learning.apply(outcome, &mut times, callbacks)?;
             }
-            let next = learning.updater.gradient(&block, &learning.env, &mut times)?;
+            let part = (update % parts, parts);
+            let next = learning.updater.gradient(&block, part, &learning.env, &mut times)?;
             if learning.has_moved_far(&next) {
-                let left = learning.schedule.passes - pass;
+                let left = (updates - update).div_ceil(parts);
                 learning.counters.add(LearnerCounter::PassesStopped, left);
                 break;
             }
@@ -258,6 +264,9 @@ impl LearnLoop<'_> {
         let Learning { state, counters, lags, episodes, .. } = learning;
         measure_lag(&block, state.version, counters, lags);
         let unrolls = block.headers().len() as u64;
+        let flags: &[u8] = block.field(Field::Flags);
+        let next = flags[block.layout().spec().batch..].iter();
+        let transitions = next.filter(|&flags| flags & flag::FIRST == 0).count() as u64;
         collect_episodes(&block, episodes, |episode| callbacks.episode(state.frames, episode));
         kill_point!("learner.before_release");
         // Before the last step, which needs nothing of the block.
@@ -268,7 +277,7 @@ impl LearnLoop<'_> {
         counters.add(LearnerCounter::Blocks, 1);
         counters.add(LearnerCounter::Progress, 1);
         if let Some(outcome) = outcome {
-            learnt = learning.apply(outcome, &mut times, callbacks)?.or(learnt);
+            learnt |= learning.apply(outcome, &mut times, callbacks)?;
         }
         learning.adapt_kl_cost();
         if let Pace::Lockstep(lockstep) = &self.pace {
@@ -280,8 +289,8 @@ impl LearnLoop<'_> {
                 self.consumer.open_next();
             }
         }
-        if let Some(transitions) = learnt {
-            learning.state.frames += transitions as u64;
+        if learnt {
+            learning.state.frames += transitions;
             learning.counters.set(LearnerCounter::Frames, learning.state.frames);
         }
         learning.report_times(&times);
@@ -375,20 +384,20 @@ impl Learning<'_> {
         })
     }
 
-    /// Moves the parameters, and gives the transitions that moved them.
+    /// Moves the parameters, and gives whether something moved them.
     fn apply(
         &mut self,
         outcome: Outcome,
         times: &mut UpdateTimes,
         callbacks: &mut dyn LearnerCallbacks,
-    ) -> Result<Option<usize>, LearnerError> {
+    ) -> Result<bool, LearnerError> {
         let Outcome::Applied(stats) = outcome else {
             self.counters.add(LearnerCounter::UpdatesSkippedNonfinite, 1);
             self.skipped_in_a_row += 1;
             callbacks.skipped();
             return match self.skipped_in_a_row {
                 updates @ SKIPPED_IN_A_ROW.. => Err(LearnerError::Diverged { updates }),
-                _ => Ok(None),
+                _ => Ok(false),
             };
         };
         self.skipped_in_a_row = 0;
@@ -408,7 +417,7 @@ impl Learning<'_> {
         self.counters.add_time(LearnerCounter::PublishNs, publishing.elapsed());
         callbacks.updated(&self.updater);
         self.report(&stats, rate);
-        Ok(Some(stats.loss.transitions))
+        Ok(true)
     }
 
     /// Saves the present state; returns whether that worked.

@@ -51,6 +51,8 @@ pub struct Updater {
     optimizer: Optimizer,
     parameters: Vec<f32>,
     gradient: Vec<f32>,
+    /// Of the block, as they were in the first update of the present pass.
+    advantages: Option<AdvantageMoments>,
 }
 
 impl std::fmt::Debug for Updater {
@@ -62,9 +64,11 @@ impl std::fmt::Debug for Updater {
     }
 }
 
-/// The loss over one block.
+/// The loss over one block, or a part of it.
 struct BlockObjective<'a> {
     batch: Batch<'a>,
+    /// The columns that it is about.
+    part: Range<usize>,
     config: &'a LossConfig,
     weight: f32,
     /// Buffers that no thread uses at the moment.
@@ -121,7 +125,11 @@ impl Objective for BlockObjective<'_> {
     }
 
     fn looks_first(&self) -> bool {
-        self.config.normalize_advantages
+        self.config.normalize_advantages && self.advantages.get().is_none()
+    }
+
+    fn part(&self) -> Option<Range<usize>> {
+        Some(self.part.clone())
     }
 }
 
@@ -196,6 +204,7 @@ impl Updater {
             optimizer,
             parameters,
             gradient,
+            advantages: None,
         }
     }
 
@@ -245,14 +254,15 @@ impl Updater {
         stats.write(&mut self.parameters);
     }
 
-    /// Computes loss and gradient of `block`. Nothing of the block is used after this returns: release
-    /// it, then call [`Updater::apply`].
+    /// Computes loss and gradient of part `part` of `parts` of the columns of `block` (`(0, 1)`: of all); the first of a
+    /// pass comes first. Nothing of the block is used after this returns: release it, then call [`Updater::apply`].
     ///
     /// # Errors
     /// If the engine fails.
     pub fn gradient(
         &mut self,
         block: &BlockRef<'_>,
+        (part, parts): (u64, u64),
         env: &EnvSpec,
         times: &mut UpdateTimes,
     ) -> Result<Outcome, EngineError> {
@@ -279,14 +289,22 @@ impl Updater {
             behaviour_log_probs: block.field(Field::LogProb),
             flags: block.field(Field::Flags),
         };
+        // By those of all of the block: of a part alone the mean would be noise.
+        let advantages = match self.advantages {
+            Some(moments) if part > 0 => OnceLock::from(Some(moments)),
+            _ => OnceLock::new(),
+        };
+        let bound = |part| (part * spec.batch as u64 / parts) as usize;
+        let part = bound(part)..bound(part + 1);
         let objective = BlockObjective {
-            weight: self.config.weight(batch.transitions()),
+            weight: self.config.weight(batch.transitions(&part)),
             batch,
+            part,
             config: &self.config,
             idle: &self.losses,
             sums: Parts::default(),
             looked: Parts::default(),
-            advantages: OnceLock::new(),
+            advantages,
         };
         let usable = self.engine.gradient(
             &self.parameters,
@@ -295,6 +313,7 @@ impl Updater {
             &mut self.gradient,
             &mut times.stages,
         )?;
+        self.advantages = objective.advantages.get().copied().flatten();
         let sums = objective.sums.fold(LossSums::add).unwrap_or_default();
         let loss = sums.stats(self.config.vtrace.c_bar);
         if !usable {

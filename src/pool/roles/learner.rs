@@ -110,6 +110,7 @@ fn learn(pool: &RunContext, control: &mut ChildControl) -> Ending {
             learning_rate: config.learner.learning_rate as f32,
             linear_decay: config.learner.learning_rate_decay == Decay::Linear,
             passes: config.learner.passes,
+            minibatches: config.learner.minibatches,
             stop_passes_at_kl: config.learner.stop_passes_at_kl as f32,
             kl_cost: config.learner.kl_cost as f32,
             kl_target: config.learner.kl_target as f32,
