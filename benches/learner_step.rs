@@ -60,8 +60,13 @@ fn update(c: &mut Criterion) {
             group.bench_function(id, |b| {
                 b.iter(|| {
                     let mut times = UpdateTimes::default();
-                    let outcome =
-                        updater.gradient(&BlockRef::new(block.block()), None, env, &mut times);
+                    let outcome = updater.gradient(
+                        &BlockRef::new(block.block()),
+                        None,
+                        (0, 1),
+                        env,
+                        &mut times,
+                    );
                     if let Ok(Outcome::Applied(stats)) = outcome {
                         updater.apply(&stats, 0.0, &mut times);
                     }

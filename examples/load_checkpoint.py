@@ -64,6 +64,10 @@ def network(tensors, config, observations):
         frames = x.reshape(len(x), -1, len(tensors["normalize.mean"]))
         frames = (frames - tensors["normalize.mean"]) * tensors["normalize.scale"]
         x = np.clip(frames, -config["observation-clip"], config["observation-clip"]).reshape(len(x), -1)
+    value_features = x
+    for layer in [layer for layer in layers if f"value_torso.{layer}.weight" in tensors]:
+        weight, bias = tensors[f"value_torso.{layer}.weight"], tensors[f"value_torso.{layer}.bias"]
+        value_features = activation(value_features @ weight.T + bias)
     for layer in layers:
         weight, bias = tensors[f"torso.{layer}.weight"], tensors[f"torso.{layer}.bias"]
         if weight.ndim == 4:
@@ -71,6 +75,8 @@ def network(tensors, config, observations):
         else:
             x = activation(x.reshape(len(x), -1) @ weight.T + bias)
     logits = x @ tensors["policy.weight"].T + tensors["policy.bias"]
+    if config.get("separate-value", False):
+        x = value_features
     values = x @ tensors["value.weight"].T + tensors["value.bias"]
     return logits, values[:, 0]
 

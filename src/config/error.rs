@@ -223,6 +223,11 @@ pub enum ConfigError {
         /// The environment.
         env: String,
     },
+    /// A torso that both heads share whatever is asked for.
+    #[error(
+        "--separate-value is for mlp torsos without a core, leave it out or use --torso mlp --core none"
+    )]
+    NotSeparable,
     /// A convolution whose kernel is larger than what comes in.
     #[error("{conv} does not fit on the {height}x{width} pixels that reach it, {remedy}")]
     ConvTooLarge {

@@ -181,8 +181,18 @@ pub struct NetworkConfig {
     pub core_size: usize,
     /// Whether the network sees its last action and reward.
     pub action_reward_inputs: bool,
+    /// Whether the value has a torso of its own.
+    pub separate_value: bool,
     /// How far normalised observations are from 0 at most; `None`: they are seen as they are.
     pub observation_clip: Option<f64>,
+}
+
+impl LearnerConfig {
+    /// Steps of the optimizer with each batch, if none is left out.
+    #[must_use]
+    pub const fn updates_per_batch(&self) -> u64 {
+        self.passes * self.minibatches
+    }
 }
 
 /// Loss and optimizer. Letters are those of Espeholt et al. 2018, section 4.
@@ -240,6 +250,8 @@ pub struct LearnerConfig {
     pub device: Device,
     /// Updates with each batch.
     pub passes: u64,
+    /// Parts of a batch, each with an update in every pass; at most B.
+    pub minibatches: u64,
     /// What is learnt from again, if anything is.
     pub replay: Option<ReplayConfig>,
     /// Updates between two publications.

@@ -73,6 +73,7 @@ impl NetworkConfig {
         spec::NetworkSpec {
             core,
             action_reward_inputs: self.action_reward_inputs,
+            separate_value: self.separate_value,
             observation_clip: self.observation_clip.map(|clip| clip as f32),
             ..base
         }

@@ -133,6 +133,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("learner-threads", |s| wide(s.learner_threads), 1, 1024),
     Whole::row("passes", |s| s.passes, 1, 1000),
     Whole::row("replay-unrolls", |s| wide(s.replay_unrolls), 1, 1_000_000_000),
+    Whole::row("minibatches", |s| s.minibatches, 1, 65_536),
     Whole::row("publish-every", |s| s.publish_every, 1, 1_000_000),
 ];
 

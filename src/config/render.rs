@@ -138,6 +138,7 @@ impl Config {
             core: Some(network.core),
             core_size: (network.core != CoreName::None).then_some(network.core_size),
             action_reward_inputs: Some(network.action_reward_inputs),
+            separate_value: Some(network.separate_value),
             discount: Some(learner.discount),
             entropy_cost: Some(learner.entropy_cost),
             baseline_cost: Some(learner.baseline_cost),
@@ -169,6 +170,7 @@ impl Config {
             passes: Some(learner.passes),
             replay_fraction: Some(learner.replay.as_ref().map_or(0.0, |replay| replay.fraction)),
             replay_unrolls: learner.replay.as_ref().map(|replay| replay.unrolls),
+            minibatches: Some(learner.minibatches),
             publish_every: Some(learner.publish_every),
             ..Settings::default()
         };

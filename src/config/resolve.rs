@@ -45,7 +45,7 @@ pub(super) fn resolve(
     let (network, engine) = network(explicit, &all, &env, libtorch)?;
     let pool = pool(explicit, &all, &env, &network, engine)?;
     Ok(Config {
-        learner: learner(&all, network.torso, engine, replay(&all, &pool)?),
+        learner: learner(&all, network.torso, engine, replay(&all, &pool)?, pool.batch),
         pool,
         env,
         network,
@@ -324,6 +324,7 @@ fn network(
         core,
         core_size: if core == CoreName::None { 0 } else { set(all.core_size) },
         action_reward_inputs: all.action_reward_inputs.unwrap_or(core == CoreName::Lstm),
+        separate_value: false,
         observation_clip: None,
     };
     network.use_named_torso();
@@ -335,6 +336,11 @@ fn network(
     }
     if network.torso.is_convolutional() {
         fits?;
+    }
+    let separable = network.torso == TorsoName::Mlp && core == CoreName::None;
+    network.separate_value = separable && set(all.separate_value);
+    if explicit.separate_value == Some(true) && !separable {
+        return Err(ConfigError::NotSeparable);
     }
     let vectors = spec.observation.dtype == Dtype::F32 && !network.torso.is_convolutional();
     let asked = explicit.normalize_observations == Some(true);
@@ -438,7 +444,10 @@ fn learner(
     torso: TorsoName,
     engine: Engine,
     replay: Option<ReplayConfig>,
+    batch: usize,
 ) -> LearnerConfig {
+    // One column is the least that can be learnt from.
+    let most_parts = replay.as_ref().map_or(batch, |replay| replay.layout.spec().batch.min(batch));
     let epsilon = set(all.optimizer_epsilon);
     let rmsprop = || (set(all.rmsprop_decay), set(all.rmsprop_momentum));
     LearnerConfig {
@@ -484,6 +493,10 @@ fn learner(
         // A gradient is of the weights that acted, and is applied once.
         passes: match set(all.exchange) {
             Exchange::Trajectories => set(all.passes),
+            Exchange::Gradients => 1,
+        },
+        minibatches: match set(all.exchange) {
+            Exchange::Trajectories => set(all.minibatches).min(most_parts as u64),
             Exchange::Gradients => 1,
         },
         replay,

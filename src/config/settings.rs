@@ -170,6 +170,9 @@ pub struct Settings {
     /// Show the network its last action and reward [default: with a core]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Network")]
     pub action_reward_inputs: Option<bool>,
+    /// Give the value a torso of its own, as large as that of the policy. Only for mlp without a core
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Network")]
+    pub separate_value: Option<bool>,
 
     /// Discount (gamma). 1 - 1/horizon, for the horizon in steps that matters
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Algorithm")]
@@ -273,10 +276,13 @@ pub struct Settings {
     /// Threads of the learner [default: native engine: one per core, at most 8; libtorch: 1]
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Learner")]
     pub learner_threads: Option<usize>,
-    /// Updates with each batch. Learns more from each frame where frames are dear; V-trace corrects for
+    /// How often each batch is learnt from. Learns more from each frame where frames are dear; V-trace corrects for
     /// the distance that the policy has moved
     #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "Learner")]
     pub passes: Option<u64>,
+    /// Parts that a batch is learnt from in, one after the other, in each pass; at most --batch
+    #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "Learner")]
+    pub minibatches: Option<u64>,
     /// Part of each batch that is drawn from unrolls which were learnt from before; 0 for none
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Learner")]
     pub replay_fraction: Option<f64>,
@@ -303,13 +309,13 @@ impl Settings {
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env
             total_frames stop_at_return stop_window time_limit
-            torso hidden activation conv core core_size action_reward_inputs
+            torso hidden activation conv core core_size action_reward_inputs separate_value
             discount entropy_cost baseline_cost correction rho_bar c_bar pg_rho_bar lambda returns reduction
             reward_clip normalize_rewards normalize_observations observation_clip normalize_advantages clip_range
             kl_cost kl_target stop_passes_at_kl reward_scale action_bounds
             optimizer learning_rate learning_rate_decay adam_beta1 adam_beta2 optimizer_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm worker_max_grad_norm
-            device learner_threads passes replay_fraction replay_unrolls publish_every
+            device learner_threads passes minibatches replay_fraction replay_unrolls publish_every
         }
     }
 

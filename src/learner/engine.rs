@@ -62,10 +62,15 @@ pub trait Objective: Sync {
     /// One thread's means to evaluate strips.
     fn evaluator(&self) -> Box<dyn Evaluator + '_>;
 
-    /// Whether the gradient of one strip depends on the others: then, if there are several, [`Evaluator::look`] is to see
-    /// the outputs of all of them first.
+    /// Whether the gradient of one strip depends on the others: then, if there are several in the block, [`Evaluator::look`]
+    /// is to see the outputs of all of them first, also of those that are not in the part.
     fn looks_first(&self) -> bool {
         false
+    }
+
+    /// The columns that the gradient is of; `None`: all of the block.
+    fn part(&self) -> Option<Range<usize>> {
+        None
     }
 }
 

@@ -55,8 +55,9 @@ impl LossGradient {
         self.config.kl_cost = kl_cost;
     }
 
-    /// Writes the gradient of the loss with respect to `parameters` over the first `steps` transitions of `block`, and gives
-    /// the sums of the loss. `None`, with `gradient` undefined, if the loss is not finite.
+    /// Writes the gradient of the loss with respect to `parameters` over a share of a block, and gives the sums of the loss.
+    /// `None`, with `gradient` undefined, if the loss is not finite. `advantages` are those of all of the block: the first
+    /// part leaves them there for the others, of which the mean alone would be noise.
     ///
     /// # Errors
     /// If the engine fails.
@@ -66,11 +67,13 @@ impl LossGradient {
     pub(crate) fn compute(
         &mut self,
         parameters: &[f32],
-        (block, steps): (&BlockRef<'_>, usize),
+        share: BlockShare<'_>,
         env: &EnvSpec,
+        advantages: &mut Option<AdvantageMoments>,
         gradient: &mut [f32],
         times: &mut StageTimes,
     ) -> Result<Option<LossSums>, EngineError> {
+        let BlockShare { block, steps, part: (part, parts) } = share;
         let columns = block.layout().spec().batch;
         let transitions = steps * columns;
         let frames: &[u8] = block.field(Field::Frame);
@@ -102,25 +105,45 @@ impl LossGradient {
             behaviour_log_probs: &block.field(Field::LogProb)[..transitions],
             flags,
         };
+        let bound = |part| (part * columns as u64 / parts) as usize;
+        let columns_of_part = bound(part)..bound(part + 1);
         let objective = BlockObjective {
-            weight: self.config.weight(batch.transitions()),
+            weight: self.config.weight(batch.transitions(&columns_of_part)),
             batch,
+            part: columns_of_part,
             config: &self.config,
             idle: &self.losses,
             sums: Parts::default(),
             looked: Parts::default(),
-            advantages: OnceLock::new(),
+            advantages: match advantages.take() {
+                Some(moments) if part > 0 => OnceLock::from(Some(moments)),
+                _ => OnceLock::new(),
+            },
         };
         let usable =
             self.engine.gradient(parameters, &observations, &objective, gradient, times)?;
+        *advantages = objective.advantages.get().copied().flatten();
         let sums = objective.sums.fold(LossSums::add).unwrap_or_default();
         Ok(usable.then_some(sums))
     }
 }
 
-/// The loss over one block.
+/// What a gradient is of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BlockShare<'a> {
+    /// The block.
+    pub(crate) block: &'a BlockRef<'a>,
+    /// The first transitions of each column, as many as these.
+    pub(crate) steps: usize,
+    /// Part `.0` of `.1` of the columns; `(0, 1)`: of all.
+    pub(crate) part: (u64, u64),
+}
+
+/// The loss over one block, or a part of it.
 struct BlockObjective<'a> {
     batch: Batch<'a>,
+    /// The columns that it is about.
+    part: Range<usize>,
     config: &'a LossConfig,
     weight: f32,
     /// Buffers that no thread uses at the moment.
@@ -177,7 +200,11 @@ impl Objective for BlockObjective<'_> {
     }
 
     fn looks_first(&self) -> bool {
-        self.config.normalize_advantages
+        self.config.normalize_advantages && self.advantages.get().is_none()
+    }
+
+    fn part(&self) -> Option<Range<usize>> {
+        Some(self.part.clone())
     }
 }
 

@@ -56,10 +56,11 @@ pub struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    /// How many transitions count: those that do not cross a reset.
+    /// How many transitions of the columns `part` count: those that do not cross a reset.
     #[must_use]
-    pub(crate) fn transitions(&self) -> usize {
-        self.flags[self.columns..].iter().filter(|&next| next & flag::FIRST == 0).count()
+    pub(crate) fn transitions(&self, part: &Range<usize>) -> usize {
+        let next = self.rows(&self.flags[self.columns..], 1, part);
+        next.flatten().filter(|&next| next & flag::FIRST == 0).count()
     }
 
     /// The `strip` of columns of `field`, `[T][B][width]`: one slice per time step.

@@ -113,13 +113,19 @@ impl Engine for NativeEngine {
         times: &mut StageTimes,
     ) -> Result<bool, EngineError> {
         let mut watch = Stopwatch::start();
-        let rows = observations.rows();
+        let part = objective.part().unwrap_or(0..observations.columns);
+        let rows = (observations.unroll + 1) * part.len();
         let threads = self.sharing.threads(rows, self.threads.count());
         let shares = match self.order {
             Order::AsTheyCome => threads,
             Order::Fixed => self.sharing.threads(rows, FIXED_SHARES),
         };
-        let width = self.sharing.width(observations, shares);
+        let order = self.order;
+        let width = self.sharing.width((observations.unroll, part.len()), shares);
+        let strips = |columns: &Range<usize>| match order {
+            Order::AsTheyCome => Strips::new(columns, width),
+            Order::Fixed => Strips::dealt(columns, width, shares),
+        };
         let mut work = Work {
             learn: true,
             parameters,
@@ -130,20 +136,18 @@ impl Engine for NativeEngine {
                 Vec::new()
             },
             objective,
-            strips: match self.order {
-                Order::AsTheyCome => Strips::new(observations.columns, width),
-                Order::Fixed => Strips::dealt(observations.columns, width, shares),
-            },
+            strips: strips(&(0..observations.columns)),
         };
         times.batching += watch.lap();
-        if objective.looks_first() && work.strips.several() {
+        let several = work.strips.several() || part.len() < observations.columns;
+        if objective.looks_first() && several {
             work.learn = false;
             self.threads.run(threads, |share| share.run(&work));
             let looked = self.threads.workers()[0].times;
             times.forward += looked.sum();
             work.learn = true;
-            work.strips = work.strips.again();
         }
+        work.strips = strips(&part);
         self.threads.run(threads, |share| share.run(&work));
         watch.lap();
         let shares = &mut self.threads.workers()[..threads];
@@ -229,13 +233,13 @@ impl Sharing {
     }
 
     /// Columns of a strip.
-    fn width(self, observations: &Observations<'_>, threads: usize) -> usize {
-        let wanted = STRIP_ROWS / (observations.unroll + 1);
+    fn width(self, (unroll, columns): (usize, usize), threads: usize) -> usize {
+        let wanted = STRIP_ROWS / (unroll + 1);
         match self {
             Self::Mlp => (wanted / STRIP_COLUMNS).max(1) * STRIP_COLUMNS,
             Self::Cnn { .. } => {
-                let rounds = observations.columns.div_ceil(threads * wanted.max(1));
-                observations.columns.div_ceil(threads * rounds)
+                let rounds = columns.div_ceil(threads * wanted.max(1));
+                columns.div_ceil(threads * rounds)
             }
         }
     }
@@ -409,6 +413,60 @@ mod tests {
         assert!(fixed.iter().all(|gradient| *gradient == fixed[0]), "equal to the bit");
     }
 
+    /// The same of some columns.
+    struct SlopeOfPart(Range<usize>);
+
+    impl Objective for SlopeOfPart {
+        fn evaluator(&self) -> Box<dyn Evaluator + '_> {
+            Box::new(SlopeOf::default())
+        }
+
+        fn part(&self) -> Option<Range<usize>> {
+            Some(self.0.clone())
+        }
+    }
+
+    #[test]
+    fn gradients_of_the_parts_of_a_block_add_up_to_that_of_the_block() {
+        const UNROLL: usize = 30;
+        const COLUMNS: usize = 100;
+        let observation = ObservationSpec::new(Dtype::F32, &[3]);
+        let torso = Torso::Mlp { hidden: vec![16, 8], activation: Activation::Tanh };
+        let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
+        let layout = ParamSpec::new(&spec).expect("valid");
+        let parameters = initial_parameters(&layout, 1);
+        let mut rng = Rng::new(1, 0);
+        let numbers: Vec<f32> =
+            (0..(UNROLL + 1) * COLUMNS * 3).map(|_| rng.normal_f64() as f32).collect();
+        let observations = Observations {
+            frames: bytemuck::cast_slice(&numbers),
+            flags: &[0; (UNROLL + 1) * COLUMNS],
+            ..block(&spec.observation, UNROLL, COLUMNS)
+        };
+        for order in [Order::AsTheyCome, Order::Fixed] {
+            let mut engine = NativeEngine::new(&spec, 3).expect("native").in_order(order);
+            let mut gradient = |objective: &dyn Objective| {
+                let (mut gradient, mut times) =
+                    (vec![f32::NAN; layout.len()], StageTimes::default());
+                let done = engine.gradient(
+                    &parameters,
+                    &observations,
+                    objective,
+                    &mut gradient,
+                    &mut times,
+                );
+                assert!(done.expect("runs"));
+                gradient
+            };
+            let whole = gradient(&Slope);
+            let parts = [0..7, 7..63, 63..100].map(|part| gradient(&SlopeOfPart(part)));
+            for (at, whole) in whole.iter().enumerate() {
+                let sum: f32 = parts.iter().map(|part| part[at]).sum();
+                assert!((sum - whole).abs() <= 1e-4 * whole.abs().max(1.0), "{sum} and {whole}");
+            }
+        }
+    }
+
     /// A gradient that depends on the outputs of the whole block.
     #[derive(Default)]
     struct Centred {
@@ -491,7 +549,6 @@ mod tests {
 
     #[test]
     fn strips_cover_all_columns_once() {
-        let spec = ObservationSpec::new(Dtype::F32, &[1]);
         let cnn = Sharing::Cnn { min_rows: 1 };
         for (sharing, threads, unroll, columns, width) in [
             (Sharing::Mlp, 2, 32, 256, 8),
@@ -503,13 +560,12 @@ mod tests {
             (cnn, 2, 20, 8, 4),
             (cnn, 3, 400, 2, 1),
         ] {
-            let observations = block(&spec, unroll, columns);
-            let strips = Strips::new(columns, sharing.width(&observations, threads));
+            let strips = Strips::new(&(0..columns), sharing.width((unroll, columns), threads));
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();
             assert_eq!(ranges[0], 0..width.min(columns));
             assert_eq!(ranges.iter().map(Range::len).sum::<usize>(), columns);
             assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
-            let dealt = Strips::dealt(columns, width, 3);
+            let dealt = Strips::dealt(&(0..columns), width, 3);
             let shares = std::iter::from_fn(|| dealt.next_share());
             let mut ranges: Vec<_> = shares.flat_map(|share| dealt.of_share(share)).collect();
             ranges.sort_unstable_by_key(|range| range.start);

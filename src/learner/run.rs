@@ -49,8 +49,10 @@ pub struct UpdateSchedule {
     pub learning_rate: f32,
     /// Whether it falls to 0 over `total_frames`.
     pub linear_decay: bool,
-    /// Updates with each batch, whose frames count once all the same.
+    /// How often each batch is learnt from, whose frames count once all the same.
     pub passes: u64,
+    /// Parts of a batch, with an update for each in every pass.
+    pub minibatches: u64,
     /// Divergence from the policy that acted at which passes stop; may be infinite.
     pub stop_passes_at_kl: f32,
     /// Least weight of the divergence in the loss.
@@ -253,14 +255,18 @@ impl LearnLoop<'_> {
             None => None,
         };
         let again = replayed.as_ref().map(|held| BlockRef::new(held.block()));
-        let mut outcome = Some(learning.gradient(&block, again.as_ref(), &mut times)?);
-        for pass in 1..learning.schedule.passes {
+        let parts = learning.schedule.minibatches;
+        let updates = learning.schedule.passes * parts;
+        let first = learning.gradient(&block, again.as_ref(), (0, parts), &mut times)?;
+        let mut outcome = Some(first);
+        for update in 1..updates {
             if let Some(outcome) = outcome.take() {
                 learnt |= learning.apply(outcome, &mut times, callbacks)?;
             }
-            let next = learning.gradient(&block, again.as_ref(), &mut times)?;
+            let part = (update % parts, parts);
+            let next = learning.gradient(&block, again.as_ref(), part, &mut times)?;
             if learning.has_moved_far(&next) {
-                let left = learning.schedule.passes - pass;
+                let left = (updates - update).div_ceil(parts);
                 learning.counters.add(LearnerCounter::PassesStopped, left);
                 break;
             }
@@ -320,12 +326,13 @@ impl Learning<'_> {
         &mut self,
         block: &BlockRef<'_>,
         replayed: Option<&BlockRef<'_>>,
+        part: (u64, u64),
         times: &mut UpdateTimes,
     ) -> Result<Outcome, LearnerError> {
         if block.layout().spec().holds_gradients() {
             return Ok(self.updater.add_up(block, times));
         }
-        Ok(self.updater.gradient(block, replayed, &self.env, times)?)
+        Ok(self.updater.gradient(block, replayed, part, &self.env, times)?)
     }
 
     /// Follows the size of returns. The counters keep it for a successor.

@@ -12,6 +12,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 #[derive(Debug)]
 pub(super) struct Strips {
     width: usize,
+    /// The first column.
+    first: usize,
     columns: usize,
     /// How many the strips are dealt to, in a fixed order; 0: whoever is free takes the next one.
     shares: usize,
@@ -20,18 +22,13 @@ pub(super) struct Strips {
 
 impl Strips {
     /// All of `columns`, `width` at a time (at least 1); the last strip may be narrower.
-    pub(super) const fn new(columns: usize, width: usize) -> Self {
-        Self { width, columns, shares: 0, next: Mutex::new(0) }
+    pub(super) fn new(columns: &Range<usize>, width: usize) -> Self {
+        Self::dealt(columns, width, 0)
     }
 
     /// Strips that are dealt to `shares` shares (at least 1).
-    pub(super) const fn dealt(columns: usize, width: usize, shares: usize) -> Self {
-        Self { width, columns, shares, next: Mutex::new(0) }
-    }
-
-    /// The same strips, none of them taken.
-    pub(super) const fn again(&self) -> Self {
-        Self { next: Mutex::new(0), ..*self }
+    pub(super) fn dealt(columns: &Range<usize>, width: usize, shares: usize) -> Self {
+        Self { width, first: columns.start, columns: columns.len(), shares, next: Mutex::new(0) }
     }
 
     /// Whether there is more than one.
@@ -52,7 +49,8 @@ impl Strips {
 
     fn strip(&self, number: usize) -> Option<Range<usize>> {
         let start = number * self.width;
-        (start < self.columns).then(|| start..(start + self.width).min(self.columns))
+        let end = self.columns.min(start + self.width);
+        (start < self.columns).then(|| self.first + start..self.first + end)
     }
 
     /// Takes the next strip, whosever it may be; `None` when all are taken.
@@ -139,16 +137,16 @@ mod tests {
     fn threads_take_each_strip_once() {
         let worker = || Ok::<_, std::convert::Infallible>(Vec::new());
         let Ok(mut threads) = StripThreads::new(3, || (), worker);
-        let strips = Strips::new(1000, 7);
-        assert!(strips.several() && !Strips::new(7, 7).several());
-        for (wanted, strips) in [(threads.count(), strips.again()), (1, strips)] {
+        let strips = Strips::new(&(5..1005), 7);
+        assert!(strips.several() && !Strips::new(&(3..10), 7).several());
+        for (wanted, strips) in [(threads.count(), strips), (1, Strips::new(&(5..1005), 7))] {
             threads.workers().iter_mut().for_each(Vec::clear);
             threads.run(wanted, |taken| taken.extend(std::iter::from_fn(|| strips.next())));
             let (used, idle) = threads.workers().split_at(wanted);
             assert!(idle.iter().all(Vec::is_empty));
             let mut columns: Vec<usize> = used.iter().flatten().cloned().flatten().collect();
             columns.sort_unstable();
-            assert!(columns.into_iter().eq(0..1000));
+            assert!(columns.into_iter().eq(5..1005));
         }
     }
 }

@@ -96,18 +96,14 @@ impl Engine for TorchEngine {
             .map_err(|e| failed("loading weights", &e))?;
         let k = observations.spec.frame_stack;
         let valid = if k > 1 { observations.valid_frames() } else { Vec::new() };
-        let columns = observations.columns;
+        let part = objective.part().unwrap_or(0..observations.columns);
+        let columns = part.len();
         let steps = observations.unroll + 1;
         let width = self.activations.map_or(columns, |activations| {
             strip_width(columns, steps.saturating_mul(activations), self.threads.count())
         });
-        let mut work = Work {
-            learn: true,
-            observations,
-            valid,
-            objective,
-            strips: Strips::new(columns, width),
-        };
+        let strips = Strips::new(&(0..observations.columns), width);
+        let mut work = Work { learn: true, observations, valid, objective, strips };
         times.batching += watch.lap();
         if objective.looks_first() && work.strips.several() {
             work.learn = false;
@@ -116,9 +112,9 @@ impl Engine for TorchEngine {
                 share.take_outcome()?;
             }
             work.learn = true;
-            work.strips = work.strips.again();
             times.forward += watch.lap();
         }
+        work.strips = Strips::new(&part, width);
         self.run(&work);
         let mut usable = true;
         for share in self.threads.workers() {

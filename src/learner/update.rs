@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::engine::{Engine, EngineError, StageTimes, Stopwatch};
-use super::gradient::LossGradient;
-use super::loss::{LossConfig, LossStats, LossSums, Reduction};
+use super::gradient::{BlockShare, LossGradient};
+use super::loss::{AdvantageMoments, LossConfig, LossStats, LossSums, Reduction};
 use super::observation_stats::ObservationStats;
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use crate::env::EnvSpec;
@@ -46,6 +46,8 @@ pub struct Updater {
     gradient: Vec<f32>,
     /// Of what is replayed.
     other_gradient: Vec<f32>,
+    /// Of the block and of what is replayed, as they were in the first update of the present pass.
+    advantages: [Option<AdvantageMoments>; 2],
 }
 
 impl std::fmt::Debug for Updater {
@@ -72,6 +74,7 @@ impl Updater {
             parameters,
             gradient,
             other_gradient: Vec::new(),
+            advantages: [None; 2],
         }
     }
 
@@ -122,7 +125,8 @@ impl Updater {
         stats.write(&mut self.parameters);
     }
 
-    /// Computes loss and gradient of `block`, together with another block if one is replayed: they count as one batch. Nothing
+    /// Computes loss and gradient of part `part` of `parts` of the columns of `block` (`(0, 1)`: of all), together with the same
+    /// part of another block if one is replayed: they count as one batch. The first part of a pass comes first. Nothing
     /// of the blocks is used after this returns: release them, then call [`Updater::apply`].
     ///
     /// # Errors
@@ -131,19 +135,25 @@ impl Updater {
         &mut self,
         block: &BlockRef<'_>,
         replayed: Option<&BlockRef<'_>>,
+        part: (u64, u64),
         env: &EnvSpec,
         times: &mut UpdateTimes,
     ) -> Result<Outcome, EngineError> {
-        let Self { source, parameters, gradient, other_gradient, .. } = self;
+        let Self { source, parameters, gradient, other_gradient, advantages, .. } = self;
+        let [advantages, other_advantages] = advantages;
         let times_of = &mut times.stages;
-        let mut of = |block: &BlockRef<'_>, gradient: &mut [f32]| {
-            let steps = block.layout().spec().unroll;
-            source.compute(parameters, (block, steps), env, gradient, times_of)
+        let mut of = |block: &BlockRef<'_>, advantages: &mut Option<_>, gradient: &mut [f32]| {
+            let share = BlockShare { block, steps: block.layout().spec().unroll, part };
+            source.compute(parameters, share, env, advantages, gradient, times_of)
         };
-        let Some(mut sums) = of(block, gradient)? else { return Ok(Outcome::NotFinite) };
+        let Some(mut sums) = of(block, advantages, gradient)? else {
+            return Ok(Outcome::NotFinite);
+        };
         if let Some(replayed) = replayed {
             other_gradient.resize(gradient.len(), 0.0);
-            let Some(other) = of(replayed, other_gradient)? else { return Ok(Outcome::NotFinite) };
+            let Some(other) = of(replayed, other_advantages, other_gradient)? else {
+                return Ok(Outcome::NotFinite);
+            };
             let mean = source.config().reduction == Reduction::Mean;
             // Each is a mean over its own transitions.
             let all = (sums.transitions + other.transitions).max(1) as f32;

@@ -97,7 +97,9 @@ fn both_give_the_same_outputs_and_gradients() {
         (Dtype::U8, 2, &[3, 13, 11], cnn(&[(7, 4, 2), (33, 2, 1), (5, 3, 1)], &[19, 24]), None),
     ] {
         let mut rng = Rng::new(stack as u64, 0);
-        let spec = NetworkSpec { observation_clip, ..network(dtype, stack, shape, torso) };
+        let base = network(dtype, stack, shape, torso);
+        let separate_value = matches!(base.torso, Torso::Mlp { .. }) && stack != 3;
+        let spec = NetworkSpec { observation_clip, separate_value, ..base };
         let layout = ParamSpec::new(&spec).expect("valid");
         let mut parameters = initial_parameters(&layout, 3);
         for name in [normalize::MEAN, normalize::SCALE] {

@@ -3,7 +3,7 @@
 //! The flat vector is the only form in which weights travel: the learner updates it, the parameter page
 //! publishes it, checkpoints store it. Names and shapes are PyTorch's, so that a checkpoint can be read
 //! there: `torso.0.weight [out, in]`, `torso.0.bias [out]`, ..., `core.weight_ih`, ..., `policy.*`,
-//! `value.*`.
+//! `value.*`; with a torso of its own for the value, `value_torso.*` before that.
 
 mod conv;
 mod layout;
@@ -125,6 +125,8 @@ pub struct NetworkSpec {
     pub core: Core,
     /// Whether the action before and its reward, clipped to `[-1, 1]`, follow the torso's features.
     pub action_reward_inputs: bool,
+    /// Whether the value has a torso of its own, of the same layers: nothing that the one head learns then moves the other.
+    pub separate_value: bool,
     /// Observations are normalised, element by element, to at most this ([`crate::normalize`]). None: they are seen as
     /// they are.
     pub observation_clip: Option<f32>,
@@ -140,6 +142,7 @@ impl NetworkSpec {
             torso,
             core: Core::None,
             action_reward_inputs: false,
+            separate_value: false,
             observation_clip: None,
         }
     }
@@ -211,6 +214,9 @@ pub enum SpecError {
         /// Shape of one frame.
         image: Vec<usize>,
     },
+    /// One torso is learnt by both heads, or two plain ones.
+    #[error("only an mlp torso without a recurrent core can be separate for the value")]
+    NotSeparable,
     /// Bytes and images are not normalised.
     #[error("only vectors of f32 observations, seen by an mlp torso, can be normalised")]
     NotNormalizable,

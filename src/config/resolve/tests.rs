@@ -317,6 +317,7 @@ fn networks_that_cannot_run_are_refused() {
             "env = 'Synthetic-v0'\ntorso = 'impala-deep'",
             ["--torso impala-deep needs libtorch", "--torso nature"],
         ),
+        (true, "core = 'lstm'\nseparate-value = true", ["--separate-value", "--core none"]),
         (true, "env = 'Catch-v0'\nconv = ['4x6']", ["--conv 4x6/1", "10x5 pixels"]),
         (true, "env = 'Catch-v0'\nconv = ['4x3', '4x4']", ["--conv 4x4/1", "8x3 pixels"]),
     ] {
@@ -325,6 +326,17 @@ fn networks_that_cannot_run_are_refused() {
             assert!(message.contains(part), "{text}: {message}");
         }
     }
+}
+
+#[test]
+fn a_value_of_its_own_and_minibatches_are_asked_for() {
+    let network = |text| with(true, text).expect("valid").network;
+    assert!(network("separate-value = true").separate_value);
+    assert!(!network("separate-value = false\ncore = 'lstm'").separate_value);
+    assert!(!network("").separate_value);
+    let minibatches = |text| with(true, text).expect("valid").learner.minibatches;
+    assert_eq!(minibatches("minibatches = 4\nbatch = 2"), 2, "no more than columns");
+    assert_eq!(minibatches(""), 1);
 }
 
 #[test]

@@ -66,7 +66,7 @@ fn rows_of(strip: &Range<usize>) -> Vec<usize> {
 /// All columns at once.
 pub(super) fn compute(loss: &mut Loss, sample: &Sample, config: &LossConfig) -> LossStats {
     let batch = sample.batch();
-    let weight = config.weight(batch.transitions());
+    let weight = config.weight(batch.transitions(&(0..batch.columns)));
     loss.compute(&batch, 0..COLUMNS, (&sample.logits, &sample.values), config, (weight, None))
         .stats(config.vtrace.c_bar)
 }
@@ -171,7 +171,7 @@ fn strips_add_up_to_the_whole() {
     for strip in [0..1, 1..3] {
         let rows = rows_of(&strip);
         let (logits, values) = sample.outputs(&rows);
-        let weight = config.weight(batch.transitions());
+        let weight = config.weight(batch.transitions(&(0..batch.columns)));
         sums.add(&loss.compute(&batch, strip, (&logits, &values), &config, (weight, None)));
         for (at, &row) in rows.iter().take(loss.d_values().len()).enumerate() {
             assert_eq!(loss.d_values()[at], d_values[row]);

@@ -113,6 +113,7 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
             learning_rate: config.learner.learning_rate as f32,
             linear_decay: config.learner.learning_rate_decay == Decay::Linear,
             passes: config.learner.passes,
+            minibatches: config.learner.minibatches,
             stop_passes_at_kl: config.learner.stop_passes_at_kl as f32,
             kl_cost: config.learner.kl_cost as f32,
             kl_target: config.learner.kl_target as f32,

@@ -5,7 +5,7 @@ use crate::actor::{ActorError, GradientSource};
 use crate::build;
 use crate::env::EnvSpec;
 use crate::learner::engine::StageTimes;
-use crate::learner::gradient::LossGradient;
+use crate::learner::gradient::{BlockShare, LossGradient};
 use crate::learner::loss::LossSums;
 use crate::learner::optimizer::{clip_factor, global_norm};
 use crate::metrics::{LearnerCounter, LearnerCounters};
@@ -40,7 +40,7 @@ impl GradientSource for WorkerGradient<'_> {
     fn gradient(
         &mut self,
         parameters: &[f32],
-        unroll: (&BlockRef<'_>, usize),
+        (block, steps): (&BlockRef<'_>, usize),
         gradient: &mut [f32],
     ) -> Result<[u64; LOSS_WORDS], ActorError> {
         if self.normalize_rewards {
@@ -48,10 +48,11 @@ impl GradientSource for WorkerGradient<'_> {
             // It is 0 until the learner has seen a return.
             self.source.scale_rewards(if factor > 0.0 { factor } else { 1.0 });
         }
+        let share = BlockShare { block, steps, part: (0, 1) };
         let mut times = StageTimes::default();
         let sums = self
             .source
-            .compute(parameters, unroll, &self.env, gradient, &mut times)
+            .compute(parameters, share, &self.env, &mut None, gradient, &mut times)
             .map_err(|error| ActorError::Gradient { message: error.to_string() })?;
         let Some(sums) = sums else {
             // The learner skips an update whose loss is not finite.

@@ -1,7 +1,7 @@
 //! The MLP that acts: weights come in whole, observations in small batches.
 
 use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
-use super::pack::Shape;
+use super::pack::{Network, Shape};
 use crate::simd::aligned::{Aligned, stride};
 use crate::simd::{Level, launch};
 use crate::spec::{NetworkSpec, SpecError};
@@ -10,12 +10,26 @@ use crate::spec::{NetworkSpec, SpecError};
 #[derive(Debug)]
 pub struct MlpPolicy {
     level: Level,
-    shape: Shape,
+    network: Network,
+    /// One for each part of the network.
+    parts: Vec<Part>,
+    /// One tile of normalised observations; empty if they are seen as they are.
+    input: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Part {
     weights: ForwardWeights,
     /// Activations of one tile, layer by layer.
     activations: Vec<Aligned>,
-    /// One tile of normalised observations; empty if they are seen as they are.
-    input: Vec<f32>,
+}
+
+impl Part {
+    fn new(shape: &Shape) -> Self {
+        let widths = shape.hidden.iter().map(|layer| stride(layer.outputs));
+        let activations = widths.map(|width| Aligned::zeros(TILE_ROWS * width)).collect();
+        Self { weights: ForwardWeights::zeros(shape), activations }
+    }
 }
 
 impl MlpPolicy {
@@ -32,12 +46,11 @@ impl MlpPolicy {
     /// # Errors
     /// As [`MlpPolicy::new`].
     pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
-        let shape = Shape::new(spec)?;
-        let weights = ForwardWeights::zeros(&shape);
-        let widths = shape.hidden.iter().map(|layer| stride(layer.outputs));
-        let activations = widths.map(|width| Aligned::zeros(TILE_ROWS * width)).collect();
-        let normalised = if shape.normalizer.is_some() { TILE_ROWS * shape.inputs() } else { 0 };
-        Ok(Self { level, shape, weights, activations, input: vec![0.0; normalised] })
+        let network = Network::new(spec)?;
+        let parts = network.parts.iter().map(Part::new).collect();
+        let normalised =
+            if network.normalizer.is_some() { TILE_ROWS * network.inputs() } else { 0 };
+        Ok(Self { level, network, parts, input: vec![0.0; normalised] })
     }
 
     /// Takes new weights, the flat vector of a `ParamSpec`.
@@ -45,8 +58,11 @@ impl MlpPolicy {
     /// # Panics
     /// If the length is not that of the network's parameters.
     pub fn load(&mut self, flat: &[f32]) {
-        self.weights.load(&self.shape, flat);
-        if let Some(normalizer) = &mut self.shape.normalizer {
+        assert_eq!(flat.len(), self.network.parameters, "parameters");
+        for (shape, part) in self.network.parts.iter().zip(&mut self.parts) {
+            part.weights.load(shape, flat);
+        }
+        if let Some(normalizer) = &mut self.network.normalizer {
             normalizer.load(flat);
         }
     }
@@ -70,36 +86,41 @@ impl MlpPolicy {
         logits: &mut [f32],
         values: &mut [f32],
     ) {
-        assert_eq!(values.len() * self.shape.inputs(), observations.len(), "values");
+        assert_eq!(values.len() * self.network.inputs(), observations.len(), "values");
         self.outputs(observations, logits, values);
     }
 
     fn outputs(&mut self, observations: &[f32], logits: &mut [f32], values: &mut [f32]) {
-        let (inputs, actions) = (self.shape.inputs(), self.shape.actions());
+        let (inputs, actions) = (self.network.inputs(), self.network.actions());
         let rows = observations.len() / inputs;
         assert_eq!(observations.len(), rows * inputs, "observations of {inputs} numbers");
         assert_eq!(logits.len(), rows * actions, "logits");
+        // Nobody acts by the value: its own part rests unless it is asked for.
+        let asked = if values.is_empty() { 1 } else { self.parts.len() };
         let mut values = values.chunks_mut(TILE_ROWS);
         let tiles =
             observations.chunks(TILE_ROWS * inputs).zip(logits.chunks_mut(TILE_ROWS * actions));
         for (x, logits) in tiles {
-            let x = match &self.shape.normalizer {
+            let x = match &self.network.normalizer {
                 Some(normalizer) => {
                     normalizer.apply(x, &mut self.input);
                     &self.input[..x.len()]
                 }
                 None => x,
             };
-            let tile = ForwardTile {
-                shape: &self.shape,
-                weights: &self.weights,
-                x,
-                activations: &mut self.activations,
-                first: 0,
-                logits,
-                values: values.next().unwrap_or_default(),
-            };
-            launch(self.level, tile);
+            let values = values.next().unwrap_or_default();
+            for (shape, part) in self.network.parts.iter().zip(&mut self.parts[..asked]) {
+                let tile = ForwardTile {
+                    shape,
+                    weights: &part.weights,
+                    x,
+                    activations: &mut part.activations,
+                    first: 0,
+                    logits: &mut *logits,
+                    values: &mut *values,
+                };
+                launch(self.level, tile);
+            }
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) struct Gradient {
     hidden_bias: Vec<Aligned>,
     heads: Aligned,
     heads_bias: Vec<f32>,
-    /// Gradients with respect to the outputs of one tile, `[rows][A + 1]`.
+    /// Gradients with respect to the outputs of one tile, `[rows][outputs]`.
     outputs: Vec<f32>,
     /// Gradients with respect to two layers' outputs in one tile, `[rows][padded]`.
     layers: [Aligned; 2],
@@ -64,7 +64,7 @@ impl Gradient {
                 .iter()
                 .map(|layer| Aligned::zeros(padded(layer.outputs)))
                 .collect(),
-            heads: Aligned::zeros(padded(shape.policy.inputs) * shape.outputs()),
+            heads: Aligned::zeros(padded(shape.features()) * shape.outputs()),
             heads_bias: vec![0.0; shape.outputs()],
             outputs: vec![0.0; TILE_ROWS * shape.outputs()],
             layers: [tile(), tile()],
@@ -92,7 +92,7 @@ impl Gradient {
             }
             flat[layer.bias.clone()].copy_from_slice(&bias[..layer.outputs]);
         }
-        for (first, head) in [(0, &shape.policy), (shape.actions(), &shape.value)] {
+        for (first, head) in shape.heads() {
             let target = &mut flat[head.weight.clone()];
             unpack_backward(&self.heads, head.inputs, shape.outputs(), first, target);
             flat[head.bias.clone()].copy_from_slice(&self.heads_bias[first..first + head.outputs]);
@@ -112,9 +112,9 @@ pub(super) struct BackwardTile<'a> {
     pub activations: &'a [Aligned],
     /// The row of `activations` that the tile starts at.
     pub first: usize,
-    /// `[rows][A]`.
+    /// `[rows][A]`, which a part without the policy's head does not look at.
     pub d_logits: &'a [f32],
-    /// `[rows]`.
+    /// `[rows]`, which a part without the value's head only counts.
     pub d_values: &'a [f32],
     /// Where the tile's share is added.
     pub gradient: &'a mut Gradient,
@@ -137,10 +137,11 @@ impl Kernel for BackwardTile<'_> {
 
         // The heads: their outputs side by side.
         let d = &mut gradient.outputs[..rows * outputs];
-        let pairs = self.d_logits.chunks_exact(outputs - 1).zip(self.d_values);
-        for (d, (d_logits, &d_value)) in d.chunks_exact_mut(outputs).zip(pairs) {
-            d[..outputs - 1].copy_from_slice(d_logits);
-            d[outputs - 1] = d_value;
+        let actions = shape.actions();
+        for (row, d) in d.chunks_exact_mut(outputs).enumerate() {
+            let (of_policy, of_value) = d.split_at_mut(actions);
+            of_policy.copy_from_slice(&self.d_logits[row * actions..][..of_policy.len()]);
+            of_value.fill(self.d_values[row]);
             gradient.heads_bias.iter_mut().zip(&*d).for_each(|(sum, d)| *sum += d);
         }
         let d = Rows { data: d, stride: outputs, width: outputs };

@@ -16,7 +16,7 @@ pub(super) const TILE_ROWS: usize = 64;
 #[derive(Debug)]
 pub(super) struct ForwardWeights {
     hidden: Vec<(Aligned, Aligned)>,
-    /// Both heads, backward order.
+    /// The heads, backward order.
     pub heads: Aligned,
     heads_bias: Vec<f32>,
 }
@@ -28,14 +28,13 @@ impl ForwardWeights {
             |l: &Layer| (Aligned::zeros(l.forward_len()), Aligned::zeros(padded(l.outputs)));
         Self {
             hidden: shape.hidden.iter().map(layer).collect(),
-            heads: Aligned::zeros(padded(shape.policy.inputs) * shape.outputs()),
+            heads: Aligned::zeros(padded(shape.features()) * shape.outputs()),
             heads_bias: vec![0.0; shape.outputs()],
         }
     }
 
     /// Takes the weights from the flat vector.
     pub(super) fn load(&mut self, shape: &Shape, flat: &[f32]) {
-        assert_eq!(flat.len(), shape.parameters, "parameters");
         for (layer, (weight, bias)) in shape.hidden.iter().zip(&mut self.hidden) {
             pack_forward(&flat[layer.weight.clone()], layer.inputs, weight);
             bias[..layer.outputs].copy_from_slice(&flat[layer.bias.clone()]);
@@ -55,9 +54,9 @@ pub(super) struct ForwardTile<'a> {
     pub activations: &'a mut [Aligned],
     /// The row of `activations` that the tile starts at.
     pub first: usize,
-    /// `[rows][A]`.
+    /// `[rows][A]`, of the policy's part.
     pub logits: &'a mut [f32],
-    /// `[rows]`, or empty if nobody wants them.
+    /// `[rows]`, of the value's part; empty if nobody wants them.
     pub values: &'a mut [f32],
 }
 

@@ -4,7 +4,7 @@
 use super::backward::{BackwardTile, BackwardWeights, Gradient};
 use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
 use super::input::Input;
-use super::pack::Shape;
+use super::pack::{Network, Shape};
 use crate::simd::aligned::{Aligned, stride};
 use crate::simd::{Level, launch};
 use crate::spec::{NetworkSpec, SpecError};
@@ -13,18 +13,35 @@ use crate::spec::{NetworkSpec, SpecError};
 #[derive(Debug)]
 pub struct MlpLearner {
     level: Level,
-    shape: Shape,
-    forward: ForwardWeights,
-    backward: BackwardWeights,
-    gradient: Gradient,
+    network: Network,
+    /// One for each part of the network.
+    parts: Vec<Part>,
     /// Rows of the last forward pass.
     rows: usize,
-    /// For each hidden layer `[rows][padded]`.
-    activations: Vec<Aligned>,
     logits: Vec<f32>,
     values: Vec<f32>,
     /// One tile of stacked or converted observations.
     input: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Part {
+    forward: ForwardWeights,
+    backward: BackwardWeights,
+    gradient: Gradient,
+    /// For each hidden layer `[rows][padded]`.
+    activations: Vec<Aligned>,
+}
+
+impl Part {
+    fn new(shape: &Shape) -> Self {
+        Self {
+            forward: ForwardWeights::zeros(shape),
+            backward: BackwardWeights::zeros(shape),
+            gradient: Gradient::zeros(shape),
+            activations: shape.hidden.iter().map(|_| Aligned::zeros(0)).collect(),
+        }
+    }
 }
 
 impl MlpLearner {
@@ -41,18 +58,15 @@ impl MlpLearner {
     /// # Errors
     /// As [`MlpLearner::new`].
     pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
-        let shape = Shape::new(spec)?;
+        let network = Network::new(spec)?;
         Ok(Self {
             level,
-            forward: ForwardWeights::zeros(&shape),
-            backward: BackwardWeights::zeros(&shape),
-            gradient: Gradient::zeros(&shape),
+            parts: network.parts.iter().map(Part::new).collect(),
+            network,
             rows: 0,
-            activations: shape.hidden.iter().map(|_| Aligned::zeros(0)).collect(),
             logits: Vec::new(),
             values: Vec::new(),
             input: Vec::new(),
-            shape,
         })
     }
 
@@ -61,10 +75,13 @@ impl MlpLearner {
     /// # Panics
     /// If the length is not that of the network's parameters.
     pub fn load(&mut self, parameters: &[f32]) {
-        self.forward.load(&self.shape, parameters);
-        self.backward.load(&self.shape, parameters);
-        self.gradient.clear();
-        if let Some(normalizer) = &mut self.shape.normalizer {
+        assert_eq!(parameters.len(), self.network.parameters, "parameters");
+        for (shape, part) in self.network.parts.iter().zip(&mut self.parts) {
+            part.forward.load(shape, parameters);
+            part.backward.load(shape, parameters);
+            part.gradient.clear();
+        }
+        if let Some(normalizer) = &mut self.network.normalizer {
             normalizer.load(parameters);
         }
     }
@@ -74,26 +91,24 @@ impl MlpLearner {
     /// # Panics
     /// If lengths do not agree.
     pub fn forward(&mut self, observations: &Input<'_>) -> (&[f32], &[f32]) {
-        let inputs = self.shape.inputs();
+        let (inputs, actions) = (self.network.inputs(), self.network.actions());
         self.reserve(observations.rows(inputs));
         for first in (0..self.rows).step_by(TILE_ROWS) {
             let count = TILE_ROWS.min(self.rows - first);
-            let actions = self.shape.actions();
-            let tile = ForwardTile {
-                shape: &self.shape,
-                weights: &self.forward,
-                x: observations.tile(
-                    (first, count),
-                    inputs,
-                    &self.shape.normalizer,
-                    &mut self.input,
-                ),
-                activations: &mut self.activations,
-                first,
-                logits: &mut self.logits[first * actions..(first + count) * actions],
-                values: &mut self.values[first..first + count],
-            };
-            launch(self.level, tile);
+            let normalizer = &self.network.normalizer;
+            let x = observations.tile((first, count), inputs, normalizer, &mut self.input);
+            for (shape, part) in self.network.parts.iter().zip(&mut self.parts) {
+                let tile = ForwardTile {
+                    shape,
+                    weights: &part.forward,
+                    x,
+                    activations: &mut part.activations,
+                    first,
+                    logits: &mut self.logits[first * actions..(first + count) * actions],
+                    values: &mut self.values[first..first + count],
+                };
+                launch(self.level, tile);
+            }
         }
         (&self.logits, &self.values)
     }
@@ -105,30 +120,29 @@ impl MlpLearner {
     /// # Panics
     /// If lengths do not agree.
     pub fn backward(&mut self, observations: &Input<'_>, d_logits: &[f32], d_values: &[f32]) {
-        let (inputs, actions) = (self.shape.inputs(), self.shape.actions());
+        let (inputs, actions) = (self.network.inputs(), self.network.actions());
         let rows = d_values.len();
         assert_eq!(observations.rows(inputs), self.rows, "observations of the forward pass");
         assert!(rows <= self.rows, "{rows} gradients of {} outputs", self.rows);
         assert_eq!(d_logits.len(), rows * actions, "d_logits");
         for first in (0..rows).step_by(TILE_ROWS) {
             let count = TILE_ROWS.min(rows - first);
-            let tile = BackwardTile {
-                shape: &self.shape,
-                forward: &self.forward,
-                backward: &self.backward,
-                x: observations.tile(
-                    (first, count),
-                    inputs,
-                    &self.shape.normalizer,
-                    &mut self.input,
-                ),
-                activations: &self.activations,
-                first,
-                d_logits: &d_logits[first * actions..(first + count) * actions],
-                d_values: &d_values[first..first + count],
-                gradient: &mut self.gradient,
-            };
-            launch(self.level, tile);
+            let normalizer = &self.network.normalizer;
+            let x = observations.tile((first, count), inputs, normalizer, &mut self.input);
+            for (shape, part) in self.network.parts.iter().zip(&mut self.parts) {
+                let tile = BackwardTile {
+                    shape,
+                    forward: &part.forward,
+                    backward: &part.backward,
+                    x,
+                    activations: &part.activations,
+                    first,
+                    d_logits: &d_logits[first * actions..(first + count) * actions],
+                    d_values: &d_values[first..first + count],
+                    gradient: &mut part.gradient,
+                };
+                launch(self.level, tile);
+            }
         }
     }
 
@@ -138,9 +152,11 @@ impl MlpLearner {
     /// # Panics
     /// If the length is not that of the network's parameters.
     pub fn write_gradient(&self, gradient: &mut [f32]) {
-        assert_eq!(gradient.len(), self.shape.parameters, "gradient");
-        self.gradient.write(&self.shape, gradient);
-        if let Some(normalizer) = &self.shape.normalizer {
+        assert_eq!(gradient.len(), self.network.parameters, "gradient");
+        for (shape, part) in self.network.parts.iter().zip(&self.parts) {
+            part.gradient.write(shape, gradient);
+        }
+        if let Some(normalizer) = &self.network.normalizer {
             gradient[normalizer.range()].fill(0.0);
         }
     }
@@ -148,13 +164,15 @@ impl MlpLearner {
     /// Makes room for a batch of `rows`.
     fn reserve(&mut self, rows: usize) {
         self.rows = rows;
-        self.logits.resize(rows * self.shape.actions(), 0.0);
+        self.logits.resize(rows * self.network.actions(), 0.0);
         self.values.resize(rows, 0.0);
-        self.input.resize(TILE_ROWS * self.shape.inputs(), 0.0);
-        for (layer, activations) in self.shape.hidden.iter().zip(&mut self.activations) {
-            let len = rows * stride(layer.outputs);
-            if activations.len() < len {
-                *activations = Aligned::zeros(len);
+        self.input.resize(TILE_ROWS * self.network.inputs(), 0.0);
+        for (shape, part) in self.network.parts.iter().zip(&mut self.parts) {
+            for (layer, activations) in shape.hidden.iter().zip(&mut part.activations) {
+                let len = rows * stride(layer.outputs);
+                if activations.len() < len {
+                    *activations = Aligned::zeros(len);
+                }
             }
         }
     }

@@ -11,7 +11,7 @@
 
 use std::ops::Range;
 
-use crate::normalize::{Normalizer, is_statistic};
+use crate::normalize::Normalizer;
 use crate::simd::aligned::{padded, stride};
 use crate::simd::kernels::PANEL;
 use crate::spec::{Activation, Core, NetworkSpec, ParamSpec, SpecError, Torso};
@@ -39,21 +39,30 @@ impl Layer {
     }
 }
 
-/// An MLP: hidden layers, then two heads over the last of them.
-#[derive(Debug, Clone, PartialEq)]
+/// Hidden layers, then heads over the last of them: the policy's, the value's, or both.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
     pub activation: Activation,
     /// At least one.
     pub hidden: Vec<Layer>,
-    pub policy: Layer,
-    pub value: Layer,
+    /// If this part of the network has it.
+    pub policy: Option<Layer>,
+    /// If this part of the network has it; at least one of the two is there.
+    pub value: Option<Layer>,
+}
+
+/// An MLP: one part with both heads, or one for the policy and one for the value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Network {
+    /// That with the policy first.
+    pub parts: Vec<Shape>,
     /// Length of the flat vector.
     pub parameters: usize,
     /// What observations go through first; with statistics still to be loaded.
     pub normalizer: Option<Normalizer>,
 }
 
-impl Shape {
+impl Network {
     /// The sizes of `spec`.
     ///
     /// # Errors
@@ -61,39 +70,67 @@ impl Shape {
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         let parameters = ParamSpec::new(spec)?;
         let plain = spec.core == Core::None && !spec.action_reward_inputs;
-        let (true, &Torso::Mlp { activation, .. }) = (plain, &spec.torso) else {
+        let (true, &Torso::Mlp { activation, ref hidden }) = (plain, &spec.torso) else {
             return Err(SpecError::NotNative);
         };
-        let layer = |pair: &[_]| match pair {
-            [weight, bias] => layer(weight, bias),
-            _ => unreachable!("a weight and a bias for each layer"),
-        };
-        let layers = parameters.entries().chunks(2);
-        let layers = layers.filter(|pair| !is_statistic(&pair[0].name));
-        let mut layers: Vec<Layer> = layers.map(layer).collect();
-        match (layers.pop(), layers.pop()) {
-            (Some(value), Some(policy)) if !layers.is_empty() => {
-                let normalizer = Normalizer::of(spec, &parameters);
-                let parameters = parameters.len();
-                Ok(Self { activation, hidden: layers, policy, value, parameters, normalizer })
-            }
-            _ => Err(SpecError::NotNative),
+        if hidden.is_empty() {
+            return Err(SpecError::NotNative);
         }
+        let find = |name: &str| {
+            let of = |what| parameters.get(&format!("{name}.{what}"));
+            of("weight").zip(of("bias")).map(|(weight, bias)| layer(weight, bias))
+        };
+        let part = |torso: &str, heads: [Option<&str>; 2]| {
+            let layers = (0..hidden.len()).filter_map(|index| find(&format!("{torso}.{index}")));
+            let [policy, value] = heads.map(|head| head.and_then(find));
+            Shape { activation, hidden: layers.collect(), policy, value }
+        };
+        let parts = if spec.separate_value {
+            let value = part("value_torso", [None, Some("value")]);
+            vec![part("torso", [Some("policy"), None]), value]
+        } else {
+            vec![part("torso", [Some("policy"), Some("value")])]
+        };
+        let normalizer = Normalizer::of(spec, &parameters);
+        Ok(Self { parts, parameters: parameters.len(), normalizer })
     }
 
+    /// Numbers in one observation.
+    pub(super) fn inputs(&self) -> usize {
+        self.parts[0].inputs()
+    }
+
+    /// A.
+    pub(super) fn actions(&self) -> usize {
+        self.parts[0].actions()
+    }
+}
+
+impl Shape {
     /// Numbers in one observation.
     pub(super) fn inputs(&self) -> usize {
         self.hidden[0].inputs
     }
 
-    /// A.
-    pub(super) const fn actions(&self) -> usize {
-        self.policy.outputs
+    /// A; 0 without the policy's head.
+    pub(super) fn actions(&self) -> usize {
+        self.policy.as_ref().map_or(0, |policy| policy.outputs)
     }
 
-    /// Outputs of both heads together: A + 1, the value last.
-    pub(super) const fn outputs(&self) -> usize {
-        self.policy.outputs + 1
+    /// Outputs of the heads together: A, then the value.
+    pub(super) fn outputs(&self) -> usize {
+        self.actions() + usize::from(self.value.is_some())
+    }
+
+    /// Width of what the heads are over.
+    pub(super) fn features(&self) -> usize {
+        self.hidden.last().map_or(0, |layer| layer.outputs)
+    }
+
+    /// The heads, each with the number of its first output.
+    pub(super) fn heads(&self) -> impl Iterator<Item = (usize, &Layer)> {
+        let policy = self.policy.iter().map(|policy| (0, policy));
+        policy.chain(self.value.iter().map(|value| (self.actions(), value)))
     }
 
     /// Widest stride of an activation.
@@ -101,9 +138,9 @@ impl Shape {
         self.hidden.iter().map(|layer| stride(layer.outputs)).max().unwrap_or(0)
     }
 
-    /// Both heads as one layer, in backward order: A rows of the policy, one of the value.
+    /// The heads as one layer, in backward order: A rows of the policy, one of the value.
     pub(super) fn pack_heads(&self, flat: &[f32], weight: &mut [f32], bias: &mut [f32]) {
-        for (first, head) in [(0, &self.policy), (self.actions(), &self.value)] {
+        for (first, head) in self.heads() {
             pack_backward(&flat[head.weight.clone()], head.inputs, self.outputs(), first, weight);
             bias[first..first + head.outputs].copy_from_slice(&flat[head.bias.clone()]);
         }

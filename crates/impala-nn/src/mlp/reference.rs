@@ -35,14 +35,20 @@ fn parameters(spec: &ParamSpec, rng: &mut Rng) -> Vec<f32> {
 struct Reference<'a> {
     spec: &'a ParamSpec,
     activation: Activation,
+    /// Layers of a torso.
+    hidden: usize,
+    /// Number of the first entry of the value's torso: 0 if it is the policy's.
+    value_torso: usize,
     parameters: Vec<f64>,
 }
 
 impl Reference<'_> {
     fn new<'a>(network: &NetworkSpec, spec: &'a ParamSpec, parameters: &[f32]) -> Reference<'a> {
-        let Torso::Mlp { activation, .. } = network.torso else { panic!("an MLP") };
+        let Torso::Mlp { activation, ref hidden } = network.torso else { panic!("an MLP") };
         let parameters = parameters.iter().map(|&x| f64::from(x)).collect();
-        Reference { spec, activation, parameters }
+        let hidden = hidden.len();
+        let value_torso = if network.separate_value { 2 * hidden + 2 } else { 0 };
+        Reference { spec, activation, hidden, value_torso, parameters }
     }
 
     /// Output `o` of the dense layer of entry `index` over `x`.
@@ -55,15 +61,16 @@ impl Reference<'_> {
             .collect()
     }
 
-    fn hidden(&self) -> usize {
-        self.spec.entries().len() / 2 - 2
+    /// Numbers of the first entries of the policy's torso and head, and of the value's.
+    fn branches(&self) -> [(usize, usize); 2] {
+        [(0, 2 * self.hidden), (self.value_torso, self.spec.entries().len() - 2)]
     }
 
-    /// Input and activations of all hidden layers, for one row.
-    fn layers(&self, x: &[f32]) -> Vec<Vec<f64>> {
+    /// Input and activations of all hidden layers of a torso, for one row.
+    fn layers(&self, torso: usize, x: &[f32]) -> Vec<Vec<f64>> {
         let mut layers = vec![x.iter().map(|&x| f64::from(x)).collect::<Vec<_>>()];
-        for layer in 0..self.hidden() {
-            let y = self.dense(2 * layer, &layers[layer]);
+        for layer in 0..self.hidden {
+            let y = self.dense(torso + 2 * layer, &layers[layer]);
             let activate = |y: f64| match self.activation {
                 Activation::Tanh => y.tanh(),
                 Activation::Relu => y.max(0.0),
@@ -75,23 +82,32 @@ impl Reference<'_> {
 
     /// A logits and the value, for one row.
     fn outputs(&self, x: &[f32]) -> Vec<f64> {
-        let top = self.layers(x).pop().expect("layers");
-        let heads = 2 * self.hidden();
-        let mut outputs = self.dense(heads, &top);
-        outputs.extend(self.dense(heads + 2, &top));
-        outputs
+        let output = |(torso, head)| {
+            let top = self.layers(torso, x).pop().expect("layers");
+            self.dense(head, &top)
+        };
+        self.branches().map(output).concat()
     }
 
     /// Adds the gradient of `sum(outputs * d)` for one row to `gradient`.
     fn add_gradient(&self, x: &[f32], d: &[f64], gradient: &mut [f64]) {
-        let layers = self.layers(x);
-        let heads = 2 * self.hidden();
         let (d_logits, d_value) = d.split_at(d.len() - 1);
-        let top = &layers[self.hidden()];
-        let mut below = self.add_layer(heads, top, d_logits, gradient);
-        let value = self.add_layer(heads + 2, top, d_value, gradient);
-        below.iter_mut().zip(value).for_each(|(a, b)| *a += b);
-        for layer in (0..self.hidden()).rev() {
+        for ((torso, head), d) in self.branches().into_iter().zip([d_logits, d_value]) {
+            self.add_branch(torso, head, (x, d), gradient);
+        }
+    }
+
+    /// Adds the share of one head and the torso below it, from the gradient `d` of the head's outputs.
+    fn add_branch(
+        &self,
+        torso: usize,
+        head: usize,
+        (x, d): (&[f32], &[f64]),
+        gradient: &mut [f64],
+    ) {
+        let layers = self.layers(torso, x);
+        let mut below = self.add_layer(head, &layers[self.hidden], d, gradient);
+        for layer in (0..self.hidden).rev() {
             let derivative = |a: f64| match self.activation {
                 Activation::Tanh => 1.0 - a * a,
                 Activation::Relu => {
@@ -104,7 +120,7 @@ impl Reference<'_> {
             };
             let d: Vec<f64> =
                 below.iter().zip(&layers[layer + 1]).map(|(d, &a)| d * derivative(a)).collect();
-            below = self.add_layer(2 * layer, &layers[layer], &d, gradient);
+            below = self.add_layer(torso + 2 * layer, &layers[layer], &d, gradient);
         }
     }
 
@@ -134,8 +150,13 @@ fn close(what: &str, actual: &[f32], expected: &[f64]) {
     }
 }
 
-/// Runs actor and learner at every level and holds them against the reference.
+/// Runs actor and learner at every level and holds them against the reference, with one torso and with two.
 fn check(network: &NetworkSpec, rows: usize, rng: &mut Rng) {
+    check_one(network, rows, rng);
+    check_one(&NetworkSpec { separate_value: true, ..network.clone() }, rows, rng);
+}
+
+fn check_one(network: &NetworkSpec, rows: usize, rng: &mut Rng) {
     let spec = ParamSpec::new(network).expect("valid");
     let flat = parameters(&spec, rng);
     let reference = Reference::new(network, &spec, &flat);
@@ -224,8 +245,14 @@ fn usual_networks_agree_with_the_definition() {
 #[test]
 fn the_definition_agrees_with_finite_differences() {
     let mut rng = Rng::new(3, 0);
-    for activation in [Activation::Tanh, Activation::Relu] {
+    for (activation, separate_value) in [
+        (Activation::Tanh, false),
+        (Activation::Relu, false),
+        (Activation::Tanh, true),
+        (Activation::Relu, true),
+    ] {
         let network = network(ObservationSpec::new(Dtype::F32, &[3]), &[5, 4], 2, activation);
+        let network = NetworkSpec { separate_value, ..network };
         let spec = ParamSpec::new(&network).expect("valid");
         let mut reference = Reference::new(&network, &spec, &parameters(&spec, &mut rng));
         let (x, d) = (normals(&mut rng, 3, 1.0), [0.7, -1.3, 0.4]);

@@ -42,7 +42,7 @@ impl ParamEntry {
 }
 
 /// All parameters of a network, in the order of the flat f32 vector, without gaps: each layer's weight
-/// and bias from the input on, then the core, the policy head and the value head.
+/// and bias from the input on, then the core, the policy head, the value's own torso if it has one, and the value head.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParamSpec {
     entries: Vec<ParamEntry>,
@@ -127,6 +127,13 @@ impl ParamSpec {
         let features = features.checked_add(network.extra_inputs()).ok_or(SpecError::TooLarge)?;
         let features = spec.core(network.core, features)?;
         spec.layer("policy", &[network.logits(), features], 1)?;
+        if network.separate_value {
+            let (Torso::Mlp { hidden, .. }, Core::None) = (&network.torso, network.core) else {
+                return Err(SpecError::NotSeparable);
+            };
+            // As wide as the policy's.
+            spec.dense_layers("value_torso", inputs, hidden)?;
+        }
         spec.layer("value", &[1, features], 1)?;
         if network.observation_clip.is_some() {
             if network.torso.is_convolutional() || observation.dtype != Dtype::F32 {

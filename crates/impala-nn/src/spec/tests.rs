@@ -49,6 +49,30 @@ fn an_mlp_is_laid_out_from_the_input_to_the_heads() {
 }
 
 #[test]
+fn a_value_of_its_own_has_the_layers_of_the_policy() {
+    let plain = mlp(&[4], 1, &[8, 5], 2);
+    let spec = NetworkSpec { separate_value: true, ..plain.clone() };
+    let spec = ParamSpec::new(&spec).expect("valid");
+    let names: Vec<_> = listing(&spec).into_iter().map(|(name, ..)| name).collect();
+    let expected = ["torso.0", "torso.1", "policy", "value_torso.0", "value_torso.1", "value"];
+    let expected: Vec<_> =
+        expected.iter().flat_map(|n| ["weight", "bias"].map(|of| format!("{n}.{of}"))).collect();
+    assert_eq!(names, expected);
+    let shape = |name: &str| &spec.get(name).expect("there").shape;
+    for layer in ["0.weight", "0.bias", "1.weight", "1.bias"] {
+        let [own, policy] =
+            ["value_torso", "torso"].map(|torso| shape(&format!("{torso}.{layer}")));
+        assert_eq!(own, policy);
+    }
+    assert_eq!(spec.activations(), ParamSpec::new(&plain).expect("valid").activations() + 8 + 5);
+    let core = Core::Lstm { hidden: 4 };
+    for other in [NetworkSpec { core, ..plain }, cnn(&[7, 7], 1, &[(1, 3, 1)])] {
+        let other = NetworkSpec { separate_value: true, ..other };
+        assert_eq!(ParamSpec::new(&other), Err(SpecError::NotSeparable));
+    }
+}
+
+#[test]
 fn a_cnn_stacks_frames_as_channels() {
     // The network of Mnih et al. 2015: 84 -> 20 -> 9 -> 7 pixels.
     let spec =

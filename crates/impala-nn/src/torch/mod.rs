@@ -110,11 +110,7 @@ impl TorchNetwork {
         let mut layers = Layers(&self.leaves);
         let normalised = self.normalised(inputs.observations)?;
         let observations = normalised.as_ref().unwrap_or(inputs.observations);
-        let mut x = torso::features(&self.spec.torso, &mut layers, observations)?;
-        if self.spec.action_reward_inputs {
-            let extra = inputs.extra.expect("a network with such inputs gets them");
-            x = Tensor::f_cat(&[&x, extra], 1)?;
-        }
+        let mut x = self.features(&mut layers, observations, inputs.extra)?;
         let mut state = None;
         if let Core::Lstm { .. } = self.spec.core {
             let [weight_ih, weight_hh] = layers.next();
@@ -124,11 +120,29 @@ impl TorchNetwork {
             let (outputs, after) = core.run(&x, before, inputs.flags)?;
             (x, state) = (outputs, Some(after));
         }
-        let ([policy_weight, policy_bias], [value_weight, value_bias]) =
-            (layers.next(), layers.next());
+        let [policy_weight, policy_bias] = layers.next();
         let logits = x.f_linear(policy_weight, Some(policy_bias))?;
+        if self.spec.separate_value {
+            x = self.features(&mut layers, observations, inputs.extra)?;
+        }
+        let [value_weight, value_bias] = layers.next();
         let values = x.f_linear(value_weight, Some(value_bias))?.f_squeeze_dim(-1)?;
         Ok(NetworkOutputs { logits, values, state })
+    }
+
+    /// What a torso makes of normalised observations, and what follows it.
+    fn features(
+        &self,
+        layers: &mut Layers<'_>,
+        observations: &Tensor,
+        extra: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let x = torso::features(&self.spec.torso, layers, observations)?;
+        if !self.spec.action_reward_inputs {
+            return Ok(x);
+        }
+        let extra = extra.expect("a network with such inputs gets them");
+        Tensor::f_cat(&[&x, extra], 1)
     }
 
     /// `[N][k * frame]` with each frame normalised, if the network asks for it.

@@ -65,9 +65,9 @@ pub(super) fn measure(setup: &Setup, effort: Duration) -> Result<ActingNs, Bench
         *part /= frames_per_unroll;
     }
     // Between two unrolls of one actor, its peers fill `actors` slots with it, and the learner has
-    // published `passes` times for every G of them (and `publish_every`).
+    // published once an update for every G of them (and `publish_every`).
     let learner = &setup.config.learner;
-    let publications = (pool.actors as u64 * learner.passes) as f64
+    let publications = (pool.actors as u64 * learner.updates_per_batch()) as f64
         / (pool.groups_per_block() as f64 * learner.publish_every as f64);
     ns.refresh *= publications.min(1.0) / frames_per_unroll;
     Ok(ns)

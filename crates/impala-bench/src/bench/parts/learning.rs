@@ -67,10 +67,14 @@ fn parts(
     // as they share the former, which an interruption now and then does not change.
     let (mut updates, mut walls) = (Vec::new(), UpdateTimes::default());
     let started = Instant::now();
+    let learner = &setup.config.learner;
+    let parts = learner.minibatches;
     for (index, held) in blocks.iter().cycle().enumerate() {
+        let part = (index as u64 % parts, parts);
         let mut times = UpdateTimes::default();
         let before = cpu_time();
-        let outcome = updater.gradient(&BlockRef::new(held.block()), None, env, &mut times)?;
+        let outcome =
+            updater.gradient(&BlockRef::new(held.block()), None, part, env, &mut times)?;
         if let Outcome::Applied(stats) = outcome {
             // A rate of zero costs the same and leaves policy and behaviour policy alike.
             updater.apply(&stats, 0.0, &mut times);
@@ -87,8 +91,7 @@ fn parts(
     let stages = &walls.stages;
     let all = [stages.batching, stages.forward, stages.loss, stages.backward, walls.optimizer];
     let all_s: f64 = all.iter().map(Duration::as_secs_f64).sum();
-    let learner = &setup.config.learner;
-    let update_ns = learner.passes as f64 * Spread::of(&updates).median;
+    let update_ns = learner.updates_per_batch() as f64 * Spread::of(&updates).median;
     let [input, forward, vtrace_loss, backward, optimizer] =
         all.map(|stage| update_ns * stage.as_secs_f64() / all_s);
     let mut version = publisher.latest_version();
@@ -106,7 +109,7 @@ fn parts(
         vtrace_loss,
         backward,
         optimizer,
-        publish: publish * learner.passes as f64 / learner.publish_every as f64,
+        publish: publish * learner.updates_per_batch() as f64 / learner.publish_every as f64,
     };
     drop(blocks);
     ns.batching += take_release(setup, consumer)?;
@@ -184,6 +187,7 @@ fn whole_loop<'m>(
             learning_rate: 0.0,
             linear_decay: learner.learning_rate_decay == Decay::Linear,
             passes: learner.passes,
+            minibatches: learner.minibatches,
             stop_passes_at_kl: f32::INFINITY,
             kl_cost: config.learner.kl_cost as f32,
             kl_target: f32::INFINITY,
