@@ -17,7 +17,7 @@ use super::score::Metric;
                   After a signal the runs end in order, and the process ends by that signal."
 )]
 pub struct SweepArgs {
-    /// TOML file: settings of every run, and below them the tables [grid], [random], [halving], [sweep]
+    /// TOML file: settings of every run, and below them the tables grid, random, halving and sweep
     #[arg(value_name = "SWEEP.toml")]
     pub file: Option<PathBuf>,
     /// Values to try for a setting, in all combinations with those of other --set; a list stands in [ ]
