@@ -123,7 +123,24 @@ pub fn built_in() -> Settings {
 /// What suits a kind of environment, below its row and above [`built_in`].
 #[must_use]
 pub(crate) fn of_kind(spec: &EnvSpec) -> Settings {
-    of_observations(&spec.observation).or(of_actions(&spec.action))
+    of_both(spec).or(of_observations(&spec.observation)).or(of_actions(&spec.action))
+}
+
+/// What suits vectors with continuous actions alone, as those of bodies: value and policy see different things in them, and
+/// many small steps go further than few large ones (docs/learning.md).
+fn of_both(spec: &EnvSpec) -> Settings {
+    let vector = spec.observation.dtype == Dtype::F32 && spec.observation.shape.len() == 1;
+    let continuous = spec.action.logits() == 0 && !spec.action.bounds().0.is_empty();
+    if !(vector && continuous) {
+        return Settings::default();
+    }
+    Settings {
+        separate_value: Some(true),
+        passes: Some(10),
+        minibatches: Some(4),
+        learning_rate: Some(0.0003),
+        ..Settings::default()
+    }
 }
 
 /// The settings of a kind, if the learning rate decays as `decay` says. A rate that was to fall to 0 is half as high if it
@@ -194,6 +211,7 @@ fn of_actions(action: &ActionSpec) -> Settings {
 fn no_trust_region() -> Settings {
     Settings {
         passes: Some(1),
+        minibatches: Some(1),
         clip_range: Some(f64::INFINITY),
         kl_cost: Some(0.0),
         kl_target: Some(f64::INFINITY),
