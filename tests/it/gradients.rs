@@ -63,7 +63,7 @@ fn gradients_of_actors_add_up_to_that_of_the_learner() {
     for (env, reduction) in [("CartPole-v1", "sum"), ("Catch-v0", "sum"), ("Pendulum-v1", "sum")] {
         let folder = tempfile::tempdir().expect("temporary folder");
         let shared = format!(
-            "--env {env} --schedule lockstep --actors 2 --envs-per-actor 4 --unroll 9 --passes 1 \
+            "--env {env} --schedule lockstep --actors 2 --envs-per-actor 4 --unroll 9 --passes 1 --minibatches 1 \
              --clip-range inf --kl-cost 0 --kl-target inf --normalize-advantages=false --normalize-rewards=false --correction none \
              --reduction {reduction} --optimizer rmsprop-torch --learning-rate 0.0001 --max-grad-norm inf \
              --learning-rate-decay none --total-frames 500"
@@ -156,7 +156,7 @@ fn environments_in_python_are_acted_in_too() {
     for algorithm in ["a3c", "reinforce"] {
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut command = supervised(&python, folder.path(), "gym:CartPole-v1");
-        let flags = format!("--algorithm {algorithm} --actors 2 --total-frames 5000 --quiet");
+        let flags = format!("--algorithm {algorithm} --total-frames 5000 --quiet");
         command.args(flags.split_whitespace());
         let finished = finish(command);
         assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
