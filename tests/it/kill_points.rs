@@ -155,8 +155,14 @@ impl Crash {
             let summary: Value = serde_json::from_str(&text).unwrap_or_default();
             let whole = summary["status"] == "time-limit"
                 && summary["slot_counts"]["conserved"] == true
-                && summary["learner_restarts"] == replaced
-                && summary["unrolls_abandoned"] == 0;
+                // A gradient that was half written is lost with its actor, and nothing else.
+                && if self.in_gradients() {
+                    summary["actor_restarts"] == replaced
+                        && summary["learner_restarts"] == 0
+                        && summary["unrolls_abandoned"] == replaced
+                } else {
+                    summary["learner_restarts"] == replaced && summary["unrolls_abandoned"] == 0
+                };
             return if whole { Ok(()) } else { fail(&text) };
         }
         let Ok(report) = serde_json::from_str::<PoolReport>(&read("out")) else {
