@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::ActorError;
 use crate::env::flag;
 use crate::kill_point;
+use crate::ring::TakeError;
 use crate::unroll::{BlockRef, Consumer, Field, GroupMut, LOSS_WORDS, Producer};
 
 /// What makes a gradient of an unroll.
@@ -59,7 +60,7 @@ impl Recorder<'_> {
         let loss = self.source.gradient(parameters, (&unroll, steps), gradient)?;
         kill_point!("actor.mid_gradient");
         slot.row_mut(Field::Loss, 0).copy_from_slice(&loss);
-        held.release().map_err(crate::ring::TakeError::from)?;
+        held.release().map_err(TakeError::from)?;
         Ok(())
     }
 }
@@ -67,7 +68,6 @@ impl Recorder<'_> {
 /// Copies what travels beside the gradient: episodes, rewards, and frames if the learner follows what they are like.
 fn copy(unroll: &BlockRef<'_>, slot: &mut GroupMut<'_>, steps: usize) {
     let travelling = *slot.layout().spec();
-    let envs = travelling.envs;
     for (field, rows) in [
         (Field::Flags, steps + 1),
         (Field::EpisodeReturn, steps + 1),
@@ -77,12 +77,12 @@ fn copy(unroll: &BlockRef<'_>, slot: &mut GroupMut<'_>, steps: usize) {
     ] {
         let recorded: &[u8] = unroll.field(field);
         let row_bytes = recorded.len() / unroll.layout().rows(field);
-        for (row, bytes) in recorded.chunks_exact(row_bytes.max(1)).take(rows).enumerate() {
+        for (row, bytes) in recorded.chunks_exact(row_bytes).take(rows).enumerate() {
             slot.row_mut(field, row).copy_from_slice(bytes);
         }
     }
     // Steps behind the end look as if they crossed a reset: they count for nothing.
     for row in steps + 1..=travelling.unroll {
-        slot.row_mut(Field::Flags, row)[..envs].fill(flag::FIRST);
+        slot.row_mut(Field::Flags, row).fill(flag::FIRST);
     }
 }

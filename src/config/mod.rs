@@ -107,8 +107,6 @@ pub struct PoolConfig {
     pub pin: bool,
     /// Steps of `nice` that actors give way by, at most 19.
     pub actor_nice: usize,
-    /// What travels from actors to the learner.
-    pub exchange: Exchange,
     /// Where the fields lie in a block of the ring.
     pub layout: BlockLayout,
     /// Where gradients travel: the same of what an actor records an unroll of its own in.
@@ -135,11 +133,17 @@ impl PoolConfig {
         if self.schedule.is_lockstep() { self.groups_per_block().div_ceil(actors) } else { 1 }
     }
 
+    /// What travels from actors to the learner.
+    #[must_use]
+    pub(crate) const fn exchange(&self) -> Exchange {
+        if self.record.is_some() { Exchange::Gradients } else { Exchange::Trajectories }
+    }
+
     /// Blocks that may be in flight beside the one at the learner. Where gradients travel, all actors compute them at once.
     #[must_use]
     pub(crate) const fn blocks_in_flight(&self) -> usize {
         let of_actors = self.actors.div_ceil(self.groups_per_block());
-        match self.exchange {
+        match self.exchange() {
             Exchange::Gradients if of_actors > self.max_lag => of_actors,
             _ => self.max_lag,
         }

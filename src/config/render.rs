@@ -104,7 +104,7 @@ impl Config {
             max_lag: Some(pool.max_lag).filter(|_| !pool.schedule.is_lockstep()),
             schedule: Some(schedule),
             lag,
-            exchange: Some(pool.exchange),
+            exchange: Some(pool.exchange()),
             gradients_per_update: pool.record.is_some().then(|| pool.groups_per_block()),
             engine: Some(match pool.engine {
                 Engine::Native => EngineChoice::Native,

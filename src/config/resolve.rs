@@ -237,7 +237,6 @@ fn pool(
         engine,
         pin: set(all.pin),
         actor_nice: set(all.actor_nice),
-        exchange: set(all.exchange),
         layout,
         record,
     })
@@ -415,7 +414,7 @@ fn replay(all: &Settings, pool: &PoolConfig) -> Result<Option<ReplayConfig>, Con
     if fraction == 0.0 {
         return Ok(None);
     }
-    if pool.exchange == Exchange::Gradients {
+    if pool.exchange() == Exchange::Gradients {
         let what = format!("--replay-fraction {fraction}");
         return Err(ConfigError::Exchange {
             what,

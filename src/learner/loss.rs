@@ -55,12 +55,16 @@ pub struct Batch<'a> {
     pub flags: &'a [u8],
 }
 
+/// How many transitions count, of those that lead to observations with the flags `next`: all that do not cross a reset.
+pub(super) fn count_transitions(next: &[u8]) -> usize {
+    next.iter().filter(|&next| next & flag::FIRST == 0).count()
+}
+
 impl<'a> Batch<'a> {
     /// How many transitions of the columns `part` count: those that do not cross a reset.
     #[must_use]
     pub(crate) fn transitions(&self, part: &Range<usize>) -> usize {
-        let next = self.rows(&self.flags[self.columns..], 1, part);
-        next.flatten().filter(|&next| next & flag::FIRST == 0).count()
+        self.rows(&self.flags[self.columns..], 1, part).map(count_transitions).sum()
     }
 
     /// The `strip` of columns of `field`, `[T][B][width]`: one slice per time step.

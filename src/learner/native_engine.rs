@@ -326,6 +326,11 @@ mod tests {
         }
     }
 
+    fn numbers(count: usize) -> Vec<f32> {
+        let mut rng = Rng::new(1, 0);
+        (0..count).map(|_| rng.normal_f64() as f32).collect()
+    }
+
     /// Some gradient of the outputs, different in each row and column.
     struct Slope;
 
@@ -435,9 +440,7 @@ mod tests {
         let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
         let layout = ParamSpec::new(&spec).expect("valid");
         let parameters = initial_parameters(&layout, 1);
-        let mut rng = Rng::new(1, 0);
-        let numbers: Vec<f32> =
-            (0..(UNROLL + 1) * COLUMNS * 3).map(|_| rng.normal_f64() as f32).collect();
+        let numbers = numbers((UNROLL + 1) * COLUMNS * 3);
         let observations = Observations {
             frames: bytemuck::cast_slice(&numbers),
             flags: &[0; (UNROLL + 1) * COLUMNS],
@@ -520,9 +523,7 @@ mod tests {
         let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
         let layout = ParamSpec::new(&spec).expect("valid");
         let parameters = initial_parameters(&layout, 1);
-        let mut rng = Rng::new(1, 0);
-        let numbers: Vec<f32> =
-            (0..(UNROLL + 1) * COLUMNS * 3).map(|_| rng.normal_f64() as f32).collect();
+        let numbers = numbers((UNROLL + 1) * COLUMNS * 3);
         let observations = Observations {
             frames: bytemuck::cast_slice(&numbers),
             flags: &[0; (UNROLL + 1) * COLUMNS],

@@ -9,6 +9,7 @@ use super::checkpoint::LearnerState;
 use super::engine::Stopwatch;
 use super::episodes::{Episode, EpisodeWindow};
 use super::lockstep::Lockstep;
+use super::loss::count_transitions;
 use super::observation_stats::ObservationStats;
 use super::optimizer::decayed;
 use super::replay::Replay;
@@ -247,7 +248,8 @@ impl LearnLoop<'_> {
             learning.normalize_observations();
         }
         // What is replayed was counted when it was fresh.
-        let fresh = fresh_transitions(&block);
+        let flags: &[u8] = block.field(Field::Flags);
+        let fresh = count_transitions(&flags[block.layout().spec().batch..]);
         let mut times = UpdateTimes::default();
         let mut learnt = false;
         let replayed = match &mut self.replay {
@@ -576,12 +578,6 @@ fn measure_lag(
     counters.set(LearnerCounter::LagMin, min);
     counters.set(LearnerCounter::LagMax, max);
     counters.set_f64(LearnerCounter::LagMean, sum as f64 / block.headers().len() as f64);
-}
-
-/// Transitions of a block that count: those that do not cross a reset.
-fn fresh_transitions(block: &BlockRef<'_>) -> usize {
-    let flags: &[u8] = block.field(Field::Flags);
-    flags[block.layout().spec().batch..].iter().filter(|&next| next & flag::FIRST == 0).count()
 }
 
 /// How old what is replayed is; it has no part in the lag of what is fresh.

@@ -240,7 +240,7 @@ fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
             Schedule::Async => String::new(),
             Schedule::Lockstep { lag } => format!("lockstep with lag {lag}, "),
         },
-        match pool.exchange {
+        match pool.exchange() {
             Exchange::Trajectories => String::new(),
             Exchange::Gradients => format!("{} gradients per update, ", pool.groups_per_block()),
         },

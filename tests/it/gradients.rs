@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::gym::{gymnasium, supervised};
 use crate::lockstep::same;
 use crate::pool::complete;
-use crate::program::{finish, number, summary, supervisor};
+use crate::program::{assert_refused, finish, number, summary, supervisor};
 
 fn run(folder: &Path, flags: &str) -> Value {
     let flags = format!("--quiet --report=false --tensorboard=false {flags}");
@@ -183,9 +183,6 @@ fn what_does_not_go_together_is_refused_on_one_line() {
     ] {
         let mut command = supervisor();
         command.args(flags.split_whitespace());
-        let finished = finish(command);
-        assert_eq!(finished.code(), Some(2), "{flags}: {}", finished.stderr);
-        assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
-        assert!(parts.iter().all(|part| finished.stderr.contains(part)), "{}", finished.stderr);
+        assert_refused(&finish(command), flags, 2, &parts);
     }
 }

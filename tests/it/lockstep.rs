@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::gym::{gymnasium, supervised};
 use crate::pool::complete;
-use crate::program::{example, finish, number, summary, supervisor};
+use crate::program::{assert_refused, example, finish, number, summary, supervisor};
 
 /// One group of one batch, as the example writes it.
 struct Line {
@@ -205,10 +205,7 @@ fn what_does_not_go_together_is_refused_on_one_line() {
     ] {
         let mut command = supervisor();
         command.args(flags.split_whitespace());
-        let finished = finish(command);
-        assert_eq!(finished.code(), Some(2), "{flags}: {}", finished.stderr);
-        assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
-        assert!(parts.iter().all(|part| finished.stderr.contains(part)), "{}", finished.stderr);
+        assert_refused(&finish(command), flags, 2, &parts);
     }
 }
 

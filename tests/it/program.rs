@@ -26,6 +26,17 @@ impl Finished {
     }
 }
 
+/// Holds that what was asked with `flags` was refused with this code, on one line that says all of `parts`.
+pub(crate) fn assert_refused(finished: &Finished, flags: &str, code: i32, parts: &[&str]) {
+    assert_eq!(finished.code(), Some(code), "{flags}: {}", finished.stderr);
+    assert_eq!(finished.stderr.lines().count(), 1, "{flags}: {}", finished.stderr);
+    assert!(
+        parts.iter().all(|part| finished.stderr.contains(part)),
+        "{flags}: {}",
+        finished.stderr
+    );
+}
+
 /// A running supervisor; killed when dropped.
 pub(crate) struct Running {
     child: Child,

@@ -2,7 +2,7 @@
 
 use crate::lockstep::same;
 use crate::pool::complete;
-use crate::program::{finish, last_metrics, number, supervisor};
+use crate::program::{assert_refused, finish, last_metrics, number, supervisor};
 
 #[test]
 fn half_of_each_batch_is_replayed_and_no_frame_counts_twice() {
@@ -76,9 +76,6 @@ fn what_does_not_go_together_is_refused_on_one_line() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let mut command = supervisor();
         command.args(flags.split_whitespace()).arg("--run-dir").arg(folder.path().join("run"));
-        let finished = finish(command);
-        assert_eq!(finished.code(), Some(code), "{flags}: {}", finished.stderr);
-        assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
-        assert!(parts.iter().all(|part| finished.stderr.contains(part)), "{}", finished.stderr);
+        assert_refused(&finish(command), flags, code, &parts);
     }
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::program::{
-    Finished, Running, children_of, finish, is_alive, number, run_as_usual, sibling, supervisor,
+    Finished, Running, assert_refused, children_of, finish, is_alive, number, run_as_usual,
+    sibling, supervisor,
 };
 use crate::watch::wait_until;
 
@@ -54,10 +55,7 @@ impl Place {
 }
 
 fn refused(place: &Place, flags: &str, code: i32, says: &str) {
-    let finished = place.run(flags);
-    assert_eq!(finished.code(), Some(code), "{flags}: {}", finished.stderr);
-    assert!(finished.stderr.contains(says), "{flags}: {}", finished.stderr);
-    assert_eq!(finished.stderr.lines().count(), 1, "{flags}: {}", finished.stderr);
+    assert_refused(&place.run(flags), flags, code, &[says]);
 }
 
 fn list<'a>(object: &'a Value, key: &str) -> &'a [Value] {

@@ -1,7 +1,7 @@
 //! `sweep.html`: one page that needs nothing else.
 
-use impala_rl::report::{LineChart, Series, document};
-use impala_rl::trials::{Point, over_seeds};
+use impala_rl::report::{LineChart, document};
+use impala_rl::trials::{Point, chart_of_seeds, over_seeds};
 use maud::{PreEscaped, html};
 
 use super::report::{SweepReport, TrialReport};
@@ -63,23 +63,7 @@ fn together(report: &SweepReport) -> LineChart {
 
 /// The curves of all seeds, and what sums them up.
 fn chart(report: &SweepReport, trial: &TrialReport) -> LineChart {
-    let curves = curves(trial);
-    let mut series = Vec::new();
-    // Alone it is what sums it up.
-    if curves.len() > 1 {
-        series.push(over_seeds("interquartile mean, 95 %", &points(&curves)));
-    }
-    for (seed, points) in &curves {
-        let points = points.iter().map(|point| (point.frames, point.return_mean)).collect();
-        let faint = curves.len() > 1;
-        series.push(Series { faint, ..Series::new(format!("seed {seed}"), points) });
-    }
-    LineChart {
-        title: name(report, trial),
-        x_label: "frames learnt",
-        series,
-        ..LineChart::default()
-    }
+    chart_of_seeds(name(report, trial), &curves(trial))
 }
 
 /// Seeds with the curves of the last rung. A run that went on has them from its start.

@@ -188,11 +188,8 @@ fn overlap(report: &SweepReport) -> Option<String> {
 
 /// All of `sweep.md`.
 pub(crate) fn markdown(report: &SweepReport) -> String {
-    let mut text = format!("# {}\n\nimpala {}\n\n", title(report), report.version);
-    for table in tables(report) {
-        text.push_str(&format!("{table}\n"));
-    }
-    text + &notes(report).join("\n\n") + "\n"
+    let above = format!("# {}\n\nimpala {}\n\n", title(report), report.version);
+    trials::markdown(above, &tables(report), &notes(report))
 }
 
 pub(crate) fn title(report: &SweepReport) -> String {

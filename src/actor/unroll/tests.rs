@@ -19,38 +19,51 @@ fn words(count: usize) -> Vec<AtomicU64> {
     (0..count).map(|_| AtomicU64::new(0)).collect()
 }
 
-/// Fills a ring with what is on the page; gives the versions in the headers.
-fn act(page: &[AtomicU64], counters: ActorCounters<'_>) -> Vec<u64> {
-    let env = CartPole::new(ENVS, 1);
-    let spec = env.spec().clone();
-    let layout = BlockLayout::new(UnrollSpec {
-        unroll: UNROLL,
+/// Unrolls of `unroll` steps of `env`, in one group.
+fn unrolls_of(env: &CartPole, unroll: usize) -> UnrollSpec {
+    let observation = &env.spec().observation;
+    UnrollSpec {
+        unroll,
         batch: ENVS,
         envs: ENVS,
-        frame_bytes: spec.observation.frame_bytes(),
-        frame_stack: spec.observation.frame_stack,
+        frame_bytes: observation.frame_bytes(),
+        frame_stack: observation.frame_stack,
         ..UnrollSpec::PLAIN
-    });
-    let mut memory = HeapRing::new(BLOCKS, layout.expect("valid")).expect("small");
+    }
+}
+
+fn ring_of(blocks: usize, spec: UnrollSpec) -> HeapRing {
+    HeapRing::new(blocks, BlockLayout::new(spec).expect("valid")).expect("small")
+}
+
+/// Acts in `env` with what is on the page until the ring in `memory` is full; gives what `look` sees in each block.
+fn fill<T>(
+    memory: &mut HeapRing,
+    (page, counters): (&[AtomicU64], ActorCounters<'_>),
+    (env, unroll): (CartPole, usize),
+    recorder: Option<Recorder<'_>>,
+    look: impl Fn(&BlockRef<'_>) -> T,
+) -> Vec<T> {
+    let action = env.spec().action.clone();
     let mut seats = memory.seats().expect("possible");
     let owner = Owner::new(0, 1).expect("small");
     let ring = seats.ring();
     let parts = ActorParts {
         producer: seats.producer(owner).expect("the first"),
-        recorder: None,
+        recorder,
         reader: ParamReader::new(ReadWord::of(page), PARAMETERS, 0).expect("laid out"),
         counters,
         groups: vec![EnvGroup {
             env: Box::new(env),
             remedy: EnvRemedy::Fail,
             policy: Box::new(UniformPolicy),
-            sampler: ActionSampler::new(&spec.action, ActionBounds::default(), Rng::new(1, 2)),
+            sampler: ActionSampler::new(&action, ActionBounds::default(), Rng::new(1, 2)),
             stream: 0,
         }],
         own_groups: None,
         on_failure: Box::new(|_| {}),
         owner,
-        unroll: UNROLL,
+        unroll,
         parameter_count: PARAMETERS,
     };
     let mut acting = ActorLoop::new(parts).expect("starts");
@@ -65,14 +78,20 @@ fn act(page: &[AtomicU64], counters: ActorCounters<'_>) -> Vec<u64> {
         acting.run().expect("until it is closed");
     });
     drop(acting);
-    let (mut consumer, mut versions) = (seats.consumer(), Vec::new());
-    while let Ok(Some(block)) = consumer.try_take() {
-        versions.extend(
-            BlockRef::new(block.block()).headers().iter().map(|header| header.policy_version),
-        );
-        block.release().expect("held");
+    let (mut consumer, mut seen) = (seats.consumer(), Vec::new());
+    while let Ok(Some(held)) = consumer.try_take() {
+        seen.push(look(&BlockRef::new(held.block())));
+        held.release().expect("held");
     }
-    versions
+    seen
+}
+
+/// Fills a ring with what is on the page; gives the versions in the headers.
+fn act(page: &[AtomicU64], counters: ActorCounters<'_>) -> Vec<u64> {
+    let env = CartPole::new(ENVS, 1);
+    let mut memory = ring_of(BLOCKS, unrolls_of(&env, UNROLL));
+    let version = |block: &BlockRef<'_>| block.headers()[0].policy_version;
+    fill(&mut memory, (page, counters), (env, UNROLL), None, version)
 }
 
 #[test]
@@ -120,77 +139,33 @@ type Slot = (Vec<f32>, Vec<u64>, Vec<u8>, Vec<u32>);
 /// Fills a ring with gradients of unrolls of `longest` steps.
 fn exchange(whole_episodes: bool, longest: usize) -> Vec<Slot> {
     let env = CartPole::new(ENVS, 1);
-    let spec = env.spec().clone();
-    let unrolls = UnrollSpec {
-        unroll: longest,
-        batch: ENVS,
-        envs: ENVS,
-        frame_bytes: spec.observation.frame_bytes(),
-        frame_stack: spec.observation.frame_stack,
-        ..UnrollSpec::PLAIN
-    };
+    let unrolls = unrolls_of(&env, longest);
     let gradients = UnrollSpec { gradient_len: PARAMETERS, frame_bytes: 0, ..unrolls };
-    let memory = |blocks, spec| {
-        HeapRing::new(blocks, BlockLayout::new(spec).expect("valid")).expect("small")
-    };
-    let (mut memory, mut record) = (memory(BLOCKS, gradients), memory(1, unrolls));
+    let (mut memory, mut record) = (ring_of(BLOCKS, gradients), ring_of(1, unrolls));
     // What was there before must not matter.
     memory.scribble(0xff);
     record.scribble(0xff);
     let (page, block) = (words(page_words(PARAMETERS)), words(ActorCounters::WORDS));
     let mut publisher = ParamPublisher::new(&page, PARAMETERS, 0).expect("a zeroed page");
     publisher.publish(1, &[2.5; PARAMETERS]).expect("finite");
-    let mut seats = memory.seats().expect("possible");
     let mut own = record.seats().expect("possible");
-    let owner = Owner::new(0, 1).expect("small");
-    let ring = seats.ring();
-    let parts = ActorParts {
-        producer: seats.producer(owner).expect("the first"),
-        recorder: Some(Recorder {
-            producer: own.producer(owner).expect("the first"),
-            consumer: own.consumer(),
-            source: Box::new(Witness),
-            whole_episodes,
-        }),
-        reader: ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("laid out"),
-        counters: ActorCounters::new(&block),
-        groups: vec![EnvGroup {
-            env: Box::new(env),
-            remedy: EnvRemedy::Fail,
-            policy: Box::new(UniformPolicy),
-            sampler: ActionSampler::new(&spec.action, ActionBounds::default(), Rng::new(1, 2)),
-            stream: 0,
-        }],
-        own_groups: None,
-        on_failure: Box::new(|_| {}),
-        owner,
-        unroll: longest,
-        parameter_count: PARAMETERS,
+    let recorder = Recorder {
+        producer: own.producer(Owner::new(0, 1).expect("small")).expect("the first"),
+        consumer: own.consumer(),
+        source: Box::new(Witness),
+        whole_episodes,
     };
-    let mut acting = ActorLoop::new(parts).expect("starts");
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while ring.occupancy().expect("whole").ready < BLOCKS {
-                std::thread::yield_now();
-            }
-            ring.close();
-        });
-        acting.run().expect("until it is closed");
-    });
-    drop(acting);
-    let (mut consumer, mut slots) = (seats.consumer(), Vec::new());
-    while let Ok(Some(held)) = consumer.try_take() {
-        let block = BlockRef::new(held.block());
+    let look = |block: &BlockRef<'_>| {
         assert_eq!(block.headers()[0].policy_version, 1);
-        slots.push((
+        (
             block.field(Field::Gradient).to_vec(),
             block.field(Field::Loss).to_vec(),
             block.field(Field::Flags).to_vec(),
             block.field(Field::EpisodeLength).to_vec(),
-        ));
-        held.release().expect("held");
-    }
-    slots
+        )
+    };
+    let counted = ActorCounters::new(&block);
+    fill(&mut memory, (&page, counted), (env, longest), Some(recorder), look)
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::worker_gradient::WorkerGradient;
-use super::{Ending, RunContext, conclude, give_way, internal, pin, resources};
+use super::{
+    Ending, RunContext, both_ends, conclude, give_way, internal, own_ring, pin, resources,
+};
 use crate::actor::{ActorError, ActorLoop, ActorParts, EnvGroup, EnvRemedy, Recorder};
 use crate::build;
 use crate::config::{OnBadEnv, Returns};
@@ -16,7 +18,7 @@ use crate::rng::Rng;
 use crate::shm::{Access, Inherit, futex};
 use crate::supervisor::{ChildControl, ExitKind, Level};
 use crate::sync::{AtomicU32, ReadWord};
-use crate::unroll::{HeapRing, HeapSeats, Producer};
+use crate::unroll::{HeapRing, Producer};
 
 /// Streams of the run's seed, one kind of randomness each.
 const ENV_STREAM: u64 = 1 << 32;
@@ -79,10 +81,8 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
     else {
         return Ok(ExitKind::Finished);
     };
-    let record = config.pool.record.clone();
-    let mut record = record.map(|layout| HeapRing::new(1, layout)).transpose().map_err(internal)?;
-    let record = record.as_mut().map(HeapRing::seats).transpose().map_err(internal)?;
-    let recorder = record.map(|seats| recorder(pool, owner, seats)).transpose()?;
+    let mut record = own_ring(config.pool.record.as_ref())?;
+    let recorder = record.as_mut().map(|ring| recorder(pool, owner, ring)).transpose()?;
     let parts = ActorParts {
         recorder,
         producer: Producer::new(slab, owner).map_err(internal)?,
@@ -115,11 +115,12 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
 fn recorder<'p>(
     pool: &'p RunContext,
     owner: Owner,
-    mut seats: HeapSeats<'p>,
+    ring: &'p mut HeapRing,
 ) -> Result<Recorder<'p>, (ExitKind, String)> {
+    let (producer, consumer) = both_ends(ring, owner)?;
     Ok(Recorder {
-        producer: seats.producer(owner).map_err(internal)?,
-        consumer: seats.consumer(),
+        producer,
+        consumer,
         source: Box::new(WorkerGradient::new(pool)?),
         whole_episodes: pool.config.learner.returns == Returns::MonteCarlo,
     })

@@ -1,8 +1,7 @@
 //! What computes gradients, for the learner or for an actor.
 
 use super::{RunContext, internal, native};
-#[cfg(feature = "torch")]
-use crate::hint::with_hint;
+use crate::config::Device;
 use crate::learner::engine::Engine;
 use crate::learner::native_engine::{NativeEngine, Order};
 use crate::supervisor::ExitKind;
@@ -12,36 +11,19 @@ pub(super) fn of_learner(pool: &RunContext) -> Result<Box<dyn Engine>, (ExitKind
     let learner = &pool.config.learner;
     let order =
         if pool.config.pool.schedule.is_lockstep() { Order::Fixed } else { Order::AsTheyCome };
-    #[cfg(feature = "torch")]
-    {
-        use crate::config::Device;
-        use crate::learner::torch_engine::Place;
-        let place = match learner.device {
-            Device::Cpu => Place::Cpu { threads: learner.threads },
-            Device::Cuda(index) => Place::Cuda { index },
-        };
-        engine(pool, (learner.threads, order), place)
-    }
-    #[cfg(not(feature = "torch"))]
-    engine(pool, (learner.threads, order))
+    engine(pool, (learner.threads, order), learner.device)
 }
 
 /// That of an actor that computes gradients itself: one thread, whose order of sums is always the same.
 pub(super) fn of_actor(pool: &RunContext) -> Result<Box<dyn Engine>, (ExitKind, String)> {
-    #[cfg(feature = "torch")]
-    return engine(
-        pool,
-        (1, Order::AsTheyCome),
-        crate::learner::torch_engine::Place::Cpu { threads: 1 },
-    );
-    #[cfg(not(feature = "torch"))]
-    engine(pool, (1, Order::AsTheyCome))
+    engine(pool, (1, Order::AsTheyCome), Device::Cpu)
 }
 
+/// `order` is for the native engine, `device` for libtorch.
 fn engine(
     pool: &RunContext,
     (threads, order): (usize, Order),
-    #[cfg(feature = "torch")] place: crate::learner::torch_engine::Place,
+    device: Device,
 ) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     if native(pool.config.pool.engine) {
         let engine = NativeEngine::new(&pool.network, threads).map_err(internal)?;
@@ -49,8 +31,13 @@ fn engine(
     }
     #[cfg(feature = "torch")]
     {
+        use crate::hint::with_hint;
         use crate::learner::engine::EngineError;
-        use crate::learner::torch_engine::TorchEngine;
+        use crate::learner::torch_engine::{Place, TorchEngine};
+        let place = match device {
+            Device::Cpu => Place::Cpu { threads },
+            Device::Cuda(index) => Place::Cuda { index },
+        };
         let engine = TorchEngine::new(&pool.network, &pool.parameters, place);
         Ok(Box::new(engine.map_err(|error| {
             let exit = match error {
@@ -61,5 +48,8 @@ fn engine(
         })?))
     }
     #[cfg(not(feature = "torch"))]
-    Err(internal("this build has no libtorch"))
+    {
+        let _only_libtorch_has_devices = device;
+        Err(internal("this build has no libtorch"))
+    }
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use super::{Ending, RunContext, conclude, engine, internal, pin, resources};
+use super::{Ending, RunContext, both_ends, conclude, engine, internal, own_ring, pin, resources};
 use crate::build;
 use crate::config::{Decay, Schedule};
 use crate::hint::with_hint;
@@ -30,7 +30,7 @@ use crate::ring::Owner;
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit};
 use crate::supervisor::{ChildControl, ExitKind, Level, ToChild};
-use crate::unroll::{BlockRef, Consumer, HeapRing};
+use crate::unroll::{BlockRef, Consumer};
 
 /// Stream of the run's seed that draws what is replayed.
 const REPLAY_STREAM: u64 = 3 << 32;
@@ -143,19 +143,15 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
         }
         Schedule::Lockstep { lag } => Pace::Lockstep(Lockstep::new(lag)),
     };
-    let mut replay_ring = match &config.learner.replay {
-        Some(replay) => Some(HeapRing::new(1, replay.layout.clone()).map_err(internal)?),
-        None => None,
-    };
-    let replay = match (replay_ring.as_mut(), &config.learner.replay) {
-        (Some(ring), Some(replay)) => {
-            let mut seats = ring.seats().map_err(internal)?;
-            let owner = Owner::new(0, incarnation).map_err(internal)?;
-            let places = (seats.producer(owner).map_err(internal)?, seats.consumer());
+    let kept = config.learner.replay.as_ref();
+    let mut drawn = own_ring(kept.map(|replay| &replay.layout))?;
+    let replay = match kept.zip(drawn.as_mut()) {
+        Some((kept, ring)) => {
+            let ends = both_ends(ring, Owner::new(0, incarnation).map_err(internal)?)?;
             let draws = Rng::new(config.run.seed, REPLAY_STREAM | u64::from(incarnation));
-            Some(Replay::new(&config.pool.layout, replay.kept_groups, places, draws))
+            Some(Replay::new(&config.pool.layout, kept.kept_groups, ends, draws))
         }
-        _ => None,
+        None => None,
     };
     let mut learner = LearnLoop { consumer: Consumer::new(slab), pace, replay, learning };
     let snapshot = ParamPublisher::new(left.all_words(), 2 * pool.parameters.len(), fingerprint)

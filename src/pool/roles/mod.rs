@@ -14,8 +14,9 @@ use crate::config::{Config, Engine};
 use crate::env::Registry;
 use crate::learner::checkpoint::Checkpoint;
 use crate::policy::spec::{NetworkSpec, ParamSpec};
+use crate::ring::Owner;
 use crate::supervisor::{ChildControl, ExitKind, Level};
-use crate::unroll::BlockRef;
+use crate::unroll::{BlockLayout, BlockRef, Consumer, HeapRing, Producer};
 
 use super::memory::PoolMemory;
 use super::run_dir::RunDir;
@@ -71,6 +72,20 @@ fn conclude(ending: Ending, control: &ChildControl) -> ExitKind {
 /// A failure of this program's own making: shapes that do not fit each other.
 fn internal(error: impl std::fmt::Display) -> (ExitKind, String) {
     (ExitKind::Internal, error.to_string())
+}
+
+/// A ring of one block that nobody else sees, if there is a `layout` for it.
+fn own_ring(layout: Option<&BlockLayout>) -> Result<Option<HeapRing>, (ExitKind, String)> {
+    layout.map(|layout| HeapRing::new(1, layout.clone())).transpose().map_err(internal)
+}
+
+/// Both of its ends, for this process.
+fn both_ends(
+    ring: &mut HeapRing,
+    owner: Owner,
+) -> Result<(Producer<'_>, Consumer<'_>), (ExitKind, String)> {
+    let mut seats = ring.seats().map_err(internal)?;
+    Ok((seats.producer(owner).map_err(internal)?, seats.consumer()))
 }
 
 /// A failure to get memory or mappings.

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::statistics::Estimate;
-use crate::report::Series;
+use crate::report::{LineChart, Series};
 
 /// Episodes of a mean.
 const WINDOW: usize = 100;
@@ -132,6 +132,23 @@ pub fn over_seeds(name: impl Into<String>, curves: &[&[Point]]) -> Series {
         }
     }
     series
+}
+
+/// The curves of all seeds, and what sums them up.
+#[must_use]
+pub fn chart_of_seeds(title: String, curves: &[(u32, &[Point])]) -> LineChart {
+    let mut series = Vec::new();
+    // Alone it is what sums it up.
+    let several = curves.len() > 1;
+    if several {
+        let points = curves.iter().map(|(_, points)| *points).collect::<Vec<_>>();
+        series.push(over_seeds("interquartile mean, 95 %", &points));
+    }
+    for (seed, points) in curves {
+        let points = points.iter().map(|point| (point.frames, point.return_mean)).collect();
+        series.push(Series { faint: several, ..Series::new(format!("seed {seed}"), points) });
+    }
+    LineChart { title, x_label: "frames learnt", series, ..LineChart::default() }
 }
 
 #[cfg(test)]

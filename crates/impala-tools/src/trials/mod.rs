@@ -13,9 +13,9 @@ mod statistics;
 mod table;
 
 pub use child::{Ended, Running, SystemError, Watch};
-pub use curve::{Curve, Point, Reached, over_seeds};
+pub use curve::{Curve, Point, Reached, chart_of_seeds, over_seeds};
 pub use folder::{Folder, FolderError, json};
 pub use program::{PLAY, SUPERVISOR, beside, fingerprint};
 pub use run_files::{last_metrics, last_words, read_json};
 pub use statistics::Estimate;
-pub use table::{Table, dash, interval, list, or_dash, score};
+pub use table::{Table, dash, interval, list, markdown, or_dash, score};

@@ -42,6 +42,16 @@ impl Table {
     }
 }
 
+/// A whole file: what stands above, tables, notes.
+#[must_use]
+pub fn markdown(above: String, tables: &[Table], notes: &[String]) -> String {
+    let mut text = above;
+    for table in tables {
+        text.push_str(&format!("{table}\n"));
+    }
+    text + &notes.join("\n\n") + "\n"
+}
+
 /// What stands for a figure that there is not.
 #[must_use]
 pub fn dash() -> String {

@@ -1,8 +1,8 @@
 //! `learn.html`: one page that needs nothing else.
 
 use impala_rl::metrics::human::si;
-use impala_rl::report::{LineChart, Series, document};
-use impala_rl::trials::over_seeds;
+use impala_rl::report::{LineChart, document};
+use impala_rl::trials::chart_of_seeds;
 use maud::{PreEscaped, html};
 
 use super::report::{EnvironmentReport, LearnReport};
@@ -39,23 +39,9 @@ pub(super) fn html(report: &LearnReport) -> String {
 fn chart(env: &EnvironmentReport) -> LineChart {
     let curves = env.runs.iter().filter(|run| run.curve.len() >= 2);
     let curves: Vec<_> = curves.map(|run| (run.seed, &run.curve[..])).collect();
-    let mut series = Vec::new();
-    // Alone it is what sums it up.
-    if curves.len() > 1 {
-        let points = curves.iter().map(|(_, points)| *points).collect::<Vec<_>>();
-        series.push(over_seeds("interquartile mean, 95 %", &points));
-    }
-    for (seed, points) in &curves {
-        let points = points.iter().map(|point| (point.frames, point.return_mean)).collect();
-        let faint = curves.len() > 1;
-        series.push(Series { faint, ..Series::new(format!("seed {seed}"), points) });
-    }
     LineChart {
-        title: env.env.clone(),
-        x_label: "frames learnt",
-        series,
         mark: env.target.map(|target| (target, format!("target {}", si(target)))),
-        ..LineChart::default()
+        ..chart_of_seeds(env.env.clone(), &curves)
     }
 }
 

@@ -129,14 +129,11 @@ fn interval(estimate: Estimate) -> String {
 /// All of `learn.md`.
 pub(super) fn markdown(report: &LearnReport) -> String {
     let machine = &report.machine;
-    let mut text = format!(
+    let above = format!(
         "# Learning: {}\n\nimpala {}, {} cores of {}\n\n",
         report.suite, report.version, machine.cores, machine.cpu
     );
-    for table in tables(report) {
-        text.push_str(&format!("{table}\n"));
-    }
-    text + &notes(report).join("\n\n") + "\n"
+    trials::markdown(above, &tables(report), &notes(report))
 }
 
 #[cfg(test)]
