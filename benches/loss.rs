@@ -41,6 +41,7 @@ fn gradients(c: &mut Criterion) {
             rewards: &rewards,
             behaviour_log_probs: &vec![-1.0; STEPS * COLUMNS],
             flags: &vec![0; rows],
+            reward_factors: &[],
         };
         let mut loss = Loss::default();
         group.throughput(Throughput::Elements((STEPS * COLUMNS) as u64));

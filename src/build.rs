@@ -1,7 +1,11 @@
 //! From a configuration to what it describes: the network, what acts with it, how it is learnt. The one place that knows
 //! both; training, evaluation and benchmarks take it from here.
 
-use crate::config::{Config, Engine, Optimizer as OptimizerConfig};
+use std::path::PathBuf;
+
+use crate::config::{Config, Engine, EnvConfig, Optimizer as OptimizerConfig, TaskConfig};
+use crate::env::tasks::seen_as;
+use crate::env::{EnvError, Registry, VectorEnv};
 use crate::hint::with_hint;
 use crate::learner::loss::LossConfig;
 use crate::learner::optimizer::OptimizerKind;
@@ -36,6 +40,26 @@ pub fn network(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
     let network = config.network.spec(&config.env);
     let parameters = ParamSpec::new(&network)?;
     Ok((network, parameters))
+}
+
+/// `envs` environments of task `task`, as the network sees them; what those in Python say goes to `log`.
+///
+/// # Errors
+/// As [`Registry::make`].
+///
+/// # Panics
+/// If there is no such task, or `envs` is 0.
+pub fn environments(
+    env: &EnvConfig,
+    task: usize,
+    registry: &Registry,
+    (envs, seed): (usize, u64),
+    log: Option<PathBuf>,
+) -> Result<Box<dyn VectorEnv>, EnvError> {
+    let TaskConfig { id, options, .. } = &env.tasks[task];
+    let mut options = options.clone();
+    options.external.log = log;
+    Ok(seen_as(registry.make(id, &options, envs, seed)?, &env.spec))
 }
 
 /// The policy that an engine makes of a network for `envs` environments, with weights still to be loaded.

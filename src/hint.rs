@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt::Display;
 
+use crate::env::tasks::TaskError;
 use crate::env::{EnvError, EnvSetting, RemedyPart};
 use crate::learner::LearnerError;
 use crate::learner::checkpoint::CheckpointError;
@@ -71,6 +72,18 @@ const fn flag_of(setting: EnvSetting) -> &'static str {
         EnvSetting::Path => "--python-path",
         EnvSetting::Python => "--python",
         _ => "--env",
+    }
+}
+
+impl Hint for TaskError {
+    fn hint(&self) -> Option<Cow<'static, str>> {
+        match self {
+            Self::Observations { common_len: Some(len), .. } => Some(
+                format!("--pad-observations {len} fills the shorter ones up with zeros").into(),
+            ),
+            Self::CannotPad { .. } => Some("leave --pad-observations out, or raise it".into()),
+            _ => Some("learn them in runs of their own".into()),
+        }
     }
 }
 

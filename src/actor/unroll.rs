@@ -38,6 +38,8 @@ pub struct EnvGroup<'m> {
     pub sampler: ActionSampler,
     /// Number of their stream of experience: unrolls of one stream follow each other.
     pub stream: u32,
+    /// Number of the task that they are of.
+    pub task: u32,
 }
 
 impl std::fmt::Debug for EnvGroup<'_> {
@@ -56,7 +58,7 @@ pub struct ActorParts<'m> {
     pub reader: ParamReader<'m>,
     /// Its counters.
     pub counters: ActorCounters<'m>,
-    /// Its environments: one group, or where blocks are filled in turn one for each of `own_groups`.
+    /// Its environments: groups that it acts with in turn, or where blocks are filled in turn one for each of `own_groups`.
     pub groups: Vec<EnvGroup<'m>>,
     /// The groups of every block that are its own, where blocks are filled in turn; `None`: it fills whatever is free.
     pub own_groups: Option<OwnGroups>,
@@ -231,7 +233,10 @@ impl<'m> ActorLoop<'m> {
         let mut grant = claimed?;
         kill_point!("actor.after_claim");
 
-        acting.at = own_groups.map_or(0, |own| own.place_of(grant.group()));
+        acting.at = match own_groups {
+            None => acting.next_in_turn(),
+            Some(own) => own.place_of(grant.group()),
+        };
         acting.refresh(ring, recorder.is_some())?;
         let mut slot = GroupMut::new(grant.slot_mut());
         let filled = match recorder {
@@ -319,6 +324,11 @@ impl Acting<'_> {
         }
     }
 
+    /// The group whose turn it is: each fills as many unrolls as any other.
+    const fn next_in_turn(&self) -> usize {
+        (self.committed % self.groups.len() as u64) as usize
+    }
+
     const fn timed(&self) -> bool {
         self.committed.is_multiple_of(self.timed_every as u64)
     }
@@ -378,7 +388,7 @@ impl Acting<'_> {
         }
         let Self { counters, groups, running, at, owner, spec, logits, unroll, .. } = self;
         let running = &mut running[*at];
-        let EnvGroup { env, policy, sampler, stream, .. } = &mut groups[*at];
+        let EnvGroup { env, policy, sampler, stream, task, .. } = &mut groups[*at];
 
         for (row, frames) in running.history.frames.rows().enumerate() {
             group.frame_mut(row).copy_from_slice(frames);
@@ -399,6 +409,7 @@ impl Acting<'_> {
             sequence: running.sequence,
             policy_version: running.version,
             stream: *stream,
+            task: *task,
             ..GroupHeader::default()
         };
 

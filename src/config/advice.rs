@@ -57,7 +57,16 @@ impl Config {
             .filter(|(applies, ..)| *applies)
             .map(|(_, key, with)| format!("--{key} has no effect with {with}"))
             .collect();
-        lines.extend(self.env.notes.iter().map(|note| format!("{}: {note}", self.env.id)));
+        for task in &self.env.tasks {
+            lines.extend(task.notes.iter().map(|note| format!("{}: {note}", task.id)));
+        }
+        let groups_of_block = self.pool.groups_per_block();
+        if self.pool.schedule.is_lockstep() && !groups_of_block.is_multiple_of(self.pool.tasks) {
+            lines.push(format!(
+                "{groups_of_block} groups of a batch are not shared evenly by {} tasks: the first ones get one more",
+                self.pool.tasks
+            ));
+        }
         let (actors, slots) = (self.pool.actors, self.pool.slots());
         let groups = self.pool.groups_per_block();
         if slots < actors + groups {

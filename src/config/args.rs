@@ -135,6 +135,7 @@ mod tests {
                 env_wrapper: Some("my:own".into()),
                 observation_keys: Some(vec!["image".into()]),
                 frame_stack: Some(4),
+                pad_observations: Some(6),
                 python: Some("python3".into()),
                 python_path: Some("envs".into()),
                 blocks: Some(4),
@@ -144,7 +145,7 @@ mod tests {
                 action_reward_inputs: Some(true),
                 preset: Some("throughput".into()),
                 run_dir: Some("runs/1".into()),
-                stop_at_return: Some(475.0),
+                stop_at_return: Some(vec![475.0]),
                 time_limit: Some(60.0),
                 ..Settings::default()
             });
@@ -185,7 +186,7 @@ mod tests {
         assert_eq!(settings.hidden, Some(vec![64, 32]));
         assert_eq!(settings.conv.map(|convs| convs.len()), Some(2));
         assert_eq!(settings.total_frames, Some(1_000_000));
-        assert_eq!(settings.stop_at_return, Some(-110.0));
+        assert_eq!(settings.stop_at_return, Some(vec![-110.0]));
         assert_eq!(settings.rho_bar, Some(f64::INFINITY));
         assert_eq!((settings.quiet, settings.pin), (Some(true), Some(false)));
         assert_eq!(parse(&[]), Ok(Args::default()), "nothing typed, nothing set");

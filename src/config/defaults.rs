@@ -30,6 +30,14 @@ pub(crate) fn find(table: &[Row], name: &str) -> Option<Settings> {
     table.iter().find(|row| row.name == name).map(|row| (row.settings)())
 }
 
+/// The settings that suit all of some environments: those of a row that is for each of them.
+#[must_use]
+pub(crate) fn of_environments(ids: &[String]) -> Option<Settings> {
+    let mut rows = ids.iter().map(|id| of_environment(id));
+    let first = rows.next()??;
+    rows.all(|row| row.as_ref() == Some(&first)).then_some(first)
+}
+
 /// The settings that suit an environment, nothing if no row is for it. A name that ends in `*` is for all
 /// that begin so, of whatever source; an environment of Gymnasium or `EnvPool` without a row of its own has
 /// that of the built-in one of the same name.
@@ -50,7 +58,7 @@ pub(crate) fn of_environment(id: &str) -> Option<Settings> {
 #[must_use]
 pub fn built_in() -> Settings {
     Settings {
-        env: Some("CartPole-v1".into()),
+        env: Some(vec!["CartPole-v1".into()]),
         env_defaults: Some(true),
         env_arg: Some(Vec::new()),
         actors: Some(4),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::env::EnvError;
+use crate::env::tasks::TaskError;
 use crate::hint::with_hint;
 use crate::unroll::LayoutError;
 
@@ -93,6 +94,39 @@ pub enum ConfigError {
         key: &'static str,
         /// Its value.
         value: String,
+    },
+    /// No task, or far too many.
+    #[error("{tasks} environments to learn: name one to {most} with --env")]
+    TaskCount {
+        /// How many were named.
+        tasks: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// Tasks that one network cannot learn.
+    #[error("{}", with_hint(.0))]
+    Tasks(#[from] TaskError),
+    /// Neither one target nor one for each task.
+    #[error(
+        "--stop-at-return: {targets} targets for {tasks} tasks; give one for all, or one for each in the order of --env"
+    )]
+    Targets {
+        /// Targets.
+        targets: usize,
+        /// Tasks.
+        tasks: usize,
+    },
+    /// A batch in which not every task has a place.
+    #[error(
+        "a batch has {groups} groups of environments, too few for {tasks} tasks in lockstep; use {remedy}"
+    )]
+    TaskWithoutGroup {
+        /// Groups of a block.
+        groups: usize,
+        /// Tasks.
+        tasks: usize,
+        /// What to change.
+        remedy: String,
     },
     /// The environment does not exist, or does not take these options.
     #[error("{}", with_hint(.0))]

@@ -14,6 +14,7 @@ mod network;
 mod render;
 mod resolve;
 mod settings;
+mod tasks;
 
 pub mod defaults;
 pub mod file;
@@ -69,17 +70,39 @@ impl Config {
     }
 }
 
-/// The environment.
+/// What is learnt: one task, or several that one network learns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnvConfig {
+    /// What it is called: the name of its task, or of some of its tasks.
+    pub id: String,
+    /// The tasks, at least one.
+    pub tasks: Vec<TaskConfig>,
+    /// Length that vectors are filled up to with zeros.
+    pub padded_len: Option<usize>,
+    /// What the network sees and does in every task.
+    pub spec: EnvSpec,
+    /// How continuous actions come within their bounds.
+    pub action_bounds: ActionBounds,
+}
+
+impl EnvConfig {
+    /// The options that were given for all tasks, with what those in Python are run with, if there are any.
+    #[must_use]
+    pub(crate) fn shared_options(&self) -> &EnvOptions {
+        let in_python = self.tasks.iter().find(|task| task.options.external.python.is_some());
+        &in_python.unwrap_or(&self.tasks[0]).options
+    }
+}
+
+/// The environment of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskConfig {
     /// The name it is registered under: for one of Gymnasium the one that was found, with its version.
     pub id: String,
     /// Its options.
     pub options: EnvOptions,
-    /// What it looks like with these options.
+    /// What it looks like by itself, with these options.
     pub spec: EnvSpec,
-    /// How continuous actions come within their bounds.
-    pub action_bounds: ActionBounds,
     /// What is odd about it, and no fault: a line each.
     pub notes: Vec<String>,
 }
@@ -89,6 +112,8 @@ pub struct EnvConfig {
 pub struct PoolConfig {
     /// Actor processes, 1 to 8191.
     pub actors: usize,
+    /// Tasks, which actors share out among themselves.
+    pub tasks: usize,
     /// E: environments of one actor.
     pub envs_per_actor: usize,
     /// T: steps of an unroll.
@@ -120,8 +145,7 @@ impl PoolConfig {
         self.batch / self.envs_per_actor
     }
 
-    /// Most groups of a block that one actor fills: 1, but in lockstep its share of them, each with environments of its
-    /// own.
+    /// Most groups of environments that one actor has: those of its [`PoolConfig::places`].
     #[must_use]
     pub(crate) const fn groups_per_actor(&self) -> usize {
         self.groups_per_actor_of(self.actors)
@@ -130,7 +154,31 @@ impl PoolConfig {
     /// The same with another number of `actors`, at least 1.
     #[must_use]
     pub(crate) const fn groups_per_actor_of(&self, actors: usize) -> usize {
-        if self.schedule.is_lockstep() { self.groups_per_block().div_ceil(actors) } else { 1 }
+        self.places_of(actors).div_ceil(actors)
+    }
+
+    /// Places for groups of environments among `actors` actors. In lockstep they are the groups of a block, so that it makes no
+    /// difference how many actors there are; else as few as give every actor and every task as many as any other.
+    const fn places_of(&self, actors: usize) -> usize {
+        if self.schedule.is_lockstep() {
+            return self.groups_per_block();
+        }
+        let (mut divisor, mut rest) = (actors, self.tasks);
+        while rest > 0 {
+            (divisor, rest) = (rest, divisor % rest);
+        }
+        actors / divisor * self.tasks
+    }
+
+    /// The places of one actor. It acts in all of them in turn, or in lockstep in that which is open.
+    pub(crate) fn places(&self, actor: usize) -> impl Iterator<Item = usize> + use<> {
+        (actor..self.places_of(self.actors)).step_by(self.actors)
+    }
+
+    /// The task of a place.
+    #[must_use]
+    pub(crate) const fn task_of(&self, place: usize) -> usize {
+        place % self.tasks
     }
 
     /// What travels from actors to the learner.
@@ -333,12 +381,12 @@ pub struct FaultConfig {
 }
 
 /// When a run ends: at whichever comes first.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StopConfig {
     /// Frames learnt from.
     pub total_frames: u64,
-    /// Mean return of the last `stop_window` episodes.
-    pub stop_at_return: Option<f64>,
+    /// Mean return of the last `stop_window` episodes, for each task: all are to be reached.
+    pub stop_at_return: Option<Vec<f64>>,
     /// Episodes in that mean.
     pub stop_window: usize,
     /// Wall time, at most 1e9 seconds.

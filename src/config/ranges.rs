@@ -109,9 +109,16 @@ const fn wide(number: Option<usize>) -> Option<u64> {
     }
 }
 
+/// The one of several that is in the range only if all of them are: ranges around 0 may end in infinity.
+fn farthest(numbers: Option<&[f64]>) -> Option<f64> {
+    let finite = |number: &f64| if *number == f64::INFINITY { 0.0 } else { number.abs() };
+    numbers?.iter().copied().max_by(|a, b| finite(a).total_cmp(&finite(b)))
+}
+
 /// All whole numbers.
 pub const WHOLE: &[Whole] = &[
     Whole::row("frame-stack", |s| wide(s.frame_stack), 1, 16),
+    Whole::row("pad-observations", |s| wide(s.pad_observations), 1, 1_048_576),
     Whole::row("actors", |s| wide(s.actors), 1, 8191)
         .because("a slot of the ring has 13 bits for it"),
     Whole::row("envs-per-actor", |s| wide(s.envs_per_actor), 1, 65_536),
@@ -144,7 +151,7 @@ pub const REAL: &[Real] = &[
     Real::from("actor-hang-timeout", |s| s.actor_hang_timeout, 1.0, 1e9).or_inf(),
     Real::from("actor-start-timeout", |s| s.actor_start_timeout, 1.0, 1e9).or_inf(),
     Real::from("learner-hang-timeout", |s| s.learner_hang_timeout, 1.0, 1e9).or_inf(),
-    Real::from("stop-at-return", |s| s.stop_at_return, -1e9, 1e9).or_inf(),
+    Real::from("stop-at-return", |s| farthest(s.stop_at_return.as_deref()), -1e9, 1e9).or_inf(),
     Real::above("time-limit", |s| s.time_limit, 0.0, 1e9).or_inf(),
     Real::from("discount", |s| s.discount, 0.0, 1.0),
     Real::from("entropy-cost", |s| s.entropy_cost, 0.0, 1000.0),
@@ -232,11 +239,12 @@ mod tests {
             .or(defaults::find(defaults::OPTIMIZERS, "rmsprop-tf").expect("rmsprop-tf"))
             .or(Settings {
                 frame_stack: Some(4),
+                pad_observations: Some(6),
                 blocks: Some(4),
                 lag: Some(1),
                 gradients_per_update: Some(2),
                 learner_threads: Some(2),
-                stop_at_return: Some(475.0),
+                stop_at_return: Some(vec![475.0]),
                 time_limit: Some(60.0),
                 ..Settings::default()
             });

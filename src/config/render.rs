@@ -64,6 +64,7 @@ impl Config {
     pub(crate) fn to_settings(&self) -> Settings {
         let Self { env, pool, network, learner, faults, stop, run } = self;
         let continuous = env.spec.action.numbers() > 0;
+        let options = env.shared_options();
         let (schedule, lag) = match pool.schedule {
             Schedule::Async => (ScheduleName::Async, None),
             Schedule::Lockstep { lag } => (ScheduleName::Lockstep, Some(lag)),
@@ -85,16 +86,15 @@ impl Config {
             },
         };
         let settings = Settings {
-            env: Some(env.id.clone()),
-            env_arg: Some(
-                env.options.iter().map(|(key, value)| format!("{key}={value}")).collect(),
-            ),
-            env_wrapper: env.options.external.wrapper.clone(),
-            observation_keys: Some(env.options.external.observation_keys.clone())
+            env: Some(env.tasks.iter().map(|task| task.id.clone()).collect()),
+            env_arg: Some(options.iter().map(|(key, value)| format!("{key}={value}")).collect()),
+            env_wrapper: options.external.wrapper.clone(),
+            observation_keys: Some(options.external.observation_keys.clone())
                 .filter(|keys| !keys.is_empty()),
-            frame_stack: env.options.frame_stack,
-            python: env.options.external.python.clone(),
-            python_path: env.options.external.python_path.clone(),
+            frame_stack: options.frame_stack,
+            pad_observations: env.padded_len,
+            python: options.external.python.clone(),
+            python_path: options.external.python_path.clone(),
             actors: Some(pool.actors),
             envs_per_actor: Some(pool.envs_per_actor),
             unroll: Some(pool.unroll),
@@ -127,7 +127,7 @@ impl Config {
             learner_hang_timeout: or_inf(faults.learner_hang_timeout_s),
             on_bad_env: Some(faults.on_bad_env),
             total_frames: Some(stop.total_frames),
-            stop_at_return: stop.stop_at_return,
+            stop_at_return: stop.stop_at_return.as_deref().map(short),
             stop_window: Some(stop.stop_window),
             time_limit: stop.time_limit_s,
             torso: Some(network.torso),
@@ -176,6 +176,12 @@ impl Config {
         };
         settings.or(constants)
     }
+}
+
+/// One target where all tasks have the same.
+fn short(targets: &[f64]) -> Vec<f64> {
+    let same = targets.windows(2).all(|pair| pair[0] == pair[1]);
+    if same { targets[..1].to_vec() } else { targets.to_vec() }
 }
 
 fn table(settings: &Settings) -> toml::Table {

@@ -1,7 +1,5 @@
 //! From layers of settings to a [`Config`]: every check that is made of a configuration.
 
-use std::time::Duration;
-
 use num_traits::ToPrimitive as _;
 
 use super::choice::{
@@ -10,15 +8,14 @@ use super::choice::{
 };
 use super::defaults::{self, ALGORITHMS, OPTIMIZERS, PRESETS};
 use super::error::ConfigError;
-use super::external::external;
 use super::network::with_own_widths;
 use super::ranges;
 use super::settings::Settings;
 use super::{
     ActionBounds, Config, EnvConfig, FaultConfig, LearnerConfig, NetworkConfig, Optimizer,
-    PoolConfig, ReplayConfig, Returns, RunConfig, StopConfig,
+    PoolConfig, ReplayConfig, Returns, RunConfig, StopConfig, TaskConfig, tasks,
 };
-use crate::env::{Dtype, EnvOptions, EnvSpec, ObservationSpec, Registry};
+use crate::env::{Dtype, EnvSpec, ObservationSpec, Registry};
 use crate::policy::bounds::is_bounded;
 use crate::policy::spec::ParamSpec;
 use crate::unroll::{BlockLayout, LayoutError, UnrollSpec};
@@ -31,17 +28,20 @@ pub(super) fn resolve(
 ) -> Result<Config, ConfigError> {
     let mut all = layered(explicit, Settings::default())?;
     ranges::check(&all)?;
-    let mut env = environment(&all, registry)?;
+    let mut tasks = tasks::found(&all, registry)?;
+    let kind = defaults::of_kind(&tasks::spec(&tasks, all.pad_observations)?);
     // Now its kind is known; and a name without its version has the defaults of what it stands for.
-    let renamed = all.env.as_ref() != Some(&env.id);
-    let named = Settings { env: Some(env.id.clone()), ..explicit.clone() };
-    all = layered(&named, defaults::of_kind(&env.spec))?;
+    let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
+    let renamed = all.env.as_ref() != Some(&ids);
+    all = layered(&Settings { env: Some(ids), ..explicit.clone() }, kind)?;
     if renamed {
-        env.options.frame_stack = all.frame_stack;
-        env.spec.observation.frame_stack =
-            all.frame_stack.unwrap_or(env.spec.observation.frame_stack);
+        for TaskConfig { options, spec, .. } in &mut tasks {
+            options.frame_stack = all.frame_stack;
+            spec.observation.frame_stack = all.frame_stack.unwrap_or(spec.observation.frame_stack);
+        }
     }
-    let env = with_bounds(env, &all)?;
+    let env = with_bounds(tasks::together(tasks, all.pad_observations)?, &all)?;
+    let env_tasks = env.tasks.len();
     let (network, engine) = network(explicit, &all, &env, libtorch)?;
     let pool = pool(explicit, &all, &env, &network, engine)?;
     Ok(Config {
@@ -57,7 +57,7 @@ pub(super) fn resolve(
         },
         stop: StopConfig {
             total_frames: set(all.total_frames),
-            stop_at_return: all.stop_at_return.filter(|goal| goal.is_finite()),
+            stop_at_return: tasks::targets(all.stop_at_return.as_deref(), env_tasks)?,
             stop_window: set(all.stop_window),
             time_limit_s: all.time_limit.filter(|limit| limit.is_finite()),
         },
@@ -95,10 +95,10 @@ fn layered(explicit: &Settings, kind: Settings) -> Result<Settings, ConfigError>
     if let Some(algorithm) = base.algorithm {
         base = base.or(defaults::find(ALGORITHMS, algorithm.as_str()).unwrap_or_default());
     }
-    let env = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
+    let ids = base.env.clone().or(defaults::built_in().env).unwrap_or_default();
     let row = match base.env_defaults {
         Some(false) => Settings::default(),
-        _ => defaults::of_environment(&env).unwrap_or_default(),
+        _ => defaults::of_environments(&ids).unwrap_or_default(),
     };
     let decay = base.learning_rate_decay.or(row.learning_rate_decay);
     let kind = defaults::at_constant_rate(kind, decay);
@@ -110,30 +110,6 @@ fn layered(explicit: &Settings, kind: Settings) -> Result<Settings, ConfigError>
     let all = with_own_widths(base).or(below);
     let constants = defaults::find(OPTIMIZERS, set(all.optimizer).as_str()).unwrap_or_default();
     Ok(all.or(constants))
-}
-
-fn environment(all: &Settings, registry: &Registry) -> Result<EnvConfig, ConfigError> {
-    let (id, arguments) = (set(all.env.clone()), set(all.env_arg.clone()));
-    let odd = |text: &str| text.contains(char::is_control);
-    if odd(&id) {
-        return Err(ConfigError::ControlCharacter { key: "env", value: id });
-    }
-    if let Some(value) = arguments.iter().find(|text| odd(text)) {
-        return Err(ConfigError::ControlCharacter { key: "env-arg", value: value.clone() });
-    }
-    let mut options = EnvOptions::parse(&arguments)?;
-    options.frame_stack = all.frame_stack;
-    options.external = external(all, &id, registry)?;
-    // A worker that never answers here would keep the user waiting without a word.
-    let limit = all.actor_start_timeout.and_then(|s| Duration::try_from_secs_f64(s).ok());
-    options.external.start_timeout = limit;
-    let (spec, notes) = registry.inspect(&id, &options)?;
-    options.external.start_timeout = None;
-    // A family may know a name that stands for another of its own, never one of somebody else's.
-    let is_own = |found: &str| registry.is_of_family(&id) && registry.is_of_family(found);
-    let id = if is_own(&spec.id) { spec.id.clone() } else { id };
-    // Discrete actions have no bounds.
-    Ok(EnvConfig { id, options, spec, action_bounds: ActionBounds::Clip, notes })
 }
 
 fn with_bounds(env: EnvConfig, all: &Settings) -> Result<EnvConfig, ConfigError> {
@@ -208,12 +184,16 @@ fn pool(
         Schedule::Lockstep { .. } if explicit.actors.is_none() => set(all.actors).min(groups),
         _ => set(all.actors),
     };
+    let tasks = env.tasks.len();
+    let more_groups = |groups: usize| match exchange {
+        Some(_) => format!("--gradients-per-update {groups}"),
+        None => format!("--batch {}", groups * envs),
+    };
     if schedule.is_lockstep() && actors > groups {
-        let remedy = match exchange {
-            Some(_) => format!("--gradients-per-update {actors}"),
-            None => format!("--batch {}", actors * envs),
-        };
-        return Err(ConfigError::IdleActors { actors, groups, remedy });
+        return Err(ConfigError::IdleActors { actors, groups, remedy: more_groups(actors) });
+    }
+    if schedule.is_lockstep() && tasks > groups {
+        return Err(ConfigError::TaskWithoutGroup { groups, tasks, remedy: more_groups(tasks) });
     }
     let blocks = all.blocks.unwrap_or_else(|| defaults::blocks_for(actors, groups, schedule));
     let slots = blocks * groups;
@@ -228,6 +208,7 @@ fn pool(
     }
     Ok(PoolConfig {
         actors,
+        tasks,
         envs_per_actor: envs,
         unroll,
         batch,

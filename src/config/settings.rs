@@ -17,9 +17,10 @@ use crate::env::EnvOptions;
 #[derive(Debug, Clone, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 pub struct Settings {
-    /// Environment to learn. `--list-envs` prints those there are
+    /// Environment to learn; once for each task that one agent is to learn. `--list-envs` prints those there are
     #[arg(long, value_name = "ID", help_heading = "Environment")]
-    pub env: Option<String>,
+    #[serde(alias = "tasks", with = "one_or_several")]
+    pub env: Option<Vec<String>>,
     /// Use the settings that are known to suit this environment; false for those of any environment
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Environment")]
     pub env_defaults: Option<bool>,
@@ -36,6 +37,9 @@ pub struct Settings {
     /// Frames that the network sees at once; they are stored once [default: the environment's]
     #[arg(long, value_parser = whole::<usize>, value_name = "K", help_heading = "Environment")]
     pub frame_stack: Option<usize>,
+    /// Fill vectors up with zeros to this length, so that tasks of different ones fit one network
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Environment")]
+    pub pad_observations: Option<usize>,
     /// Python for environments of Gymnasium and EnvPool [default: that of $VIRTUAL_ENV, else python3]
     #[arg(long, value_name = "PATH", help_heading = "Environment")]
     pub python: Option<PathBuf>,
@@ -134,9 +138,11 @@ pub struct Settings {
     #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "When to stop")]
     #[serde(deserialize_with = "whole_in_toml")]
     pub total_frames: Option<u64>,
-    /// Stop as soon as the mean return of the last --stop-window episodes reaches this [default: never]
+    /// Stop as soon as the mean return of the last --stop-window episodes reaches this, in every task; give it once for
+    /// all tasks, or once for each in their order [default: never]
     #[arg(long, value_parser = real, value_name = "R", help_heading = "When to stop")]
-    pub stop_at_return: Option<f64>,
+    #[serde(with = "one_or_several")]
+    pub stop_at_return: Option<Vec<f64>>,
     /// Episodes in that mean. Fewer stop sooner and by luck
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "When to stop")]
     pub stop_window: Option<usize>,
@@ -303,7 +309,7 @@ impl Settings {
             ($($field:ident)*) => { Self { $($field: self.$field.or(below.$field)),* } };
         }
         first! {
-            env env_defaults env_arg env_wrapper observation_keys frame_stack python python_path
+            env env_defaults env_arg env_wrapper observation_keys frame_stack pad_observations python python_path
             actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update engine pin actor_nice
             algorithm preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
@@ -370,6 +376,37 @@ fn whole_in_toml<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u6
     .ok_or_else(|| {
         serde::de::Error::custom("expected a whole number such as 2000000, 2_000_000 or 2e6")
     })
+}
+
+/// A value alone, or a list of some; written down as short as it can be.
+mod one_or_several {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(
+        values: &Option<Vec<T>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match values.as_deref() {
+            Some([one]) => serializer.serialize_some(one),
+            Some(several) => serializer.serialize_some(several),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Vec<T>>, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "expected one value, or a list of values of this kind")]
+        enum Values<T> {
+            One(T),
+            Several(Vec<T>),
+        }
+        Ok(Some(match Values::deserialize(deserializer)? {
+            Values::One(value) => vec![value],
+            Values::Several(values) => values,
+        }))
+    }
 }
 
 /// A list of `"key=value"`, or a table.

@@ -33,7 +33,7 @@ use super::return_scale::Moments;
 use crate::kill_point;
 use crate::policy::spec::{ActionLayout, ParamSpec};
 
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const WEIGHTS: &str = "weights.safetensors";
 const OPTIMIZER: &str = "optimizer.safetensors";
 const STATE: &str = "state.bin";
@@ -61,12 +61,25 @@ pub struct LearnerState {
     pub recent_episodes: Vec<(f32, u32)>,
     /// Mean return when it was saved, if there was one.
     pub return_mean: Option<f64>,
-    /// The discounted returns that rewards are scaled by; nothing without `normalize-rewards`.
-    pub returns: Moments,
+    /// Each task, in their order; none before the first block.
+    pub tasks: Vec<TaskState>,
     /// Observations that the statistics among the weights come from; 0 without `normalize-observations`.
     pub observations_seen: f64,
     /// Weight of the divergence where it is adapted; else 0.
     pub kl_cost: f64,
+}
+
+/// What a learner continues from of one task.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
+pub struct TaskState {
+    /// Frames learnt.
+    pub frames: u64,
+    /// Episodes finished.
+    pub episodes: u64,
+    /// Return and length of the recent episodes, oldest first.
+    pub recent_episodes: Vec<(f32, u32)>,
+    /// The discounted returns that rewards are scaled by; nothing without `normalize-rewards`.
+    pub returns: Moments,
 }
 
 /// All of a checkpoint.

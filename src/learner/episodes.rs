@@ -47,6 +47,25 @@ impl EpisodeWindow {
         }
     }
 
+    /// Goes on from the `recent` episodes of `finished` ones, and from the `best` and the `lowest` mean that a learner which died
+    /// left; both are 0 if it saw no full window.
+    #[must_use]
+    pub fn resumed(
+        window: usize,
+        (recent, finished): (&[(f32, u32)], u64),
+        [best, lowest]: [f64; 2],
+    ) -> Self {
+        let mut episodes = Self::new(window);
+        for &(episode_return, length) in recent {
+            episodes.push(Episode { episode_return, length });
+        }
+        episodes.finished = finished;
+        if (best, lowest) != (0.0, 0.0) {
+            episodes.continue_means(best, lowest);
+        }
+        episodes
+    }
+
     /// Adds an episode; the oldest leaves when the window is full.
     pub(crate) fn push(&mut self, episode: Episode) {
         if self.recent.len() == self.window
@@ -115,7 +134,7 @@ impl EpisodeWindow {
     }
 
     /// Continues the best and the lowest mean of a learner that died. A better mean in this window stands.
-    pub(crate) fn continue_means(&mut self, best: f64, lowest: f64) {
+    fn continue_means(&mut self, best: f64, lowest: f64) {
         if self.best.is_none_or(|own| own <= best) {
             (self.best, self.lowest) = (Some(best), Some(lowest));
         }
@@ -124,11 +143,6 @@ impl EpisodeWindow {
     /// The episodes in the window, oldest first, for a checkpoint.
     pub(crate) fn recent(&self) -> impl Iterator<Item = &Episode> {
         self.recent.iter()
-    }
-
-    /// Continues a count from a checkpoint, after its recent episodes were pushed.
-    pub(crate) fn set_finished(&mut self, finished: u64) {
-        self.finished = finished;
     }
 }
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::engine::{Engine, EngineError, Evaluator, Objective, Observations, StageTimes};
-use super::loss::{AdvantageMoments, Batch, Loss, LossConfig, LossSums};
+use super::loss::{AdvantageMoments, Batch, Loss, LossConfig, LossSums, TaskLoss};
 use crate::env::EnvSpec;
 use crate::unroll::{BlockRef, Field};
 
@@ -13,8 +13,10 @@ pub(crate) struct LossGradient {
     engine: Box<dyn Engine>,
     losses: Mutex<Vec<Loss>>,
     config: LossConfig,
-    /// That of the configuration.
-    reward_scale: f32,
+    /// Factors on the rewards of each task, beside the configured scale; those that are missing are 1.
+    reward_factors: Vec<f32>,
+    /// What was found of each task.
+    task_losses: Vec<TaskLoss>,
 }
 
 impl std::fmt::Debug for LossGradient {
@@ -30,7 +32,8 @@ impl LossGradient {
     /// With the loss of `config`.
     #[must_use]
     pub(crate) fn new(engine: Box<dyn Engine>, config: LossConfig) -> Self {
-        Self { engine, losses: Mutex::new(Vec::new()), reward_scale: config.reward_scale, config }
+        let losses = Mutex::new(Vec::new());
+        Self { engine, losses, config, reward_factors: Vec::new(), task_losses: Vec::new() }
     }
 
     /// The loss.
@@ -45,9 +48,29 @@ impl LossGradient {
         self.engine.name()
     }
 
-    /// Multiplies rewards by `factor` from now on, beside the configured scale.
-    pub(crate) const fn scale_rewards(&mut self, factor: f32) {
-        self.config.reward_scale = self.reward_scale * factor;
+    /// Multiplies the rewards of `task` by `factor` from now on, beside the configured scale.
+    pub(crate) fn scale_rewards(&mut self, task: usize, factor: f32) {
+        if self.reward_factors.len() <= task {
+            self.reward_factors.resize(task + 1, 1.0);
+        }
+        self.reward_factors[task] = factor;
+    }
+
+    /// What was found of each task since [`LossGradient::clear_task_losses`].
+    #[must_use]
+    pub(super) fn task_losses(&self) -> &[TaskLoss] {
+        &self.task_losses
+    }
+
+    pub(super) fn clear_task_losses(&mut self) {
+        self.task_losses.clear();
+    }
+
+    pub(super) fn add_task_loss(&mut self, task: usize, loss: TaskLoss) {
+        if self.task_losses.len() <= task {
+            self.task_losses.resize_with(task + 1, TaskLoss::default);
+        }
+        self.task_losses[task].add(loss);
     }
 
     /// Changes the weight of the divergence.
@@ -96,6 +119,19 @@ impl LossGradient {
             recurrent_state: block.field(Field::CoreState),
         };
         let masks: &[u8] = block.field(Field::Mask);
+        let (envs, headers) = (block.layout().spec().envs, block.headers());
+        let task_of = |column: usize| headers[column / envs].task as usize;
+        let several = headers.iter().any(|header| header.task != headers[0].task);
+        let factor = |task: usize| self.reward_factors.get(task).copied().unwrap_or(1.0);
+        let factors: Vec<f32> = if several {
+            (0..columns).map(|column| factor(task_of(column))).collect()
+        } else {
+            Vec::new()
+        };
+        let config = &LossConfig {
+            reward_scale: if several { 1.0 } else { factor(task_of(0)) } * self.config.reward_scale,
+            ..self.config
+        };
         let batch = Batch {
             columns,
             action: &env.action,
@@ -104,14 +140,17 @@ impl LossGradient {
             rewards,
             behaviour_log_probs: &block.field(Field::LogProb)[..transitions],
             flags,
+            reward_factors: &factors,
         };
         let bound = |part| (part * columns as u64 / parts) as usize;
         let columns_of_part = bound(part)..bound(part + 1);
         let objective = BlockObjective {
-            weight: self.config.weight(batch.transitions(&columns_of_part)),
+            weight: config.weight(batch.transitions(&columns_of_part)),
             batch,
             part: columns_of_part,
-            config: &self.config,
+            config,
+            task_of: several.then_some(&task_of),
+            of_tasks: Parts::default(),
             idle: &self.losses,
             sums: Parts::default(),
             looked: Parts::default(),
@@ -124,8 +163,24 @@ impl LossGradient {
             self.engine.gradient(parameters, &observations, &objective, gradient, times)?;
         *advantages = objective.advantages.get().copied().flatten();
         let sums = objective.sums.fold(LossSums::add).unwrap_or_default();
+        if several {
+            let of_tasks = objective.of_tasks.fold(add_each).unwrap_or_default();
+            for (task, loss) in of_tasks.into_iter().enumerate() {
+                self.add_task_loss(task, loss);
+            }
+        } else {
+            self.add_task_loss(task_of(0), (&sums).into());
+        }
         Ok(usable.then_some(sums))
     }
+}
+
+/// Adds the losses of each task to those that were found before.
+fn add_each(sums: &mut Vec<TaskLoss>, part: &Vec<TaskLoss>) {
+    if sums.len() < part.len() {
+        sums.resize_with(part.len(), TaskLoss::default);
+    }
+    sums.iter_mut().zip(part).for_each(|(sum, part)| sum.add(*part));
 }
 
 /// What a gradient is of.
@@ -146,6 +201,9 @@ struct BlockObjective<'a> {
     part: Range<usize>,
     config: &'a LossConfig,
     weight: f32,
+    /// The task of a column, where there are several.
+    task_of: Option<&'a (dyn Fn(usize) -> usize + Sync)>,
+    of_tasks: Parts<Vec<TaskLoss>>,
     /// Buffers that no thread uses at the moment.
     idle: &'a Mutex<Vec<Loss>>,
     sums: Parts<LossSums>,
@@ -195,6 +253,7 @@ impl Objective for BlockObjective<'_> {
             loss,
             first: None,
             sums: LossSums::default(),
+            of_tasks: Vec::new(),
             looked: None,
         })
     }
@@ -215,6 +274,7 @@ struct BlockEvaluator<'a> {
     /// The first column that it saw.
     first: Option<usize>,
     sums: LossSums,
+    of_tasks: Vec<TaskLoss>,
     looked: Option<AdvantageMoments>,
 }
 
@@ -232,12 +292,20 @@ impl Evaluator for BlockEvaluator<'_> {
         logits: &[f32],
         values: &[f32],
     ) -> Option<(&[f32], &[f32])> {
-        let BlockObjective { batch, config, weight, looked, advantages, .. } = self.objective;
+        let BlockObjective { batch, config, weight, task_of, looked, advantages, .. } =
+            self.objective;
         self.first.get_or_insert(strip.start);
         let advantages = advantages.get_or_init(|| looked.fold(AdvantageMoments::add));
         let of_block = (*weight, *advantages);
-        let sums = self.loss.compute(batch, strip, (logits, values), config, of_block);
+        let sums = self.loss.compute(batch, strip.clone(), (logits, values), config, of_block);
         self.sums.add(&sums);
+        if let Some(task_of) = task_of {
+            let last = strip.clone().map(task_of).max().unwrap_or(0);
+            if self.of_tasks.len() <= last {
+                self.of_tasks.resize_with(last + 1, TaskLoss::default);
+            }
+            self.loss.add_by_column(strip, values, task_of, &mut self.of_tasks);
+        }
         sums.is_finite().then(|| (self.loss.d_logits(), self.loss.d_values()))
     }
 }
@@ -247,7 +315,10 @@ impl Drop for BlockEvaluator<'_> {
         if let Some(first) = self.first {
             match self.looked {
                 Some(looked) => self.objective.looked.push(first, looked),
-                None => self.objective.sums.push(first, self.sums),
+                None => {
+                    self.objective.sums.push(first, self.sums);
+                    self.objective.of_tasks.push(first, std::mem::take(&mut self.of_tasks));
+                }
             }
         }
         lock(self.objective.idle).push(std::mem::take(&mut self.loss));

@@ -28,7 +28,7 @@ use crate::policy::mask::extend_masked_rows;
 
 pub use config::{Correction, LossConfig, Reduction, Returns, RewardClip};
 pub(crate) use stats::LossStats;
-pub use stats::LossSums;
+pub use stats::{LossSums, TaskLoss};
 pub use transitions::AdvantageMoments;
 
 use categorical::Categorical;
@@ -53,6 +53,8 @@ pub struct Batch<'a> {
     pub behaviour_log_probs: &'a [f32],
     /// `[T + 1][B]`, bits of [`flag`].
     pub flags: &'a [u8],
+    /// `[B]`: factor on the rewards of each column, beside that of the configuration; empty for 1.
+    pub reward_factors: &'a [f32],
 }
 
 /// How many transitions count, of those that lead to observations with the flags `next`: all that do not cross a reset.
@@ -159,6 +161,22 @@ impl Loss {
     ) -> AdvantageMoments {
         self.correct(batch, &strip, outputs, config);
         self.steps.advantage_moments()
+    }
+
+    /// Adds the losses of the last [`Loss::compute`], each column's to that of `sums` which `sum_of` names for it. `values` are those that it was given.
+    ///
+    /// # Panics
+    /// If there is no such sum.
+    pub(crate) fn add_by_column(
+        &self,
+        strip: Range<usize>,
+        values: &[f32],
+        sum_of: impl Fn(usize) -> usize,
+        sums: &mut [TaskLoss],
+    ) {
+        self.steps.add_by_column(values, strip.len(), |column, loss| {
+            sums[sum_of(strip.start + column)].add(loss);
+        });
     }
 
     /// The policy of a strip, its importance ratios, and what V-trace makes of them.

@@ -21,6 +21,7 @@ pub mod replay;
 pub(crate) mod return_scale;
 pub mod run;
 mod strips;
+pub mod tasks;
 #[cfg(feature = "torch")]
 pub mod torch_engine;
 pub mod update;
@@ -62,6 +63,14 @@ pub enum LearnerError {
         largest: i32,
         /// Number of actions.
         count: usize,
+    },
+    /// An actor wrote the number of a task that does not exist.
+    #[error("a block holds frames of task {task}, but there are {tasks}")]
+    BadTask {
+        /// The offending number.
+        task: u32,
+        /// Number of tasks.
+        tasks: usize,
     },
     /// An actor wrote a number that is not finite.
     #[error("a block holds {number} as a number of an action")]

@@ -48,27 +48,31 @@ struct Carried {
 #[derive(Debug)]
 pub struct ReturnScale {
     discount: f64,
-    moments: Moments,
+    /// Of each task.
+    moments: Vec<Moments>,
     streams: HashMap<u32, Carried>,
 }
 
 impl ReturnScale {
-    /// Goes on from `moments`.
+    /// Goes on from the `moments` of each task.
     #[must_use]
-    pub(crate) fn new(discount: f64, moments: Moments) -> Self {
+    pub(crate) fn new(discount: f64, moments: Vec<Moments>) -> Self {
         Self { discount, moments, streams: HashMap::new() }
     }
 
-    /// All that it has seen.
+    /// All that it has seen, of each task.
     #[must_use]
-    pub(crate) const fn moments(&self) -> Moments {
-        self.moments
+    pub(crate) fn moments(&self) -> &[Moments] {
+        &self.moments
     }
 
-    /// What rewards are to be multiplied by; 1 until something was seen.
+    /// What the rewards of a task are to be multiplied by; 1 until something was seen.
+    ///
+    /// # Panics
+    /// If there is no such task.
     #[must_use]
-    pub(crate) fn factor(&self) -> f64 {
-        let Moments { count, squares, .. } = self.moments;
+    pub(crate) fn factor(&self, task: usize) -> f64 {
+        let Moments { count, squares, .. } = self.moments[task];
         if count < 2.0 {
             return 1.0;
         }
@@ -76,6 +80,9 @@ impl ReturnScale {
     }
 
     /// Adds the returns of a block. An unroll that does not follow the last one of its stream starts from 0.
+    ///
+    /// # Panics
+    /// If it is of a task that does not exist.
     pub(crate) fn observe(&mut self, block: &BlockRef<'_>) {
         let spec = block.layout().spec();
         let (envs, columns) = (spec.envs, spec.batch);
@@ -93,6 +100,7 @@ impl ReturnScale {
             }
             (carried.incarnation, carried.next_sequence) =
                 (header.incarnation, header.sequence.wrapping_add(1));
+            let moments = &mut self.moments[header.task as usize];
             let at = |t: usize, env: usize| t * columns + group * envs + env;
             for t in 0..spec.unroll {
                 for (env, running) in carried.returns.iter_mut().enumerate() {
@@ -102,7 +110,7 @@ impl ReturnScale {
                         continue;
                     }
                     *running = self.discount * *running + f64::from(rewards[at(t, env)]);
-                    self.moments.push(*running);
+                    moments.push(*running);
                     if after & flag::DONE != 0 {
                         *running = 0.0;
                     }
@@ -135,7 +143,7 @@ mod tests {
         let mut seats = memory.seats().expect("fits");
         let mut actor = seats.producer(Owner::new(0, 1).expect("small")).expect("the first");
         let mut learner = seats.consumer();
-        let mut scale = ReturnScale::new(discount, Moments::default());
+        let mut scale = ReturnScale::new(discount, vec![Moments::default()]);
         for (sequence, steps) in unrolls {
             let mut grant = actor.claim(Duration::ZERO).expect("free");
             let mut group = GroupMut::new(grant.slot_mut());
@@ -166,22 +174,22 @@ mod tests {
         let returns = [9.0, 1.0, 2.5, 4.25];
         let mean = returns.iter().sum::<f64>() / 4.0;
         let squares: f64 = returns.iter().map(|r| (r - mean) * (r - mean)).sum();
-        let seen = scale.moments();
+        let seen = scale.moments()[0];
         assert_eq!(seen.count, 4.0);
         assert!((seen.mean - mean).abs() < 1e-12 && (seen.squares - squares).abs() < 1e-12);
-        assert!((scale.factor() - 1.0 / (squares / 4.0).sqrt()).abs() < 1e-12);
+        assert!((scale.factor(0) - 1.0 / (squares / 4.0).sqrt()).abs() < 1e-12);
     }
 
     #[test]
     fn a_lost_unroll_breaks_the_return() {
         let scale = scale_after(1.0, &[(0, &[(1.0, 0); 3]), (2, &[(1.0, 0); 3])]);
-        assert_eq!(scale.moments().mean, 2.0, "1, 2, 3 and again, not 4, 5, 6");
+        assert_eq!(scale.moments()[0].mean, 2.0, "1, 2, 3 and again, not 4, 5, 6");
     }
 
     #[test]
     fn without_rewards_the_scale_stays_finite() {
-        assert_eq!(ReturnScale::new(0.99, Moments::default()).factor(), 1.0);
+        assert_eq!(ReturnScale::new(0.99, vec![Moments::default()]).factor(0), 1.0);
         let scale = scale_after(0.99, &[(0, &[(0.0, 0); 3])]);
-        assert_eq!(scale.factor(), 1.0 / LEAST_DEVIATION);
+        assert_eq!(scale.factor(0), 1.0 / LEAST_DEVIATION);
     }
 }

@@ -14,8 +14,9 @@ use super::observation_stats::ObservationStats;
 use super::optimizer::decayed;
 use super::replay::Replay;
 use super::return_scale::ReturnScale;
+use super::tasks::Tasks;
 use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
-use crate::env::{EnvSpec, flag};
+use crate::env::EnvSpec;
 use crate::kill_point;
 use crate::metrics::{Histogram, LearnerCounter, LearnerCounters, Phase};
 use crate::params::ParamPublisher;
@@ -35,12 +36,12 @@ const FIRST_KL_COST: f32 = 0.2;
 const KL_COSTS: std::ops::RangeInclusive<f32> = 1e-4..=100.0;
 
 /// When learning is over.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StopCriteria {
     /// Frames to learn from.
     pub total_frames: Option<u64>,
-    /// Mean return to reach over a full window of episodes.
-    pub stop_at_return: Option<f64>,
+    /// Mean return to reach over a full window of episodes, for each task.
+    pub stop_at_return: Option<Vec<f64>>,
 }
 
 /// The learning rate and when the weights go out.
@@ -85,8 +86,8 @@ pub trait LearnerCallbacks {
     fn checkpoint_requested(&mut self) -> bool;
     /// A batch was taken, and is learnt from next.
     fn batch(&mut self, _block: &BlockRef<'_>) {}
-    /// An episode ended in the block just learnt from, `frames` into the run.
-    fn episode(&mut self, frames: u64, episode: Episode);
+    /// An episode of `task` ended in the block just learnt from, `frames` into the run.
+    fn episode(&mut self, frames: u64, task: usize, episode: Episode);
     /// An update was skipped, because its loss or gradient is not finite.
     fn skipped(&mut self) {}
     /// The parameters moved.
@@ -136,8 +137,10 @@ pub struct Learning<'m> {
     pub skipped_in_a_row: u32,
     /// Where it stands; continues from a checkpoint.
     pub state: LearnerState,
-    /// Recent episodes.
+    /// Recent episodes of all tasks.
     pub episodes: EpisodeWindow,
+    /// Each task.
+    pub tasks: Tasks<'m>,
     /// What rewards are divided by, if they are.
     pub return_scale: Option<ReturnScale>,
     /// By what observations are normalised, if they are.
@@ -231,6 +234,7 @@ impl LearnLoop<'_> {
         let held = block?;
         kill_point!("learner.after_take");
         let block = BlockRef::new(held.block());
+        learning.tasks.check(block.headers())?;
         // Before the next block is opened: actors that compute gradients scale by what they find then.
         learning.scale_rewards(&block);
         if let Pace::Lockstep(lockstep) = &mut self.pace
@@ -274,10 +278,13 @@ impl LearnLoop<'_> {
             }
             outcome = Some(next);
         }
-        let Learning { state, counters, lags, episodes, .. } = learning;
+        let Learning { state, counters, lags, episodes, tasks, .. } = learning;
         measure_lag(&block, state.version, counters, lags);
         let unrolls = block.headers().len() as u64;
-        collect_episodes(&block, episodes, |episode| callbacks.episode(state.frames, episode));
+        tasks.observe(&block, |task, episode| {
+            episodes.push(episode);
+            callbacks.episode(state.frames, task, episode);
+        });
         if let Some(replay) = &mut self.replay {
             if let Some(again) = &again {
                 measure_replay(again, state.version, counters);
@@ -314,6 +321,7 @@ impl LearnLoop<'_> {
         }
         if learnt {
             learning.state.frames += fresh as u64;
+            learning.tasks.learnt();
             learning.counters.set(LearnerCounter::Frames, learning.state.frames);
         }
         learning.report_times(&times);
@@ -341,16 +349,10 @@ impl Learning<'_> {
     fn scale_rewards(&mut self, block: &BlockRef<'_>) {
         let Some(scale) = &mut self.return_scale else { return };
         scale.observe(block);
-        let (factor, moments) = (scale.factor(), scale.moments());
-        self.updater.scale_rewards(factor as f32);
-        for (gauge, value) in [
-            (LearnerCounter::RewardFactor, factor),
-            (LearnerCounter::ReturnsSeen, moments.count),
-            (LearnerCounter::ReturnsMean, moments.mean),
-            (LearnerCounter::ReturnsSquares, moments.squares),
-        ] {
-            self.counters.set_f64(gauge, value);
+        for task in 0..scale.moments().len() {
+            self.updater.scale_rewards(task, scale.factor(task) as f32);
         }
+        self.tasks.report_scale(scale);
     }
 
     /// Follows what observations are like; gives whether that has changed.
@@ -467,9 +469,7 @@ impl Learning<'_> {
             self.episodes.recent().map(|e| (e.episode_return, e.length)).collect();
         self.state.return_mean = self.episodes.full_return_mean();
         self.state.optimizer_steps = self.updater.optimizer().steps();
-        if let Some(scale) = &self.return_scale {
-            self.state.returns = scale.moments();
-        }
+        self.state.tasks = self.tasks.states(self.return_scale.as_ref());
         if let Some(stats) = &self.observation_stats {
             self.state.observations_seen = stats.count();
         }
@@ -488,9 +488,8 @@ impl Learning<'_> {
     /// Compares with the stop_criteria; when the target was reached goes to the counters, which outlive this
     /// process.
     fn goal_reached(&self) -> Option<StopReason> {
-        let mean = self.episodes.full_return_mean();
-        if mean.zip(self.stop_criteria.stop_at_return).is_some_and(|(mean, target)| mean >= target)
-        {
+        let targets = self.stop_criteria.stop_at_return.as_deref();
+        if targets.is_some_and(|targets| self.tasks.have_reached(targets)) {
             self.counters.set(LearnerCounter::FramesToTarget, self.state.frames);
             self.counters
                 .set_f64(LearnerCounter::SecondsToTarget, self.started.elapsed().as_secs_f64());
@@ -505,6 +504,7 @@ impl Learning<'_> {
 
     fn report(&self, stats: &UpdateStats, rate: f32) {
         let counters = &self.counters;
+        self.tasks.report_losses(self.updater.task_losses());
         counters.set(LearnerCounter::Updates, self.state.version - 1);
         counters.set(LearnerCounter::Version, self.state.version);
         for (gauge, value) in [
@@ -542,6 +542,7 @@ impl Learning<'_> {
     }
 
     fn report_episodes(&self) {
+        self.tasks.report_episodes();
         self.counters.set(LearnerCounter::Episodes, self.episodes.finished());
         if let Some(mean) = self.episodes.return_mean() {
             self.counters.set_f64(LearnerCounter::ReturnMean100, mean);
@@ -585,25 +586,4 @@ fn measure_replay(block: &BlockRef<'_>, version: u64, counters: &LearnerCounters
     let ages = block.headers().iter().map(|header| version.saturating_sub(header.policy_version));
     counters.add(LearnerCounter::ReplayLagSum, ages.sum());
     counters.add(LearnerCounter::UnrollsReplayed, block.headers().len() as u64);
-}
-
-/// Observation 0 is the last of the unroll before, where its end was counted.
-fn collect_episodes(
-    block: &BlockRef<'_>,
-    window: &mut EpisodeWindow,
-    mut each: impl FnMut(Episode),
-) {
-    let flags: &[u8] = block.field(Field::Flags);
-    let returns: &[f32] = block.field(Field::EpisodeReturn);
-    let lengths: &[u32] = block.field(Field::EpisodeLength);
-    for (at, _) in flags
-        .iter()
-        .enumerate()
-        .skip(block.layout().spec().batch)
-        .filter(|(_, flags)| *flags & flag::DONE != 0)
-    {
-        let episode = Episode { episode_return: returns[at], length: lengths[at] };
-        window.push(episode);
-        each(episode);
-    }
 }

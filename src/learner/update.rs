@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::engine::{Engine, EngineError, StageTimes, Stopwatch};
 use super::gradient::{BlockShare, LossGradient};
-use super::loss::{AdvantageMoments, LossConfig, LossStats, LossSums, Reduction};
+use super::loss::{AdvantageMoments, LossConfig, LossStats, LossSums, Reduction, TaskLoss};
 use super::observation_stats::ObservationStats;
 use super::optimizer::{Optimizer, clip_factor, global_norm};
 use crate::env::EnvSpec;
@@ -104,9 +104,15 @@ impl Updater {
         self.source.engine_name()
     }
 
-    /// Multiplies rewards by `factor` from now on, beside the configured scale.
-    pub(crate) const fn scale_rewards(&mut self, factor: f32) {
-        self.source.scale_rewards(factor);
+    /// Multiplies the rewards of a task by `factor` from now on, beside the configured scale.
+    pub(crate) fn scale_rewards(&mut self, task: usize, factor: f32) {
+        self.source.scale_rewards(task, factor);
+    }
+
+    /// What the latest gradient found of each task.
+    #[must_use]
+    pub(super) fn task_losses(&self) -> &[TaskLoss] {
+        self.source.task_losses()
     }
 
     /// Weight of the divergence from the policy that acted.
@@ -141,6 +147,7 @@ impl Updater {
     ) -> Result<Outcome, EngineError> {
         let Self { source, parameters, gradient, other_gradient, advantages, .. } = self;
         let [advantages, other_advantages] = advantages;
+        source.clear_task_losses();
         let times_of = &mut times.stages;
         let mut of = |block: &BlockRef<'_>, advantages: &mut Option<_>, gradient: &mut [f32]| {
             let share = BlockShare { block, steps: block.layout().spec().unroll, part };
@@ -181,7 +188,11 @@ impl Updater {
             self.gradient.iter_mut().for_each(|sum| *sum *= scale);
         }
         let mut whole = LossSums::default();
-        sums.iter().for_each(|part| whole.add(part));
+        self.source.clear_task_losses();
+        for (part, header) in sums.iter().zip(block.headers()) {
+            whole.add(part);
+            self.source.add_task_loss(header.task as usize, part.into());
+        }
         times.stages.batching += watch.lap();
         if whole.is_finite() { self.found(&whole, times) } else { Outcome::NotFinite }
     }

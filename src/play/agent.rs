@@ -10,7 +10,7 @@ use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::policy::act::{ActError, ActInputs, Policy};
 use crate::policy::frames::{FrameHistory, StackedFrames};
 use crate::policy::sampler::ActionSampler;
-use crate::policy::spec::SpecError;
+use crate::policy::spec::{NetworkSpec, ParamSpec, SpecError};
 use crate::rng::Rng;
 
 /// Streams of the seed; others than those of training, so that no episode is one that was learnt from.
@@ -45,6 +45,17 @@ pub(crate) enum PlayError {
     /// This build cannot run the network.
     #[error(transparent)]
     Engine(#[from] BuildError),
+    /// The run has no such task.
+    #[error("{task:?} is none of the tasks of this run; name one of {known}, or its number from 0")]
+    NoTask {
+        /// What was asked for.
+        task: String,
+        /// Those that it has.
+        known: String,
+    },
+    /// Pictures of different tasks have different sizes.
+    #[error("a GIF shows one task; name it with --task")]
+    GifOfOneTask,
     /// The weights are of no use.
     #[error("the network's outputs are not finite; take an older checkpoint")]
     NotFinite,
@@ -89,29 +100,30 @@ pub(crate) struct Agent {
     rewards: Vec<f32>,
     flags: Vec<u8>,
     masks: Vec<u8>,
-    checkpoint: PathBuf,
-    trained_frames: u64,
 }
 
 impl std::fmt::Debug for Agent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Agent").field("checkpoint", &self.checkpoint).finish_non_exhaustive()
+        f.debug_struct("Agent").field("choice", &self.choice).finish_non_exhaustive()
     }
 }
 
-impl Agent {
-    /// The policy of a run folder's newest whole checkpoint, or of the checkpoint that `path` is, in `envs`
-    /// fresh environments. Gives what was passed over as well.
+/// What a run has learnt: its configuration and the weights of a checkpoint.
+#[derive(Debug)]
+pub(crate) struct Trained {
+    config: Config,
+    network: NetworkSpec,
+    parameters: ParamSpec,
+    checkpoint: Checkpoint,
+    place: PathBuf,
+}
+
+impl Trained {
+    /// A run folder's newest whole checkpoint, or the checkpoint that `path` is. Gives what was passed over as well.
     ///
     /// # Errors
     /// [`PlayError`]
-    pub(crate) fn load(
-        path: &Path,
-        registry: &Registry,
-        envs: usize,
-        seed: u64,
-        choice: Choice,
-    ) -> Result<(Self, Vec<String>), PlayError> {
+    pub(crate) fn load(path: &Path, registry: &Registry) -> Result<(Self, Vec<String>), PlayError> {
         let is_run = |folder: &Path| folder.join("config.toml").is_file();
         let above = path.canonicalize().ok().and_then(|p| Some(p.parent()?.parent()?.to_owned()));
         let (run_dir, one) = match above {
@@ -129,14 +141,50 @@ impl Agent {
             let place = folder.join(format!("{:012}", checkpoint.state.frames));
             (checkpoint, place, problems)
         };
-        let mut policy = build::policy(config.pool.engine, &network, &parameters, envs)?;
+        Ok((Self { config, network, parameters, checkpoint, place }, problems))
+    }
+
+    /// The names of its tasks.
+    pub(crate) fn tasks(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.config.env.tasks.iter().map(|task| task.id.as_str())
+    }
+
+    /// Where the weights are from.
+    #[must_use]
+    pub(crate) fn checkpoint(&self) -> &Path {
+        &self.place
+    }
+
+    /// Frames that they were trained on, in all tasks together.
+    #[must_use]
+    pub(crate) const fn frames(&self) -> u64 {
+        self.checkpoint.state.frames
+    }
+
+    /// The policy in `envs` fresh environments of a task.
+    ///
+    /// # Errors
+    /// [`PlayError`]
+    ///
+    /// # Panics
+    /// If there is no such task.
+    pub(crate) fn agent(
+        &self,
+        task: usize,
+        registry: &Registry,
+        envs: usize,
+        seed: u64,
+        choice: Choice,
+    ) -> Result<Agent, PlayError> {
+        let Self { config, network, parameters, checkpoint, .. } = self;
+        let mut policy = build::policy(config.pool.engine, network, parameters, envs)?;
         policy.load(&checkpoint.parameters);
         let env_seed = Rng::new(seed, ENV_STREAM).next_u64();
-        let env = registry.make(&config.env.id, &config.env.options, envs, env_seed)?;
+        let env = build::environments(&config.env, task, registry, (envs, env_seed), None)?;
         let spec = env.spec().clone();
-        let mut agent = Self {
+        let mut agent = Agent {
             policy,
-            sampler: build::sampler(&config, Rng::new(seed, ACTION_STREAM)),
+            sampler: build::sampler(config, Rng::new(seed, ACTION_STREAM)),
             choice,
             frames: FrameHistory::new(&spec.observation, envs),
             logits: vec![0.0; envs * spec.action.outputs()],
@@ -145,31 +193,19 @@ impl Agent {
             rewards: vec![0.0; envs],
             flags: vec![flag::FIRST; envs],
             masks: vec![1; envs * spec.mask_bytes()],
-            checkpoint: place,
-            trained_frames: checkpoint.state.frames,
             env,
         };
         let first = ResetOut { frames: agent.frames.newest_mut(), masks: &mut agent.masks };
         agent.env.reset(first)?;
-        Ok((agent, problems))
+        Ok(agent)
     }
+}
 
+impl Agent {
     /// The environment's name.
     #[must_use]
     pub(crate) fn env_id(&self) -> &str {
         &self.env.spec().id
-    }
-
-    /// Where the weights are from.
-    #[must_use]
-    pub(crate) fn checkpoint(&self) -> &Path {
-        &self.checkpoint
-    }
-
-    /// Frames that they were trained on.
-    #[must_use]
-    pub(crate) const fn trained_frames(&self) -> u64 {
-        self.trained_frames
     }
 
     /// E.

@@ -1,6 +1,7 @@
 //! The command line of `impala-play`.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -9,12 +10,13 @@ use clap::Parser as _;
 use nix::poll::{PollTimeout, poll};
 use serde_json::json;
 
-use super::agent::{Agent, Choice, PlayError};
+use super::agent::{Choice, PlayError, Trained};
 use super::draw::draw;
 use super::evaluate::{Evaluation, evaluate};
 use super::output::Output;
 use super::show::{Gif, half_blocks};
 use crate::env::Registry;
+use crate::env::reference::Reference;
 use crate::supervisor::ExitKind;
 
 /// Environments that are stepped together when nobody watches.
@@ -30,6 +32,9 @@ struct PlayArgs {
     /// Episodes to play [default: 100; 1 with --render or --gif]
     #[arg(long, short = 'n', value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     episodes: Option<u32>,
+    /// Of a run of several tasks play only this one, by its name or its number from 0 [default: all]
+    #[arg(long, value_name = "TASK")]
+    task: Option<String>,
     /// Take the most likely action
     #[arg(long, conflicts_with = "sampled")]
     greedy: bool,
@@ -79,7 +84,10 @@ pub fn main(registry: &Registry) -> ExitCode {
 const fn exit_of(error: &PlayError) -> ExitKind {
     match error {
         PlayError::NoRun(_) | PlayError::Write { .. } => ExitKind::RunFolder,
-        PlayError::Config(_) | PlayError::Network(_) => ExitKind::Usage,
+        PlayError::Config(_)
+        | PlayError::Network(_)
+        | PlayError::NoTask { .. }
+        | PlayError::GifOfOneTask => ExitKind::Usage,
         PlayError::Checkpoint(_) | PlayError::NotFinite => ExitKind::CheckpointUnusable,
         PlayError::Env(_) => ExitKind::EnvFailed,
         PlayError::Act(_) | PlayError::Engine(_) => ExitKind::Internal,
@@ -94,40 +102,73 @@ fn play(args: &PlayArgs, registry: &Registry) -> Result<(), PlayError> {
     let envs = if watched { 1 } else { ENVS.min(episodes) };
     // Before anything is played: a place that cannot be written to is better known now.
     let output = args.output.as_deref().map(Output::create).transpose()?;
-    let (mut agent, problems) = Agent::load(&args.path, registry, envs, args.seed, choice)?;
+    let (trained, problems) = Trained::load(&args.path, registry)?;
     for problem in problems {
         let _closed_is_fine =
             writeln!(io::stderr(), "impala-play: {problem}; taking the one before");
     }
-    let mut gif = match &args.gif {
-        Some(path) => Some(Gif::create(path, &draw(agent.spec(), agent.frame()))?),
-        None => None,
-    };
-    let mut first = true;
-    let evaluation = evaluate(&mut agent, episodes, |agent| {
-        if !args.render && gif.is_none() {
-            return Ok(());
+    if args.gif.is_some() && args.task.is_none() && trained.tasks().len() > 1 {
+        return Err(PlayError::GifOfOneTask);
+    }
+    let mut gif = None;
+    let mut played = Vec::new();
+    for task in chosen(&trained, args.task.as_deref())? {
+        let mut agent = trained.agent(task, registry, envs, args.seed, choice)?;
+        if let (None, Some(path)) = (&gif, &args.gif) {
+            gif = Some(Gif::create(path, &draw(agent.spec(), agent.frame()))?);
         }
-        let picture = draw(agent.spec(), agent.frame());
-        if let Some(gif) = &mut gif {
-            gif.add(&picture)?;
-        }
-        if args.render {
-            on_terminal(&half_blocks(&picture, 2), first, args.fps);
-            first = false;
-        }
-        Ok(())
-    })?;
+        let mut first = true;
+        let evaluation = evaluate(&mut agent, episodes, |agent| {
+            if !args.render && gif.is_none() {
+                return Ok(());
+            }
+            let picture = draw(agent.spec(), agent.frame());
+            if let Some(gif) = &mut gif {
+                gif.add(&picture)?;
+            }
+            if args.render {
+                on_terminal(&half_blocks(&picture, 2), first, args.fps);
+                first = false;
+            }
+            Ok(())
+        })?;
+        played.push(Played { env: agent.env_id().to_owned(), evaluation });
+    }
     if let Some(gif) = gif {
         gif.finish()?;
     }
-    let object = to_json(args, &agent, &evaluation).to_string();
+    let object = to_json(args, &trained, &played).to_string();
     if let Some(output) = output {
         output.finish(&object)?;
     }
-    let text = if args.json { object } else { to_text(args, &agent, &evaluation) };
+    let text = if args.json { object } else { to_text(args, &trained, &played) };
     let _closed_is_fine = writeln!(io::stdout(), "{text}");
     Ok(())
+}
+
+/// What was played of one task.
+struct Played {
+    env: String,
+    evaluation: Evaluation,
+}
+
+impl Played {
+    fn score(&self) -> Option<f64> {
+        Some(Reference::of(&self.env)?.score(self.evaluation.mean))
+    }
+}
+
+/// The tasks to play: one, or all.
+fn chosen(trained: &Trained, task: Option<&str>) -> Result<Range<usize>, PlayError> {
+    let Some(asked) = task else { return Ok(0..trained.tasks().len()) };
+    let number = asked.parse().ok().filter(|&number| number < trained.tasks().len());
+    match trained.tasks().position(|id| id == asked).or(number) {
+        Some(task) => Ok(task..task + 1),
+        None => {
+            let known = trained.tasks().collect::<Vec<_>>().join(", ");
+            Err(PlayError::NoTask { task: asked.to_owned(), known })
+        }
+    }
 }
 
 /// Draws over the picture before.
@@ -150,12 +191,30 @@ const fn choice_name(args: &PlayArgs) -> &'static str {
     if args.greedy { "greedy" } else { "sampled" }
 }
 
-fn to_json(args: &PlayArgs, agent: &Agent, found: &Evaluation) -> serde_json::Value {
+/// One object for one task; for several a list of them, and the means of their scores where all have one.
+fn to_json(args: &PlayArgs, trained: &Trained, played: &[Played]) -> serde_json::Value {
+    if let [one] = played {
+        return task_json(args, trained, one);
+    }
+    let scores: Option<Vec<f64>> = played.iter().map(Played::score).collect();
+    let mean = |most: f64| {
+        let scores = scores.as_ref()?.iter();
+        Some(scores.map(|score| score.min(most)).sum::<f64>() / played.len() as f64)
+    };
+    json!({
+        "score_mean": mean(f64::INFINITY),
+        "score_mean_capped": mean(1.0),
+        "tasks": played.iter().map(|one| task_json(args, trained, one)).collect::<Vec<_>>(),
+    })
+}
+
+fn task_json(args: &PlayArgs, trained: &Trained, played: &Played) -> serde_json::Value {
+    let found = &played.evaluation;
     let [quarter, median, three_quarters] = found.quartiles;
     json!({
-        "env": agent.env_id(),
-        "checkpoint": agent.checkpoint(),
-        "trained_frames": agent.trained_frames(),
+        "env": played.env,
+        "checkpoint": trained.checkpoint(),
+        "trained_frames": trained.frames(),
         "actions": choice_name(args),
         "seed": args.seed,
         "episodes": found.returns.len(),
@@ -167,24 +226,29 @@ fn to_json(args: &PlayArgs, agent: &Agent, found: &Evaluation) -> serde_json::Va
         "return_q75": three_quarters,
         "return_max": found.max,
         "length_mean": found.length_mean,
+        "score": played.score(),
         "returns": found.returns,
         "lengths": found.lengths,
     })
 }
 
-fn to_text(args: &PlayArgs, agent: &Agent, found: &Evaluation) -> String {
-    format!(
-        "{}: {} episodes, {} actions, weights after {} frames: return {:.2} +- {:.2} (min {:.2}, median {:.2}, max \
-         {:.2}), length {:.1}",
-        agent.env_id(),
-        found.returns.len(),
-        choice_name(args),
-        agent.trained_frames(),
-        found.mean,
-        found.std,
-        found.min,
-        found.quartiles[1],
-        found.max,
-        found.length_mean
-    )
+fn to_text(args: &PlayArgs, trained: &Trained, played: &[Played]) -> String {
+    let line = |played: &Played| {
+        let found = &played.evaluation;
+        format!(
+            "{}: {} episodes, {} actions, weights after {} frames: return {:.2} +- {:.2} (min {:.2}, median {:.2}, max \
+             {:.2}), length {:.1}",
+            played.env,
+            found.returns.len(),
+            choice_name(args),
+            trained.frames(),
+            found.mean,
+            found.std,
+            found.min,
+            found.quartiles[1],
+            found.max,
+            found.length_mean
+        )
+    };
+    played.iter().map(line).collect::<Vec<_>>().join("\n")
 }

@@ -24,13 +24,13 @@ pub(super) fn draw(spec: &EnvSpec, frame: &[u8]) -> Canvas {
         }
     };
     match (spec.id.as_str(), &numbers()[..]) {
-        (cartpole::ID, &[x, _, angle, _]) => cart_pole(x, angle),
+        (cartpole::ID, &[x, _, angle, _, ..]) => cart_pole(x, angle),
         (acrobot::ID, &[cos1, sin1, cos2, sin2, ..]) => {
             two_links(sin1.atan2(cos1), sin2.atan2(cos2))
         }
-        (mountain_car::ID, &[position, _]) => valley(position, 0.5),
-        (mountain_car_continuous::ID, &[position, _]) => valley(position, 0.45),
-        (pendulum::ID, &[cos, sin, _]) => rod(cos, sin),
+        (mountain_car::ID, &[position, _, ..]) => valley(position, 0.5),
+        (mountain_car_continuous::ID, &[position, _, ..]) => valley(position, 0.45),
+        (pendulum::ID, &[cos, sin, _, ..]) => rod(cos, sin),
         (_, values) => match spec.observation.shape[..] {
             [.., height, width] if height > 1 && width > 1 => image(height, width, values),
             _ => bars(values),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use super::chaos::{CHAOS_TICK, Chaos};
-use super::console::{Console, last_line};
+use super::console::{Console, last_line, means};
 use super::continued_logs::cut_back;
 use super::memory::{MemoryPlan, PageError, PoolMemory};
 use super::roles::{OnBatch, RunContext};
@@ -15,12 +15,14 @@ use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
 use super::status::Status as StatusBoard;
 use super::summary::{Status, Summary};
 use crate::build;
-use crate::config::{Args, Config, ConfigError, Engine, Exchange, Schedule, preflight, refusal};
+use crate::config::{
+    Args, Config, ConfigError, Engine, Exchange, Schedule, TaskConfig, preflight, refusal,
+};
 use crate::env::Registry;
 use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
-use crate::metrics::LearnerCounter;
 use crate::metrics::human::{clock, si};
+use crate::metrics::{LearnerCounter, TaskCounter};
 use crate::policy::spec::SpecError;
 use crate::shm::ShmError;
 use crate::supervisor::{CleanupTarget, ExitKind, Options, Supervisor, SupervisorError};
@@ -151,10 +153,11 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     }
     preflight::check(&config, &preflight::Machine::read())?;
     let console = Console::new(config.run.quiet);
-    if let Some(given) = layers.env.as_ref().filter(|&given| *given != config.env.id) {
-        let id = &config.env.id;
-        let found = crate::gym::Source::of(id).map_or(id.as_str(), |(_, name)| name);
-        console.line(&format!("{given} is {found}"));
+    for (given, TaskConfig { id, .. }) in layers.env.iter().flatten().zip(&config.env.tasks) {
+        if given != id {
+            let found = crate::gym::Source::of(id).map_or(id.as_str(), |(_, name)| name);
+            console.line(&format!("{given} is {found}"));
+        }
     }
     for line in config.advice(&layers) {
         console.warn(&line);
@@ -198,6 +201,10 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
         learner.set(LearnerCounter::Frames, checkpoint.state.frames);
         learner.set(LearnerCounter::Episodes, checkpoint.state.episodes);
         learner.set(LearnerCounter::Updates, checkpoint.state.version.saturating_sub(1));
+        for (index, task) in checkpoint.state.tasks.iter().take(config.pool.tasks).enumerate() {
+            memory.task(index).set(TaskCounter::Frames, task.frames);
+            memory.task(index).set(TaskCounter::Episodes, task.episodes);
+        }
     }
     console.line(&headline(&config, parameters.len(), run_dir.path()));
 
@@ -267,7 +274,7 @@ fn report(summary: &Summary, run_dir: &Path) {
         Status::Interrupted => "interrupted",
         Status::Failed => "failed",
     };
-    let mean = summary.return_mean_100.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
+    let mean = means(&summary.tasks.iter().map(|task| task.return_mean_100).collect::<Vec<_>>());
     let wall = clock(summary.wall_s);
     let line = format!(
         "{status} ({}): return {mean}, {} frames in {wall} ({} frames/s); {}",

@@ -11,9 +11,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use crate::metrics::human::{clock, si};
 
 const LAST_LINE_WAITS_MS: u16 = 1_000;
+/// So many tasks have their mean return on a line.
+const MEANS_SHOWN: usize = 4;
 
 /// A sample of a run, as it is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Progress {
     /// Frames learnt.
     pub frames: u64,
@@ -23,6 +25,8 @@ pub(super) struct Progress {
     pub(crate) frames_acted_per_s: f64,
     /// Mean return of the last episodes.
     pub return_mean: Option<f64>,
+    /// The same of each task.
+    pub(super) task_means: Vec<Option<f64>>,
     /// Policy, baseline and entropy terms with their costs, per frame.
     pub(crate) loss: f64,
     /// Entropy of the policy in nats.
@@ -54,14 +58,13 @@ impl Progress {
             let _infallible = write!(line, "/{}", si(total as f64));
         }
         let _infallible = write!(line, "  {} frames/s", si(self.frames_per_s));
-        match self.return_mean {
-            Some(mean) => _ = write!(line, "  return {mean:.1}"),
-            None => line.push_str("  return -"),
-        }
         let _infallible = write!(
             line,
-            "  loss {:.3}  entropy {:.3}  lag {:.1}",
-            self.loss, self.entropy, self.policy_lag
+            "  return {}  loss {:.3}  entropy {:.3}  lag {:.1}",
+            means(&self.task_means),
+            self.loss,
+            self.entropy,
+            self.policy_lag
         );
         if self.restarts > 0 {
             let _infallible = write!(line, "  restarts {}", self.restarts);
@@ -71,6 +74,14 @@ impl Progress {
         }
         line
     }
+}
+
+/// The mean return of each task, side by side.
+pub(super) fn means(means: &[Option<f64>]) -> String {
+    let one = |mean: &Option<f64>| mean.map_or_else(|| "-".to_owned(), |mean| format!("{mean:.1}"));
+    let shown: Vec<String> = means.iter().take(MEANS_SHOWN).map(one).collect();
+    let more = if means.len() > MEANS_SHOWN { " | ..." } else { "" };
+    format!("{}{more}", shown.join(" | "))
 }
 
 /// Shows a run.
@@ -185,7 +196,7 @@ mod tests {
         let progress = Progress {
             frames: 1_234_567,
             frames_per_s: 987_654.0,
-            return_mean: Some(312.44),
+            task_means: vec![Some(312.44)],
             total_frames: Some(2_000_000),
             policy_lag: 1.25,
             ..Progress::default()
@@ -195,5 +206,7 @@ mod tests {
             assert!(line.contains(part), "{line}");
         }
         assert!(!line.contains("restarts"));
+        assert_eq!(means(&[Some(475.25), None]), "475.2 | -");
+        assert_eq!(means(&[Some(1.0); 9]), "1.0 | 1.0 | 1.0 | 1.0 | ...");
     }
 }

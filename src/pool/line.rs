@@ -5,7 +5,7 @@ use super::processes::{MAX_ACTORS_SHOWN, Processes, Usage};
 use super::roles::RunContext;
 use crate::metrics::{
     ActorCounter, ActorsRecord, CpuRecord, LearnerRecord, MemoryRecord, MetricsRecord,
-    PerActorRecord, RingRecord, Snapshot,
+    PerActorRecord, RingRecord, Snapshot, TaskRecord,
 };
 use crate::supervisor::Role;
 
@@ -55,6 +55,9 @@ pub(super) fn compose(
             actors_core_wait_ns: acting.core_wait_ns,
         },
         learner: LearnerRecord::of(&memory.learner().snapshot()),
+        tasks: (0..pool.config.pool.tasks)
+            .map(|task| TaskRecord::of(&memory.task(task).snapshot()))
+            .collect(),
         actors: ActorsRecord::sum(&actors),
         per_actor: each(&actors, processes),
         lag_histogram: memory

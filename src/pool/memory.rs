@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::hint::with_hint;
 use crate::metrics::histogram::HISTOGRAM_WORDS;
-use crate::metrics::{ActorCounters, Histogram, LearnerCounters};
+use crate::metrics::{ActorCounters, Histogram, LearnerCounters, TaskCounters};
 use crate::params::{PageMismatch, ParamPublisher, page_words};
 use crate::policy::spec::ParamSpec;
 use crate::ring::{DefaultOrders, Ring, RingError, RingShape};
@@ -38,6 +38,7 @@ pub struct PoolMemory {
 pub struct MemoryPlan {
     shape: RingShape,
     layout: BlockLayout,
+    tasks: usize,
     actors: usize,
     parameter_count: usize,
     payload_bytes: usize,
@@ -50,21 +51,23 @@ impl MemoryPlan {
         Self {
             shape: RingShape { blocks: config.pool.blocks, groups: config.pool.groups_per_block() },
             layout: config.pool.layout.clone(),
+            tasks: config.pool.tasks,
             actors: config.pool.actors,
             parameter_count,
             payload_bytes: config.pool.ring_bytes(),
         }
     }
 
-    /// Offsets in the control memory, in words: ring, learner, lags, actors, wait words, end.
-    const fn control(&self) -> [usize; 6] {
+    /// Offsets in the control memory, in words: ring, learner, lags, tasks, actors, wait words, end.
+    const fn control(&self) -> [usize; 7] {
         let learner = Ring::<'static, DefaultOrders>::word_count(self.shape);
         let lags = learner + LearnerCounters::WORDS;
-        let actors = lags + HISTOGRAM_WORDS;
+        let tasks = lags + HISTOGRAM_WORDS;
+        let actors = tasks + self.tasks * TaskCounters::WORDS;
         let waits = actors + self.actors * ActorCounters::WORDS;
         // Wait words are half as wide; rounding up keeps the end on a word.
         let end = waits + Ring::<'static, DefaultOrders>::wait_count().div_ceil(2);
-        [0, learner, lags, actors, waits, end]
+        [0, learner, lags, tasks, actors, waits, end]
     }
 }
 
@@ -122,7 +125,7 @@ impl PoolMemory {
     /// # Errors
     /// If its shape is impossible.
     pub fn ring(&self) -> Result<Ring<'_>, RingError> {
-        let [ring, learner, _, _, waits, _] = self.plan.control();
+        let [ring, learner, _, _, _, waits, _] = self.plan.control();
         let waits: &[AtomicU32] =
             self.control.words32(waits * WORD_BYTES, Ring::<'static, DefaultOrders>::wait_count());
         Ring::new(self.words(ring, learner), waits, self.plan.shape)
@@ -138,8 +141,8 @@ impl PoolMemory {
     /// Policy lags of all unrolls; the learner records.
     #[must_use]
     pub fn lags(&self) -> Histogram<'_> {
-        let [_, _, lags, actors, ..] = self.plan.control();
-        Histogram::new(self.words(lags, actors))
+        let [_, _, lags, tasks, ..] = self.plan.control();
+        Histogram::new(self.words(lags, tasks))
     }
 
     /// Bytes of all shared memory.
@@ -151,6 +154,18 @@ impl PoolMemory {
         self.plan.payload_bytes + (control_words + pages) * WORD_BYTES
     }
 
+    /// The learner's counters of one task.
+    ///
+    /// # Panics
+    /// If there is no such task.
+    #[must_use]
+    pub fn task(&self, index: usize) -> TaskCounters<'_> {
+        assert!(index < self.plan.tasks, "no task {index}");
+        let [_, _, _, tasks, ..] = self.plan.control();
+        let start = tasks + index * TaskCounters::WORDS;
+        TaskCounters::new(self.words(start, start + TaskCounters::WORDS))
+    }
+
     /// The counters of one actor.
     ///
     /// # Panics
@@ -158,7 +173,7 @@ impl PoolMemory {
     #[must_use]
     pub fn actor(&self, index: usize) -> ActorCounters<'_> {
         assert!(index < self.plan.actors, "no actor {index}");
-        let [_, _, _, actors, ..] = self.plan.control();
+        let [_, _, _, _, actors, ..] = self.plan.control();
         let start = actors + index * ActorCounters::WORDS;
         ActorCounters::new(self.words(start, start + ActorCounters::WORDS))
     }

@@ -6,10 +6,10 @@ use std::path::PathBuf;
 use super::roles::RunContext;
 use crate::build;
 use crate::hint::with_hint;
-use crate::learner::checkpoint::{Checkpoint, LearnerState};
+use crate::learner::checkpoint::{Checkpoint, LearnerState, TaskState};
 use crate::learner::optimizer::Optimizer;
 use crate::learner::return_scale::Moments;
-use crate::metrics::LearnerCounter;
+use crate::metrics::{LearnerCounter, TaskCounter, TaskCounters};
 use crate::params::{PageMismatch, ParamReader, Refresh};
 use crate::shm::{Access, Inherit, Memory};
 
@@ -58,16 +58,26 @@ pub(super) fn published(pool: &RunContext) -> Result<Option<Checkpoint>, Publish
         wall_ms: u64::try_from(pool.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         resumes: pool.resumes(),
         optimizer_steps,
-        returns: Moments {
-            count: counters.get_f64(LearnerCounter::ReturnsSeen),
-            mean: counters.get_f64(LearnerCounter::ReturnsMean),
-            squares: counters.get_f64(LearnerCounter::ReturnsSquares),
-        },
+        tasks: (0..pool.config.pool.tasks).map(|task| of_task(&pool.memory.task(task))).collect(),
         kl_cost: counters.get_f64(LearnerCounter::KlCost),
         observations_seen: counters.get_f64(LearnerCounter::ObservationsSeen),
         ..LearnerState::default()
     };
     Ok(Some(Checkpoint { parameters, optimizer, state }))
+}
+
+/// Recent episodes die with the learner that saw them.
+fn of_task(counters: &TaskCounters<'_>) -> TaskState {
+    TaskState {
+        frames: counters.get(TaskCounter::Frames),
+        episodes: counters.get(TaskCounter::Episodes),
+        returns: Moments {
+            count: counters.get_f64(TaskCounter::ReturnsSeen),
+            mean: counters.get_f64(TaskCounter::ReturnsMean),
+            squares: counters.get_f64(TaskCounter::ReturnsSquares),
+        },
+        ..TaskState::default()
+    }
 }
 
 /// Saves what was published, if the last learner died without saving. `None` if there is nothing, or a checkpoint

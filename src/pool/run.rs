@@ -16,7 +16,7 @@ use super::published::save_published;
 use super::reproducible::{Course, why_not};
 use super::roles::{RunContext, run_actor, run_learner};
 use super::status::Status as StatusBoard;
-use super::summary::{InjectedFaults, SlotCountsSummary, Status, Summary};
+use super::summary::{InjectedFaults, SlotCountsSummary, Status, Summary, TaskSummary};
 use super::tensorboard::TensorBoard;
 use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
@@ -214,6 +214,10 @@ impl Run {
             |count: u64, bytes: usize| ratio(count.saturating_mul(bytes as u64), frames);
         let group_bytes = config.pool.layout.written_bytes();
         let weight_bytes = 4 * self.inheritance.parameters.len();
+        let tasks: Vec<_> = (config.env.tasks.iter().enumerate())
+            .map(|(index, task)| TaskSummary::of(&task.id, &memory.task(index)))
+            .collect();
+        let scores = TaskSummary::mean_scores(&tasks);
         Summary {
             status,
             reason: outcome.reason.clone(),
@@ -251,6 +255,9 @@ impl Run {
             weights_sha256,
             reproducible: because.is_none(),
             because,
+            score_mean: scores.map(|[mean, _]| mean),
+            score_mean_capped: scores.map(|[_, capped]| capped),
+            tasks,
         }
     }
 

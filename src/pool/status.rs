@@ -62,6 +62,7 @@ impl Status {
         let pool = &config.pool;
         let record = StatusRecord {
             env: config.env.id.clone(),
+            tasks: config.env.tasks.iter().map(|task| task.id.clone()).collect(),
             pool: PoolRecord {
                 actors: pool.actors,
                 envs_per_actor: pool.envs_per_actor,

@@ -5,6 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::chaos::ChaosTally;
+use crate::env::reference::Reference;
+use crate::metrics::{TaskCounter, TaskCounters};
 use crate::ring::SlotCounts;
 
 /// How a run ended, in one word.
@@ -92,6 +94,50 @@ pub(crate) struct Summary {
     pub(crate) reproducible: bool,
     /// Why they need not, if they need not.
     pub(crate) because: Option<String>,
+    /// Each task, in the order in which they were given.
+    pub(crate) tasks: Vec<TaskSummary>,
+    /// Mean of the scores of all tasks; none if one has no score.
+    pub(crate) score_mean: Option<f64>,
+    /// The same with no score counting more than 1.
+    pub(crate) score_mean_capped: Option<f64>,
+}
+
+/// What was learnt of one task.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct TaskSummary {
+    /// The environment.
+    pub(crate) env: String,
+    /// Agent steps of it that the learner has trained on.
+    pub(crate) frames: u64,
+    /// Episodes that ended in those frames.
+    pub(crate) episodes: u64,
+    /// Mean return of its last episodes.
+    pub(crate) return_mean_100: Option<f64>,
+    /// The same on a scale on which random play is 0 and the reference 1, where one is known.
+    pub(crate) score: Option<f64>,
+}
+
+impl TaskSummary {
+    pub(super) fn of(env: &str, counters: &TaskCounters<'_>) -> Self {
+        let episodes = counters.get(TaskCounter::Episodes);
+        let mean = (episodes > 0).then(|| counters.get_f64(TaskCounter::ReturnMean100));
+        Self {
+            env: env.to_owned(),
+            frames: counters.get(TaskCounter::Frames),
+            episodes,
+            return_mean_100: mean,
+            score: Reference::of(env).zip(mean).map(|(reference, mean)| reference.score(mean)),
+        }
+    }
+
+    /// Mean of the scores, and of the scores up to 1, if all have one.
+    pub(super) fn mean_scores(tasks: &[Self]) -> Option<[f64; 2]> {
+        let scores = tasks.iter().map(|task| task.score).collect::<Option<Vec<f64>>>()?;
+        let mean = |most: f64| {
+            scores.iter().map(|score| score.min(most)).sum::<f64>() / scores.len().max(1) as f64
+        };
+        Some([mean(f64::INFINITY), mean(1.0)])
+    }
 }
 
 /// The ring's counts at the end of a run, in slots.

@@ -112,6 +112,20 @@ fn scalars(
         .iter()
         .filter_map(|(tag, of)| Some(((*tag).to_owned(), of(line).filter(|n| n.is_finite())?)))
         .collect();
+    // With one task they would be those of above again.
+    for (task, of) in line.tasks.iter().enumerate().filter(|_| line.tasks.len() > 1) {
+        for (tag, number) in [
+            ("return_mean", (of.episodes > 0).then_some(of.return_mean_100)),
+            ("episode_length_mean", (of.episodes > 0).then_some(of.length_mean_100)),
+            ("frames", Some(of.frames as f64)),
+            ("policy_loss", Some(of.policy_loss)),
+            ("baseline_loss", Some(of.baseline_loss)),
+        ] {
+            if let Some(number) = number.filter(|number| number.is_finite()) {
+                scalars.push((format!("task_{task}/{tag}"), number));
+            }
+        }
+    }
     let Some(last) = last else { return scalars };
     let seconds = line.wall_s - last.wall_s;
     if seconds > 0.0 {

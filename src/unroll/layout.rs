@@ -186,8 +186,8 @@ pub struct GroupHeader {
     pub policy_version: u64,
     /// Which environments: their unrolls follow each other, within an incarnation, by `sequence`.
     pub stream: u32,
-    /// Zero.
-    pub padding: u32,
+    /// Which task they are of.
+    pub task: u32,
     /// Zero.
     pub reserved: [u64; 4],
 }

@@ -134,7 +134,7 @@ fn a_resolved_configuration_repeats_itself() {
         for preset in PRESETS {
             let remembers = (env.settings)().core.is_some_and(|core| core != CoreName::None);
             let settings = Settings {
-                env: Some(env.name.into()),
+                env: Some(vec![env.name.into()]),
                 preset: Some(preset.name.into()),
                 core: (remembers && !cfg!(feature = "torch")).then_some(CoreName::None),
                 ..Settings::default()

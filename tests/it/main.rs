@@ -42,6 +42,7 @@ mod ring_model;
 mod ring_stress;
 mod soak;
 mod sweep;
+mod tasks;
 mod tensorboard;
 mod tidy;
 mod top;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use impala_rl::metrics::{ActorCounter, Descriptor, Kind, LINE, LearnerCounter, Phase, Table};
+use impala_rl::metrics::{
+    ActorCounter, Descriptor, Kind, LINE, LearnerCounter, Phase, Table, TaskCounter,
+};
 use serde_json::Value;
 
 use crate::pool::complete;
@@ -38,6 +40,7 @@ fn documented_as(heading: &str, words: &[Descriptor]) {
 fn every_metric_is_documented_with_its_unit_and_meaning() {
     documented_as("## A line", LINE);
     documented_as("## The learner", LearnerCounter::DESCRIPTORS);
+    documented_as("## A task", TaskCounter::DESCRIPTORS);
     documented_as("## An actor", ActorCounter::DESCRIPTORS);
     let phases: Vec<String> =
         Phase::ALL.iter().map(|phase| format!("{} `{}`", *phase as u8, phase.name())).collect();
@@ -67,6 +70,12 @@ fn a_line_has_every_metric_and_nothing_else() {
     let mut expected: BTreeSet<String> = LINE.iter().map(|word| word.name.to_owned()).collect();
     expected
         .extend(LearnerCounter::DESCRIPTORS.iter().map(|word| format!("learner.{}", word.name)));
+    expected.insert("tasks".to_owned());
+    let [task] = &line["tasks"].as_array().expect("a list")[..] else { panic!("one task: {line}") };
+    let words = TaskCounter::DESCRIPTORS.iter().map(|word| word.name.to_owned());
+    assert_eq!(names(task), words.collect::<BTreeSet<_>>());
+    assert_eq!(number(task, "frames"), number(&summary, "frames"));
+    assert_eq!(number(task, "return_mean_100"), number(&line["learner"], "return_mean_100"));
     for word in ActorCounter::DESCRIPTORS {
         if word.kind == Kind::Counter {
             expected.insert(format!("actors.{}", word.name));

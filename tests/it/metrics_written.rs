@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
-use impala_rl::metrics::{ActorCounter, Kind, LINE, LearnerCounter, PerActorRecord, Phase, Table};
+use impala_rl::metrics::{
+    ActorCounter, Kind, LINE, LearnerCounter, PerActorRecord, Phase, Table, TaskCounter,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -46,6 +48,7 @@ const EXPECTED_STILL: &[(&str, Still, &str)] = &[
 fn documented() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = LINE.iter().map(|word| word.name.to_owned()).collect();
     names.extend(LearnerCounter::DESCRIPTORS.iter().map(|word| format!("learner.{}", word.name)));
+    names.extend(TaskCounter::DESCRIPTORS.iter().map(|word| format!("task.{}", word.name)));
     let counters = ActorCounter::DESCRIPTORS.iter().filter(|word| word.kind == Kind::Counter);
     names.extend(counters.map(|word| format!("actors.{}", word.name)));
     let lists = serde_json::to_value(PerActorRecord::default()).expect("lists");
@@ -94,6 +97,14 @@ impl Watched {
 
     fn line(&mut self, line: &Value) {
         for (name, value) in line.as_object().expect("an object") {
+            // The one list of objects.
+            if name == "tasks" {
+                for task in value.as_array().into_iter().flatten().filter_map(Value::as_object) {
+                    task.iter()
+                        .for_each(|(inner, value)| self.number(format!("task.{inner}"), value));
+                }
+                continue;
+            }
             match value.as_object() {
                 Some(inner) => inner.iter().for_each(|(inner, value)| {
                     self.number(format!("{name}.{inner}"), value);

@@ -26,8 +26,10 @@ pub mod mountain_car;
 pub mod mountain_car_continuous;
 pub mod pendulum;
 pub mod recall;
+pub mod reference;
 pub mod rng;
 pub mod synthetic;
+pub mod tasks;
 
 pub use error::{BoxError, EnvError, EnvSetting, RemedyPart};
 pub use external::{ExternalEnv, SharedMemory};

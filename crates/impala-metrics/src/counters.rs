@@ -3,7 +3,7 @@
 //! [`super::table`] names the words. A block survives its writer: a restarted actor goes on counting where the last one stopped.
 //! Words are sampled one by one, so two counters of a snapshot may be some nanoseconds apart.
 
-use super::table::{ActorCounter, Kind, LearnerCounter, Phase, Table};
+use super::table::{ActorCounter, Kind, LearnerCounter, Phase, Table, TaskCounter};
 use impala_shm::sync::{AtomicU64, Ordering};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct Counters<'m, T> {
 
 /// An actor's block.
 pub type ActorCounters<'m> = Counters<'m, ActorCounter>;
+/// The block that the learner has for a task.
+pub type TaskCounters<'m> = Counters<'m, TaskCounter>;
 /// The learner's block.
 pub type LearnerCounters<'m> = Counters<'m, LearnerCounter>;
 

@@ -19,16 +19,16 @@ pub mod table;
 pub mod tensorboard;
 
 pub use atomic_file::AtomicFile;
-pub use counters::{ActorCounters, Counters, LearnerCounters, Snapshot};
+pub use counters::{ActorCounters, Counters, LearnerCounters, Snapshot, TaskCounters};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use record::{
     ActorsRecord, CpuRecord, LINE, LearnerRecord, MemoryRecord, MetricsRecord, PerActorRecord,
-    RingRecord,
+    RingRecord, TaskRecord,
 };
 pub use run_id::{RunEntry, RunId, list, sweep};
 pub use status::{StatusError, StatusSegment, StatusView};
 pub use status_record::{ChildRecord, FaultsRecord, PoolRecord, StatusRecord};
-pub use table::{ActorCounter, Descriptor, Kind, LearnerCounter, Phase, Table};
+pub use table::{ActorCounter, Descriptor, Kind, LearnerCounter, Phase, Table, TaskCounter};
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

@@ -9,7 +9,7 @@
 
 mod words;
 
-pub use words::{ActorsRecord, LearnerRecord, PerActorRecord};
+pub use words::{ActorsRecord, LearnerRecord, PerActorRecord, TaskRecord};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -82,6 +82,9 @@ macro_rules! line {
             /// The learner's words.
             #[serde(default)]
             pub learner: LearnerRecord,
+            /// The learner's words of each task, in the order of the tasks.
+            #[serde(default)]
+            pub tasks: Vec<TaskRecord>,
             /// Sums of the actors' counters.
             #[serde(default)]
             pub actors: ActorsRecord,

@@ -10,6 +10,9 @@ pub struct StatusRecord {
     /// What is learnt.
     #[serde(default)]
     pub env: String,
+    /// Names of its tasks, in the order of the numbers of each.
+    #[serde(default)]
+    pub tasks: Vec<String>,
     /// Shape of the pool.
     #[serde(default)]
     pub pool: PoolRecord,

@@ -152,10 +152,6 @@ macro_rules! learner_words {
                 ReplayLagSum = replay_lag_sum ["versions"] Counter: "Sum of their policy lags; they have no part in the other lags."
                 ReplayUnrolls = replay_unrolls ["unrolls"] Gauge: "Columns of unrolls that are kept for replay."
                 InFlightLimit = in_flight_limit ["slots"] Gauge: "Slots that may be in flight: `max-lag` and the one at the learner in blocks, more while it starves and cores are idle. 0 in lockstep."
-                RewardFactor = reward_factor [""] Real: "What rewards are multiplied by so that returns deviate by about 1; 0 without `normalize-rewards`."
-                ReturnsSeen = returns_seen ["returns"] Real: "Discounted returns that this factor follows from."
-                ReturnsMean = returns_mean ["reward"] Real: "Their mean."
-                ReturnsSquares = returns_squares ["reward^2"] Real: "Sum of their squared differences from it."
                 ObservationsSeen = observations_seen ["observations"] Real: "Observations that their mean and deviation follow from; 0 without `normalize-observations`."
                 KlMean = kl_mean ["nats"] Real: "Mean divergence of the policy that learns from the one that acted, of the latest update."
                 KlCost = kl_cost [""] Real: "Weight of the divergence in the loss of the latest update."
@@ -170,10 +166,34 @@ macro_rules! learner_words {
     };
 }
 
-pub(super) use {actor_words, learner_words};
+/// The words of the block that the learner has for each task, given to a macro.
+macro_rules! task_words {
+    ($make:ident) => {
+        $make! {
+            /// What the learner counts of a task.
+            TaskCounter {
+                Frames = frames ["frames"] Counter: "Agent steps of this task that the learner has trained on."
+                Episodes = episodes ["episodes"] Counter: "Episodes that ended in them."
+                ReturnMean100 = return_mean_100 ["reward"] Real: "Mean return of its last episodes (`stop-window`, 100 by default)."
+                ReturnBest = return_best ["reward"] Real: "Best of those means so far, over full windows; 0 before the first."
+                ReturnLowest = return_lowest ["reward"] Real: "Lowest of those means since the best was reached; 0 before the first."
+                LengthMean100 = length_mean_100 ["steps"] Real: "Mean length of the episodes in that window."
+                PolicyLoss = policy_loss [""] Real: "Policy-gradient loss of the latest update over this task's frames."
+                BaselineLoss = baseline_loss [""] Real: "Value loss of the latest update over this task's frames."
+                RewardFactor = reward_factor [""] Real: "What its rewards are multiplied by so that returns deviate by about 1; 0 without `normalize-rewards`."
+                ReturnsSeen = returns_seen ["returns"] Real: "Discounted returns that this factor follows from."
+                ReturnsMean = returns_mean ["reward"] Real: "Their mean."
+                ReturnsSquares = returns_squares ["reward^2"] Real: "Sum of their squared differences from it."
+            }
+        }
+    };
+}
+
+pub(super) use {actor_words, learner_words, task_words};
 
 actor_words!(table);
 learner_words!(table);
+task_words!(table);
 
 /// What an actor or the learner is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -268,6 +288,7 @@ mod tests {
     fn names_are_unique_and_carry_their_units() {
         check(ActorCounter::DESCRIPTORS);
         check(LearnerCounter::DESCRIPTORS);
+        check(TaskCounter::DESCRIPTORS);
     }
 
     #[test]

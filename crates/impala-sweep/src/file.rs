@@ -326,7 +326,7 @@ mod tests {
     #[test]
     fn every_part_is_read() {
         let file = parse(FULL).expect("valid");
-        assert_eq!(file.fixed.env.as_deref(), Some("Catch-v0"));
+        assert_eq!(file.fixed.env, Some(vec!["Catch-v0".to_owned()]));
         assert_eq!(file.fixed.total_frames, Some(100_000));
         assert_eq!(file.fixed.env_arg, Some(vec!["rows=6".to_owned()]));
         assert_eq!(file.fixed.learning_rate, None);

@@ -59,6 +59,7 @@ fn fill<T>(
             policy: Box::new(UniformPolicy),
             sampler: ActionSampler::new(&action, ActionBounds::default(), Rng::new(1, 2)),
             stream: 0,
+            task: 0,
         }],
         own_groups: None,
         on_failure: Box::new(|_| {}),

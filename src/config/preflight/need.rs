@@ -1,7 +1,7 @@
 //! What a run needs of a machine.
 
 use super::MIB;
-use crate::config::{Config, Device, Engine, Schedule, TorsoName};
+use crate::config::{Config, Device, Engine, Schedule, TaskConfig, TorsoName};
 use crate::policy::spec::ParamSpec;
 
 /// Buffers of the parameter page, and of the page with the optimizer's state.
@@ -120,11 +120,14 @@ impl Need {
                 .saturating_add(rows.saturating_mul(size.activations.saturating_mul(2 * 4)))
         });
         let threads = threads + if config.learner.device == Device::Cpu { 0 } else { 16 };
-        let (worker_bytes, worker_tasks) = match &config.env {
-            env if env.options.external.python.is_none() => (0, 0),
-            env if env.id.starts_with("envpool:") => (ENVPOOL_BYTES, ENVPOOL_TASKS),
+        // As if all groups were of the task that needs most.
+        let worker = |task: &TaskConfig| match task {
+            task if task.options.external.python.is_none() => (0, 0),
+            task if task.id.starts_with("envpool:") => (ENVPOOL_BYTES, ENVPOOL_TASKS),
             _ => (WORKER_BYTES, WORKER_TASKS),
         };
+        let (worker_bytes, worker_tasks) =
+            config.env.tasks.iter().map(worker).max().unwrap_or_default();
         Self {
             ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
             parameter_bytes: page(weights),
@@ -211,7 +214,7 @@ mod tests {
             NetworkSize { parameters: by_hand, activations: 4 + 64 + 64 + 3 }
         );
         let catch = config(Settings {
-            env: Some("Catch-v0".into()),
+            env: Some(vec!["Catch-v0".into()]),
             conv: Some(vec!["8x3/1".parse().expect("valid")]),
             torso: Some(crate::config::TorsoName::Cnn),
             hidden: Some(vec![32]),

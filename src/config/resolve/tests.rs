@@ -6,7 +6,7 @@ use super::*;
 use crate::config::defaults::ENVIRONMENTS;
 use crate::config::{Conv, RewardClip};
 use crate::config::{defaults, file};
-use crate::env::{ActionSpec, BoxError, Dtype, Environment, Transition};
+use crate::env::{ActionSpec, BoxError, Dtype, EnvOptions, Environment, Transition};
 use crate::rng::Rng;
 
 /// With a family of images that needs no other process.
@@ -416,4 +416,48 @@ fn only_finite_bounds_can_be_squashed_to() {
     {
         assert!(refused.contains(part), "{refused}");
     }
+}
+
+#[test]
+fn places_are_dealt_evenly_to_actors_and_tasks() {
+    let two = [
+        "env = ['CartPole-v1', 'CartPole-v1']",
+        "env = ['CartPole-v1', 'CartPole-v1', 'CartPole-v1']",
+    ];
+    for (text, tasks) in two.iter().zip([2, 3]) {
+        for actors in [1, 2, 3, 4, 6, 7] {
+            let config = with(false, &format!("{text}\nactors = {actors}")).expect(text);
+            let places = |actor| config.pool.places(actor).collect::<Vec<_>>();
+            let mut shares = vec![0; tasks];
+            for actor in 0..actors {
+                assert_eq!(places(actor).len(), config.pool.groups_per_actor(), "{text} {actors}");
+                places(actor).iter().for_each(|&place| shares[config.pool.task_of(place)] += 1);
+            }
+            assert!(shares.iter().all(|&share| share == shares[0] && share > 0), "{shares:?}");
+        }
+    }
+    let lockstep = with(
+        false,
+        &format!("{}\nschedule = 'lockstep'\nactors = 2\nbatch = 20\nenvs-per-actor = 4", two[1]),
+    )
+    .expect("enough groups");
+    let groups = lockstep.pool.groups_per_block();
+    let mut all: Vec<_> = (0..2).flat_map(|actor| lockstep.pool.places(actor)).collect();
+    all.sort_unstable();
+    assert_eq!(all, (0..groups).collect::<Vec<_>>());
+}
+
+#[test]
+fn tasks_may_be_called_so_in_a_file() {
+    let config = with(
+        false,
+        "tasks = ['MountainCar-v0', 'CartPole-v1']\npad-observations = 4\nstop-at-return = [-110, 475]",
+    );
+    let config = config.expect("vectors");
+    assert_eq!(config.env.id, "MountainCar-v0+CartPole-v1");
+    assert_eq!(config.stop.stop_at_return, Some(vec![-110.0, 475.0]));
+    let same = file::parse(&config.to_toml(), Path::new("again.toml")).expect("ours");
+    assert_eq!(resolve(&same, &registry(), false).expect("valid"), config);
+    let one = with(false, "tasks = 'Catch-v0'").expect("one");
+    assert!(one.to_toml().contains("env = \"Catch-v0\""), "{}", one.to_toml());
 }

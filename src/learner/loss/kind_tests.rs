@@ -72,6 +72,7 @@ impl Sample {
             rewards: &self.rewards,
             behaviour_log_probs: &self.log_probs,
             flags: &self.flags,
+            reward_factors: &[],
         }
     }
 

@@ -34,6 +34,32 @@ pub struct LossSums {
 
 const _: () = assert!(size_of::<LossSums>() == LOSS_WORDS * 8, "a slot holds exactly this");
 
+/// Sums over the transitions of one task.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct TaskLoss {
+    /// Transitions that count.
+    pub transitions: u64,
+    /// Policy loss.
+    pub policy: f64,
+    /// Baseline loss before its cost.
+    pub baseline: f64,
+}
+
+impl TaskLoss {
+    /// Adds another part.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.transitions += other.transitions;
+        self.policy += other.policy;
+        self.baseline += other.baseline;
+    }
+}
+
+impl From<&LossSums> for TaskLoss {
+    fn from(sums: &LossSums) -> Self {
+        Self { transitions: sums.transitions, policy: sums.policy, baseline: sums.baseline }
+    }
+}
+
 impl Default for LossSums {
     fn default() -> Self {
         Self {

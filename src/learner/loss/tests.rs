@@ -54,6 +54,7 @@ impl Sample {
             rewards: &self.rewards,
             behaviour_log_probs: &self.log_probs,
             flags: &self.flags,
+            reward_factors: &[],
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Batch, LossConfig, LossSums, Returns};
+use super::{Batch, LossConfig, LossSums, Returns, TaskLoss};
 use crate::env::flag;
 use crate::policy::math::exp_in_place;
 
@@ -103,9 +103,15 @@ impl Transitions {
             let last = self.discounts.len().saturating_sub(strip.len());
             self.discounts[last..].fill(0.0);
         }
+        let clipped = |reward: f32| config.reward_clip.apply(reward);
         for rewards in batch.rows(batch.rewards, 1, strip) {
-            let scaled = rewards.iter().map(|r| config.reward_clip.apply(r * config.reward_scale));
-            self.rewards.extend(scaled);
+            if batch.reward_factors.is_empty() {
+                self.rewards.extend(rewards.iter().map(|r| clipped(r * config.reward_scale)));
+            } else {
+                let factors = &batch.reward_factors[strip.clone()];
+                let scaled = rewards.iter().zip(factors).map(|(r, f)| r * f * config.reward_scale);
+                self.rewards.extend(scaled.map(clipped));
+            }
         }
         let mut taken = self.taken.iter();
         for row in batch.rows(batch.behaviour_log_probs, 1, strip) {
@@ -158,6 +164,27 @@ impl Transitions {
             baseline += keep * 0.5 * error * error;
         }
         (sums.policy, sums.baseline) = (f64::from(policy), f64::from(baseline));
+    }
+
+    /// Gives the losses of each of `columns` columns, as [`Transitions::value_gradients`] adds them up over all.
+    pub(super) fn add_by_column(
+        &self,
+        values: &[f32],
+        columns: usize,
+        mut each: impl FnMut(usize, TaskLoss),
+    ) {
+        let steps = self.vs.iter().zip(values).zip(&self.keep).zip(&self.advantages);
+        for (at, ((((target, value), keep), advantage), taken)) in
+            steps.zip(&self.taken).enumerate()
+        {
+            let error = value - target;
+            let loss = TaskLoss {
+                transitions: u64::from(*keep > 0.0),
+                policy: f64::from(-keep * advantage * taken),
+                baseline: f64::from(keep * 0.5 * error * error),
+            };
+            each(at % columns, loss);
+        }
     }
 
     /// Those of the transitions that count.

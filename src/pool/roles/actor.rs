@@ -58,10 +58,9 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
     let bad_env =
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
     let mut groups = Vec::new();
-    for place in places(own_groups, index, config.pool.groups_per_block()) {
-        let stream = stream(own_groups, place, incarnation);
+    for place in config.pool.places(usize::from(index)) {
         let place = u32::try_from(place).map_err(internal)?;
-        groups.push(env_group(pool, index, (place, stream), shared, bad_env, &counters)?);
+        groups.push(env_group(pool, (index, incarnation), place, shared, bad_env, &counters)?);
         // Many take longer than one may.
         counters.add(ActorCounter::Progress, 1);
     }
@@ -126,35 +125,31 @@ fn recorder<'p>(
     })
 }
 
-/// What an actor has environments for: itself, or in lockstep each of its groups. They belong to the columns of a block,
-/// so that it makes no difference how many actors there are.
-fn places(own_groups: Option<OwnGroups>, index: u16, groups: usize) -> Vec<usize> {
-    own_groups.map_or_else(|| vec![usize::from(index)], |own| own.of(groups).collect())
-}
-
-/// Number of their streams of random numbers: every incarnation sees other episodes.
-fn stream(own_groups: Option<OwnGroups>, place: usize, incarnation: u16) -> u64 {
-    // There are more groups than actors can be: above both kinds of randomness there is room.
-    let shift = if own_groups.is_some() { 40 } else { 16 };
-    u64::from(incarnation) << shift | place as u64
+/// Number of the streams of random numbers of a place: every incarnation sees other episodes.
+fn stream(place: u32, incarnation: u16) -> u64 {
+    // Above both kinds of randomness.
+    u64::from(incarnation) << 40 | u64::from(place)
 }
 
 /// Builds the environments of one place, with what acts in them.
 fn env_group<'p>(
     pool: &'p RunContext,
-    index: u16,
-    (place, stream): (u32, u64),
+    (index, incarnation): (u16, u16),
+    place: u32,
     (address, len_bytes): (usize, usize),
     bad_env: ExitKind,
     counters: &ActorCounters<'_>,
 ) -> Result<EnvGroup<'p>, (ExitKind, String)> {
     let config = &pool.config;
+    let task = config.pool.task_of(place as usize);
+    let stream = stream(place, incarnation);
     let mut seeds = Rng::new(pool.stream_seed(), ENV_STREAM | stream);
     let envs = config.pool.envs_per_actor;
-    let mut options = config.env.options.clone();
-    options.external.log = Some(pool.run_dir.worker_log(index));
+    let log = pool.run_dir.worker_log(index);
     let mut make = move || {
-        let mut env = pool.registry.make(&config.env.id, &options, envs, seeds.next_u64())?;
+        let log = Some(log.clone());
+        let mut env =
+            build::environments(&config.env, task, &pool.registry, (envs, seeds.next_u64()), log)?;
         let file = pool.memory.payload_file();
         env.attach(&SharedMemory { file, address, len_bytes })?;
         Ok(env)
@@ -175,6 +170,7 @@ fn env_group<'p>(
         policy,
         sampler: build::sampler(config, Rng::new(pool.stream_seed(), ACTION_STREAM | stream)),
         stream: place,
+        task: u32::try_from(task).map_err(internal)?,
     })
 }
 
@@ -236,22 +232,11 @@ mod tests {
     }
 
     #[test]
-    fn environments_belong_to_columns_in_lockstep_and_to_actors_else() {
-        let streams = |actors: u16, incarnation| -> HashSet<u64> {
-            let own = |index: u16| {
-                Some(OwnGroups { first: usize::from(index), step: usize::from(actors) })
-            };
-            let of = |index| {
-                let own = own(index);
-                places(own, index, 7).into_iter().map(move |place| stream(own, place, incarnation))
-            };
-            (0..actors).flat_map(of).collect()
-        };
-        assert_eq!(streams(1, 1).len(), 7);
-        assert!([2, 3, 7].iter().all(|&actors| streams(actors, 1) == streams(1, 1)));
-        assert!(streams(2, 2).is_disjoint(&streams(2, 1)));
-        assert_eq!(places(None, 5, 7), [5]);
-        assert_eq!(stream(None, 5, 2), 2 << 16 | 5);
+    fn no_incarnation_sees_the_episodes_of_another() {
+        let places = [0, 1, 6, u32::MAX];
+        let streams: HashSet<u64> =
+            [1, 2, 8191].iter().flat_map(|&at| places.map(|place| stream(place, at))).collect();
+        assert_eq!(streams.len(), 12);
     }
 
     /// An actor that is faster than the learner is not a dead actor.

@@ -19,6 +19,7 @@ use crate::learner::return_scale::ReturnScale;
 use crate::learner::run::{
     LearnLoop, LearnerCallbacks, Learning, Pace, StopCriteria, StopReason, UpdateSchedule,
 };
+use crate::learner::tasks::Tasks;
 use crate::learner::update::Updater;
 use crate::metrics::LearnerCounter;
 use crate::params::ParamPublisher;
@@ -64,17 +65,14 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
         .map_err(internal)?;
 
     let start = Start::find(pool)?;
-    let mut episodes = EpisodeWindow::new(config.stop.stop_window);
-    for &(episode_return, length) in &start.state.recent_episodes {
-        episodes.push(Episode { episode_return, length });
-    }
-    episodes.set_finished(start.state.episodes);
-    let before = [LearnerCounter::ReturnBest, LearnerCounter::ReturnLowest];
-    let [best, lowest] = before.map(|gauge| pool.memory.learner().get_f64(gauge));
-    // Both are 0 until a learner of this run has seen a full window.
-    if (best, lowest) != (0.0, 0.0) {
-        episodes.continue_means(best, lowest);
-    }
+    let means = [LearnerCounter::ReturnBest, LearnerCounter::ReturnLowest];
+    let episodes = EpisodeWindow::resumed(
+        config.stop.stop_window,
+        (&start.state.recent_episodes, start.state.episodes),
+        means.map(|gauge| pool.memory.learner().get_f64(gauge)),
+    );
+    let counters = (0..config.pool.tasks).map(|task| pool.memory.task(task));
+    let tasks = Tasks::new(counters, config.stop.stop_window, &start.state.tasks);
     let mut updater = Updater::new(
         engine::of_learner(pool)?,
         build::loss(config),
@@ -95,7 +93,8 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
         ),
     );
 
-    let returns = start.state.returns;
+    let mut returns: Vec<_> = start.state.tasks.iter().map(|task| task.returns).collect();
+    returns.resize_with(config.pool.tasks, Default::default);
     let observation_stats = normalize::range(&pool.parameters).map(|range| {
         ObservationStats::new(start.state.observations_seen, updater.parameters(), range)
     });
@@ -107,7 +106,7 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
         env: config.env.spec.clone(),
         stop_criteria: StopCriteria {
             total_frames: Some(config.stop.total_frames),
-            stop_at_return: config.stop.stop_at_return,
+            stop_at_return: config.stop.stop_at_return.clone(),
         },
         schedule: UpdateSchedule {
             learning_rate: config.learner.learning_rate as f32,
@@ -129,6 +128,7 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
         skipped_in_a_row: 0,
         state: start.state,
         episodes,
+        tasks,
         return_scale: config
             .learner
             .normalize_rewards
@@ -163,6 +163,7 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
             LearnerError::Take(_)
             | LearnerError::Replay(_)
             | LearnerError::BadAction { .. }
+            | LearnerError::BadTask { .. }
             | LearnerError::ActionOutOfBounds { .. } => ExitKind::Corrupt,
             LearnerError::Diverged { .. } => ExitKind::Diverged,
             LearnerError::Engine(_) => ExitKind::Resources,
@@ -232,7 +233,8 @@ impl<'a> RunCallbacks<'a> {
                 let fresh = file.metadata().is_ok_and(|m| m.len() == 0);
                 let mut log = LineLog::new(EPISODES_FILE, file);
                 if fresh {
-                    log.push("frames,seconds,return,length");
+                    let task = if pool.config.pool.tasks > 1 { ",task" } else { "" };
+                    log.push(&format!("frames,seconds,return,length{task}"));
                 }
                 Some(log)
             }
@@ -288,11 +290,14 @@ impl LearnerCallbacks for RunCallbacks<'_> {
         }
     }
 
-    fn episode(&mut self, frames: u64, episode: Episode) {
+    fn episode(&mut self, frames: u64, task: usize, episode: Episode) {
         if let Some(log) = &mut self.episodes {
             let seconds = self.pool.started.elapsed().as_secs_f64();
             let Episode { episode_return, length } = episode;
-            log.push(&format!("{frames},{seconds:.3},{episode_return},{length}"));
+            // A run of one task needs no column for it.
+            let of =
+                if self.pool.config.pool.tasks > 1 { format!(",{task}") } else { String::new() };
+            log.push(&format!("{frames},{seconds:.3},{episode_return},{length}{of}"));
         }
     }
 

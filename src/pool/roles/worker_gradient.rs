@@ -8,7 +8,7 @@ use crate::learner::engine::StageTimes;
 use crate::learner::gradient::{BlockShare, LossGradient};
 use crate::learner::loss::LossSums;
 use crate::learner::optimizer::{clip_factor, global_norm};
-use crate::metrics::{LearnerCounter, LearnerCounters};
+use crate::metrics::{TaskCounter, TaskCounters};
 use crate::supervisor::ExitKind;
 use crate::unroll::{BlockRef, LOSS_WORDS};
 
@@ -17,9 +17,9 @@ pub(super) struct WorkerGradient<'p> {
     source: LossGradient,
     env: EnvSpec,
     max_norm: f32,
-    /// Where the learner says what rewards are multiplied by. It does so before it opens a block, where blocks are filled in
+    /// Where the learner says what the rewards of each task are multiplied by. It does so before it opens a block, where blocks are filled in
     /// turn, so that all actors find the same there.
-    learner: LearnerCounters<'p>,
+    tasks: Vec<TaskCounters<'p>>,
     normalize_rewards: bool,
 }
 
@@ -30,7 +30,7 @@ impl<'p> WorkerGradient<'p> {
             source: LossGradient::new(engine::of_actor(pool)?, build::loss(config)),
             env: config.env.spec.clone(),
             max_norm: config.learner.worker_max_grad_norm as f32,
-            learner: pool.memory.learner(),
+            tasks: (0..config.pool.tasks).map(|task| pool.memory.task(task)).collect(),
             normalize_rewards: config.learner.normalize_rewards,
         })
     }
@@ -44,9 +44,11 @@ impl GradientSource for WorkerGradient<'_> {
         gradient: &mut [f32],
     ) -> Result<[u64; LOSS_WORDS], ActorError> {
         if self.normalize_rewards {
-            let factor = self.learner.get_f64(LearnerCounter::RewardFactor) as f32;
-            // It is 0 until the learner has seen a return.
-            self.source.scale_rewards(if factor > 0.0 { factor } else { 1.0 });
+            for (task, counters) in self.tasks.iter().enumerate() {
+                let factor = counters.get_f64(TaskCounter::RewardFactor) as f32;
+                // It is 0 until the learner has seen a return.
+                self.source.scale_rewards(task, if factor > 0.0 { factor } else { 1.0 });
+            }
         }
         let share = BlockShare { block, steps, part: (0, 1) };
         let mut times = StageTimes::default();

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Run, ratio};
-use crate::metrics::{ActorCounter, LearnerCounter};
+use crate::metrics::{ActorCounter, LearnerCounter, TaskCounter, TaskCounters};
 use crate::pool::console::Progress;
 use crate::pool::line::compose;
 use crate::supervisor::PoolStatus;
@@ -49,6 +49,7 @@ impl Run {
             frames_per_s: per_s(now.frames, before.frames),
             frames_acted_per_s: per_s(now.frames_acted, before.frames_acted),
             return_mean: self.return_mean(),
+            task_means: self.task_means(),
             loss: learner.get_f64(LearnerCounter::TotalLoss),
             entropy: learner.get_f64(LearnerCounter::Entropy),
             policy_lag: ratio(
@@ -66,6 +67,16 @@ impl Run {
         let learner = self.inheritance.memory.learner();
         (learner.get(LearnerCounter::Episodes) > 0)
             .then(|| learner.get_f64(LearnerCounter::ReturnMean100))
+    }
+
+    fn task_means(&self) -> Vec<Option<f64>> {
+        let memory = &self.inheritance.memory;
+        let tasks = (0..self.inheritance.config.pool.tasks).map(|task| memory.task(task));
+        let mean = |task: TaskCounters<'_>| {
+            let any = task.get(TaskCounter::Episodes) > 0;
+            any.then(|| task.get_f64(TaskCounter::ReturnMean100))
+        };
+        tasks.map(mean).collect()
     }
 
     /// Writes what is due: to the log, the console, and the status segment.

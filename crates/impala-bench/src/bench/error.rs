@@ -29,6 +29,12 @@ pub enum BenchError {
     /// The flags after `--` are not those of the supervisor.
     #[error("{0}; the flags after -- are those of impala-supervisor")]
     Flags(String),
+    /// What is measured is one environment.
+    #[error("{env}: throughput is measured with one environment; name one with --env")]
+    SeveralTasks {
+        /// The tasks.
+        env: String,
+    },
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),

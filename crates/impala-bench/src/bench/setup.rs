@@ -66,6 +66,9 @@ impl Setup {
     /// If the configuration is wrong.
     pub(crate) fn from_args(args: &Args) -> Result<Self, BenchError> {
         let config = Config::resolve(&args.layers()?, &gym::registry())?;
+        if config.env.tasks.len() > 1 {
+            return Err(BenchError::SeveralTasks { env: config.env.id });
+        }
         let (network, parameters) = build::network(&config)?;
         Ok(Self { config, network, parameters })
     }
@@ -95,7 +98,7 @@ impl Setup {
     /// If they cannot be made.
     pub fn env(&self) -> Result<Box<dyn VectorEnv>, BenchError> {
         let Config { env, pool, run, .. } = &self.config;
-        Ok(gym::registry().make(&env.id, &env.options, pool.envs_per_actor, run.seed)?)
+        Ok(build::environments(env, 0, &gym::registry(), (pool.envs_per_actor, run.seed), None)?)
     }
 
     /// The weights that a run starts from.

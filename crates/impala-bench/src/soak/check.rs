@@ -75,7 +75,7 @@ impl Checker {
         let writer =
             Incarnation { actor: header.actor as u16, incarnation: header.incarnation as u16 };
         let mut findings = Findings::default();
-        let odd = (header.reserved, header.padding) != ([0; 4], 0)
+        let odd = (header.reserved, header.task) != ([0; 4], 0)
             || header.stream != header.actor
             || header.policy_version > latest;
         findings.note(size_of::<GroupHeader>(), usize::from(odd), || format!("{header:?}"));

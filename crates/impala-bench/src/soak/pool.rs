@@ -49,7 +49,7 @@ impl World {
         let mut registry = Registry::empty();
         PatternEnv::register(&mut registry);
         let settings = Settings {
-            env: Some(ID.into()),
+            env: Some(vec![ID.into()]),
             actors: Some(args.actors.into()),
             envs_per_actor: Some(3),
             unroll: Some(6),

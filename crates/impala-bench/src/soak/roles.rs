@@ -57,6 +57,7 @@ pub(super) fn act(
             policy: Box::new(PatternPolicy { writer, record: world.record.clone(), step: 0 }),
             sampler: action_sampler(world.seed, writer),
             stream: u32::from(index),
+            task: 0,
         }],
         own_groups: None,
         on_failure: Box::new(|_| {}),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::table::{ActorCounter, LearnerCounter, Table};
+use crate::table::{ActorCounter, LearnerCounter, Table, TaskCounter};
 use crate::{Counters, LearnerCounters};
 use impala_shm::sync::AtomicU64;
 
@@ -23,7 +23,7 @@ fn expected(prefix: &str) -> BTreeSet<String> {
 fn a_record_has_the_documented_names_and_no_others() {
     let line = serde_json::to_value(MetricsRecord::default()).expect("numbers");
     let mut outer = expected("");
-    outer.extend(["learner", "actors"].map(str::to_owned));
+    outer.extend(["learner", "tasks", "actors"].map(str::to_owned));
     assert_eq!(keys(&line), outer);
     for part in ["ring", "memory", "cpu"] {
         assert_eq!(keys(&line[part]), expected(&format!("{part}.")), "{part}");
@@ -33,6 +33,8 @@ fn a_record_has_the_documented_names_and_no_others() {
         wanted.map(|word| word.name.to_owned()).collect()
     };
     assert_eq!(keys(&line["learner"]), names(LearnerCounter::DESCRIPTORS, false));
+    let task = serde_json::to_value(TaskRecord::default()).expect("numbers");
+    assert_eq!(keys(&task), names(TaskCounter::DESCRIPTORS, false));
     assert_eq!(keys(&line["actors"]), names(ActorCounter::DESCRIPTORS, true));
     let mut each = expected("per_actor.");
     assert_eq!(each.len(), 2, "what the kernel says");

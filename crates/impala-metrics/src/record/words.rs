@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{number, or_null};
 use crate::counters::Snapshot;
-use crate::table::{ActorCounter, LearnerCounter, actor_words, learner_words};
+use crate::table::{
+    ActorCounter, LearnerCounter, TaskCounter, actor_words, learner_words, task_words,
+};
 
 macro_rules! value {
     ($snapshot:ident, $word:expr, Real) => {
@@ -16,13 +18,13 @@ macro_rules! value {
 }
 
 macro_rules! all {
-    ($(#[$doc:meta])* $table:ident {
+    ($record:ident, $(#[$doc:meta])* $table:ident {
         $($word:ident = $name:ident [$unit:literal] $kind:ident: $meaning:literal)*
     }) => {
-        /// The words of the learner.
+        $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[serde(default)]
-        pub struct LearnerRecord {
+        pub struct $record {
             $(
                 #[doc = $meaning]
                 #[serde(deserialize_with = "or_null")]
@@ -30,7 +32,7 @@ macro_rules! all {
             )*
         }
 
-        impl LearnerRecord {
+        impl $record {
             /// The words as numbers.
             #[must_use]
             pub fn of(snapshot: &Snapshot<$table>) -> Self {
@@ -40,7 +42,16 @@ macro_rules! all {
     };
 }
 
-learner_words!(all);
+macro_rules! of_learner {
+    ($($words:tt)*) => { all! { LearnerRecord, $($words)* } };
+}
+
+macro_rules! of_task {
+    ($($words:tt)*) => { all! { TaskRecord, $($words)* } };
+}
+
+learner_words!(of_learner);
+task_words!(of_task);
 
 /// Takes the counters out of the words, one after the other.
 macro_rules! sums {

@@ -1,7 +1,7 @@
 //! `impala-report`: what a run folder says, as one HTML page with plots and a paragraph on the bottleneck.
 //!
 //! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `window_means` finds a
-//! return that fell back, `plots`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
+//! return that fell back, `plots`, `tasks`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
 //! the `frame` and with the axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
 //!
 //! Other pages of this project are a [`document`] with the same [`LineChart`].
@@ -19,6 +19,7 @@ mod run_data;
 mod scale;
 mod stages;
 mod style;
+mod tasks;
 mod totals;
 mod verdict;
 mod window_means;

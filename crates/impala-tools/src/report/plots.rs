@@ -5,6 +5,7 @@ use super::chart::{LineChart, Series};
 use super::lags::lag_histogram;
 use super::run_data::{Episode, Figure, RunData};
 use super::stages::{SECONDS_LABEL, actor_stages, cores, learner_stages, update_stages};
+use super::tasks;
 use super::window_means::{lowest_line, window};
 use impala_metrics::RingRecord;
 
@@ -36,7 +37,7 @@ pub(super) fn groups(runs: &[RunData]) -> Vec<Group> {
     ]
 }
 
-const FRAMES: (Figure, &str) = (|line| line.frames as f64, "frames learnt");
+pub(super) const FRAMES: (Figure, &str) = (|line| line.frames as f64, "frames learnt");
 const SECONDS: (Figure, &str) = (|line| line.wall_s, SECONDS_LABEL);
 
 /// A line of a plot: name, number of a line of metrics, factor.
@@ -82,15 +83,19 @@ const fn noisy(chart: &mut LineChart) {
 }
 
 fn learning(runs: &[RunData]) -> Vec<Plot> {
-    let target = runs.iter().find_map(|run| match run.config.get("stop-at-return")? {
-        toml::Value::Float(target) => Some(*target),
-        toml::Value::Integer(target) => Some(*target as f64),
-        _ => None,
-    });
-    let mark = target.map(|target| (target, format!("target {target}")));
-    vec![
-        returns(runs, "return-over-frames", "frames", FRAMES.1, |e| e.frames, mark.as_ref()),
-        returns(runs, "return-over-seconds", "time", SECONDS.1, |e| e.seconds, mark.as_ref()),
+    let mut plots = match runs {
+        [run] if run.tasks().len() > 1 => tasks::returns(run),
+        _ => {
+            let target = runs.iter().find_map(|run| run.target(0));
+            let mark = target.map(|target| (target, format!("target {target}")));
+            let mark = mark.as_ref();
+            vec![
+                returns(runs, "return-over-frames", "frames", FRAMES.1, |e| e.frames, mark),
+                returns(runs, "return-over-seconds", "time", SECONDS.1, |e| e.seconds, mark),
+            ]
+        }
+    };
+    plots.extend([
         plot(
             "episode-length",
             LineChart {
@@ -108,10 +113,11 @@ fn learning(runs: &[RunData]) -> Vec<Plot> {
             &[("learning rate", |line| line.learner.learning_rate, 1.0)],
             |chart| chart.from_zero = true,
         ),
-    ]
+    ]);
+    plots
 }
 
-fn plot(id: &str, chart: LineChart) -> Plot {
+pub(super) fn plot(id: &str, chart: LineChart) -> Plot {
     Plot { id: id.to_owned(), has_data: chart.has_data(), svg: chart.svg() }
 }
 
@@ -147,7 +153,11 @@ fn returns(
 
 /// Means and percentiles of episodes in a row.
 #[expect(clippy::cast_sign_loss, reason = "a rank within the values")]
-fn learning_curve(episodes: &[Episode], x: fn(&Episode) -> f64, y: fn(&Episode) -> f64) -> Series {
+pub(super) fn learning_curve(
+    episodes: &[Episode],
+    x: fn(&Episode) -> f64,
+    y: fn(&Episode) -> f64,
+) -> Series {
     let size = episodes.len().div_ceil(CURVE_POINTS).max(10).min(episodes.len().div_ceil(8).max(1));
     let mut series = Series::default();
     for chunk in episodes.chunks(size.max(1)) {
@@ -164,9 +174,18 @@ fn learning_curve(episodes: &[Episode], x: fn(&Episode) -> f64, y: fn(&Episode) 
 
 fn losses(runs: &[RunData]) -> Vec<Plot> {
     let one = |id, title, of: Figure| gauges(runs, id, title, FRAMES, &[(title, of, 1.0)], noisy);
-    vec![
-        one("policy-loss", "Policy loss per frame", |line| line.learner.policy_loss),
-        one("baseline-loss", "Baseline (critic) loss per frame", |line| line.learner.baseline_loss),
+    let (policy, baseline) = ("Policy loss per frame", "Baseline (critic) loss per frame");
+    let mut plots = match runs {
+        [run] if run.tasks().len() > 1 => vec![
+            tasks::lines(run, "policy-loss", policy, |task| task.policy_loss),
+            tasks::lines(run, "baseline-loss", baseline, |task| task.baseline_loss),
+        ],
+        _ => vec![
+            one("policy-loss", policy, |line| line.learner.policy_loss),
+            one("baseline-loss", baseline, |line| line.learner.baseline_loss),
+        ],
+    };
+    plots.extend([
         one("total-loss", "Total loss per frame", |line| line.learner.total_loss),
         one("entropy", "Entropy of the policy (nats)", |line| line.learner.entropy),
         one("gradient-norm", "Norm of the gradient before clipping", |line| line.learner.grad_norm),
@@ -197,7 +216,8 @@ fn losses(runs: &[RunData]) -> Vec<Plot> {
                 chart.from_zero = true;
             },
         ),
-    ]
+    ]);
+    plots
 }
 
 fn time(runs: &[RunData]) -> Vec<Plot> {
@@ -309,6 +329,7 @@ mod tests {
             seconds: at as f64,
             episode_return,
             length: 1.0,
+            task: 0,
         };
         let episodes: Vec<Episode> = returns.enumerate().map(episode).collect();
         RunData {

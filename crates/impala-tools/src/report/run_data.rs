@@ -27,6 +27,8 @@ pub(super) struct Episode {
     pub(super) seconds: f64,
     pub(super) episode_return: f64,
     pub(super) length: f64,
+    /// Number of its task.
+    pub(super) task: usize,
 }
 
 /// A run, as its folder tells it.
@@ -63,7 +65,10 @@ impl RunData {
         }
         let episodes = text("episodes.csv").unwrap_or_default();
         let block = episodes.lines().count().div_ceil(MAX_MEANS).max(1);
-        let means = window_means(episodes.lines().filter_map(episode), window(&config), block);
+        // A mean over tasks whose returns have different sizes says nothing.
+        let several = config.get("env").is_some_and(toml::Value::is_array);
+        let of_one_task = episodes.lines().filter_map(episode).filter(|_| !several);
+        let means = window_means(of_one_task, window(&config), block);
         let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         Ok(Self {
             name: full.file_name().map_or_else(
@@ -89,6 +94,26 @@ impl RunData {
         let learnt = self.lines.iter().filter(|line| line.learner.updates > 0);
         let pairs = learnt.map(|line| (x(line), y(line)));
         pairs.filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+    }
+
+    /// The names of its tasks.
+    pub(super) fn tasks(&self) -> Vec<String> {
+        match self.config.get("env") {
+            Some(toml::Value::Array(tasks)) => {
+                tasks.iter().filter_map(|id| id.as_str()).map(str::to_owned).collect()
+            }
+            _ => vec![self.setting("env")],
+        }
+    }
+
+    /// The return that a task is to reach.
+    pub(super) fn target(&self, task: usize) -> Option<f64> {
+        let target = self.config.get("stop-at-return")?;
+        match target.as_array().map_or(Some(target), |each| each.get(task))? {
+            toml::Value::Float(target) => Some(*target),
+            toml::Value::Integer(target) => Some(*target as f64),
+            _ => None,
+        }
     }
 
     /// A setting, as text.
@@ -118,6 +143,8 @@ fn episode(line: &str) -> Option<Episode> {
         seconds: fields.next()??,
         episode_return: fields.next()??,
         length: fields.next()??,
+        // A run of one task says nothing of it.
+        task: line.split(',').nth(4).and_then(|task| task.parse().ok()).unwrap_or(0),
     })
 }
 

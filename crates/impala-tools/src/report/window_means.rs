@@ -167,6 +167,7 @@ mod tests {
             seconds: at as f64,
             episode_return,
             length: 1.0,
+            task: 0,
         };
         returns.map(episode).collect()
     }

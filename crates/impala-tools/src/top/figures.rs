@@ -2,7 +2,9 @@
 
 use serde::Serialize;
 
-use impala_metrics::{ChildRecord, LearnerRecord, PerActorRecord, Phase, RingRecord, StatusRecord};
+use impala_metrics::{
+    ChildRecord, LearnerRecord, PerActorRecord, Phase, RingRecord, StatusRecord, TaskRecord,
+};
 
 /// A run at a glance. Shares are of wall time, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
@@ -28,8 +30,39 @@ pub(super) struct Figures {
     pub(super) learner: Learner,
     pub(super) ring: RingRecord,
     pub(super) shared_bytes: f64,
+    /// Each task, where there are several.
+    pub(super) tasks: Vec<Task>,
     pub(super) actors: Vec<Actor>,
     pub(super) stopping: bool,
+}
+
+/// What is learnt of one of several tasks.
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+pub(super) struct Task {
+    pub(super) env: String,
+    pub(super) frames: f64,
+    pub(super) episodes: f64,
+    pub(super) return_mean: Option<f64>,
+    pub(super) return_best: Option<f64>,
+    pub(super) return_lowest: Option<f64>,
+    pub(super) length_mean: Option<f64>,
+}
+
+fn tasks(status: &StatusRecord) -> Vec<Task> {
+    let names = status.tasks.iter().cloned();
+    let task = |(env, of): (String, &TaskRecord)| {
+        let has_best = (of.return_best, of.return_lowest) != (0.0, 0.0);
+        Task {
+            env,
+            frames: of.frames as f64,
+            episodes: of.episodes as f64,
+            return_mean: (of.episodes > 0).then_some(of.return_mean_100),
+            return_best: has_best.then_some(of.return_best),
+            return_lowest: has_best.then_some(of.return_lowest),
+            length_mean: (of.episodes > 0).then_some(of.length_mean_100),
+        }
+    };
+    names.zip(&status.metrics.tasks).map(task).collect()
 }
 
 /// The learner's line.
@@ -145,6 +178,7 @@ impl Figures {
             },
             ring: now.ring,
             shared_bytes: now.memory.shared_bytes as f64,
+            tasks: if newest.tasks.len() > 1 { tasks(newest) } else { Vec::new() },
             actors: (0..now.per_actor.actors()).map(actor).collect(),
             stopping: newest.stopping,
         }

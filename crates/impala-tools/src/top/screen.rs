@@ -213,7 +213,7 @@ mod tests {
     use crate::top::table::plain;
     use impala_metrics::{
         ChildRecord, LearnerRecord, MetricsRecord, PerActorRecord, RunId, StatusRecord,
-        StatusSegment,
+        StatusSegment, TaskRecord,
     };
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
@@ -262,6 +262,37 @@ mod tests {
 
     fn press(screen: &mut Screen, code: KeyCode) {
         assert!(screen.key(KeyEvent::new(code, KeyModifiers::NONE), 1), "{code:?} does not leave");
+    }
+
+    #[test]
+    fn each_of_several_tasks_has_a_line() {
+        let name = format!("{}-tasks", RunId::of_this_process().expect("/proc"));
+        let folder = "/runs/tasks-test";
+        let mut segment = StatusSegment::create(&name, folder.as_ref()).expect("room");
+        let mut runs = Runs::new(Some(folder.to_owned()));
+        let mut screen = Screen { delay: Duration::from_secs(1), ..Screen::default() };
+        let mut status = published();
+        status.tasks = vec!["CartPole-v1".to_owned(), "Acrobot-v1".to_owned()];
+        let task = |return_mean_100, episodes| TaskRecord {
+            return_mean_100,
+            episodes,
+            frames: 2_000,
+            ..TaskRecord::default()
+        };
+        status.metrics.tasks = vec![task(475.5, 3), task(0.0, 0)];
+        for _ in 0..2 {
+            status.metrics.wall_s += 1.0;
+            segment.publish(&serde_json::to_vec(&status).expect("numbers")).expect("fits");
+            runs.refresh();
+        }
+        let lines = drawn(&mut screen, &runs, 200, 30);
+        let words = lines.join("\n").split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in [
+            "Task: CartPole-v1 return 475.50 over 3 episodes, length 0.00, 2k frames",
+            "Task: Acrobot-v1 return - over 0 episodes, length -, 2k frames",
+        ] {
+            assert!(words.contains(part), "{part} in {lines:#?}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use ratatui::style::Stylize as _;
 use ratatui::text::Line;
 use ratatui::widgets::{HighlightSpacing, Row, Table, Widget as _};
 
-use super::figures::{Actor, Figures};
+use super::figures::{Actor, Figures, Task};
 use super::runs::Run;
 
 /// A column of a table whose rows are made from `T`.
@@ -175,23 +175,41 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
     let RingRecord { free, claimed, ready, held } = f.ring;
     let (actors, restarts) = (f.actors.len(), f.actors.iter().map(|a| a.restarts).sum::<f64>());
     let (state, time, folder) = (state(run, f), clock(f.wall_s), run.run_dir.display());
-    let best = f.return_best.zip(f.return_lowest).map_or_else(String::new, |(best, lowest)| {
-        format!(", best {best:.2}, lowest since {lowest:.2}")
-    });
-    vec![
+    let number = |x: Option<f64>| x.map_or_else(|| "-".into(), |x| format!("{x:.2}"));
+    let best = |best: Option<f64>, lowest: Option<f64>| {
+        best.zip(lowest).map_or_else(String::new, |(best, lowest)| {
+            format!(", best {best:.2}, lowest since {lowest:.2}")
+        })
+    };
+    let task = |task: &Task| {
+        format!(
+            "Task:    {}  return {} over {} episodes{}, length {}, {} frames",
+            task.env,
+            number(task.return_mean),
+            si(task.episodes),
+            best(task.return_best, task.return_lowest),
+            number(task.length_mean),
+            si(task.frames)
+        )
+    };
+    let mut lines = vec![
         format!("{}  pid {}  {state}  {time}  {folder}", f.env, run.id.pid),
         format!(
             "Frames:  {frames} of {total}, {learnt}/s learnt, {acted}/s acted, {updates} updates/s"
         ),
         format!(
-            "Return:  {} over {} episodes{best}   Lag: {:.1} mean, {} min, {} max   Lost: {} unrolls",
-            f.return_mean.map_or_else(|| "-".into(), |r| format!("{r:.2}")),
+            "Return:  {} over {} episodes{}   Lag: {:.1} mean, {} min, {} max   Lost: {} unrolls",
+            number(f.return_mean),
             si(f.episodes),
+            best(f.return_best, f.return_lowest),
             f.policy_lag,
             f.lag_min,
             f.lag_max,
             f.unrolls_abandoned
         ),
+    ];
+    lines.extend(f.tasks.iter().map(task));
+    lines.extend([
         format!(
             "Learner: pid {} {}, {wait} wait, {batching} batching, {forward} forward, {vtrace} vtrace, \
              {backward} backward, {optimizer} optimizer, {publish} publish, {} restarts, {}",
@@ -211,7 +229,8 @@ pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
             ready + held + claimed + free,
             bytes(f.shared_bytes)
         ),
-    ]
+    ]);
+    lines
 }
 
 /// `#` ready, `=` held, `-` claimed, blank free.

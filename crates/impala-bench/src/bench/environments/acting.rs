@@ -97,7 +97,7 @@ fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchErro
     let seed = Rng::new(config.run.seed, index as u64).next_u64();
     let registry = gym::registry();
     let mut env =
-        registry.make(&config.env.id, &config.env.options, config.pool.envs_per_actor, seed)?;
+        build::environments(&config.env, 0, &registry, (config.pool.envs_per_actor, seed), None)?;
     let (address, len_bytes) = (seat.address(), seat.len_bytes());
     env.attach(&SharedMemory { file: memory.payload_file(), address, len_bytes })?;
     let slab = seat.slab()?;
@@ -114,6 +114,7 @@ fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchErro
             policy: Box::new(UniformPolicy),
             sampler: build::sampler(config, Rng::new(config.run.seed, index as u64)),
             stream: u32::from(actor),
+            task: 0,
         }],
         own_groups: None,
         on_failure: Box::new(|_| {}),

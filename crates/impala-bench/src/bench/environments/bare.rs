@@ -18,7 +18,7 @@ pub(super) struct BareLoops {
 impl BareLoops {
     /// They stand still when this returns.
     pub(super) fn start(setup: &Setup) -> Result<Self, BenchError> {
-        let env = &setup.config.env;
+        let env = &setup.config.env.tasks[0];
         let (source, name) =
             gym::Source::of(&env.id).unwrap_or((gym::Source::Gymnasium, env.id.as_str()));
         let python = gym::python_of(&env.options.external);

@@ -13,6 +13,7 @@ use impala_rl::learner::admission::Admission;
 use impala_rl::learner::checkpoint::LearnerState;
 use impala_rl::learner::episodes::EpisodeWindow;
 use impala_rl::learner::run::{LearnLoop, Learning, Pace, StopCriteria, UpdateSchedule};
+use impala_rl::learner::tasks::Tasks;
 use impala_rl::learner::update::{Outcome, UpdateTimes};
 use impala_rl::params::ParamPublisher;
 use impala_rl::unroll::{BlockRef, Consumer, Field, ReadBlock};
@@ -197,6 +198,7 @@ fn whole_loop<'m>(
         return_scale: None,
         observation_stats: None,
         episodes: EpisodeWindow::new(config.stop.stop_window),
+        tasks: Tasks::new([memory.task(0)], config.stop.stop_window, &[]),
         started: Instant::now(),
     };
     let slots = consumer.ring().shape().slots();

@@ -32,7 +32,7 @@ impl LearnerCallbacks for Quiet {
     fn checkpoint_requested(&mut self) -> bool {
         false
     }
-    fn episode(&mut self, _frames: u64, _episode: Episode) {}
+    fn episode(&mut self, _frames: u64, _task: usize, _episode: Episode) {}
     fn updated(&mut self, _updater: &Updater) {}
     fn save(&mut self, _updater: &Updater, _state: &LearnerState) -> bool {
         true
@@ -58,6 +58,7 @@ pub(super) fn act(setup: &Setup, memory: &PoolMemory) -> Result<Duration, BenchE
             policy: setup.policy()?,
             sampler: setup.sampler(),
             stream: 0,
+            task: 0,
         }],
         own_groups: None,
         on_failure: Box::new(|_| {}),

@@ -73,6 +73,7 @@ fn the_products_actor_writes_the_pattern() {
                 policy: Box::new(PatternPolicy { writer, record: record.clone(), step: 0 }),
                 sampler: action_sampler(SEED, writer),
                 stream: u32::from(owner.actor()),
+                task: 0,
             }],
             own_groups: None,
             on_failure: Box::new(|_| {}),
@@ -113,6 +114,7 @@ fn forged(sabotage: impl FnOnce(&mut GroupMut<'_>)) -> Findings {
         *group.header_mut() = GroupHeader {
             actor: writer.actor.into(),
             stream: writer.actor.into(),
+            task: 0,
             incarnation: writer.incarnation.into(),
             sequence: SEQUENCE,
             policy_version: 1,
