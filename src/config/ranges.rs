@@ -282,6 +282,6 @@ mod tests {
         assert!(row("rho-bar").contains(f64::INFINITY) && !row("rho-bar").contains(f64::NAN));
         assert!(!row("rho-bar").contains(0.0) && row("c-bar").contains(0.0));
         assert_eq!(row("rho-bar").to_string(), "above 0, at most 1000000, or inf");
-        assert_eq!(WHOLE[2].to_string(), "from 1 to 65536");
+        assert_eq!(WHOLE[3].to_string(), "from 1 to 65536");
     }
 }
