@@ -56,6 +56,9 @@ pub(crate) struct PoolArgs {
     /// Faults, as in impala-supervisor
     #[arg(long, value_name = "FAULTS")]
     pub(crate) chaos: Option<ChaosSpec>,
+    /// Let gradients travel in place of unrolls
+    #[arg(long)]
+    pub(crate) gradients: bool,
     /// Actors
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) actors: u16,

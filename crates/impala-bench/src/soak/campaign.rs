@@ -23,6 +23,7 @@ use impala_rl::supervisor::ExitKind;
 /// A pool that has not ended so long after its time hangs.
 const GRACE: Duration = Duration::from_secs(90);
 /// The parts beside the random one last at most so long.
+const GRADIENTS_SECONDS: f64 = 60.0;
 const STOPS_SECONDS: f64 = 30.0;
 const RESTARTS_SECONDS: f64 = 600.0;
 
@@ -42,6 +43,8 @@ pub(crate) struct Promise {
 pub(super) struct Results {
     /// Kills and stops at random.
     pub(super) chaos: PoolReport,
+    /// Kills and stops at random, with gradients in place of unrolls.
+    pub(super) gradients: PoolReport,
     /// Only stops.
     pub(super) stops: PoolReport,
     /// Only kills of actors, as fast as they are replaced.
@@ -88,8 +91,12 @@ fn soak(args: &SoakArgs) -> Result<bool, ProofError> {
     let seconds = args.minutes * 60.0;
     let (kills, stops) = (args.faults_per_s * 0.8, args.faults_per_s * 0.2);
     tell(&format!("{seconds:.0} s of faults at random"));
-    let chaos = format!("kill={kills}/s,stop={stops}/s,seed={}", args.seed);
-    let chaos = one_pool(args, folder.path(), "chaos", seconds, &["--chaos", &chaos])?;
+    let faults = format!("kill={kills}/s,stop={stops}/s,seed={}", args.seed);
+    let chaos = one_pool(args, folder.path(), "chaos", seconds, &["--chaos", &faults])?;
+    let gradients_s = GRADIENTS_SECONDS.min(seconds / 2.0);
+    tell(&format!("{gradients_s:.0} s of the same with gradients in place of unrolls"));
+    let flags = ["--gradients", "--chaos", &faults];
+    let gradients = one_pool(args, folder.path(), "gradients", gradients_s, &flags)?;
     tell("stops alone");
     let stops = format!("stop=10/s,seed={}", args.seed);
     let stops_s = STOPS_SECONDS.min(seconds / 2.0);
@@ -102,7 +109,7 @@ fn soak(args: &SoakArgs) -> Result<bool, ProofError> {
     let command = |folder: &Path| pool_command(args, folder, 1e6, &["--chaos", "kill=2/s"]);
     let supervisors =
         kill_supervisors(|path| command(path), folder.path(), args.supervisors, args.seed)?;
-    let results = Results { chaos, stops, restarts, supervisors };
+    let results = Results { chaos, gradients, stops, restarts, supervisors };
     let promises = promises(&results, args);
     let kept = promises.iter().all(|promise| promise.kept);
     print(args, &results, &promises, kept);

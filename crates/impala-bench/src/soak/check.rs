@@ -91,6 +91,9 @@ impl Checker {
             let start = layout.field_range(field).start;
             for row in first_row(field)..layout.rows(field) {
                 let range = layout.group_range(field, row, group);
+                if range.is_empty() {
+                    continue;
+                }
                 let found = &all[range.start - start..range.end - start];
                 let row_of = |bytes: &[u8]| bytes[row * found.len()..][..found.len()].to_vec();
                 match field {
@@ -238,14 +241,18 @@ fn expect(
         Field::EpisodeLength => {
             bytes.extend((0..spec.envs).flat_map(|_| (step as u32).to_le_bytes()));
         }
+        Field::Gradient => {
+            let mut gradient = vec![0.0_f32; spec.gradient_len];
+            writer.gradient(sequence, &mut gradient);
+            bytes.extend_from_slice(bytemuck::cast_slice(&gradient));
+        }
+        Field::Loss => bytes.extend_from_slice(bytemuck::cast_slice(&writer.loss(sequence))),
         Field::Header
         | Field::FirstAction
         | Field::Action
         | Field::LogProb
         | Field::Mask
-        | Field::CoreState
-        | Field::Gradient
-        | Field::Loss => {}
+        | Field::CoreState => {}
     }
 }
 

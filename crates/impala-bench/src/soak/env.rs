@@ -2,11 +2,13 @@
 
 use super::pattern::{ACTIONS, Incarnation, are_whole};
 use super::record::{Count, Record};
+use impala_rl::actor::{ActorError, GradientSource};
 use impala_rl::env::{
     ActionSpec, Actions, Dtype, EnvError, EnvSpec, ObservationSpec, Registry, ResetOut, StepOut,
     VectorEnv,
 };
 use impala_rl::policy::act::{ActError, ActInputs, Policy};
+use impala_rl::unroll::{BlockRef, LOSS_WORDS};
 
 /// The name that a configuration finds it under.
 pub(super) const ID: &str = "Pattern-v0";
@@ -86,6 +88,25 @@ pub(super) struct PatternPolicy {
     pub(super) writer: Incarnation,
     pub(super) record: Record,
     pub(super) step: u64,
+}
+
+/// Makes the pattern's gradient of an unroll, where gradients travel in place of unrolls.
+#[derive(Debug)]
+pub(super) struct PatternGradient {
+    pub(super) writer: Incarnation,
+}
+
+impl GradientSource for PatternGradient {
+    fn gradient(
+        &mut self,
+        _parameters: &[f32],
+        (unroll, _steps): (&BlockRef<'_>, usize),
+        gradient: &mut [f32],
+    ) -> Result<[u64; LOSS_WORDS], ActorError> {
+        let sequence = unroll.headers()[0].sequence;
+        self.writer.gradient(sequence, gradient);
+        Ok(self.writer.loss(sequence))
+    }
 }
 
 impl Policy for PatternPolicy {

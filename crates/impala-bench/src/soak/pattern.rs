@@ -7,6 +7,7 @@
 
 use impala_rl::env::flag;
 use impala_rl::ring::Owner;
+use impala_rl::unroll::LOSS_WORDS;
 
 /// Actions to choose from.
 pub(crate) const ACTIONS: usize = 4;
@@ -38,6 +39,8 @@ enum What {
     Reward = 2,
     Flag = 3,
     Logits = 4,
+    Gradient = 5,
+    Loss = 6,
 }
 
 impl From<Owner> for Incarnation {
@@ -88,6 +91,21 @@ impl Incarnation {
             (_, 0) => flag::TERMINATED,
             _ => flag::TRUNCATED,
         }
+    }
+
+    /// Writes the gradient of unroll `sequence`.
+    #[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
+    pub(crate) fn gradient(self, sequence: u64, gradient: &mut [f32]) {
+        let seed = self.at(What::Gradient, sequence, 0);
+        for (index, number) in (0_u64..).zip(gradient) {
+            *number = (mix(seed ^ index) >> 40) as f32;
+        }
+    }
+
+    /// What travels beside it as the sums of its loss.
+    pub(crate) fn loss(self, sequence: u64) -> [u64; LOSS_WORDS] {
+        let seed = self.at(What::Loss, sequence, 0);
+        std::array::from_fn(|index| mix(seed ^ index as u64))
     }
 
     /// Writes the logits of the observation that step `step` leads to: 1 to 4 actions are equally likely.

@@ -15,7 +15,7 @@ use super::record::{Count, Record};
 use super::report::{Percentiles, PoolReport};
 use super::roles;
 use super::vitals::Vitals;
-use impala_rl::config::{Config, EngineChoice, Settings};
+use impala_rl::config::{Config, EngineChoice, Exchange, Settings};
 use impala_rl::env::Registry;
 use impala_rl::metrics::{ActorCounter, LearnerCounter};
 use impala_rl::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
@@ -28,6 +28,8 @@ use impala_rl::supervisor::{
     PoolCorrupt, PoolStatus, Reclaimed, Role, Supervisor, Verdict, children_of,
 };
 
+/// G.
+const GROUPS: usize = 2;
 /// K: room for some hundred unrolls.
 const BLOCKS: usize = 64;
 /// Nothing that is alive stands still for so long.
@@ -53,12 +55,14 @@ impl World {
             actors: Some(args.actors.into()),
             envs_per_actor: Some(3),
             unroll: Some(6),
-            batch: Some(6),
+            batch: Some(GROUPS * 3),
             // With few, actors on a busy machine mostly wait for the learner's turn, and hold nothing
             // when they are killed.
             blocks: Some(BLOCKS),
             hidden: Some(vec![8]),
             engine: Some(EngineChoice::Native),
+            exchange: args.gradients.then_some(Exchange::Gradients),
+            gradients_per_update: args.gradients.then_some(GROUPS),
             ..Settings::default()
         };
         let config = Config::resolve(&settings, &registry)?;

@@ -13,8 +13,8 @@ const GROWTH_KIB: u64 = 1_024;
 
 /// All promises, in the order in which they are printed.
 pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
-    let Results { chaos, stops, restarts, supervisors } = results;
-    let pools = [chaos, stops, restarts];
+    let Results { chaos, gradients, stops, restarts, supervisors } = results;
+    let pools = [chaos, gradients, stops, restarts];
     let sum = |figure: fn(&PoolReport) -> u64| pools.into_iter().map(figure).sum::<u64>();
     let of = |promise, kept, measured| Promise { promise, measured, kept };
     let none = |promise, count: u64, what: &str, of_what: u64| {

@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use super::check::{Checker, action_sampler};
-use super::env::{PatternEnv, PatternPolicy};
+use super::env::{PatternEnv, PatternGradient, PatternPolicy};
 use super::error::ProofError;
 use super::pattern::{self, Incarnation};
 use super::pool::World;
 use super::record::{Count, Record, Seen};
-use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy, Recorder};
 use impala_rl::learner::checkpoint::{Checkpoint, LearnerState, list};
 use impala_rl::metrics::{ActorCounter, LearnerCounter, Phase};
 use impala_rl::params::{ParamPublisher, ParamReader};
@@ -16,7 +16,7 @@ use impala_rl::pool::give_way;
 use impala_rl::ring::{Owner, TakeError};
 use impala_rl::shm::{Access, Inherit};
 use impala_rl::supervisor::{ChildControl, Level, ToChild};
-use impala_rl::unroll::{BlockRef, Consumer, Producer};
+use impala_rl::unroll::{BlockRef, Consumer, HeapRing, Producer};
 
 /// How long a take waits before the loop looks round.
 const NAP: Duration = Duration::from_millis(100);
@@ -42,8 +42,19 @@ pub(super) fn act(
     let owner = Owner::new(index, incarnation)?;
     let writer = Incarnation::from(owner);
     let parameter_count = world.parameters.len();
+    let recorded = world.config.pool.record.as_ref();
+    let mut ring = recorded.map(|layout| HeapRing::new(1, layout.clone())).transpose()?;
+    let recorder = match &mut ring {
+        Some(ring) => {
+            let mut ends = ring.seats()?;
+            let source = Box::new(PatternGradient { writer });
+            let (producer, consumer) = (ends.producer(owner)?, ends.consumer());
+            Some(Recorder { producer, consumer, source, whole_episodes: false })
+        }
+        None => None,
+    };
     let parts = ActorParts {
-        recorder: None,
+        recorder,
         producer: Producer::new(slab, owner)?,
         reader: ParamReader::new(
             page.all_read_words(),
