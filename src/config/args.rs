@@ -136,6 +136,7 @@ mod tests {
                 observation_keys: Some(vec!["image".into()]),
                 frame_stack: Some(4),
                 pad_observations: Some(6),
+                micro_batch: Some(8),
                 python: Some("python3".into()),
                 python_path: Some("envs".into()),
                 blocks: Some(4),

@@ -304,6 +304,8 @@ pub struct LearnerConfig {
     pub passes: u64,
     /// Parts of a batch, each with an update in every pass; at most B.
     pub minibatches: u64,
+    /// Most columns that go through the network at a time; none: what suits the caches.
+    pub micro_batch: Option<usize>,
     /// What is learnt from again, if anything is.
     pub replay: Option<ReplayConfig>,
     /// Updates between two publications.

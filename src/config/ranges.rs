@@ -141,6 +141,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("passes", |s| s.passes, 1, 1000),
     Whole::row("replay-unrolls", |s| wide(s.replay_unrolls), 1, 1_000_000_000),
     Whole::row("minibatches", |s| s.minibatches, 1, 65_536),
+    Whole::row("micro-batch", |s| wide(s.micro_batch), 1, 1_048_576),
     Whole::row("publish-every", |s| s.publish_every, 1, 1_000_000),
 ];
 
@@ -240,6 +241,7 @@ mod tests {
             .or(Settings {
                 frame_stack: Some(4),
                 pad_observations: Some(6),
+                micro_batch: Some(8),
                 blocks: Some(4),
                 lag: Some(1),
                 gradients_per_update: Some(2),

@@ -171,6 +171,7 @@ impl Config {
             replay_fraction: Some(learner.replay.as_ref().map_or(0.0, |replay| replay.fraction)),
             replay_unrolls: learner.replay.as_ref().map(|replay| replay.unrolls),
             minibatches: Some(learner.minibatches),
+            micro_batch: learner.micro_batch,
             publish_every: Some(learner.publish_every),
             ..Settings::default()
         };

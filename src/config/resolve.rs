@@ -475,6 +475,7 @@ fn learner(
             Exchange::Trajectories => set(all.passes),
             Exchange::Gradients => 1,
         },
+        micro_batch: all.micro_batch,
         minibatches: match set(all.exchange) {
             Exchange::Trajectories => set(all.minibatches).min(most_parts as u64),
             Exchange::Gradients => 1,

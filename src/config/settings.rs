@@ -289,6 +289,10 @@ pub struct Settings {
     /// Parts that a batch is learnt from in, one after the other, in each pass; at most --batch
     #[arg(long, value_parser = whole::<u64>, value_name = "N", help_heading = "Learner")]
     pub minibatches: Option<u64>,
+    /// Unrolls of a batch that go through the network at a time, whose gradients add up; fewer take less memory
+    /// [default: what suits the caches]
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Learner")]
+    pub micro_batch: Option<usize>,
     /// Part of each batch that is drawn from unrolls which were learnt from before; 0 for none
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Learner")]
     pub replay_fraction: Option<f64>,
@@ -321,7 +325,7 @@ impl Settings {
             kl_cost kl_target stop_passes_at_kl reward_scale action_bounds
             optimizer learning_rate learning_rate_decay adam_beta1 adam_beta2 optimizer_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm worker_max_grad_norm
-            device learner_threads passes minibatches replay_fraction replay_unrolls publish_every
+            device learner_threads passes minibatches micro_batch replay_fraction replay_unrolls publish_every
         }
     }
 

@@ -46,6 +46,8 @@ pub(crate) enum Order {
 pub struct NativeEngine {
     sharing: Sharing,
     order: Order,
+    /// Most columns of a strip.
+    most_columns: usize,
     threads: StripThreads<StripWorker>,
 }
 
@@ -81,13 +83,24 @@ impl NativeEngine {
             })
         };
         let threads = StripThreads::new(threads, || (), share)?;
-        Ok(Self { sharing: Sharing::of(spec)?, order: Order::AsTheyCome, threads })
+        Ok(Self {
+            sharing: Sharing::of(spec)?,
+            order: Order::AsTheyCome,
+            most_columns: usize::MAX,
+            threads,
+        })
     }
 
     /// The same with gradients added up in `order`.
     #[must_use]
     pub(crate) fn in_order(self, order: Order) -> Self {
         Self { order, ..self }
+    }
+
+    /// The same with strips of at most so many columns, if a number is given.
+    #[must_use]
+    pub(crate) fn at_most(self, columns: Option<usize>) -> Self {
+        Self { most_columns: columns.unwrap_or(usize::MAX).max(1), ..self }
     }
 
     /// How many of `threads` threads work on a block of `rows` rows ((T + 1) * B).
@@ -122,6 +135,7 @@ impl Engine for NativeEngine {
         };
         let order = self.order;
         let width = self.sharing.width((observations.unroll, part.len()), shares);
+        let width = width.min(self.most_columns);
         let strips = |columns: &Range<usize>| match order {
             Order::AsTheyCome => Strips::new(columns, width),
             Order::Fixed => Strips::dealt(columns, width, shares),
@@ -393,9 +407,9 @@ mod tests {
             flags: &flags,
             ..block(&spec.observation, UNROLL, COLUMNS)
         };
-        let gradient = |threads, order| {
+        let gradient_of = |threads, order, most_columns| {
             let engine = NativeEngine::new(&spec, threads).expect("native");
-            let mut engine = engine.in_order(order);
+            let mut engine = engine.in_order(order).at_most(most_columns);
             let mut gradient = vec![f32::NAN; layout.len()];
             let mut times = StageTimes::default();
             // Twice: nothing may be left of the first time.
@@ -406,6 +420,7 @@ mod tests {
             }
             gradient
         };
+        let gradient = |threads, order| gradient_of(threads, order, None);
         let (alone, shared) = (gradient(1, Order::AsTheyCome), gradient(3, Order::AsTheyCome));
         let agree = |a: &[f32], b: &[f32]| {
             for (a, b) in a.iter().zip(b) {
@@ -413,6 +428,9 @@ mod tests {
             }
         };
         agree(&alone, &shared);
+        for most in [1, 3, 1000] {
+            agree(&alone, &gradient_of(2, Order::AsTheyCome, Some(most)));
+        }
         let fixed = [1, 2, 3, 8].map(|threads| gradient(threads, Order::Fixed));
         agree(&alone, &fixed[0]);
         assert!(fixed.iter().all(|gradient| *gradient == fixed[0]), "equal to the bit");

@@ -43,6 +43,8 @@ pub struct TorchEngine {
     threads: StripThreads<StripWorker>,
     /// Numbers computed for one observation, if a block is worked through in strips.
     activations: Option<usize>,
+    /// Most columns of a strip.
+    most_columns: usize,
 }
 
 impl TorchEngine {
@@ -72,7 +74,17 @@ impl TorchEngine {
             TorchNetwork::new(spec, parameters, device, true).map_err(|e| failed("set-up", &e))?;
         let worker = || Ok(StripWorker::new(network.share()));
         let threads = StripThreads::new(ours, || tch::set_num_threads(1), worker)?;
-        Ok(Self { threads, activations: strips.then_some(parameters.activations()) })
+        Ok(Self {
+            threads,
+            activations: strips.then_some(parameters.activations()),
+            most_columns: usize::MAX,
+        })
+    }
+
+    /// The same with strips of at most so many columns, if a number is given.
+    #[must_use]
+    pub(crate) fn at_most(self, columns: Option<usize>) -> Self {
+        Self { most_columns: columns.unwrap_or(usize::MAX).max(1), ..self }
     }
 
     fn run(&mut self, work: &Work<'_>) {
@@ -102,6 +114,7 @@ impl Engine for TorchEngine {
         let width = self.activations.map_or(columns, |activations| {
             strip_width(columns, steps.saturating_mul(activations), self.threads.count())
         });
+        let width = width.min(self.most_columns);
         let strips = Strips::new(&(0..observations.columns), width);
         let mut work = Work { learn: true, observations, valid, objective, strips };
         times.batching += watch.lap();

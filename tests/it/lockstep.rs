@@ -107,7 +107,10 @@ const NUMBERS_OF_ACTORS: &[&str] = &["--actors 1", "--actors 2", "--actors 4", "
 #[test]
 fn repeats_are_equal_to_the_bit() {
     let flags = "--total-frames 30000 --batch 16";
-    let first = same(flags, &[""; 5]);
+    let first = same(flags, &[""; 20]);
+    for env in ["Catch-v0", "Pendulum-v1"] {
+        same(&format!("--env {env} --total-frames 20000 --batch 16"), &[""; 20]);
+    }
     for lag in ["--lag 0", "--lag 1"] {
         let again = same(&format!("{flags} {lag}"), &[""; 5]);
         assert_eq!(again == first, lag == "--lag 0", "{lag}");

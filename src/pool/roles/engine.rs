@@ -25,9 +25,10 @@ fn engine(
     (threads, order): (usize, Order),
     device: Device,
 ) -> Result<Box<dyn Engine>, (ExitKind, String)> {
+    let micro_batch = pool.config.learner.micro_batch;
     if native(pool.config.pool.engine) {
         let engine = NativeEngine::new(&pool.network, threads).map_err(internal)?;
-        return Ok(Box::new(engine.in_order(order)));
+        return Ok(Box::new(engine.in_order(order).at_most(micro_batch)));
     }
     #[cfg(feature = "torch")]
     {
@@ -38,7 +39,8 @@ fn engine(
             Device::Cpu => Place::Cpu { threads },
             Device::Cuda(index) => Place::Cuda { index },
         };
-        let engine = TorchEngine::new(&pool.network, &pool.parameters, place);
+        let engine = TorchEngine::new(&pool.network, &pool.parameters, place)
+            .map(|engine| engine.at_most(micro_batch));
         Ok(Box::new(engine.map_err(|error| {
             let exit = match error {
                 EngineError::NoDevice { .. } => ExitKind::Usage,
