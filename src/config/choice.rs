@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub enum EngineChoice {
     /// Native wherever it can do the job, libtorch for other networks or a GPU
     Auto,
-    /// Hand-written Rust for the mlp and cnn torsos: fastest on a CPU
+    /// Hand-written Rust, for all torsos but impala-deep: fastest on a CPU
     Native,
     /// libtorch: any torso, any device
     Libtorch,
@@ -182,7 +182,7 @@ impl TorsoName {
 pub enum CoreName {
     /// Nothing: each observation is judged alone
     None,
-    /// One LSTM cell (needs libtorch)
+    /// One LSTM cell
     Lstm,
 }
 

@@ -20,6 +20,7 @@ pub mod optimizer;
 pub mod replay;
 pub(crate) mod return_scale;
 pub mod run;
+mod strip_inputs;
 mod strips;
 #[cfg(feature = "torch")]
 pub mod torch_engine;

@@ -226,7 +226,7 @@ pub enum SpecError {
     /// A network that the Rust engine does not compute.
     #[error(
         "the native engine computes mlp torsos with at least one hidden layer and cnn torsos with at least \
-         one convolution, without a recurrent core"
+         one convolution"
     )]
     NotNative,
 }

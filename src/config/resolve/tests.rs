@@ -42,10 +42,6 @@ fn the_tables_of_defaults_resolve() {
                         preset.name,
                         optimizer.name
                     );
-                    if !libtorch && (env.settings)().core == Some(CoreName::Lstm) {
-                        assert!(refusal(libtorch, &text).contains("--core none"), "{text}");
-                        continue;
-                    }
                     let config = with(libtorch, &text).expect(&text);
                     assert_eq!(config.advice(&Settings::default()), [""; 0], "{text}");
                 }
@@ -287,8 +283,11 @@ fn a_core_sees_the_last_action_and_has_its_state_in_the_ring() {
     assert!(inputs("core = 'lstm'"));
     assert!(!inputs("core = 'lstm'\naction-reward-inputs = false"));
     let alone = config("action-reward-inputs = true");
-    assert_eq!((alone.network.core, alone.pool.engine), (CoreName::None, Engine::Libtorch));
-    assert_eq!(config("core = 'lstm'").pool.engine, Engine::Libtorch);
+    assert_eq!((alone.network.core, alone.pool.engine), (CoreName::None, Engine::Native));
+    assert_eq!(config("core = 'lstm'").pool.engine, Engine::Native);
+    assert_eq!(config("core = 'lstm'\nengine = 'libtorch'").pool.engine, Engine::Libtorch);
+    let without = with(false, "env = 'Recall-v0'").expect("valid");
+    assert_eq!((without.network.core, without.pool.engine), (CoreName::Lstm, Engine::Native));
 }
 
 #[test]
@@ -304,14 +303,6 @@ fn networks_that_cannot_run_are_refused() {
         (true, "torso = 'cnn'", ["CartPole-v1 shows [4]", "--torso mlp"]),
         (true, "env = 'Catch-v0'\ntorso = 'nature'", ["32x8/4 of --torso nature", "10x5 pixels"]),
         (true, "torso = 'impala-deep'", ["--torso impala-deep needs images", "--torso mlp"]),
-        (false, "core = 'lstm'", ["--core lstm needs libtorch", "--core none"]),
-        (false, "env = 'Recall-v0'", ["--core lstm needs libtorch", "--core none"]),
-        (true, "core = 'lstm'\nengine = 'native'", ["cannot run --core lstm", "--core none"]),
-        (
-            true,
-            "action-reward-inputs = true\nengine = 'native'",
-            ["cannot run --action-reward-inputs", "--action-reward-inputs=false"],
-        ),
         (
             false,
             "env = 'Synthetic-v0'\ntorso = 'impala-deep'",

@@ -96,6 +96,35 @@ impl Backward {
                 d[actions] = d_value;
             }
         }
+        self.below(network, images, rows);
+    }
+
+    /// The same without heads, from the gradient with respect to what the last layer gives, `[rows][..]`.
+    pub(super) fn add_features(
+        &mut self,
+        network: &mut Network,
+        images: &StackedFrames<'_>,
+        features: Rows<'_>,
+    ) {
+        let rows = features.data.len() / features.stride;
+        self.reserve(&network.shape, rows);
+        let last = network.shape.layers.len() - 1;
+        let (layer, activations) = (&network.shape.layers[last], &network.activations[last]);
+        let (len, stride) = (layer.output_len(), layer.row_stride());
+        if let Some(d) = self.dense.last_mut() {
+            let to = d.chunks_exact_mut(stride).zip(features.data.chunks_exact(features.stride));
+            to.for_each(|(d, features)| d[..len].copy_from_slice(&features[..len]));
+            // A convolution masks its images one by one.
+            if last >= network.shape.convs {
+                let a = &activations[..rows * stride];
+                launch(network.level, Mask { a, d: &mut d[..rows * stride] });
+            }
+        }
+        self.below(network, images, rows);
+    }
+
+    /// All layers, from the gradient with respect to the last one's output before its relu.
+    fn below(&mut self, network: &mut Network, images: &StackedFrames<'_>, rows: usize) {
         for index in (network.shape.convs..network.shape.layers.len()).rev() {
             self.dense_layer(network, index, rows);
         }

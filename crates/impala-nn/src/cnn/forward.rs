@@ -6,7 +6,6 @@ use super::shape::{Layer, Shape};
 use crate::frames::StackedFrames;
 use crate::simd::aligned::{Aligned, padded};
 use crate::simd::{Level, launch};
-use crate::spec::{NetworkSpec, SpecError};
 
 /// A layer's weight and bias in the kernels' order.
 #[derive(Debug)]
@@ -32,13 +31,12 @@ pub(super) struct Network {
 
 impl Network {
     /// A network with zero weights, which keeps all activations or only what it needs.
-    pub(super) fn new(spec: &NetworkSpec, level: Level, keep: bool) -> Result<Self, SpecError> {
-        let shape = Shape::new(spec)?;
+    pub(super) fn new(shape: Shape, level: Level, keep: bool) -> Self {
         let weights = |layer: &Layer| Weights {
             weight: Aligned::zeros(layer.weight_len()),
             bias: Aligned::zeros(padded(layer.outputs)),
         };
-        Ok(Self {
+        Self {
             level,
             weights: shape.layers.iter().map(weights).collect(),
             planes: Planes::new(&shape, level),
@@ -46,7 +44,7 @@ impl Network {
             starts: vec![Vec::new(); shape.layers.len()],
             shape,
             keep,
-        })
+        }
     }
 
     /// Takes new weights, the flat vector of a `ParamSpec`.

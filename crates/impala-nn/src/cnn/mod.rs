@@ -16,6 +16,8 @@ mod products;
 #[cfg(test)]
 mod reference;
 mod shape;
+mod torso;
 
 pub use actor::CnnPolicy;
 pub use learner::CnnLearner;
+pub(crate) use torso::CnnTorso;

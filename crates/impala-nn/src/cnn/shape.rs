@@ -65,9 +65,10 @@ impl Layer {
         self.patch * padded(self.outputs)
     }
 
-    /// Multiply-adds of one row.
-    fn work(&self) -> usize {
-        self.origins.len() * self.places.len() * self.outputs
+    /// Where its outputs are in a row, in the order of the flat vector: `[channel][position]`.
+    pub(super) fn output_places(&self) -> Vec<usize> {
+        let (area, pixel) = (self.origins.len(), padded(self.outputs));
+        (0..area * self.outputs).map(|i| i % area * pixel + i / area).collect()
     }
 
     /// Writes the layer's weight and bias in the kernels' order.
@@ -129,7 +130,8 @@ impl Layer {
     }
 }
 
-/// A network: convolutions, dense layers, then both heads as one dense layer, the value last.
+/// A network: convolutions, dense layers, then both heads as one dense layer, the value last; or without these, if something
+/// else follows.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     /// All layers; the first is a convolution.
@@ -150,9 +152,25 @@ impl Shape {
     /// # Errors
     /// [`SpecError`] if this is no network, or none with a convolution.
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
+        if spec.core != Core::None || spec.action_reward_inputs {
+            return Err(SpecError::NotNative);
+        }
         let parameters = ParamSpec::new(spec)?;
-        let plain = spec.core == Core::None && !spec.action_reward_inputs;
-        let (true, Torso::Cnn { convs, .. }) = (plain, &spec.torso) else {
+        let mut shape = Self::torso(spec, &parameters)?;
+        let entries = parameters.entries();
+        let heads: Vec<&[ParamEntry]> = entries[entries.len() - 4..].chunks_exact(2).collect();
+        let mut heads = dense(&heads, &shape.layers[shape.layers.len() - 1]);
+        heads.relu = false;
+        shape.layers.push(heads);
+        Ok(shape)
+    }
+
+    /// The sizes of what is below the heads.
+    ///
+    /// # Errors
+    /// [`SpecError::NotNative`] if there is no convolution.
+    pub(super) fn torso(spec: &NetworkSpec, parameters: &ParamSpec) -> Result<Self, SpecError> {
+        let Torso::Cnn { convs, hidden } = &spec.torso else {
             return Err(SpecError::NotNative);
         };
         let [.., mut height, mut width] = spec.observation.shape[..] else {
@@ -175,14 +193,9 @@ impl Shape {
             return Err(SpecError::NotNative);
         }
         let convs = layers.len();
-        let rest: Vec<&[ParamEntry]> = pairs.collect();
-        let (hidden, heads) = rest.split_at(rest.len() - 2);
-        for pairs in hidden.iter().map(std::slice::from_ref).chain([heads]) {
-            let layer = dense(pairs, &layers[layers.len() - 1]);
+        for pair in pairs.take(hidden.len()) {
+            let layer = dense(&[pair], &layers[layers.len() - 1]);
             layers.push(layer);
-        }
-        if let Some(heads) = layers.last_mut() {
-            heads.relu = false;
         }
         Ok(Self {
             layers,
@@ -201,11 +214,6 @@ impl Shape {
     /// The last layer.
     pub(super) fn heads(&self) -> &Layer {
         &self.layers[self.layers.len() - 1]
-    }
-
-    /// Multiply-adds of one observation, forwards.
-    pub(super) fn work(&self) -> usize {
-        self.layers.iter().map(Layer::work).sum()
     }
 }
 
@@ -273,7 +281,7 @@ fn dense(pairs: &[&[ParamEntry]], below: &Layer) -> Layer {
         run,
         offsets: (0..patch).step_by(run).collect(),
         origins: vec![0],
-        places: (0..area * below.outputs).map(|i| i % area * pixel + i / area).collect(),
+        places: below.output_places(),
         parts: pairs.iter().map(|pair| part([&pair[0], &pair[1]])).collect(),
         relu: true,
     }
