@@ -348,10 +348,8 @@ fn network(
     }
     network.observation_clip =
         (vectors && set(all.normalize_observations)).then(|| set(all.observation_clip));
-    let residual = network.torso == TorsoName::ImpalaDeep;
     let gpu = matches!(device, Device::Cuda(_));
     let remedies = [
-        (residual, format!("--torso {}", network.torso.as_str()), "use --torso nature"),
         (gpu, format!("--device {device}"), "use --device cpu"),
         (choice == EngineChoice::Libtorch, "--engine libtorch".to_owned(), "use --engine native"),
     ];
@@ -366,7 +364,7 @@ fn network(
     let engine = match choice {
         EngineChoice::Native => Engine::Native,
         EngineChoice::Libtorch => Engine::Libtorch,
-        EngineChoice::Auto if residual || gpu => Engine::Libtorch,
+        EngineChoice::Auto if gpu => Engine::Libtorch,
         EngineChoice::Auto => Engine::Native,
     };
     Ok((network, engine))

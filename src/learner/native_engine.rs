@@ -24,6 +24,8 @@ use crate::policy::spec::{Core, NetworkSpec, ParamSpec, SpecError, Torso};
 /// A strip has about as many rows, and a whole number of vectors of columns.
 const STRIP_ROWS: usize = 320;
 const STRIP_COLUMNS: usize = 8;
+/// Numbers that a strip of a residual network computes on its way forwards, about: 16 MiB, unless one column has more.
+const STRIP_ACTIVATIONS: usize = 4 << 20;
 /// A thread is not worth waking for fewer rows of an MLP than this, or fewer multiply-adds of
 /// convolutions or of a core: about as many.
 const MIN_ROWS: usize = 1024;
@@ -228,6 +230,8 @@ enum Sharing {
     Even {
         /// A thread is not worth waking for fewer rows.
         min_rows: usize,
+        /// Rows of a strip, about.
+        rows: usize,
         /// Fewest columns of a strip, if there are as many: each step of a core reads all its weights, whose cost its columns share.
         min_columns: usize,
     },
@@ -235,13 +239,15 @@ enum Sharing {
 
 impl Sharing {
     fn of(spec: &NetworkSpec) -> Result<Self, SpecError> {
-        let min_columns = match (spec.core, &spec.torso) {
-            (Core::Lstm { .. }, _) => CORE_COLUMNS,
-            (Core::None, Torso::Mlp { .. }) => return Ok(Self::Mlp),
-            (Core::None, _) => 1,
+        let parameters = ParamSpec::new(spec)?;
+        let (rows, min_columns) = match (&spec.torso, spec.core) {
+            (Torso::Mlp { .. }, Core::None) => return Ok(Self::Mlp),
+            (Torso::ImpalaDeep { .. }, _) => (STRIP_ACTIVATIONS / parameters.activations(), 1),
+            (_, Core::Lstm { .. }) => (STRIP_ROWS, CORE_COLUMNS),
+            (Torso::Cnn { .. }, Core::None) => (STRIP_ROWS, 1),
         };
-        let work = ParamSpec::new(spec)?.multiply_adds();
-        Ok(Self::Even { min_rows: (MIN_WORK / work).clamp(1, MIN_ROWS), min_columns })
+        let min_rows = (MIN_WORK / parameters.multiply_adds()).clamp(1, MIN_ROWS);
+        Ok(Self::Even { min_rows, rows, min_columns })
     }
 
     /// How many of `threads` threads are worth waking.
@@ -255,11 +261,11 @@ impl Sharing {
 
     /// Columns of a strip.
     fn width(self, (unroll, columns): (usize, usize), threads: usize) -> usize {
-        let wanted = STRIP_ROWS / (unroll + 1);
         match self {
-            Self::Mlp => (wanted / STRIP_COLUMNS).max(1) * STRIP_COLUMNS,
-            Self::Even { min_columns, .. } => {
-                let rounds = columns.div_ceil(threads * wanted.max(min_columns));
+            Self::Mlp => (STRIP_ROWS / (unroll + 1) / STRIP_COLUMNS).max(1) * STRIP_COLUMNS,
+            Self::Even { rows, min_columns, .. } => {
+                let wanted = (rows / (unroll + 1)).max(min_columns);
+                let rounds = columns.div_ceil(threads * wanted);
                 columns.div_ceil(threads * rounds)
             }
         }

@@ -35,8 +35,10 @@ impl NativePolicy {
     pub fn new(spec: &NetworkSpec, envs: usize) -> Result<Self, SpecError> {
         Ok(Self(match spec.torso {
             _ if !is_plain(spec) => Actor::Composed(Box::new(ComposedPolicy::new(spec, envs)?)),
-            Torso::Cnn { .. } => Actor::Cnn(Box::new(CnnPolicy::new(spec)?)),
-            _ => Actor::Mlp { actor: Box::new(MlpPolicy::new(spec)?), input: Vec::new() },
+            Torso::Cnn { .. } | Torso::ImpalaDeep { .. } => {
+                Actor::Cnn(Box::new(CnnPolicy::new(spec)?))
+            }
+            Torso::Mlp { .. } => Actor::Mlp { actor: Box::new(MlpPolicy::new(spec)?), input: Vec::new() },
         }))
     }
 }
@@ -95,8 +97,10 @@ impl NativeLearner {
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Ok(match spec.torso {
             _ if !is_plain(spec) => Self::Composed(Box::new(ComposedLearner::new(spec)?)),
-            Torso::Cnn { .. } => Self::Cnn(Box::new(CnnLearner::new(spec)?)),
-            _ => Self::Mlp(Box::new(MlpLearner::new(spec)?)),
+            Torso::Cnn { .. } | Torso::ImpalaDeep { .. } => {
+                Self::Cnn(Box::new(CnnLearner::new(spec)?))
+            }
+            Torso::Mlp { .. } => Self::Mlp(Box::new(MlpLearner::new(spec)?)),
         })
     }
 

@@ -241,6 +241,8 @@ fn networks_go_where_they_can_run() {
     assert_eq!(network(true, "env = 'Catch-v0'\ndevice = 'cuda'"), on_libtorch);
     assert_eq!(network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9']"), mlp);
     assert_eq!(network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9x9']"), mlp);
+    let deep = network(false, "env = 'Synthetic-v0'\ntorso = 'impala-deep'");
+    assert_eq!(deep, (TorsoName::ImpalaDeep, Engine::Native));
     assert_eq!(network(true, "engine = 'libtorch'"), (TorsoName::Mlp, Engine::Libtorch));
     assert_eq!(network(true, "device = 'cuda'"), (TorsoName::Mlp, Engine::Libtorch));
     let catch = with(true, "env = 'Catch-v0'\nactivation = 'tanh'").expect("valid");
@@ -303,11 +305,6 @@ fn networks_that_cannot_run_are_refused() {
         (true, "torso = 'cnn'", ["CartPole-v1 shows [4]", "--torso mlp"]),
         (true, "env = 'Catch-v0'\ntorso = 'nature'", ["32x8/4 of --torso nature", "10x5 pixels"]),
         (true, "torso = 'impala-deep'", ["--torso impala-deep needs images", "--torso mlp"]),
-        (
-            false,
-            "env = 'Synthetic-v0'\ntorso = 'impala-deep'",
-            ["--torso impala-deep needs libtorch", "--torso nature"],
-        ),
         (true, "core = 'lstm'\nseparate-value = true", ["--separate-value", "--core none"]),
         (true, "env = 'Catch-v0'\nconv = ['4x6']", ["--conv 4x6/1", "10x5 pixels"]),
         (true, "env = 'Catch-v0'\nconv = ['4x3', '4x4']", ["--conv 4x4/1", "8x3 pixels"]),

@@ -16,6 +16,7 @@
 use std::ops::Range;
 
 use super::products::{RUN, WIDE};
+use super::residual::{CONVS, Sections};
 use crate::simd::aligned::{padded, stride};
 use crate::simd::kernels::PANEL;
 use crate::spec::{Conv, Core, NetworkSpec, ParamEntry, ParamSpec, SpecError, Torso};
@@ -138,6 +139,8 @@ pub(super) struct Shape {
     pub layers: Vec<Layer>,
     /// How many of them are convolutions.
     pub convs: usize,
+    /// What stands behind the first layer, if it is a residual torso's, in whose place it stands: it has no weights of its own.
+    pub sections: Option<Sections>,
     /// k.
     pub frame_stack: usize,
     /// Numbers in one frame.
@@ -170,25 +173,20 @@ impl Shape {
     /// # Errors
     /// [`SpecError::NotNative`] if there is no convolution.
     pub(super) fn torso(spec: &NetworkSpec, parameters: &ParamSpec) -> Result<Self, SpecError> {
-        let Torso::Cnn { convs, hidden } = &spec.torso else {
-            return Err(SpecError::NotNative);
-        };
-        let [.., mut height, mut width] = spec.observation.shape[..] else {
-            return Err(SpecError::NotNative);
-        };
-        let frame_len = spec.observation.frame_len();
-        let planes = frame_len / (height * width);
         let mut pairs = parameters.entries().chunks_exact(2);
-        let mut layers: Vec<Layer> = Vec::new();
-        for (conv, pair) in convs.iter().zip(&mut pairs) {
-            let layer = match layers.last() {
-                None => over_frames(conv, pair, (planes, height, width), spec),
-                Some(below) => over_channels(conv, pair, below.outputs, (height, width)),
-            };
-            layers.push(layer);
-            let side = |pixels| conv.output_side(pixels).expect("the parameter spec checked it");
-            (height, width) = (side(height), side(width));
-        }
+        let image = spec.image().ok_or(SpecError::NotNative)?;
+        let (mut layers, sections, hidden) = match &spec.torso {
+            Torso::Mlp { .. } => return Err(SpecError::NotNative),
+            Torso::Cnn { convs, hidden } => {
+                (convolutions(convs, spec, image, &mut pairs), None, hidden)
+            }
+            Torso::ImpalaDeep { channels, hidden } => {
+                let count = channels.len() * CONVS;
+                let sections = Sections::new(image, &parameters.entries()[..2 * count]);
+                let layers = pairs.by_ref().take(count).last().map(|_| over_sections(&sections));
+                (layers.into_iter().collect(), Some(sections), hidden)
+            }
+        };
         if layers.is_empty() {
             return Err(SpecError::NotNative);
         }
@@ -200,8 +198,9 @@ impl Shape {
         Ok(Self {
             layers,
             convs,
+            sections,
             frame_stack: spec.observation.frame_stack,
-            frame_len,
+            frame_len: spec.observation.frame_len(),
             parameters: parameters.len(),
         })
     }
@@ -214,6 +213,42 @@ impl Shape {
     /// The last layer.
     pub(super) fn heads(&self) -> &Layer {
         &self.layers[self.layers.len() - 1]
+    }
+}
+
+/// Convolutions one after the other, from an image `[channels][height][width]` on.
+fn convolutions<'a>(
+    convs: &[Conv],
+    spec: &NetworkSpec,
+    [channels, mut height, mut width]: [usize; 3],
+    pairs: &mut impl Iterator<Item = &'a [ParamEntry]>,
+) -> Vec<Layer> {
+    let planes = channels / spec.observation.frame_stack;
+    let mut layers: Vec<Layer> = Vec::new();
+    for (conv, pair) in convs.iter().zip(pairs) {
+        let layer = match layers.last() {
+            None => over_frames(conv, pair, (planes, height, width), spec),
+            Some(below) => over_channels(conv, pair, below.outputs, (height, width)),
+        };
+        layers.push(layer);
+        let side = |pixels| conv.output_side(pixels).expect("the parameter spec checked it");
+        (height, width) = (side(height), side(width));
+    }
+    layers
+}
+
+/// What stands for the sections of a residual torso: their output, and nothing else.
+fn over_sections(sections: &Sections) -> Layer {
+    let [outputs, height, width] = sections.output();
+    Layer {
+        outputs,
+        patch: 1,
+        run: 1,
+        offsets: Vec::new(),
+        origins: vec![0; height * width],
+        places: Vec::new(),
+        parts: Vec::new(),
+        relu: true,
     }
 }
 

@@ -30,7 +30,7 @@ impl CnnTorso {
         learns: bool,
     ) -> Result<Self, SpecError> {
         let network = Network::new(Shape::torso(spec, parameters)?, level, learns);
-        let backward = learns.then(|| Backward::zeros(&network.shape));
+        let backward = learns.then(|| Backward::zeros(&network));
         Ok(Self { network, backward, rows: 0 })
     }
 
@@ -73,7 +73,7 @@ impl CnnTorso {
     /// Writes the gradient in the order of the flat vector.
     pub(crate) fn write_gradient(&self, flat: &mut [f32]) {
         if let Some(backward) = &self.backward {
-            backward.write(&self.network.shape, flat);
+            backward.write(&self.network, flat);
         }
     }
 }

@@ -195,15 +195,16 @@ impl<'a> Definition<'a> {
         (d_logits, d_values): (&[f32], &[f32]),
         (start, direction): (usize, &[f64]),
     ) -> f64 {
-        const STEP: f64 = 1e-6;
+        // Short, or a relu somewhere bends between both ends.
+        let step = 1e-7 / direction.iter().map(|x| x * x).sum::<f64>().sqrt();
         let kept = self.parameters.clone();
-        let [above, below] = [STEP, -STEP].map(|step| {
+        let [above, below] = [step, -step].map(|step| {
             let moved = self.parameters[start..].iter_mut().zip(&kept[start..]).zip(direction);
             moved.for_each(|((x, kept), d)| *x = kept + step * d);
             self.weighted(seen, d_logits, d_values)
         });
         self.parameters = kept;
-        (above - below) / (2.0 * STEP)
+        (above - below) / (2.0 * step)
     }
 }
 

@@ -194,6 +194,10 @@ fn cnn(convs: &[(usize, usize, usize)], hidden: &[usize]) -> Torso {
     Torso::Cnn { convs: convs.collect(), hidden: hidden.to_vec() }
 }
 
+fn deep(channels: &[usize], hidden: &[usize]) -> Torso {
+    Torso::ImpalaDeep { channels: channels.to_vec(), hidden: hidden.to_vec() }
+}
+
 fn with(
     observation: ObservationSpec,
     torso: Torso,
@@ -234,6 +238,56 @@ fn cores_over_every_torso_agree_with_the_definition() {
             check(&network, unroll, columns, false, &mut rng);
         }
     }
+}
+
+#[test]
+fn residual_torsos_agree_with_the_definition() {
+    let mut rng = Rng::new(8, 0);
+    let image = |shape: &[usize]| ObservationSpec::new(Dtype::F32, shape);
+    for network in [
+        with(image(&[2, 7, 6]), deep(&[3, 2], &[5]), Core::None, false),
+        with(image(&[13, 8]), deep(&[18], &[9, 7]), Core::Lstm { hidden: 5 }, true),
+        with(image(&[3, 9, 20]), deep(&[16, 33, 4], &[]), Core::Lstm { hidden: 17 }, false),
+        with(image(&[1, 4]), deep(&[5], &[6]), Core::None, true),
+    ] {
+        for (unroll, columns) in [(1, 1), (3, 4)] {
+            check(&network, unroll, columns, false, &mut rng);
+        }
+    }
+}
+
+/// Without other parts a torso and its heads are one engine.
+#[test]
+fn residual_networks_are_the_same_in_one_piece() {
+    use crate::cnn::{CnnLearner, CnnPolicy};
+    let mut rng = Rng::new(9, 0);
+    let observation = ObservationSpec::new(Dtype::F32, &[2, 10, 7]);
+    let network = with(observation, deep(&[6, 17], &[12]), Core::None, false);
+    let layout = ParamSpec::new(&network).expect("valid");
+    let flat = parameters(&layout, &mut rng);
+    let block = Block::new(&network, 2, 3, &mut rng);
+    let inputs = block.inputs(&network.observation);
+    let (d_logits, d_values) = (normals(&mut rng, 6 * 5, 1.0), normals(&mut rng, 6, 1.0));
+    let (mut parts, mut whole) = (vec![9.0; layout.len()], vec![8.0; layout.len()]);
+    let mut learner = ComposedLearner::new(&network).expect("native");
+    learner.load(&flat);
+    let outputs = learner.forward(&inputs);
+    let outputs = [outputs.0, outputs.1].concat();
+    learner.backward(&inputs, &d_logits, &d_values);
+    learner.write_gradient(&mut parts);
+    let mut learner = CnnLearner::new(&network).expect("native");
+    learner.load(&flat);
+    let wide = |x: &[f32]| -> Vec<f64> { x.iter().map(|&x| f64::from(x)).collect() };
+    let (logits, values) = learner.forward(&inputs.observations);
+    close("outputs", &[logits, values].concat(), &wide(&outputs));
+    learner.backward(&inputs.observations, &d_logits, &d_values);
+    learner.write_gradient(&mut whole);
+    close("gradient", &whole, &wide(&parts));
+    let mut actor = CnnPolicy::new(&network).expect("native");
+    actor.load(&flat);
+    let mut acted = vec![9.0; 9 * 5];
+    actor.forward(&inputs.observations, &mut acted);
+    close("acting", &acted, &wide(&outputs[..45]));
 }
 
 #[test]

@@ -30,10 +30,9 @@ impl Torso {
             spec::Torso::Mlp { .. } => {
                 Self::Mlp(Box::new(MlpTorso::new(spec, parameters, name, level, learns)?))
             }
-            spec::Torso::Cnn { .. } => {
+            spec::Torso::Cnn { .. } | spec::Torso::ImpalaDeep { .. } => {
                 Self::Cnn(Box::new(CnnTorso::new(spec, parameters, level, learns)?))
             }
-            spec::Torso::ImpalaDeep { .. } => return Err(SpecError::NotNative),
         })
     }
 
