@@ -73,7 +73,7 @@ pub fn policy(
     envs: usize,
 ) -> Result<Box<dyn Policy>, BuildError> {
     match engine {
-        Engine::Native => Ok(Box::new(NativePolicy::new(network)?)),
+        Engine::Native => Ok(Box::new(NativePolicy::new(network, envs)?)),
         #[cfg(feature = "torch")]
         Engine::Libtorch => {
             let policy = crate::policy::torch::TorchPolicy::new(network, parameters, envs)?;
@@ -81,7 +81,7 @@ pub fn policy(
         }
         #[cfg(not(feature = "torch"))]
         Engine::Libtorch => {
-            let _only_libtorch_asks = (parameters, envs);
+            let _only_libtorch_asks = parameters;
             Err(BuildError::NoLibtorch)
         }
     }

@@ -15,7 +15,7 @@
 //!
 //! The modules stand in the order of that flow. Dependencies point one way: `pool` -> {`supervisor`,
 //! `actor`, `learner`} -> {`ring`, `params`, `policy`, `env`, `unroll`, `metrics`} -> `shm`.
-//! Without the feature `torch` nothing here knows libtorch; MLPs learn all the same.
+//! Without the feature `torch` nothing here knows libtorch; networks learn all the same.
 
 pub use impala_env as env;
 pub use impala_env::rng;

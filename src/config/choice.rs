@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum EngineChoice {
-    /// Native wherever it can do the job, libtorch for other networks or a GPU
+    /// Native on a CPU, libtorch on a GPU
     Auto,
-    /// Hand-written Rust for the mlp and cnn torsos: fastest on a CPU
+    /// Hand-written Rust: fastest on a CPU
     Native,
-    /// libtorch: any torso, any device
+    /// libtorch: any device
     Libtorch,
 }
 
@@ -158,7 +158,7 @@ pub enum TorsoName {
     AtariShallow,
     /// That of DQN and MonoBeast: 32x8/4, 64x4/2, 64x3/1, then 512 units
     Nature,
-    /// The paper's deep residual network: 15 convolutions, then 256 units (needs libtorch)
+    /// The paper's deep residual network: 15 convolutions, then 256 units
     ImpalaDeep,
 }
 
@@ -182,7 +182,7 @@ impl TorsoName {
 pub enum CoreName {
     /// Nothing: each observation is judged alone
     None,
-    /// One LSTM cell (needs libtorch)
+    /// One LSTM cell
     Lstm,
 }
 

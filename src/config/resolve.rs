@@ -329,17 +329,8 @@ fn network(
     }
     network.observation_clip =
         (vectors && set(all.normalize_observations)).then(|| set(all.observation_clip));
-    let residual = network.torso == TorsoName::ImpalaDeep;
-    let remembers = network.core != CoreName::None;
     let gpu = matches!(device, Device::Cuda(_));
     let remedies = [
-        (residual, format!("--torso {}", network.torso.as_str()), "use --torso nature"),
-        (remembers, "--core lstm".to_owned(), "use --core none"),
-        (
-            network.action_reward_inputs,
-            "--action-reward-inputs".to_owned(),
-            "use --action-reward-inputs=false",
-        ),
         (gpu, format!("--device {device}"), "use --device cpu"),
         (choice == EngineChoice::Libtorch, "--engine libtorch".to_owned(), "use --engine native"),
     ];
@@ -354,9 +345,7 @@ fn network(
     let engine = match choice {
         EngineChoice::Native => Engine::Native,
         EngineChoice::Libtorch => Engine::Libtorch,
-        EngineChoice::Auto if residual || remembers || network.action_reward_inputs || gpu => {
-            Engine::Libtorch
-        }
+        EngineChoice::Auto if gpu => Engine::Libtorch,
         EngineChoice::Auto => Engine::Native,
     };
     Ok((network, engine))

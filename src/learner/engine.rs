@@ -1,4 +1,4 @@
-//! What computes the network's outputs and its gradient: libtorch, or Rust for the MLP.
+//! What computes the network's outputs and its gradient: libtorch, or Rust.
 //!
 //! An engine sees one block at a time, and only while [`Engine::gradient`] runs: nothing it builds over
 //! the block's memory outlives the call, so the block can be released right after it.

@@ -20,6 +20,7 @@ pub mod optimizer;
 pub mod replay;
 pub(crate) mod return_scale;
 pub mod run;
+mod strip_inputs;
 mod strips;
 pub mod tasks;
 #[cfg(feature = "torch")]

@@ -14,19 +14,25 @@ use std::ops::Range;
 use super::engine::{
     Engine, EngineError, Evaluator, Objective, Observations, StageTimes, Stopwatch,
 };
+use super::strip_inputs::{StripInputs, state};
 use super::strips::{StripThreads, Strips};
-use crate::policy::cnn::CnnLearner;
 use crate::policy::frames::{FrameRows, StackedFrames};
+use crate::policy::inputs::LearnInputs;
 use crate::policy::native::NativeLearner;
-use crate::policy::spec::{NetworkSpec, SpecError, Torso};
+use crate::policy::spec::{Core, NetworkSpec, ParamSpec, SpecError, Torso};
 
 /// A strip has about as many rows, and a whole number of vectors of columns.
 const STRIP_ROWS: usize = 320;
 const STRIP_COLUMNS: usize = 8;
+/// Numbers that a strip of a residual network computes on its way forwards, about: 16 MiB, unless one column has more.
+const STRIP_ACTIVATIONS: usize = 4 << 20;
 /// A thread is not worth waking for fewer rows of an MLP than this, or fewer multiply-adds of
-/// convolutions: about as many.
+/// convolutions or of a core: about as many.
 const MIN_ROWS: usize = 1024;
 const MIN_WORK: usize = 5_000_000;
+
+/// Columns of a core that share the cost of reading its weights.
+const CORE_COLUMNS: usize = 16;
 
 /// Most shares of a block in a fixed order: what more threads than this could do would be lost in the sums.
 const FIXED_SHARES: usize = 8;
@@ -44,6 +50,7 @@ pub(crate) enum Order {
 /// A network that learns in Rust.
 #[derive(Debug)]
 pub struct NativeEngine {
+    spec: NetworkSpec,
     sharing: Sharing,
     order: Order,
     /// Most columns of a strip.
@@ -55,6 +62,7 @@ pub struct NativeEngine {
 #[derive(Debug)]
 struct StripWorker {
     network: NativeLearner,
+    seen: StripInputs,
     /// Its part, to be added to that of the first.
     gradient: Vec<f32>,
     /// Those of the shares that it did, in a fixed order: number and gradient.
@@ -75,6 +83,7 @@ impl NativeEngine {
             let network = NativeLearner::new(spec)?;
             Ok(StripWorker {
                 network,
+                seen: StripInputs::default(),
                 gradient: Vec::new(),
                 done: Vec::new(),
                 spare: Vec::new(),
@@ -83,12 +92,9 @@ impl NativeEngine {
             })
         };
         let threads = StripThreads::new(threads, || (), share)?;
-        Ok(Self {
-            sharing: Sharing::of(spec)?,
-            order: Order::AsTheyCome,
-            most_columns: usize::MAX,
-            threads,
-        })
+        let sharing = Sharing::of(spec)?;
+        let (spec, order) = (spec.clone(), Order::AsTheyCome);
+        Ok(Self { spec, sharing, order, most_columns: usize::MAX, threads })
     }
 
     /// The same with gradients added up in `order`.
@@ -142,6 +148,7 @@ impl Engine for NativeEngine {
         };
         let mut work = Work {
             learn: true,
+            network: &self.spec,
             parameters,
             observations,
             valid: if observations.spec.frame_stack > 1 {
@@ -203,6 +210,7 @@ fn add_up(workers: &[StripWorker], gradient: &mut [f32]) {
 struct Work<'a> {
     /// Or only look at the outputs.
     learn: bool,
+    network: &'a NetworkSpec,
     parameters: &'a [f32],
     observations: &'a Observations<'a>,
     valid: Vec<u8>,
@@ -211,10 +219,15 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn input(&self, strip: Range<usize>) -> StackedFrames<'_> {
+    fn inputs<'a>(&'a self, strip: Range<usize>, seen: &'a StripInputs) -> LearnInputs<'a> {
         let Observations { spec, columns, frames, .. } = *self.observations;
         let rows = FrameRows::Contiguous(frames);
-        StackedFrames { spec, rows, columns, strip, valid: &self.valid }
+        LearnInputs {
+            flags: &seen.flags,
+            extra: &seen.extra,
+            state: state(self.network, self.observations, &strip),
+            observations: StackedFrames { spec, rows, columns, strip, valid: &self.valid },
+        }
     }
 }
 
@@ -224,35 +237,45 @@ enum Sharing {
     /// Into strips that fit the cache.
     Mlp,
     /// Into strips of one size, a whole number for each thread: they are few, and each takes long.
-    Cnn { min_rows: usize },
+    Even {
+        /// A thread is not worth waking for fewer rows.
+        min_rows: usize,
+        /// Rows of a strip, about.
+        rows: usize,
+        /// Fewest columns of a strip, if there are as many: each step of a core reads all its weights, whose cost its columns share.
+        min_columns: usize,
+    },
 }
 
 impl Sharing {
     fn of(spec: &NetworkSpec) -> Result<Self, SpecError> {
-        Ok(match spec.torso {
-            Torso::Cnn { .. } => {
-                Self::Cnn { min_rows: (MIN_WORK / CnnLearner::work(spec)?).clamp(1, MIN_ROWS) }
-            }
-            _ => Self::Mlp,
-        })
+        let parameters = ParamSpec::new(spec)?;
+        let (rows, min_columns) = match (&spec.torso, spec.core) {
+            (Torso::Mlp { .. }, Core::None) => return Ok(Self::Mlp),
+            (Torso::ImpalaDeep { .. }, _) => (STRIP_ACTIVATIONS / parameters.activations(), 1),
+            (_, Core::Lstm { .. }) => (STRIP_ROWS, CORE_COLUMNS),
+            (Torso::Cnn { .. }, Core::None) => (STRIP_ROWS, 1),
+        };
+        let min_rows = (MIN_WORK / parameters.multiply_adds()).clamp(1, MIN_ROWS);
+        Ok(Self::Even { min_rows, rows, min_columns })
     }
 
     /// How many of `threads` threads are worth waking.
     fn threads(self, rows: usize, threads: usize) -> usize {
         let min_rows = match self {
             Self::Mlp => MIN_ROWS,
-            Self::Cnn { min_rows } => min_rows,
+            Self::Even { min_rows, .. } => min_rows,
         };
         (rows / min_rows).clamp(1, threads.max(1))
     }
 
     /// Columns of a strip.
     fn width(self, (unroll, columns): (usize, usize), threads: usize) -> usize {
-        let wanted = STRIP_ROWS / (unroll + 1);
         match self {
-            Self::Mlp => (wanted / STRIP_COLUMNS).max(1) * STRIP_COLUMNS,
-            Self::Cnn { .. } => {
-                let rounds = columns.div_ceil(threads * wanted.max(1));
+            Self::Mlp => (STRIP_ROWS / (unroll + 1) / STRIP_COLUMNS).max(1) * STRIP_COLUMNS,
+            Self::Even { rows, min_columns, .. } => {
+                let wanted = (rows / (unroll + 1)).max(min_columns);
+                let rounds = columns.div_ceil(threads * wanted);
                 columns.div_ceil(threads * rounds)
             }
         }
@@ -293,9 +316,10 @@ impl StripWorker {
         self.network.load(work.parameters);
         let mut evaluator: Box<dyn Evaluator> = work.objective.evaluator();
         for strip in strips {
-            let input = work.input(strip.clone());
+            self.seen.gather(work.network, work.observations, &strip);
+            let inputs = work.inputs(strip.clone(), &self.seen);
             self.times.batching += watch.lap();
-            let (logits, values) = self.network.forward(input.clone());
+            let (logits, values) = self.network.forward(&inputs);
             self.times.forward += watch.lap();
             if !work.learn {
                 evaluator.look(strip, logits, values);
@@ -305,7 +329,7 @@ impl StripWorker {
             let gradients = evaluator.gradients(strip, logits, values);
             self.times.loss += watch.lap();
             let Some((d_logits, d_values)) = gradients else { return false };
-            self.network.backward(input, d_logits, d_values);
+            self.network.backward(&inputs, d_logits, d_values);
             self.times.backward += watch.lap();
         }
         true
@@ -382,21 +406,30 @@ mod tests {
     #[test]
     fn threads_do_not_change_the_gradient() {
         let mlp = Torso::Mlp { hidden: vec![16, 8], activation: Activation::Tanh };
-        threads_agree(&[3], mlp);
+        threads_agree(&[3], mlp.clone(), Core::None);
+        threads_agree(&[3], mlp, Core::Lstm { hidden: 96 });
         let convs = vec![Conv { filters: 5, kernel: 2, stride: 1 }];
-        threads_agree(&[4, 3], Torso::Cnn { convs, hidden: vec![8] });
+        let cnn = Torso::Cnn { convs, hidden: vec![8] };
+        threads_agree(&[4, 3], cnn.clone(), Core::None);
+        threads_agree(&[4, 3], cnn, Core::Lstm { hidden: 96 });
     }
 
-    fn threads_agree(shape: &[usize], torso: Torso) {
+    fn threads_agree(shape: &[usize], torso: Torso, core: Core) {
         const UNROLL: usize = 30;
         const COLUMNS: usize = 128;
         let observation =
             ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::U8, shape) };
         let numbers = (UNROLL + 2) * COLUMNS * observation.frame_len();
         let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 2 }, torso);
+        let action_reward_inputs = core != Core::None;
+        let spec = NetworkSpec { core, action_reward_inputs, ..spec };
         let layout = ParamSpec::new(&spec).expect("valid");
         let parameters = initial_parameters(&layout, 1);
         let mut rng = Rng::new(1, 0);
+        let states = self::numbers(COLUMNS * spec.state_len());
+        let rewards = self::numbers((UNROLL + 1) * COLUMNS);
+        let actions: Vec<i32> =
+            (0..(UNROLL + 1) * COLUMNS).map(|_| i32::from(rng.below(2) == 1)).collect();
         let frames: Vec<u8> = (0..numbers).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
         let flags: Vec<u8> = (0..(UNROLL + 1) * COLUMNS)
             .map(|_| if rng.below(9) == 0 { crate::env::flag::FIRST } else { 0 })
@@ -405,6 +438,11 @@ mod tests {
             frames: &frames,
             history: &[1; COLUMNS],
             flags: &flags,
+            actions: &actions[COLUMNS..],
+            rewards: &rewards[COLUMNS..],
+            first_actions: &actions[..COLUMNS],
+            first_rewards: &rewards[..COLUMNS],
+            recurrent_state: &states,
             ..block(&spec.observation, UNROLL, COLUMNS)
         };
         let gradient_of = |threads, order, most_columns| {

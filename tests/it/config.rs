@@ -6,7 +6,7 @@ use std::path::Path;
 
 use impala_rl::config::defaults::{ENVIRONMENTS, PRESETS};
 use impala_rl::config::preflight::{self, Machine};
-use impala_rl::config::{Args, Config, ConfigError, CoreName, Settings, file, refusal};
+use impala_rl::config::{Args, Config, ConfigError, Settings, file, refusal};
 use impala_rl::env::Registry;
 
 fn resolve(toml: &str) -> Result<Config, ConfigError> {
@@ -132,11 +132,9 @@ fn a_resolved_configuration_repeats_itself() {
     // Rows of families need what is not built in.
     for env in ENVIRONMENTS.iter().filter(|row| !row.name.ends_with('*')) {
         for preset in PRESETS {
-            let remembers = (env.settings)().core.is_some_and(|core| core != CoreName::None);
             let settings = Settings {
                 env: Some(vec![env.name.into()]),
                 preset: Some(preset.name.into()),
-                core: (remembers && !cfg!(feature = "torch")).then_some(CoreName::None),
                 ..Settings::default()
             };
             let config =

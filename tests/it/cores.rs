@@ -1,4 +1,4 @@
-//! Networks of libtorch that act and learn: an actor that steps through an unroll, and the learner that
+//! Networks that act and learn, of every engine: an actor that steps through an unroll, and the learner that
 //! sees it at once, must compute the same; and the gradient must be that of finite differences.
 
 use std::ops::Range;
@@ -6,13 +6,54 @@ use std::sync::Mutex;
 
 use impala_rl::env::{ActionSpec, Dtype, ObservationSpec, flag};
 use impala_rl::learner::engine::{Engine, Evaluator, Objective, Observations, StageTimes};
-use impala_rl::learner::torch_engine::{Place, TorchEngine};
+use impala_rl::learner::native_engine::NativeEngine;
 use impala_rl::policy::act::{ActInputs, Policy};
 use impala_rl::policy::frames::StackedFrames;
 use impala_rl::policy::init::initial_parameters;
+use impala_rl::policy::native::NativePolicy;
 use impala_rl::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, Torso};
-use impala_rl::policy::torch::TorchPolicy;
 use impala_rl::rng::Rng;
+
+/// Who computes a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum By {
+    Rust,
+    #[cfg(feature = "torch")]
+    Libtorch,
+}
+
+impl By {
+    const ALL: &[Self] = &[
+        Self::Rust,
+        #[cfg(feature = "torch")]
+        Self::Libtorch,
+    ];
+
+    fn policy(self, spec: &NetworkSpec, envs: usize) -> Box<dyn Policy> {
+        match self {
+            Self::Rust => Box::new(NativePolicy::new(spec, envs).expect("native")),
+            #[cfg(feature = "torch")]
+            Self::Libtorch => {
+                let layout = ParamSpec::new(spec).expect("valid");
+                let policy = impala_rl::policy::torch::TorchPolicy::new(spec, &layout, envs);
+                Box::new(policy.expect("libtorch"))
+            }
+        }
+    }
+
+    fn engine(self, spec: &NetworkSpec, threads: usize) -> Box<dyn Engine> {
+        match self {
+            Self::Rust => Box::new(NativeEngine::new(spec, threads).expect("native")),
+            #[cfg(feature = "torch")]
+            Self::Libtorch => {
+                use impala_rl::learner::torch_engine::{Place, TorchEngine};
+                let layout = ParamSpec::new(spec).expect("valid");
+                let engine = TorchEngine::new(spec, &layout, Place::Cpu { threads });
+                Box::new(engine.expect("libtorch"))
+            }
+        }
+    }
+}
 
 /// A block of one group, as an actor fills it.
 struct Block {
@@ -82,7 +123,7 @@ impl Block {
 
     /// Logits of the first T observations, one step at a time, as an actor sees them; and the state of
     /// its core after each.
-    fn acted(&self, spec: &NetworkSpec, actor: &mut TorchPolicy) -> (Vec<f32>, Vec<Vec<f32>>) {
+    fn acted(&self, spec: &NetworkSpec, actor: &mut dyn Policy) -> (Vec<f32>, Vec<Vec<f32>>) {
         let observations = self.observations(spec);
         let (k, width) = (spec.observation.frame_stack, spec.logits());
         let (row, words) = (self.columns * spec.observation.frame_bytes(), spec.action.words());
@@ -166,11 +207,9 @@ fn learnt(
     spec: &NetworkSpec,
     flat: &[f32],
     block: &Block,
-    threads: usize,
+    engine: &mut dyn Engine,
     seed: u64,
 ) -> (Weights, Vec<f32>) {
-    let layout = ParamSpec::new(spec).expect("valid");
-    let mut engine = TorchEngine::new(spec, &layout, Place::Cpu { threads }).expect("libtorch");
     let mut rng = Rng::new(seed, 3);
     let steps = block.unroll * block.columns;
     let objective = Weights {
@@ -186,7 +225,7 @@ fn learnt(
     (objective, gradient)
 }
 
-fn networks() -> Vec<NetworkSpec> {
+fn networks(by: By) -> Vec<NetworkSpec> {
     let vector = ObservationSpec::new(Dtype::F32, &[5]);
     let image = ObservationSpec { frame_stack: 3, ..ObservationSpec::new(Dtype::U8, &[12, 9]) };
     let mlp = Torso::Mlp { hidden: vec![7], activation: Activation::Tanh };
@@ -201,35 +240,44 @@ fn networks() -> Vec<NetworkSpec> {
         let base = NetworkSpec::new(observation.clone(), action, torso);
         NetworkSpec { core, action_reward_inputs, ..base }
     };
-    vec![
+    let mut networks = vec![
         with(&vector, choice.clone(), mlp.clone(), lstm, false),
         with(&vector, choices, mlp.clone(), lstm, true),
         with(&vector, numbers, mlp, Core::None, true),
         with(&image, choice.clone(), cnn, lstm, true),
-        with(&image, choice, deep, lstm, true),
-    ]
+    ];
+    if by != By::Rust {
+        networks.push(with(&image, choice, deep, lstm, true));
+    }
+    networks
+}
+
+/// Each network with each that computes it.
+fn all() -> impl Iterator<Item = (By, u64, NetworkSpec)> {
+    By::ALL.iter().flat_map(|&by| (0..).zip(networks(by)).map(move |(at, spec)| (by, at, spec)))
 }
 
 #[test]
 fn acting_step_by_step_equals_learning_at_once() {
-    for (index, spec) in (0..).zip(networks()) {
+    for (by, index, spec) in all() {
         let layout = ParamSpec::new(&spec).expect("valid");
         let mut flat = initial_parameters(&layout, index);
         let mut rng = Rng::new(index, 1);
         flat.iter_mut().for_each(|x| *x += 0.1 * rng.normal_f64() as f32);
-        let mut actor = TorchPolicy::new(&spec, &layout, 4).expect("libtorch");
+        let mut actor = by.policy(&spec, 4);
+        let mut engine = by.engine(&spec, 1);
         actor.load(&flat);
         // The first unroll begins with a zero state, the second with what the first left behind.
         for _unroll in 0..2 {
             let mut block = Block::random(&spec, 7, 4, &mut rng);
             block.recurrent_state = actor.recurrent_state().to_vec();
-            let (acted, states) = block.acted(&spec, &mut actor);
-            let (seen, _) = learnt(&spec, &flat, &block, 1, 0);
+            let (acted, states) = block.acted(&spec, actor.as_mut());
+            let (seen, _) = learnt(&spec, &flat, &block, engine.as_mut(), 0);
             let seen = seen.seen.into_inner().expect("no panic");
             let [(strip, logits, _)] = &seen[..] else { panic!("small enough for one strip") };
             assert_eq!(*strip, 0..4);
             for (at, (a, b)) in acted.iter().zip(logits).enumerate() {
-                assert!((a - b).abs() <= 1e-5, "network {index}, logit {at}: {a} and {b}");
+                assert!((a - b).abs() <= 1e-5, "{by:?}, network {index}, logit {at}: {a} and {b}");
             }
             assert!(states.iter().all(|state| state.len() == 4 * spec.state_len()));
         }
@@ -238,36 +286,41 @@ fn acting_step_by_step_equals_learning_at_once() {
 
 #[test]
 fn memory_of_the_episode_before_is_gone_at_its_first_observation() {
-    let spec = &networks()[1];
-    let layout = ParamSpec::new(spec).expect("valid");
-    let flat = initial_parameters(&layout, 3);
-    let mut rng = Rng::new(9, 0);
-    let mut block = Block::random(spec, 1, 3, &mut rng);
-    block.flags[..3].copy_from_slice(&[flag::FIRST, 0, flag::FIRST]);
-    let logits = |block: &Block| {
-        let (seen, _) = learnt(spec, &flat, block, 1, 0);
-        seen.seen.into_inner().expect("no panic").remove(0).1
-    };
-    let before = logits(&block);
-    block.recurrent_state.iter_mut().for_each(|x| *x += 1.0);
-    block.first_rewards = vec![0.9; 3];
-    let after = logits(&block);
-    let width = spec.logits();
-    assert_eq!(before[..width], after[..width]);
-    assert_eq!(before[2 * width..3 * width], after[2 * width..3 * width]);
-    assert_ne!(before[width..2 * width], after[width..2 * width], "others do remember");
+    for &by in By::ALL {
+        let spec = &networks(by)[1];
+        let layout = ParamSpec::new(spec).expect("valid");
+        let flat = initial_parameters(&layout, 3);
+        let mut rng = Rng::new(9, 0);
+        let mut block = Block::random(spec, 1, 3, &mut rng);
+        block.flags[..3].copy_from_slice(&[flag::FIRST, 0, flag::FIRST]);
+        let mut engine = by.engine(spec, 1);
+        let mut logits = |block: &Block| {
+            let (seen, _) = learnt(spec, &flat, block, engine.as_mut(), 0);
+            seen.seen.into_inner().expect("no panic").remove(0).1
+        };
+        let before = logits(&block);
+        block.recurrent_state.iter_mut().for_each(|x| *x += 1.0);
+        block.first_rewards = vec![0.9; 3];
+        let after = logits(&block);
+        let width = spec.logits();
+        assert_eq!(before[..width], after[..width]);
+        assert_eq!(before[2 * width..3 * width], after[2 * width..3 * width]);
+        assert_ne!(before[width..2 * width], after[width..2 * width], "others do remember");
+    }
 }
 
 #[test]
 fn the_gradient_is_that_of_finite_differences() {
-    for (index, spec) in (0..).zip(networks()) {
+    for (by, index, spec) in all() {
         let layout = ParamSpec::new(&spec).expect("valid");
         let mut flat = initial_parameters(&layout, index);
         let mut rng = Rng::new(index, 2);
         flat.iter_mut().for_each(|x| *x += 0.1 * rng.normal_f64() as f32);
         let block = Block::random(&spec, 5, 3, &mut rng);
-        let objective = |flat: &[f32]| {
-            let (seen, _) = learnt(&spec, flat, &block, 1, 7);
+        let mut engine = by.engine(&spec, 1);
+        let (_, gradient) = learnt(&spec, &flat, &block, engine.as_mut(), 7);
+        let mut objective = |flat: &[f32]| {
+            let (seen, _) = learnt(&spec, flat, &block, engine.as_mut(), 7);
             let outputs = seen.seen.into_inner().expect("no panic").remove(0);
             let dot = |weights: &[f32], outputs: &[f32]| {
                 let pairs = weights.iter().zip(outputs);
@@ -275,12 +328,11 @@ fn the_gradient_is_that_of_finite_differences() {
             };
             dot(&seen.logits, &outputs.1) + dot(&seen.values, &outputs.2)
         };
-        let (_, gradient) = learnt(&spec, &flat, &block, 1, 7);
         // The slope along some directions over each parameter as a whole: relus make single ones jumpy.
         for entry in layout.entries() {
             let direction: Vec<f32> = (0..entry.numel()).map(|_| rng.normal_f64() as f32).collect();
             let norm = direction.iter().map(|x| x * x).sum::<f32>().sqrt();
-            let moved = |step: f32| {
+            let mut moved = |step: f32| {
                 let mut moved = flat.clone();
                 let range = moved[entry.range()].iter_mut().zip(&direction);
                 range.for_each(|(x, d)| *x += step * d / norm);
@@ -292,12 +344,16 @@ fn the_gradient_is_that_of_finite_differences() {
             let slope = slopes.map(|(g, d)| f64::from(g * d / norm)).sum::<f64>();
             let tolerance = 0.02 * expected.abs().max(0.5);
             let name = &entry.name;
-            assert!((slope - expected).abs() < tolerance, "{index} {name}: {slope}, {expected}");
+            assert!(
+                (slope - expected).abs() < tolerance,
+                "{by:?} {index} {name}: {slope}, {expected}"
+            );
         }
     }
 }
 
 #[test]
+#[cfg(feature = "torch")]
 fn strips_and_threads_do_not_change_the_gradient() {
     let observation =
         ObservationSpec { frame_stack: 4, ..ObservationSpec::new(Dtype::U8, &[84, 84]) };
@@ -313,8 +369,10 @@ fn strips_and_threads_do_not_change_the_gradient() {
         flat[entry.range()].iter_mut().for_each(|x| *x = *x * scale + shift);
     }
     let block = Block::random(&spec, 9, 16, &mut rng);
-    let (one, alone) = learnt(&spec, &flat, &block, 1, 1);
-    let (many, shared) = learnt(&spec, &flat, &block, 3, 1);
+    let learnt =
+        |threads| learnt(&spec, &flat, &block, By::Libtorch.engine(&spec, threads).as_mut(), 1);
+    let (one, alone) = learnt(1);
+    let (many, shared) = learnt(3);
     let strips = |weights: &Weights| weights.seen.lock().expect("no panic").len();
     assert!(strips(&one) > 1 && strips(&many) > strips(&one), "{} strips", strips(&many));
     let largest = alone.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));

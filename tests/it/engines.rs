@@ -14,7 +14,7 @@ use impala_rl::policy::frames::StackedFrames;
 use impala_rl::policy::init::initial_parameters;
 use impala_rl::policy::native::NativePolicy;
 use impala_rl::policy::normalize;
-use impala_rl::policy::spec::{Activation, Conv, NetworkSpec, ParamSpec, Torso};
+use impala_rl::policy::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, Torso};
 use impala_rl::policy::torch::TorchPolicy;
 use impala_rl::rng::Rng;
 use tch::{Kind, Tensor};
@@ -99,51 +99,67 @@ fn both_give_the_same_outputs_and_gradients() {
         let mut rng = Rng::new(stack as u64, 0);
         let base = network(dtype, stack, shape, torso);
         let separate_value = matches!(base.torso, Torso::Mlp { .. }) && stack != 3;
-        let spec = NetworkSpec { observation_clip, separate_value, ..base };
-        let layout = ParamSpec::new(&spec).expect("valid");
-        let mut parameters = initial_parameters(&layout, 3);
-        for name in [normalize::MEAN, normalize::SCALE] {
-            if let Some(statistic) = layout.get(name) {
-                parameters[statistic.range()].copy_from_slice(&[0.5, 1.0, 2.0, 0.1, 0.7]);
-            }
+        let base = NetworkSpec { observation_clip, ..base };
+        let lstm = |hidden| Core::Lstm { hidden };
+        for spec in [
+            NetworkSpec { separate_value, ..base.clone() },
+            NetworkSpec { separate_value, action_reward_inputs: true, ..base.clone() },
+            NetworkSpec { core: lstm(19), ..base.clone() },
+            NetworkSpec { core: lstm(32), action_reward_inputs: true, ..base.clone() },
+        ] {
+            the_same(&spec, &mut rng);
         }
-        let frames = frames(&mut rng, &spec.observation);
-        let mut flags = vec![0; (STEPS + 1) * COLUMNS];
-        (flags[2 * COLUMNS + 1], flags[3 * COLUMNS]) = (flag::FIRST, flag::FIRST);
-        let observations = Observations {
-            spec: &spec.observation,
-            unroll: STEPS,
-            columns: COLUMNS,
-            frames: bytemuck::cast_slice(&frames),
-            history: &[0, 1, 2, 0].map(|n: u8| n.min(stack as u8 - 1)),
-            flags: &flags,
-            actions: &[],
-            rewards: &[],
-            first_actions: &[],
-            first_rewards: &[],
-            recurrent_state: &[],
-        };
-        let steps = STEPS * COLUMNS;
-        let (d_logits, d_values) = (normal(&mut rng, steps * ACTIONS), normal(&mut rng, steps));
-        let run = |engine: &mut dyn Engine| {
-            let objective = Fixed {
-                d_logits: d_logits.clone(),
-                d_values: d_values.clone(),
-                outputs: Mutex::default(),
-            };
-            let mut gradient = vec![f32::NAN; layout.len()];
-            let mut times = StageTimes::default();
-            let done =
-                engine.gradient(&parameters, &observations, &objective, &mut gradient, &mut times);
-            assert!(done.expect("runs"));
-            (objective.outputs.into_inner().expect("one thread"), gradient)
-        };
-        let native = run(&mut NativeEngine::new(&spec, 1).expect("native"));
-        let place = Place::Cpu { threads: 1 };
-        let torch = run(&mut TorchEngine::new(&spec, &layout, place).expect("libtorch"));
-        close("output", &native.0, &torch.0);
-        close("gradient", &native.1, &torch.1);
     }
+}
+
+fn the_same(spec: &NetworkSpec, rng: &mut Rng) {
+    let stack = spec.observation.frame_stack;
+    let layout = ParamSpec::new(spec).expect("valid");
+    let mut parameters = initial_parameters(&layout, 3);
+    for name in [normalize::MEAN, normalize::SCALE] {
+        if let Some(statistic) = layout.get(name) {
+            parameters[statistic.range()].copy_from_slice(&[0.5, 1.0, 2.0, 0.1, 0.7]);
+        }
+    }
+    let frames = frames(rng, &spec.observation);
+    let mut flags = vec![0; (STEPS + 1) * COLUMNS];
+    (flags[2 * COLUMNS + 1], flags[3 * COLUMNS]) = (flag::FIRST, flag::FIRST);
+    let steps = STEPS * COLUMNS;
+    let (rewards, state) = (normal(rng, steps + COLUMNS), normal(rng, COLUMNS * spec.state_len()));
+    let action = |_| i32::try_from(rng.below(ACTIONS)).expect("small");
+    let actions: Vec<i32> = (0..steps + COLUMNS).map(action).collect();
+    let observations = Observations {
+        spec: &spec.observation,
+        unroll: STEPS,
+        columns: COLUMNS,
+        frames: bytemuck::cast_slice(&frames),
+        history: &[0, 1, 2, 0].map(|n: u8| n.min(stack as u8 - 1)),
+        flags: &flags,
+        actions: &actions[COLUMNS..],
+        rewards: &rewards[COLUMNS..],
+        first_actions: &actions[..COLUMNS],
+        first_rewards: &rewards[..COLUMNS],
+        recurrent_state: &state,
+    };
+    let (d_logits, d_values) = (normal(rng, steps * ACTIONS), normal(rng, steps));
+    let run = |engine: &mut dyn Engine| {
+        let objective = Fixed {
+            d_logits: d_logits.clone(),
+            d_values: d_values.clone(),
+            outputs: Mutex::default(),
+        };
+        let mut gradient = vec![f32::NAN; layout.len()];
+        let mut times = StageTimes::default();
+        let done =
+            engine.gradient(&parameters, &observations, &objective, &mut gradient, &mut times);
+        assert!(done.expect("runs"));
+        (objective.outputs.into_inner().expect("one thread"), gradient)
+    };
+    let native = run(&mut NativeEngine::new(spec, 1).expect("native"));
+    let place = Place::Cpu { threads: 1 };
+    let torch = run(&mut TorchEngine::new(spec, &layout, place).expect("libtorch"));
+    close(&format!("{spec:?} output"), &native.0, &torch.0);
+    close(&format!("{spec:?} gradient"), &native.1, &torch.1);
 }
 
 #[test]
@@ -162,7 +178,7 @@ fn both_act_alike_on(shape: &[usize], torso: Torso) {
     let (older, newer) = (row(&mut rng), row(&mut rng));
     let rows: [&[u8]; 2] = [&older, &newer];
     let seen = StackedFrames::of_step(&spec.observation, &rows, &[2, 1, 2]);
-    let mut native = NativePolicy::new(&spec).expect("native");
+    let mut native = NativePolicy::new(&spec, 3).expect("native");
     let mut torch = TorchPolicy::new(&spec, &layout, 3).expect("libtorch");
     let mut logits = [[0.0; 3 * ACTIONS]; 2];
     let policies: [&mut dyn Policy; 2] = [&mut native, &mut torch];

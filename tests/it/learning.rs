@@ -100,7 +100,6 @@ fn a_learning_rate_of_zero_learns_nothing() {
 }
 
 #[test]
-#[cfg(feature = "torch")]
 fn a_core_remembers_and_a_network_without_one_guesses() {
     // A short task, which is quick: the delays of the defaults are measured in docs/learning.md.
     let task = ["--env", "Recall-v0", "--env-arg", "cues=3", "--env-arg", "delay=2"];

@@ -124,6 +124,8 @@ fn the_number_of_actors_makes_no_difference() {
         "--env CartPole-v1 --batch 16 --total-frames 40000",
         "--env CartPole-v1 --batch 16 --total-frames 40000 --lag 3",
         "--env Catch-v0 --batch 64 --total-frames 30000",
+        // A core, whose state is carried from unroll to unroll.
+        "--env Recall-v0 --envs-per-actor 4 --batch 16 --total-frames 30000",
         // Observations, rewards and advantages are normalised, and there are several passes.
         "--env Pendulum-v1 --envs-per-actor 4 --batch 16 --total-frames 30000",
         "--env CartPole-v1 --env-defaults=false --envs-per-actor 4 --batch 16 --total-frames 20000 \
@@ -137,7 +139,7 @@ fn the_number_of_actors_makes_no_difference() {
 #[test]
 fn the_number_of_threads_makes_no_difference() {
     let threads = ["--learner-threads 1", "--learner-threads 2", "--learner-threads 5"];
-    for env in ["CartPole-v1", "Catch-v0", "Pendulum-v1"] {
+    for env in ["CartPole-v1", "Catch-v0", "Pendulum-v1", "Recall-v0"] {
         let sizes = "--unroll 32 --batch 128 --envs-per-actor 32 --total-frames 60000";
         same(&format!("--env {env} {sizes}"), &threads);
     }

@@ -5,7 +5,6 @@ mod bench;
 mod chaos;
 mod cli;
 mod config;
-#[cfg(feature = "torch")]
 mod cores;
 mod crash;
 mod damage;

@@ -1,6 +1,27 @@
-//! What a network may see beside the observation: the action before, and its reward.
+//! What a network may see beside the observation: the action before, its reward, and what it remembers.
 
+use crate::frames::StackedFrames;
 use impala_env::{ActionSpec, flag};
+
+/// What a network learns from: N = steps * columns observations, time-major, and what came with them.
+#[derive(Debug, Clone)]
+pub struct LearnInputs<'a> {
+    /// The observations.
+    pub observations: StackedFrames<'a>,
+    /// `[N]`, bits of [`impala_env::flag`]: where a recurrent core starts anew. Not read without one.
+    pub flags: &'a [u8],
+    /// `[N][extra inputs]`: the actions and rewards before, as [`encode`] gives them. Not read by a network without such inputs.
+    pub extra: &'a [f32],
+    /// `[columns][S]`: state of a recurrent core before the first step. Not read without one.
+    pub state: &'a [f32],
+}
+
+impl<'a> From<StackedFrames<'a>> for LearnInputs<'a> {
+    /// For networks that look at nothing else.
+    fn from(observations: StackedFrames<'a>) -> Self {
+        Self { observations, flags: &[], extra: &[], state: &[] }
+    }
+}
 
 /// Encodes the action and the reward that led to one observation with `flags` into `out`, of
 /// `action.inputs() + 1` numbers: each choice as a one-hot, then each number clipped to `[-1, 1]`; then the

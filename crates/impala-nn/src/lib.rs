@@ -6,10 +6,13 @@
 pub mod act;
 pub mod bounds;
 pub mod cnn;
+pub mod composed;
 pub mod frames;
 pub mod gaussian;
+mod heads;
 pub mod init;
 pub mod inputs;
+mod lstm;
 pub mod mask;
 pub mod math;
 pub mod mlp;

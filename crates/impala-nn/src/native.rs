@@ -2,9 +2,10 @@
 
 use super::act::{ActError, ActInputs, Policy};
 use super::cnn::{CnnLearner, CnnPolicy};
-use super::frames::StackedFrames;
+use super::composed::{ComposedLearner, ComposedPolicy};
+use super::inputs::LearnInputs;
 use super::mlp::{Input, MlpLearner, MlpPolicy};
-use super::spec::{NetworkSpec, SpecError, Torso};
+use super::spec::{Core, NetworkSpec, SpecError, Torso};
 
 /// A network that acts.
 #[derive(Debug)]
@@ -18,17 +19,28 @@ enum Actor {
         input: Vec<f32>,
     },
     Cnn(Box<CnnPolicy>),
+    Composed(Box<ComposedPolicy>),
+}
+
+/// Whether torso and heads are all that there is, and one engine computes both.
+const fn is_plain(spec: &NetworkSpec) -> bool {
+    matches!(spec.core, Core::None) && !spec.action_reward_inputs
 }
 
 impl NativePolicy {
-    /// A policy with zero weights.
+    /// A policy for `envs` environments with zero weights, and a zero state if it has a core.
     ///
     /// # Errors
     /// [`SpecError`] if `spec` is no network, or none that this engine computes.
-    pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
+    pub fn new(spec: &NetworkSpec, envs: usize) -> Result<Self, SpecError> {
         Ok(Self(match spec.torso {
-            Torso::Cnn { .. } => Actor::Cnn(Box::new(CnnPolicy::new(spec)?)),
-            _ => Actor::Mlp { actor: Box::new(MlpPolicy::new(spec)?), input: Vec::new() },
+            _ if !is_plain(spec) => Actor::Composed(Box::new(ComposedPolicy::new(spec, envs)?)),
+            Torso::Cnn { .. } | Torso::ImpalaDeep { .. } => {
+                Actor::Cnn(Box::new(CnnPolicy::new(spec)?))
+            }
+            Torso::Mlp { .. } => {
+                Actor::Mlp { actor: Box::new(MlpPolicy::new(spec)?), input: Vec::new() }
+            }
         }))
     }
 }
@@ -38,6 +50,7 @@ impl Policy for NativePolicy {
         match &mut self.0 {
             Actor::Mlp { actor, .. } => actor.load(parameters),
             Actor::Cnn(actor) => actor.load(parameters),
+            Actor::Composed(actor) => actor.load(parameters),
         }
     }
 
@@ -45,6 +58,7 @@ impl Policy for NativePolicy {
         let observations = &inputs.observations;
         match &mut self.0 {
             Actor::Cnn(actor) => actor.forward(observations, logits),
+            Actor::Composed(actor) => actor.forward(inputs, logits),
             Actor::Mlp { actor, input } => {
                 if let Some(input) = observations.as_f32() {
                     actor.forward(input, logits);
@@ -57,6 +71,13 @@ impl Policy for NativePolicy {
         }
         Ok(())
     }
+
+    fn recurrent_state(&self) -> &[f32] {
+        match &self.0 {
+            Actor::Composed(actor) => actor.state(),
+            _ => &[],
+        }
+    }
 }
 
 /// A network that learns: outputs of some rows, then their gradient, which adds up over calls.
@@ -66,6 +87,8 @@ pub enum NativeLearner {
     Mlp(Box<MlpLearner>),
     /// Convolutions below them.
     Cnn(Box<CnnLearner>),
+    /// Either of them, and a core or more inputs.
+    Composed(Box<ComposedLearner>),
 }
 
 impl NativeLearner {
@@ -75,8 +98,11 @@ impl NativeLearner {
     /// [`SpecError`] if `spec` is no network, or none that this engine computes.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Ok(match spec.torso {
-            Torso::Cnn { .. } => Self::Cnn(Box::new(CnnLearner::new(spec)?)),
-            _ => Self::Mlp(Box::new(MlpLearner::new(spec)?)),
+            _ if !is_plain(spec) => Self::Composed(Box::new(ComposedLearner::new(spec)?)),
+            Torso::Cnn { .. } | Torso::ImpalaDeep { .. } => {
+                Self::Cnn(Box::new(CnnLearner::new(spec)?))
+            }
+            Torso::Mlp { .. } => Self::Mlp(Box::new(MlpLearner::new(spec)?)),
         })
     }
 
@@ -88,39 +114,38 @@ impl NativeLearner {
         match self {
             Self::Mlp(learner) => learner.load(parameters),
             Self::Cnn(learner) => learner.load(parameters),
+            Self::Composed(learner) => learner.load(parameters),
         }
     }
 
-    /// Logits `[N][A]` and values `[N]` of `observations`. Keeps what [`NativeLearner::backward`] needs.
+    /// Logits `[N][A]` and values `[N]` of `inputs`. Keeps what [`NativeLearner::backward`] needs.
     ///
     /// # Panics
     /// If lengths do not agree.
-    pub fn forward(&mut self, observations: StackedFrames<'_>) -> (&[f32], &[f32]) {
+    pub fn forward(&mut self, inputs: &LearnInputs<'_>) -> (&[f32], &[f32]) {
+        let observations = &inputs.observations;
         match self {
-            Self::Mlp(learner) => learner.forward(&Input::from_frames(observations)),
-            Self::Cnn(learner) => learner.forward(&observations),
+            Self::Mlp(learner) => learner.forward(&Input::from_frames(observations.clone())),
+            Self::Cnn(learner) => learner.forward(observations),
+            Self::Composed(learner) => learner.forward(inputs),
         }
     }
 
     /// Adds the gradient with respect to the parameters, from that with respect to the outputs of the
     /// last [`NativeLearner::forward`], for the first M of its N rows (`d_logits` `[M][A]`, `d_values`
-    /// `[M]`); the others have none. `observations` are those it was given.
+    /// `[M]`), whole time steps of a network with a core; the others have none. `inputs` are those it was given.
     ///
     /// # Panics
     /// If lengths do not agree.
-    pub fn backward(
-        &mut self,
-        observations: StackedFrames<'_>,
-        d_logits: &[f32],
-        d_values: &[f32],
-    ) {
+    pub fn backward(&mut self, inputs: &LearnInputs<'_>, d_logits: &[f32], d_values: &[f32]) {
+        let observations = &inputs.observations;
         match self {
             Self::Mlp(learner) => {
-                learner.backward(&Input::from_frames(observations), d_logits, d_values);
+                let input = Input::from_frames(observations.clone());
+                learner.backward(&input, d_logits, d_values);
             }
-            Self::Cnn(learner) => {
-                learner.backward(&observations, d_logits, d_values);
-            }
+            Self::Cnn(learner) => learner.backward(observations, d_logits, d_values),
+            Self::Composed(learner) => learner.backward(inputs, d_logits, d_values),
         }
     }
 
@@ -133,6 +158,7 @@ impl NativeLearner {
         match self {
             Self::Mlp(learner) => learner.write_gradient(gradient),
             Self::Cnn(learner) => learner.write_gradient(gradient),
+            Self::Composed(learner) => learner.write_gradient(gradient),
         }
     }
 }

@@ -123,7 +123,7 @@ mod tests {
         let (with, plain) = weights(&spec, [1.0, -2.0], [2.0, 0.5]);
         let bare = NetworkSpec { observation_clip: None, ..spec.clone() };
         let act = |spec: &NetworkSpec, weights: &[f32], frames: &[f32]| {
-            let mut policy = NativePolicy::new(spec).expect("native");
+            let mut policy = NativePolicy::new(spec, 1).expect("native");
             policy.load(weights);
             let rows: [&[u8]; 1] = [bytemuck::cast_slice(frames)];
             let stacked = StackedFrames {

@@ -225,8 +225,8 @@ pub enum SpecError {
     TooLarge,
     /// A network that the Rust engine does not compute.
     #[error(
-        "the native engine computes mlp torsos with at least one hidden layer and cnn torsos with at least \
-         one convolution, without a recurrent core"
+        "the native engine computes mlp torsos with at least one hidden layer, cnn torsos with at least one \
+         convolution and residual torsos with at least one section"
     )]
     NotNative,
 }

@@ -42,10 +42,6 @@ fn the_tables_of_defaults_resolve() {
                         preset.name,
                         optimizer.name
                     );
-                    if !libtorch && (env.settings)().core == Some(CoreName::Lstm) {
-                        assert!(refusal(libtorch, &text).contains("--core none"), "{text}");
-                        continue;
-                    }
                     let config = with(libtorch, &text).expect(&text);
                     assert_eq!(config.advice(&Settings::default()), [""; 0], "{text}");
                 }
@@ -245,6 +241,8 @@ fn networks_go_where_they_can_run() {
     assert_eq!(network(true, "env = 'Catch-v0'\ndevice = 'cuda'"), on_libtorch);
     assert_eq!(network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9']"), mlp);
     assert_eq!(network(true, "env = 'Synthetic-v0'\nenv-arg = ['shape=9x9']"), mlp);
+    let deep = network(false, "env = 'Synthetic-v0'\ntorso = 'impala-deep'");
+    assert_eq!(deep, (TorsoName::ImpalaDeep, Engine::Native));
     assert_eq!(network(true, "engine = 'libtorch'"), (TorsoName::Mlp, Engine::Libtorch));
     assert_eq!(network(true, "device = 'cuda'"), (TorsoName::Mlp, Engine::Libtorch));
     let catch = with(true, "env = 'Catch-v0'\nactivation = 'tanh'").expect("valid");
@@ -287,8 +285,11 @@ fn a_core_sees_the_last_action_and_has_its_state_in_the_ring() {
     assert!(inputs("core = 'lstm'"));
     assert!(!inputs("core = 'lstm'\naction-reward-inputs = false"));
     let alone = config("action-reward-inputs = true");
-    assert_eq!((alone.network.core, alone.pool.engine), (CoreName::None, Engine::Libtorch));
-    assert_eq!(config("core = 'lstm'").pool.engine, Engine::Libtorch);
+    assert_eq!((alone.network.core, alone.pool.engine), (CoreName::None, Engine::Native));
+    assert_eq!(config("core = 'lstm'").pool.engine, Engine::Native);
+    assert_eq!(config("core = 'lstm'\nengine = 'libtorch'").pool.engine, Engine::Libtorch);
+    let without = with(false, "env = 'Recall-v0'").expect("valid");
+    assert_eq!((without.network.core, without.pool.engine), (CoreName::Lstm, Engine::Native));
 }
 
 #[test]
@@ -304,19 +305,6 @@ fn networks_that_cannot_run_are_refused() {
         (true, "torso = 'cnn'", ["CartPole-v1 shows [4]", "--torso mlp"]),
         (true, "env = 'Catch-v0'\ntorso = 'nature'", ["32x8/4 of --torso nature", "10x5 pixels"]),
         (true, "torso = 'impala-deep'", ["--torso impala-deep needs images", "--torso mlp"]),
-        (false, "core = 'lstm'", ["--core lstm needs libtorch", "--core none"]),
-        (false, "env = 'Recall-v0'", ["--core lstm needs libtorch", "--core none"]),
-        (true, "core = 'lstm'\nengine = 'native'", ["cannot run --core lstm", "--core none"]),
-        (
-            true,
-            "action-reward-inputs = true\nengine = 'native'",
-            ["cannot run --action-reward-inputs", "--action-reward-inputs=false"],
-        ),
-        (
-            false,
-            "env = 'Synthetic-v0'\ntorso = 'impala-deep'",
-            ["--torso impala-deep needs libtorch", "--torso nature"],
-        ),
         (true, "core = 'lstm'\nseparate-value = true", ["--separate-value", "--core none"]),
         (true, "env = 'Catch-v0'\nconv = ['4x6']", ["--conv 4x6/1", "10x5 pixels"]),
         (true, "env = 'Catch-v0'\nconv = ['4x3', '4x4']", ["--conv 4x4/1", "8x3 pixels"]),

@@ -7,7 +7,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::{Work, failed};
 use crate::env::Dtype;
 use crate::learner::engine::{EngineError, Evaluator, Observations, StageTimes, Stopwatch};
-use crate::policy::inputs::encode;
+use crate::learner::strip_inputs::{StripInputs, state};
 use crate::policy::torch::{
     Blob, NetworkInputs, NetworkOutputs, TorchNetwork, dimensions, valid_mask,
 };
@@ -17,6 +17,7 @@ use crate::policy::torch::{
 pub(super) struct StripWorker {
     pub(super) network: TorchNetwork,
     input_shape: Vec<i64>,
+    seen: StripInputs,
     logits: Vec<f32>,
     values: Vec<f32>,
     /// Sum over the strips, one tensor for each leaf; empty before the first.
@@ -29,6 +30,7 @@ impl StripWorker {
     pub(super) fn new(network: TorchNetwork) -> Self {
         Self {
             input_shape: network.input_shape(),
+            seen: StripInputs::default(),
             network,
             logits: Vec::new(),
             values: Vec::new(),
@@ -152,27 +154,27 @@ impl StripWorker {
     }
 
     fn forward(
-        &self,
+        &mut self,
         observations: &Observations<'_>,
         strip: &Range<usize>,
         input: &Tensor,
     ) -> Result<NetworkOutputs, TchError> {
         let spec = self.network.spec();
         let device = self.network.device();
-        let rows = observations.flags.chunks_exact(observations.columns);
-        let flags: Vec<u8> = rows.flat_map(|row| &row[strip.clone()]).copied().collect();
+        self.seen.gather(spec, observations, strip);
+        let StripInputs { flags, extra } = &self.seen;
+        let rows = (observations.unroll + 1) * strip.len();
         let extra = match spec.extra_inputs() {
             0 => None,
             width => {
-                let numbers = self.extra(observations, strip, width);
-                let shape = dimensions(&[flags.len(), width]);
-                Some(Tensor::f_from_slice(&numbers)?.f_reshape(&shape)?.f_to_device(device)?)
+                let shape = dimensions(&[rows, width]);
+                Some(Tensor::f_from_slice(extra)?.f_reshape(&shape)?.f_to_device(device)?)
             }
         };
         let state = match spec.state_len() {
             0 => None,
             len => {
-                let numbers = &observations.recurrent_state[strip.start * len..strip.end * len];
+                let numbers = state(spec, observations, strip);
                 let shape = dimensions(&[strip.len(), len]);
                 Some(Tensor::f_from_slice(numbers)?.f_reshape(&shape)?.f_to_device(device)?)
             }
@@ -181,32 +183,8 @@ impl StripWorker {
             observations: input,
             extra: extra.as_ref(),
             state: state.as_ref(),
-            flags: &flags,
+            flags,
         })
-    }
-
-    /// `[T + 1][strip][width]`: what led to each observation.
-    fn extra(
-        &self,
-        observations: &Observations<'_>,
-        strip: &Range<usize>,
-        width: usize,
-    ) -> Vec<f32> {
-        let Observations { unroll, columns, flags, actions, rewards, .. } = *observations;
-        let Observations { first_actions, first_rewards, .. } = *observations;
-        let action = &self.network.spec().action;
-        let words = action.words();
-        let mut numbers = vec![0.0; (unroll + 1) * strip.len() * width];
-        let places = (0..=unroll).flat_map(|t| strip.clone().map(move |column| (t, column)));
-        for ((t, column), out) in places.zip(numbers.chunks_exact_mut(width)) {
-            let (actions, rewards, at) = match t.checked_sub(1) {
-                None => (first_actions, first_rewards, column),
-                Some(before) => (actions, rewards, before * columns + column),
-            };
-            let chosen = &actions[at * words..(at + 1) * words];
-            encode(action, chosen, rewards[at], flags[t * columns + column], out);
-        }
-        numbers
     }
 }
 

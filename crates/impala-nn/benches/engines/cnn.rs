@@ -24,7 +24,7 @@ pub(super) fn measure() {
         let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 6 }, torso);
         let layout = ParamSpec::new(&spec).expect("valid");
         let flat = initial_parameters(&layout, 1);
-        let work = CnnLearner::work(&spec).expect("a CNN") as f64;
+        let work = layout.multiply_adds() as f64;
         let first = 400.0 * layout.entries()[0].numel() as f64;
         let report = |what: &str, rows: usize, work: f64, f: &mut dyn FnMut()| {
             let peak = multiply_adds_per_ns();

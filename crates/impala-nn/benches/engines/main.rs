@@ -1,6 +1,7 @@
 //! What the engines cost, beside what the CPU could do: `cargo bench -p impala-nn`.
 
 mod cnn;
+mod lstm;
 mod mlp;
 
 use std::hint::black_box;
@@ -12,6 +13,7 @@ fn main() {
     // `cargo test --benches` only asks whether it starts.
     if std::env::args().any(|arg| arg == "--bench") {
         mlp::measure();
+        lstm::measure();
         cnn::measure();
     }
 }

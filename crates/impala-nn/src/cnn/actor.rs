@@ -1,6 +1,7 @@
 //! The convolutional network that acts: weights come in whole, images in small batches.
 
 use super::forward::Network;
+use super::shape::Shape;
 use crate::frames::StackedFrames;
 use crate::simd::Level;
 use crate::spec::{NetworkSpec, SpecError};
@@ -23,7 +24,7 @@ impl CnnPolicy {
     /// # Errors
     /// As [`CnnPolicy::new`].
     pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
-        Network::new(spec, level, false).map(Self)
+        Ok(Self(Network::new(Shape::new(spec)?, level, false)))
     }
 
     /// Takes new weights, the flat vector of a `ParamSpec`.

@@ -12,6 +12,7 @@
 
 use super::forward::{Network, Weights};
 use super::products::{Ends, Mask, Patches, Product, Scatter, WeightSums};
+use super::residual::ResidualBackward;
 use super::shape::{Layer, Shape};
 use crate::frames::StackedFrames;
 use crate::simd::aligned::{Aligned, padded};
@@ -36,11 +37,14 @@ pub(super) struct Backward {
     /// Some columns of a dense layer's input, `[rows][PACK]`, and where their rows start.
     packed: Aligned,
     packed_starts: Vec<usize>,
+    /// In place of convolutions.
+    residual: Option<ResidualBackward>,
 }
 
 impl Backward {
     /// All zero.
-    pub(super) fn zeros(shape: &Shape) -> Self {
+    pub(super) fn zeros(network: &Network) -> Self {
+        let shape = &network.shape;
         let sums = |layer: &Layer| Weights {
             weight: Aligned::zeros(layer.weight_len()),
             bias: Aligned::zeros(padded(layer.outputs)),
@@ -56,6 +60,7 @@ impl Backward {
             image: shape.layers[..shape.convs - 1].iter().map(image).collect(),
             packed: Aligned::zeros(0),
             packed_starts: Vec::new(),
+            residual: network.residual.as_ref().map(ResidualBackward::zeros),
         }
     }
 
@@ -69,12 +74,18 @@ impl Backward {
             sums.weight.fill(0.0);
             sums.bias.fill(0.0);
         }
+        if let Some((residual, of)) = self.residual.as_mut().zip(network.residual.as_ref()) {
+            residual.load(of);
+        }
     }
 
     /// Writes the sums in the order of the flat vector.
-    pub(super) fn write(&self, shape: &Shape, flat: &mut [f32]) {
-        for (layer, sums) in shape.layers.iter().zip(&self.sums) {
+    pub(super) fn write(&self, network: &Network, flat: &mut [f32]) {
+        for (layer, sums) in network.shape.layers.iter().zip(&self.sums) {
             layer.unpack(&sums.weight, &sums.bias, flat);
+        }
+        if let Some((residual, of)) = self.residual.as_ref().zip(network.residual.as_ref()) {
+            residual.write(of, flat);
         }
     }
 
@@ -96,6 +107,35 @@ impl Backward {
                 d[actions] = d_value;
             }
         }
+        self.below(network, images, rows);
+    }
+
+    /// The same without heads, from the gradient with respect to what the last layer gives, `[rows][..]`.
+    pub(super) fn add_features(
+        &mut self,
+        network: &mut Network,
+        images: &StackedFrames<'_>,
+        features: Rows<'_>,
+    ) {
+        let rows = features.data.len() / features.stride;
+        self.reserve(&network.shape, rows);
+        let last = network.shape.layers.len() - 1;
+        let (layer, activations) = (&network.shape.layers[last], &network.activations[last]);
+        let (len, stride) = (layer.output_len(), layer.row_stride());
+        if let Some(d) = self.dense.last_mut() {
+            let to = d.chunks_exact_mut(stride).zip(features.data.chunks_exact(features.stride));
+            to.for_each(|(d, features)| d[..len].copy_from_slice(&features[..len]));
+            // A convolution masks its images one by one.
+            if last >= network.shape.convs {
+                let a = &activations[..rows * stride];
+                launch(network.level, Mask { a, d: &mut d[..rows * stride] });
+            }
+        }
+        self.below(network, images, rows);
+    }
+
+    /// All layers, from the gradient with respect to the last one's output before its relu.
+    fn below(&mut self, network: &mut Network, images: &StackedFrames<'_>, rows: usize) {
         for index in (network.shape.convs..network.shape.layers.len()).rev() {
             self.dense_layer(network, index, rows);
         }
@@ -153,6 +193,13 @@ impl Backward {
         row: usize,
     ) {
         let Network { level, ref shape, ref activations, ref starts, .. } = *network;
+        let first = &shape.layers[0];
+        if let Some((backward, residual)) = self.residual.as_mut().zip(network.residual.as_mut()) {
+            let d = &mut self.dense[0][row * first.row_stride()..][..first.output_len()];
+            let a = &activations[0][starts[0][row]..][..first.output_len()];
+            launch(level, Mask { a, d: &mut *d });
+            return backward.add(residual, images, at, row, d);
+        }
         for index in (0..shape.convs).rev() {
             let layer = &shape.layers[index];
             let (below, above) = self.image.split_at_mut(index);
@@ -208,11 +255,11 @@ impl Backward {
 }
 
 /// Adds the sum over the rows of `d` to `sums`.
-struct BiasSums<'a> {
-    d: &'a [f32],
-    stride: usize,
-    width: usize,
-    sums: &'a mut [f32],
+pub(super) struct BiasSums<'a> {
+    pub d: &'a [f32],
+    pub stride: usize,
+    pub width: usize,
+    pub sums: &'a mut [f32],
 }
 
 impl Kernel for BiasSums<'_> {

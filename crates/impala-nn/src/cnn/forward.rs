@@ -2,11 +2,11 @@
 
 use super::frames::Planes;
 use super::products::{Ends, Patches, Product};
+use super::residual::Residual;
 use super::shape::{Layer, Shape};
 use crate::frames::StackedFrames;
 use crate::simd::aligned::{Aligned, padded};
 use crate::simd::{Level, launch};
-use crate::spec::{NetworkSpec, SpecError};
 
 /// A layer's weight and bias in the kernels' order.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) struct Network {
     pub shape: Shape,
     pub weights: Vec<Weights>,
     pub planes: Planes,
+    /// In place of convolutions.
+    pub residual: Option<Residual>,
     /// Of each layer, `[rows][positions][padded outputs]`, or one row of those that were not to be kept.
     pub activations: Vec<Aligned>,
     /// Of each layer, where the rows of its output start.
@@ -32,21 +34,21 @@ pub(super) struct Network {
 
 impl Network {
     /// A network with zero weights, which keeps all activations or only what it needs.
-    pub(super) fn new(spec: &NetworkSpec, level: Level, keep: bool) -> Result<Self, SpecError> {
-        let shape = Shape::new(spec)?;
+    pub(super) fn new(shape: Shape, level: Level, keep: bool) -> Self {
         let weights = |layer: &Layer| Weights {
             weight: Aligned::zeros(layer.weight_len()),
             bias: Aligned::zeros(padded(layer.outputs)),
         };
-        Ok(Self {
+        Self {
             level,
             weights: shape.layers.iter().map(weights).collect(),
             planes: Planes::new(&shape, level),
+            residual: shape.sections.as_ref().map(|s| Residual::new(s, level, keep)),
             activations: shape.layers.iter().map(|_| Aligned::zeros(0)).collect(),
             starts: vec![Vec::new(); shape.layers.len()],
             shape,
             keep,
-        })
+        }
     }
 
     /// Takes new weights, the flat vector of a `ParamSpec`.
@@ -54,6 +56,9 @@ impl Network {
         assert_eq!(flat.len(), self.shape.parameters, "parameters");
         for (layer, to) in self.shape.layers.iter().zip(&mut self.weights) {
             layer.pack(flat, &mut to.weight, &mut to.bias);
+        }
+        if let Some(residual) = &mut self.residual {
+            residual.load(flat);
         }
     }
 
@@ -87,6 +92,11 @@ impl Network {
 
     /// All convolutions of one image, whose activations are then in the second-level cache.
     fn convolutions(&mut self, images: &StackedFrames<'_>, at: (usize, usize), row: usize) {
+        if let Some(residual) = &mut self.residual {
+            let len = self.shape.layers[0].output_len();
+            let out = &mut self.activations[0][self.starts[0][row]..][..len];
+            return residual.forward(images, at, row, out);
+        }
         for index in 0..self.shape.convs {
             let layer = &self.shape.layers[index];
             let (below, above) = self.activations.split_at_mut(index);
@@ -106,6 +116,9 @@ impl Network {
 
     /// Makes room for `rows`.
     fn reserve(&mut self, rows: usize) {
+        if let Some(residual) = &mut self.residual {
+            residual.reserve(rows);
+        }
         let layers = self.shape.layers.iter().enumerate();
         let stores = self.activations.iter_mut().zip(&mut self.starts);
         for ((index, layer), (activations, starts)) in layers.zip(stores) {

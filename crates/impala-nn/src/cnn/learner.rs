@@ -34,17 +34,9 @@ impl CnnLearner {
     /// # Errors
     /// As [`CnnLearner::new`].
     pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
-        let network = Network::new(spec, level, true)?;
-        let backward = Backward::zeros(&network.shape);
+        let network = Network::new(Shape::new(spec)?, level, true);
+        let backward = Backward::zeros(&network);
         Ok(Self { network, backward, rows: 0, logits: Vec::new(), values: Vec::new() })
-    }
-
-    /// Multiply-adds of one observation of the network `spec`, forwards.
-    ///
-    /// # Errors
-    /// As [`CnnLearner::new`].
-    pub fn work(spec: &NetworkSpec) -> Result<usize, SpecError> {
-        Shape::new(spec).map(|shape| shape.work())
     }
 
     /// Takes new weights, the flat vector of a `ParamSpec`, and forgets the gradient.
@@ -98,6 +90,6 @@ impl CnnLearner {
     /// If the length is not that of the network's parameters.
     pub fn write_gradient(&self, gradient: &mut [f32]) {
         assert_eq!(gradient.len(), self.network.shape.parameters, "gradient");
-        self.backward.write(&self.network.shape, gradient);
+        self.backward.write(&self.network, gradient);
     }
 }

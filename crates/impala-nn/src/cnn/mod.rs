@@ -1,6 +1,6 @@
 //! The engine in Rust for convolutional networks: what actors act with, and what the learner learns with.
 //!
-//! Convolutions without padding, dense layers, relu after each, and the heads. Made as the MLP's engine is
+//! Convolutions without padding, or sections of residual blocks (`residual`); dense layers, relu after each, and the heads. Made as the MLP's engine is
 //! (`super::mlp`): one thread, no allocation per call, safe kernels over vector instructions. Frames are
 //! read where they are stored; an image goes through all convolutions before the next one does, so that
 //! its activations stay in the caches; no patch of an image is ever copied (`shape`).
@@ -15,7 +15,10 @@ mod learner;
 mod products;
 #[cfg(test)]
 mod reference;
+mod residual;
 mod shape;
+mod torso;
 
 pub use actor::CnnPolicy;
 pub use learner::CnnLearner;
+pub(crate) use torso::CnnTorso;

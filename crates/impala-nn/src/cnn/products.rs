@@ -7,7 +7,7 @@ use crate::simd::kernels::{PANEL, Panel, accumulate, add, load, panels, panels_m
 use crate::simd::{Kernel, LANES, Simd};
 
 /// Rows of a block: 12 vectors of sums, 2 of weights and one of input fill the registers of AVX2.
-const ROWS: usize = 6;
+pub(super) const ROWS: usize = 6;
 /// K of a product is taken in pieces of about this: a panel of weights stays in the first-level cache.
 const PIECE: usize = 288;
 /// The best length of the runs of a dense layer.
@@ -143,8 +143,9 @@ impl Product<'_> {
     }
 }
 
+/// `sums += x[..][k] weights`.
 #[inline(always)]
-fn step<S: Simd, const M: usize>(
+pub(super) fn step<S: Simd, const M: usize>(
     s: S,
     x: &[&[f32]; M],
     k: usize,

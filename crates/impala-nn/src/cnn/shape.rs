@@ -16,6 +16,7 @@
 use std::ops::Range;
 
 use super::products::{RUN, WIDE};
+use super::residual::{CONVS, Sections};
 use crate::simd::aligned::{padded, stride};
 use crate::simd::kernels::PANEL;
 use crate::spec::{Conv, Core, NetworkSpec, ParamEntry, ParamSpec, SpecError, Torso};
@@ -65,9 +66,10 @@ impl Layer {
         self.patch * padded(self.outputs)
     }
 
-    /// Multiply-adds of one row.
-    fn work(&self) -> usize {
-        self.origins.len() * self.places.len() * self.outputs
+    /// Where its outputs are in a row, in the order of the flat vector: `[channel][position]`.
+    pub(super) fn output_places(&self) -> Vec<usize> {
+        let (area, pixel) = (self.origins.len(), padded(self.outputs));
+        (0..area * self.outputs).map(|i| i % area * pixel + i / area).collect()
     }
 
     /// Writes the layer's weight and bias in the kernels' order.
@@ -129,13 +131,16 @@ impl Layer {
     }
 }
 
-/// A network: convolutions, dense layers, then both heads as one dense layer, the value last.
+/// A network: convolutions, dense layers, then both heads as one dense layer, the value last; or without these, if something
+/// else follows.
 #[derive(Debug, Clone)]
 pub(super) struct Shape {
     /// All layers; the first is a convolution.
     pub layers: Vec<Layer>,
     /// How many of them are convolutions.
     pub convs: usize,
+    /// What stands behind the first layer, if it is a residual torso's, in whose place it stands: it has no weights of its own.
+    pub sections: Option<Sections>,
     /// k.
     pub frame_stack: usize,
     /// Numbers in one frame.
@@ -150,45 +155,52 @@ impl Shape {
     /// # Errors
     /// [`SpecError`] if this is no network, or none with a convolution.
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
-        let parameters = ParamSpec::new(spec)?;
-        let plain = spec.core == Core::None && !spec.action_reward_inputs;
-        let (true, Torso::Cnn { convs, .. }) = (plain, &spec.torso) else {
+        if spec.core != Core::None || spec.action_reward_inputs {
             return Err(SpecError::NotNative);
-        };
-        let [.., mut height, mut width] = spec.observation.shape[..] else {
-            return Err(SpecError::NotNative);
-        };
-        let frame_len = spec.observation.frame_len();
-        let planes = frame_len / (height * width);
-        let mut pairs = parameters.entries().chunks_exact(2);
-        let mut layers: Vec<Layer> = Vec::new();
-        for (conv, pair) in convs.iter().zip(&mut pairs) {
-            let layer = match layers.last() {
-                None => over_frames(conv, pair, (planes, height, width), spec),
-                Some(below) => over_channels(conv, pair, below.outputs, (height, width)),
-            };
-            layers.push(layer);
-            let side = |pixels| conv.output_side(pixels).expect("the parameter spec checked it");
-            (height, width) = (side(height), side(width));
         }
+        let parameters = ParamSpec::new(spec)?;
+        let mut shape = Self::torso(spec, &parameters)?;
+        let entries = parameters.entries();
+        let heads: Vec<&[ParamEntry]> = entries[entries.len() - 4..].chunks_exact(2).collect();
+        let mut heads = dense(&heads, &shape.layers[shape.layers.len() - 1]);
+        heads.relu = false;
+        shape.layers.push(heads);
+        Ok(shape)
+    }
+
+    /// The sizes of what is below the heads.
+    ///
+    /// # Errors
+    /// [`SpecError::NotNative`] if there is no convolution.
+    pub(super) fn torso(spec: &NetworkSpec, parameters: &ParamSpec) -> Result<Self, SpecError> {
+        let mut pairs = parameters.entries().chunks_exact(2);
+        let image = spec.image().ok_or(SpecError::NotNative)?;
+        let (mut layers, sections, hidden) = match &spec.torso {
+            Torso::Mlp { .. } => return Err(SpecError::NotNative),
+            Torso::Cnn { convs, hidden } => {
+                (convolutions(convs, spec, image, &mut pairs), None, hidden)
+            }
+            Torso::ImpalaDeep { channels, hidden } => {
+                let count = channels.len() * CONVS;
+                let sections = Sections::new(image, &parameters.entries()[..2 * count]);
+                let layers = pairs.by_ref().take(count).last().map(|_| over_sections(&sections));
+                (layers.into_iter().collect(), Some(sections), hidden)
+            }
+        };
         if layers.is_empty() {
             return Err(SpecError::NotNative);
         }
         let convs = layers.len();
-        let rest: Vec<&[ParamEntry]> = pairs.collect();
-        let (hidden, heads) = rest.split_at(rest.len() - 2);
-        for pairs in hidden.iter().map(std::slice::from_ref).chain([heads]) {
-            let layer = dense(pairs, &layers[layers.len() - 1]);
+        for pair in pairs.take(hidden.len()) {
+            let layer = dense(&[pair], &layers[layers.len() - 1]);
             layers.push(layer);
-        }
-        if let Some(heads) = layers.last_mut() {
-            heads.relu = false;
         }
         Ok(Self {
             layers,
             convs,
+            sections,
             frame_stack: spec.observation.frame_stack,
-            frame_len,
+            frame_len: spec.observation.frame_len(),
             parameters: parameters.len(),
         })
     }
@@ -202,10 +214,41 @@ impl Shape {
     pub(super) fn heads(&self) -> &Layer {
         &self.layers[self.layers.len() - 1]
     }
+}
 
-    /// Multiply-adds of one observation, forwards.
-    pub(super) fn work(&self) -> usize {
-        self.layers.iter().map(Layer::work).sum()
+/// Convolutions one after the other, from an image `[channels][height][width]` on.
+fn convolutions<'a>(
+    convs: &[Conv],
+    spec: &NetworkSpec,
+    [channels, mut height, mut width]: [usize; 3],
+    pairs: &mut impl Iterator<Item = &'a [ParamEntry]>,
+) -> Vec<Layer> {
+    let planes = channels / spec.observation.frame_stack;
+    let mut layers: Vec<Layer> = Vec::new();
+    for (conv, pair) in convs.iter().zip(pairs) {
+        let layer = match layers.last() {
+            None => over_frames(conv, pair, (planes, height, width), spec),
+            Some(below) => over_channels(conv, pair, below.outputs, (height, width)),
+        };
+        layers.push(layer);
+        let side = |pixels| conv.output_side(pixels).expect("the parameter spec checked it");
+        (height, width) = (side(height), side(width));
+    }
+    layers
+}
+
+/// What stands for the sections of a residual torso: their output, and nothing else.
+fn over_sections(sections: &Sections) -> Layer {
+    let [outputs, height, width] = sections.output();
+    Layer {
+        outputs,
+        patch: 1,
+        run: 1,
+        offsets: Vec::new(),
+        origins: vec![0; height * width],
+        places: Vec::new(),
+        parts: Vec::new(),
+        relu: true,
     }
 }
 
@@ -273,7 +316,7 @@ fn dense(pairs: &[&[ParamEntry]], below: &Layer) -> Layer {
         run,
         offsets: (0..patch).step_by(run).collect(),
         origins: vec![0],
-        places: (0..area * below.outputs).map(|i| i % area * pixel + i / area).collect(),
+        places: below.output_places(),
         parts: pairs.iter().map(|pair| part([&pair[0], &pair[1]])).collect(),
         relu: true,
     }

@@ -13,7 +13,7 @@ use super::forward::{ForwardWeights, TILE_ROWS};
 use super::pack::{Shape, pack_backward, unpack_backward, unpack_forward};
 use crate::simd::aligned::{Aligned, padded, stride};
 use crate::simd::kernels::{
-    Finish, PANEL, Panel, Rows, column_sums, outer_product, panels, panels_mut, product,
+    Finish, PANEL, Panel, Rows, column_sums, load, outer_product, panels, panels_mut, product,
 };
 use crate::simd::{Kernel, Simd};
 use crate::spec::Activation;
@@ -100,6 +100,20 @@ impl Gradient {
     }
 }
 
+/// What a tile's gradient comes from.
+#[derive(Debug)]
+pub(super) enum Above<'a> {
+    /// The gradient with respect to the outputs of the heads.
+    Heads {
+        /// `[rows][A]`, which a part without the policy's head does not look at.
+        d_logits: &'a [f32],
+        /// `[rows]`, which a part without the value's head only counts.
+        d_values: &'a [f32],
+    },
+    /// The gradient with respect to what the last hidden layer gives, `[rows][padded]`.
+    Features(Rows<'a>),
+}
+
 /// One tile of rows, from the outputs down.
 #[derive(Debug)]
 pub(super) struct BackwardTile<'a> {
@@ -112,10 +126,8 @@ pub(super) struct BackwardTile<'a> {
     pub activations: &'a [Aligned],
     /// The row of `activations` that the tile starts at.
     pub first: usize,
-    /// `[rows][A]`, which a part without the policy's head does not look at.
-    pub d_logits: &'a [f32],
-    /// `[rows]`, which a part without the value's head only counts.
-    pub d_values: &'a [f32],
+    /// What comes from above.
+    pub above: Above<'a>,
     /// Where the tile's share is added.
     pub gradient: &'a mut Gradient,
 }
@@ -126,30 +138,33 @@ impl Kernel for BackwardTile<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { shape, activations, first, gradient, .. } = self;
-        let rows = self.d_values.len();
+        let rows = self.x.len() / shape.inputs();
         let activation = |layer: usize| {
             let width = shape.hidden[layer].outputs;
             let stride = stride(width);
             Rows { data: &activations[layer][first * stride..][..rows * stride], stride, width }
         };
         let last = shape.hidden.len() - 1;
-        let outputs = shape.outputs();
-
-        // The heads: their outputs side by side.
-        let d = &mut gradient.outputs[..rows * outputs];
-        let actions = shape.actions();
-        for (row, d) in d.chunks_exact_mut(outputs).enumerate() {
-            let (of_policy, of_value) = d.split_at_mut(actions);
-            of_policy.copy_from_slice(&self.d_logits[row * actions..][..of_policy.len()]);
-            of_value.fill(self.d_values[row]);
-            gradient.heads_bias.iter_mut().zip(&*d).for_each(|(sum, d)| *sum += d);
-        }
-        let d = Rows { data: d, stride: outputs, width: outputs };
-        outer_product(s, d, activation(last), &mut gradient.heads);
-
         let [above, below] = &mut gradient.layers;
         let (mut above, mut below) = (&mut above[..], &mut below[..]);
-        through(s, shape.activation, d, &self.forward.heads, activation(last), above);
+        match self.above {
+            Above::Heads { d_logits, d_values } => {
+                // Their outputs side by side.
+                let outputs = shape.outputs();
+                let d = &mut gradient.outputs[..rows * outputs];
+                let actions = shape.actions();
+                for (row, d) in d.chunks_exact_mut(outputs).enumerate() {
+                    let (of_policy, of_value) = d.split_at_mut(actions);
+                    of_policy.copy_from_slice(&d_logits[row * actions..][..of_policy.len()]);
+                    of_value.fill(d_values[row]);
+                    gradient.heads_bias.iter_mut().zip(&*d).for_each(|(sum, d)| *sum += d);
+                }
+                let d = Rows { data: d, stride: outputs, width: outputs };
+                outer_product(s, d, activation(last), &mut gradient.heads);
+                through(s, shape.activation, d, &self.forward.heads, activation(last), above);
+            }
+            Above::Features(d) => derive(s, shape.activation, d, activation(last), above),
+        }
         for layer in (0..=last).rev() {
             let width = shape.hidden[layer].outputs;
             let stride = stride(width);
@@ -167,6 +182,7 @@ impl Kernel for BackwardTile<'_> {
         }
     }
 }
+
 /// `out = (d W) * act'(a)`: the gradient with respect to the layer below, before its activation `a`.
 #[inline(always)]
 fn through<S: Simd>(
@@ -179,6 +195,18 @@ fn through<S: Simd>(
 ) {
     let (out, stride) = (panels_mut(out), a.stride / PANEL);
     product(s, d, weight, None, &mut Through { activation, a: panels(a.data), out, stride });
+}
+
+/// `out = d * act'(a)`.
+#[inline(always)]
+fn derive<S: Simd>(s: S, activation: Activation, d: Rows<'_>, a: Rows<'_>, out: &mut [f32]) {
+    let (out, stride) = (panels_mut(out), a.stride / PANEL);
+    let mut through = Through { activation, a: panels(a.data), out, stride };
+    for (row, d) in d.data.chunks_exact(d.stride).enumerate() {
+        for (panel, d) in panels(d)[..padded(a.width) / PANEL].iter().enumerate() {
+            through.finish(s, row, panel, load(s, d));
+        }
+    }
 }
 
 /// Stores a gradient times the derivative of the activation.

@@ -2,9 +2,10 @@
 //! layers.
 
 use super::pack::{Layer, Shape, pack_forward};
+use crate::heads::Outputs;
 use crate::math::tanh;
 use crate::simd::aligned::{Aligned, padded, stride};
-use crate::simd::kernels::{Finish, FinishDots, PANEL, Panel, Rows, dots, panels_mut, product};
+use crate::simd::kernels::{Finish, PANEL, Panel, Rows, dots, panels_mut, product};
 use crate::simd::{Kernel, Simd};
 use crate::spec::Activation;
 
@@ -103,30 +104,6 @@ impl Finish for Activate<'_> {
                 Activation::Relu => s.max(s.splat(0.0), sums[n]),
             };
             s.store(y, &mut out[n]);
-        }
-    }
-}
-
-/// Stores logits and values.
-struct Outputs<'a> {
-    actions: usize,
-    bias: &'a [f32],
-    logits: &'a mut [f32],
-    values: &'a mut [f32],
-}
-
-impl FinishDots for Outputs<'_> {
-    #[inline(always)]
-    fn finish(&mut self, row: usize, output: usize, sums: &[f32]) {
-        let bias = self.bias[output];
-        if output < self.actions {
-            for (row, sum) in (row..).zip(sums) {
-                self.logits[row * self.actions + output] = sum + bias;
-            }
-        } else if !self.values.is_empty() {
-            for (value, sum) in self.values[row..].iter_mut().zip(sums) {
-                *value = sum + bias;
-            }
         }
     }
 }

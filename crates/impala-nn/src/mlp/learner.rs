@@ -1,7 +1,7 @@
 //! The MLP that learns: outputs of some rows with the activations kept, then their gradient, which adds
 //! up over calls.
 
-use super::backward::{BackwardTile, BackwardWeights, Gradient};
+use super::backward::{Above, BackwardTile, BackwardWeights, Gradient};
 use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
 use super::input::Input;
 use super::pack::{Network, Shape};
@@ -137,8 +137,10 @@ impl MlpLearner {
                     x,
                     activations: &part.activations,
                     first,
-                    d_logits: &d_logits[first * actions..(first + count) * actions],
-                    d_values: &d_values[first..first + count],
+                    above: Above::Heads {
+                        d_logits: &d_logits[first * actions..(first + count) * actions],
+                        d_values: &d_values[first..first + count],
+                    },
                     gradient: &mut part.gradient,
                 };
                 launch(self.level, tile);

@@ -11,7 +11,9 @@ mod learner;
 mod pack;
 #[cfg(test)]
 mod reference;
+mod torso;
 
 pub use actor::MlpPolicy;
 pub use input::Input;
 pub use learner::MlpLearner;
+pub(crate) use torso::MlpTorso;

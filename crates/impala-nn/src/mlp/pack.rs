@@ -39,7 +39,7 @@ impl Layer {
     }
 }
 
-/// Hidden layers, then heads over the last of them: the policy's, the value's, or both.
+/// Hidden layers, then heads over the last of them: the policy's, the value's, both, or none if something else follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Shape {
     pub activation: Activation,
@@ -47,7 +47,7 @@ pub(super) struct Shape {
     pub hidden: Vec<Layer>,
     /// If this part of the network has it.
     pub policy: Option<Layer>,
-    /// If this part of the network has it; at least one of the two is there.
+    /// If this part of the network has it.
     pub value: Option<Layer>,
 }
 
@@ -70,26 +70,15 @@ impl Network {
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         let parameters = ParamSpec::new(spec)?;
         let plain = spec.core == Core::None && !spec.action_reward_inputs;
-        let (true, &Torso::Mlp { activation, ref hidden }) = (plain, &spec.torso) else {
-            return Err(SpecError::NotNative);
-        };
-        if hidden.is_empty() {
+        if !plain {
             return Err(SpecError::NotNative);
         }
-        let find = |name: &str| {
-            let of = |what| parameters.get(&format!("{name}.{what}"));
-            of("weight").zip(of("bias")).map(|(weight, bias)| layer(weight, bias))
-        };
-        let part = |torso: &str, heads: [Option<&str>; 2]| {
-            let layers = (0..hidden.len()).filter_map(|index| find(&format!("{torso}.{index}")));
-            let [policy, value] = heads.map(|head| head.and_then(find));
-            Shape { activation, hidden: layers.collect(), policy, value }
-        };
+        let part = |torso: &str, heads| Shape::new(spec, &parameters, torso, heads);
         let parts = if spec.separate_value {
-            let value = part("value_torso", [None, Some("value")]);
-            vec![part("torso", [Some("policy"), None]), value]
+            let value = part("value_torso", [None, Some("value")])?;
+            vec![part("torso", [Some("policy"), None])?, value]
         } else {
-            vec![part("torso", [Some("policy"), Some("value")])]
+            vec![part("torso", [Some("policy"), Some("value")])?]
         };
         let normalizer = Normalizer::of(spec, &parameters);
         Ok(Self { parts, parameters: parameters.len(), normalizer })
@@ -107,6 +96,31 @@ impl Network {
 }
 
 impl Shape {
+    /// The hidden layers called `torso`, and heads by their names.
+    ///
+    /// # Errors
+    /// [`SpecError::NotNative`] if there is no hidden layer.
+    pub(super) fn new(
+        spec: &NetworkSpec,
+        parameters: &ParamSpec,
+        torso: &str,
+        heads: [Option<&str>; 2],
+    ) -> Result<Self, SpecError> {
+        let Torso::Mlp { activation, hidden } = &spec.torso else {
+            return Err(SpecError::NotNative);
+        };
+        if hidden.is_empty() {
+            return Err(SpecError::NotNative);
+        }
+        let find = |name: &str| {
+            let of = |what| parameters.get(&format!("{name}.{what}"));
+            of("weight").zip(of("bias")).map(|(weight, bias)| layer(weight, bias))
+        };
+        let layers = (0..hidden.len()).filter_map(|index| find(&format!("{torso}.{index}")));
+        let [policy, value] = heads.map(|head| head.and_then(find));
+        Ok(Self { activation: *activation, hidden: layers.collect(), policy, value })
+    }
+
     /// Numbers in one observation.
     pub(super) fn inputs(&self) -> usize {
         self.hidden[0].inputs

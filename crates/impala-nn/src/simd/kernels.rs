@@ -76,6 +76,27 @@ pub(crate) trait Finish {
     fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; VECTORS]);
 }
 
+/// Stores the sums of a product, or adds them to what is there.
+pub(crate) struct Sums<'a> {
+    /// `[rows][stride]`.
+    pub out: &'a mut [Panel],
+    /// Panels from one row to the next.
+    pub stride: usize,
+    /// Whether they are added.
+    pub adds: bool,
+}
+
+impl Finish for Sums<'_> {
+    #[inline(always)]
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, mut sums: [S::V; 2]) {
+        let out = &mut self.out[row * self.stride + panel];
+        if self.adds {
+            add(s, load(s, out), &mut sums);
+        }
+        store(s, sums, out);
+    }
+}
+
 /// Hands `x W + bias` to `finish`, row by row and panel by panel. `weights` is `[panel][width][PANEL]`,
 /// `bias` `[panels * PANEL]` or none.
 #[inline(always)]

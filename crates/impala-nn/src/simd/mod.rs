@@ -12,6 +12,7 @@
 pub(crate) mod aligned;
 mod dispatch;
 pub(crate) mod kernels;
+pub(crate) mod weights;
 
 pub use dispatch::{Level, launch};
 

@@ -170,6 +170,13 @@ impl ParamSpec {
         self.activations
     }
 
+    /// Multiply-adds of one observation, forwards.
+    #[must_use]
+    pub fn multiply_adds(&self) -> usize {
+        let weights = self.entries.iter().filter(|entry| entry.shape.len() > 1);
+        weights.map(|entry| entry.numel() * entry.uses).sum()
+    }
+
     /// What the policy's outputs are for: shapes alone do not tell 2 choices of 2 from 2 numbers.
     #[must_use]
     pub const fn actions(&self) -> &ActionLayout {
