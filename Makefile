@@ -32,7 +32,7 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train atari test test-times test-python loom quick check deny bench clean distclean
+.PHONY: help libtorch build train atari test test-times test-python loom quick check deny package bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -93,7 +93,7 @@ loom: ## check the lock-free parts under all interleavings
 
 # With torch in the release profile, as in `test`: so torch-sys compiles its C++ (a minute or more
 # per profile) once for both.
-check: libtorch deny ## formatting, lints, documentation, dependencies, and that torch is optional
+check: libtorch deny package ## formatting, lints, documentation, dependencies, and that torch is optional
 	$(CARGO) fmt --all --check
 	$(NO_TORCH) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --workspace --no-deps
@@ -116,6 +116,11 @@ deny: $(DENY) ## licences, sources and bans of all dependencies (deny.toml); ins
 	env -u CARGO "$(DENY)" check bans licenses sources
 	@if env -u CARGO "$(DENY)" fetch db 2>/dev/null; then env -u CARGO "$(DENY)" check --disable-fetch advisories; \
 	    else echo 'advisories: SKIPPED, their database cannot be fetched here'; fi
+
+# What is on crates.io is what this puts together: a file outside of its package is found here. Not built once more.
+UNPUBLISHED := impala-bench impala-sweep
+package: ## put the published crates together, as cargo publish would
+	$(NO_TORCH) package --workspace --allow-dirty --no-verify --quiet $(addprefix --exclude ,$(UNPUBLISHED))
 
 bench: libtorch ## run the benchmarks
 	$(TORCH) bench --features torch $(ARGS)
