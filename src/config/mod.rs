@@ -17,6 +17,7 @@ mod settings;
 mod tasks;
 
 pub mod defaults;
+pub mod environment;
 pub mod file;
 pub mod preflight;
 pub mod ranges;

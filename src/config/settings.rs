@@ -40,7 +40,7 @@ pub struct Settings {
     /// Fill vectors up with zeros to this length, so that tasks of different ones fit one network
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Environment")]
     pub pad_observations: Option<usize>,
-    /// Python for environments of Gymnasium and EnvPool [default: that of $VIRTUAL_ENV, else python3]
+    /// Python for environments of Gymnasium and EnvPool [default: that of $VIRTUAL_ENV, else the one beside this program, else python3]
     #[arg(long, value_name = "PATH", help_heading = "Environment")]
     pub python: Option<PathBuf>,
     /// Folder that Python modules are looked for in first [default: the current one]

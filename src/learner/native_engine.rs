@@ -606,7 +606,7 @@ mod tests {
 
     #[test]
     fn strips_cover_all_columns_once() {
-        let cnn = Sharing::Cnn { min_rows: 1 };
+        let cnn = Sharing::Even { min_rows: 1, rows: STRIP_ROWS, min_columns: 1 };
         for (sharing, threads, unroll, columns, width) in [
             (Sharing::Mlp, 2, 32, 256, 8),
             (Sharing::Mlp, 1, 20, 32, 8),

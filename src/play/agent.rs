@@ -2,76 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::build::{self, BuildError};
-use crate::config::{Config, ConfigError, file};
-use crate::env::{EnvError, Registry, ResetOut, StepOut, VectorEnv, flag};
-use crate::hint::with_hint;
-use crate::learner::checkpoint::{Checkpoint, CheckpointError};
-use crate::policy::act::{ActError, ActInputs, Policy};
+use super::error::PlayError;
+use super::source::{Found, Source};
+use crate::build;
+use crate::config::Config;
+use crate::env::{Registry, ResetOut, StepOut, VectorEnv, flag};
+use crate::learner::checkpoint::Checkpoint;
+use crate::policy::act::{ActInputs, Policy};
 use crate::policy::frames::{FrameHistory, StackedFrames};
 use crate::policy::sampler::ActionSampler;
-use crate::policy::spec::{NetworkSpec, ParamSpec, SpecError};
+use crate::policy::spec::{NetworkSpec, ParamSpec};
 use crate::rng::Rng;
 
 /// Streams of the seed; others than those of training, so that no episode is one that was learnt from.
 const ENV_STREAM: u64 = 5 << 32;
 const ACTION_STREAM: u64 = 6 << 32;
 
-/// Why nothing could be played.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub(crate) enum PlayError {
-    /// Neither a run folder nor a checkpoint of one.
-    #[error(
-        "{0} is neither a run folder (config.toml, checkpoints/) nor a checkpoint in one; \
-         name runs/NAME or runs/NAME/checkpoints/FRAMES"
-    )]
-    NoRun(PathBuf),
-    /// The configuration of the run is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// The network of the run cannot be built.
-    #[error("{}", with_hint(.0))]
-    Network(#[from] SpecError),
-    /// There are no weights.
-    #[error("{}", with_hint(.0))]
-    Checkpoint(#[from] CheckpointError),
-    /// The environment failed.
-    #[error("{}", with_hint(.0))]
-    Env(#[from] EnvError),
-    /// Inference failed.
-    #[error(transparent)]
-    Act(#[from] ActError),
-    /// This build cannot run the network.
-    #[error(transparent)]
-    Engine(#[from] BuildError),
-    /// The run has no such task.
-    #[error("{task:?} is none of the tasks of this run; name one of {known}, or its number from 0")]
-    NoTask {
-        /// What was asked for.
-        task: String,
-        /// Those that it has.
-        known: String,
-    },
-    /// Pictures of different tasks have different sizes.
-    #[error("a GIF shows one task; name it with --task")]
-    GifOfOneTask,
-    /// The weights are of no use.
-    #[error("the network's outputs are not finite; take an older checkpoint")]
-    NotFinite,
-    /// A file could not be written.
-    #[error("cannot write {path}: {problem}")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        problem: String,
-    },
-}
-
 /// How actions are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub enum Choice {
     /// Drawn from the policy, as in training.
     Sampled,
     /// The most likely one.
@@ -124,23 +73,10 @@ impl Trained {
     /// # Errors
     /// [`PlayError`]
     pub(crate) fn load(path: &Path, registry: &Registry) -> Result<(Self, Vec<String>), PlayError> {
-        let is_run = |folder: &Path| folder.join("config.toml").is_file();
-        let above = path.canonicalize().ok().and_then(|p| Some(p.parent()?.parent()?.to_owned()));
-        let (run_dir, one) = match above {
-            _ if is_run(path) => (path.to_owned(), false),
-            Some(above) if is_run(&above) => (above, true),
-            _ => return Err(PlayError::NoRun(path.to_owned())),
-        };
-        let config = Config::resolve(&file::read(&run_dir.join("config.toml"))?, registry)?;
+        let source = Source::of(path)?;
+        let config = Config::resolve(&source.settings()?, registry)?;
         let (network, parameters) = build::network(&config)?;
-        let (checkpoint, place, problems) = if one {
-            (Checkpoint::load(path, &parameters)?, path.to_owned(), Vec::new())
-        } else {
-            let folder = run_dir.join("checkpoints");
-            let (checkpoint, problems) = Checkpoint::load_newest(&folder, &parameters)?;
-            let place = folder.join(format!("{:012}", checkpoint.state.frames));
-            (checkpoint, place, problems)
-        };
+        let Found { checkpoint, place, problems } = source.checkpoint(&parameters)?;
         Ok((Self { config, network, parameters, checkpoint, place }, problems))
     }
 

@@ -10,8 +10,9 @@ use clap::Parser as _;
 use nix::poll::{PollTimeout, poll};
 use serde_json::json;
 
-use super::agent::{Choice, PlayError, Trained};
+use super::agent::{Choice, Trained};
 use super::draw::draw;
+use super::error::PlayError;
 use super::evaluate::{Evaluation, evaluate};
 use super::output::Output;
 use super::show::{Gif, half_blocks};
@@ -76,21 +77,8 @@ pub fn main(registry: &Registry) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _closed_is_fine = writeln!(io::stderr(), "impala-play: {error}");
-            exit_of(&error).into()
+            error.exit().into()
         }
-    }
-}
-
-const fn exit_of(error: &PlayError) -> ExitKind {
-    match error {
-        PlayError::NoRun(_) | PlayError::Write { .. } => ExitKind::RunFolder,
-        PlayError::Config(_)
-        | PlayError::Network(_)
-        | PlayError::NoTask { .. }
-        | PlayError::GifOfOneTask => ExitKind::Usage,
-        PlayError::Checkpoint(_) | PlayError::NotFinite => ExitKind::CheckpointUnusable,
-        PlayError::Env(_) => ExitKind::EnvFailed,
-        PlayError::Act(_) | PlayError::Engine(_) => ExitKind::Internal,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::agent::{Agent, PlayError};
+use super::agent::Agent;
+use super::error::PlayError;
 use crate::env::flag;
 
 /// Returns of some episodes.

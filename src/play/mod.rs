@@ -1,5 +1,6 @@
 //! `impala-play`: acts with the weights of a checkpoint, says how well, and shows it.
 //!
+//! [`Policy`] acts on observations that it is handed, for whoever deploys what was trained. `source` finds the weights.
 //! `agent` is the same policy code that actors run, fed from a small stack of frames instead of the ring.
 //! `evaluate` plays episodes, `canvas` is a small image, `draw` paints environments on it from what they
 //! observe, `show` puts it on a terminal and into a GIF, `output` is the file of results, `args` is the command line.
@@ -8,8 +9,14 @@ mod agent;
 mod args;
 mod canvas;
 mod draw;
+mod error;
 mod evaluate;
 mod output;
+mod policy;
 mod show;
+mod source;
 
+pub use agent::Choice;
 pub use args::main;
+pub use error::PlayError;
+pub use policy::Policy;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::agent::PlayError;
+use super::error::PlayError;
 use crate::metrics::AtomicFile;
 
 /// The file, opened before the evaluation begins and named once it is complete.

@@ -4,8 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
-use super::agent::PlayError;
 use super::canvas::{Canvas, palette};
+use super::error::PlayError;
 
 /// Hundredths of a second that a picture of a GIF stands.
 const GIF_DELAY: u16 = 4;

@@ -15,6 +15,7 @@ use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
 use super::status::Status as StatusBoard;
 use super::summary::{Status, Summary};
 use crate::build;
+use crate::config::environment::{self, ENVIRONMENT_FILE};
 use crate::config::{
     Args, Config, ConfigError, Engine, Exchange, Schedule, TaskConfig, preflight, refusal,
 };
@@ -195,6 +196,7 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     let board = StatusBoard::create(&mut supervisor, &run_dir, &console)?;
     let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;
     memory.lay_out_page(&parameters)?;
+    run_dir.write(ENVIRONMENT_FILE, &environment::to_json(&config.env.spec))?;
     run_dir.write(CONFIG_FILE, &config.to_toml())?;
     if let Some(checkpoint) = &checkpoint {
         let learner = memory.learner();

@@ -26,6 +26,7 @@ mod learning;
 mod lockstep;
 mod metrics;
 mod metrics_written;
+mod onnx;
 mod params_torn;
 mod parity;
 mod play;

@@ -100,6 +100,7 @@ fn a_run_leaves_what_it_should() {
         [
             "checkpoints",
             "config.toml",
+            "environment.json",
             "episodes.csv",
             "metrics.jsonl",
             "report.html",

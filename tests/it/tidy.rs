@@ -20,6 +20,16 @@ const UNSAFE_FILES: &[&str] = &[
 ];
 /// Files that declare an `unsafe fn` with a safe body: what they ask of callers, others promise.
 const ASKING_FILES: &[&str] = &["crates/impala-ring/src/waiting.rs"];
+/// Files that a repository is expected to have.
+const PROJECT_FILES: &[&str] = &[
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "CITATION.cff",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+];
 /// Longest source file, tests included.
 const MAX_LINES: usize = 800;
 
@@ -200,7 +210,12 @@ fn modules_depend_one_way() {
 #[test]
 fn low_layers_name_no_flags() {
     // Whoever shows an error to a person adds the flag (`src/hint.rs`).
-    let programs = ["crates/impala-tools/", "crates/impala-sweep/", "crates/impala-bench/"];
+    let programs = [
+        "crates/impala-tools/",
+        "crates/impala-sweep/",
+        "crates/impala-export/",
+        "crates/impala-bench/",
+    ];
     // Flags of cargo, for whoever builds.
     let cargo = "crates/impala-shm/src/kill_point.rs";
     for (name, text) in rust_files().iter().filter(|(name, _)| is_product(name)) {
@@ -288,4 +303,46 @@ fn time_is_monotonic() {
             }
         }
     }
+}
+
+#[test]
+fn published_crates_say_what_they_are() {
+    let manifests = fs::read_dir(root().join("crates"))
+        .expect("crates")
+        .map(|entry| entry.expect("entry").path());
+    let mut published = 0;
+    for folder in manifests.chain([root()]) {
+        let text = fs::read_to_string(folder.join("Cargo.toml")).expect("a manifest");
+        let manifest: toml::Table = toml::from_str(&text).expect("TOML");
+        let package = manifest["package"].as_table().expect("a package");
+        if package.get("publish").is_some() {
+            continue;
+        }
+        published += 1;
+        let name = package["name"].as_str().expect("a name");
+        for key in ["description", "readme", "license", "documentation", "keywords", "categories"] {
+            assert!(package.contains_key(key), "{name} says no {key}");
+        }
+        let keywords = package["keywords"].as_array().expect("a list");
+        let short = |word: &toml::Value| word.as_str().is_some_and(|word| word.len() <= 20);
+        assert!(
+            keywords.len() <= 5 && keywords.iter().all(short),
+            "{name}: crates.io takes 5 keywords of 20 letters"
+        );
+        for file in ["README.md", "LICENSE-MIT", "LICENSE-APACHE"] {
+            assert!(folder.join(file).is_file(), "{name} has no {file}");
+        }
+    }
+    assert!(published > 5, "{published} packages were looked at");
+}
+
+#[test]
+fn the_project_files_are_there() {
+    for name in PROJECT_FILES {
+        let text = fs::read_to_string(root().join(name)).unwrap_or_default();
+        assert!(text.lines().count() > 10, "{name} is missing or empty");
+    }
+    let citation = fs::read_to_string(root().join("CITATION.cff")).expect("there");
+    let version = format!("version: {}\n", env!("CARGO_PKG_VERSION"));
+    assert!(citation.contains(&version), "CITATION.cff does not say {version}");
 }

@@ -12,23 +12,23 @@ use super::wire::Channel;
 use impala_env::ExternalEnv;
 
 /// Given to `python -c`: takes the modules from the socket and runs the worker.
-const BOOT: &str = include_str!("../../../python/src/impala_env/boot.py");
+const BOOT: &str = include_str!("../python/boot.py");
 
 /// The modules of the worker.
 const MODULES: [(&str, &str); 13] = [
-    ("impala_env", include_str!("../../../python/src/impala_env/__init__.py")),
-    ("impala_env.errors", include_str!("../../../python/src/impala_env/errors.py")),
-    ("impala_env.keys", include_str!("../../../python/src/impala_env/keys.py")),
-    ("impala_env.values", include_str!("../../../python/src/impala_env/values.py")),
-    ("impala_env.spaces", include_str!("../../../python/src/impala_env/spaces.py")),
-    ("impala_env.actions", include_str!("../../../python/src/impala_env/actions.py")),
-    ("impala_env.naming", include_str!("../../../python/src/impala_env/naming.py")),
-    ("impala_env.making", include_str!("../../../python/src/impala_env/making.py")),
-    ("impala_env.batch", include_str!("../../../python/src/impala_env/batch.py")),
-    ("impala_env.pools", include_str!("../../../python/src/impala_env/pools.py")),
-    ("impala_env.trying", include_str!("../../../python/src/impala_env/trying.py")),
-    ("impala_env.compat", include_str!("../../../python/src/impala_env/compat.py")),
-    ("impala_env.worker", include_str!("../../../python/src/impala_env/worker.py")),
+    ("impala_env", include_str!("../python/__init__.py")),
+    ("impala_env.errors", include_str!("../python/errors.py")),
+    ("impala_env.keys", include_str!("../python/keys.py")),
+    ("impala_env.values", include_str!("../python/values.py")),
+    ("impala_env.spaces", include_str!("../python/spaces.py")),
+    ("impala_env.actions", include_str!("../python/actions.py")),
+    ("impala_env.naming", include_str!("../python/naming.py")),
+    ("impala_env.making", include_str!("../python/making.py")),
+    ("impala_env.batch", include_str!("../python/batch.py")),
+    ("impala_env.pools", include_str!("../python/pools.py")),
+    ("impala_env.trying", include_str!("../python/trying.py")),
+    ("impala_env.compat", include_str!("../python/compat.py")),
+    ("impala_env.worker", include_str!("../python/worker.py")),
 ];
 
 /// Threads of numerical libraries: there are as many workers as actors already.
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn every_module_fits_into_a_packet_and_is_sent() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python/src/impala_env");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("python");
         for entry in std::fs::read_dir(folder).expect("the package") {
             let name = entry.expect("entry").file_name().into_string().expect("UTF-8");
             let Some(stem) = name.strip_suffix(".py").filter(|stem| *stem != "boot") else {

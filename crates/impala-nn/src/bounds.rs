@@ -27,6 +27,17 @@ pub fn is_bounded(low: f32, high: f32) -> bool {
     high - low <= WIDEST
 }
 
+/// What 0 and 1 in the policy's units stand for, the latter as a distance: the middle of the bounds and half their width where they are
+/// finite, else 0 and 1.
+#[must_use]
+pub fn middle_and_reach(low: f32, high: f32) -> (f32, f32) {
+    if is_bounded(low, high) {
+        (low / 2.0 + high / 2.0, high / 2.0 - low / 2.0)
+    } else {
+        (0.0, 1.0)
+    }
+}
+
 /// The bounds of all numbers of an action, and memory for actions within them.
 #[derive(Debug)]
 pub struct Applied {
@@ -92,10 +103,8 @@ impl Applied {
 
 impl Number {
     fn new(low: f32, high: f32) -> Self {
-        let bounded = is_bounded(low, high);
-        let (middle, reach) =
-            if bounded { (low / 2.0 + high / 2.0, high / 2.0 - low / 2.0) } else { (0.0, 1.0) };
-        Self { low, high, middle, reach, bounded }
+        let (middle, reach) = middle_and_reach(low, high);
+        Self { low, high, middle, reach, bounded: is_bounded(low, high) }
     }
 
     fn apply(self, u: f32, squash: bool) -> f32 {

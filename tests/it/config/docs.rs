@@ -155,3 +155,23 @@ fn examples_in_the_docs_are_valid() {
         Config::resolve(&args.settings, &Registry::builtin()).expect(line);
     }
 }
+
+#[test]
+fn who_comes_from_elsewhere_is_told_flags_that_exist() {
+    let text = include_str!("../../../docs/migrating.md");
+    let command = Args::command();
+    let known: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
+    // Of impala-play and impala-export.
+    let others = ["gif", "onnx"];
+    let mut seen = 0;
+    for ours in text.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit_once(" | ")) {
+        for flag in ours.1.split("--").skip(1) {
+            let end =
+                flag.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(flag.len());
+            let flag = &flag[..end];
+            assert!(known.contains(&flag) || others.contains(&flag), "docs/migrating.md: --{flag}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen} flags were found");
+}

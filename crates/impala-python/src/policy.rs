@@ -1,0 +1,194 @@
+//! A trained policy, over arrays that Python hands over as buffers.
+
+use std::path::PathBuf;
+
+use impala_rl::env::{ActionSpec, Actions, Dtype};
+use impala_rl::play::{self, Choice, PlayError};
+use impala_rl::policy::spec::{Activation, NetworkSpec, Torso};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use serde_json::json;
+
+use crate::NativeError;
+
+/// A policy. Arrays are contiguous buffers: observations of f32 or u8, masks of u8, actions as i32 words, logits and
+/// values of f32; their lengths are checked, their shapes are the caller's.
+#[pyclass(module = "impala_rl._native")]
+#[derive(Debug)]
+pub(crate) struct Policy {
+    policy: play::Policy,
+    numbers: Vec<f32>,
+    bytes: Vec<u8>,
+    masks: Vec<u8>,
+}
+
+fn raised(error: &PlayError) -> PyErr {
+    NativeError::new_err((error.to_string(), error.exit().code()))
+}
+
+impl Policy {
+    /// Copies an array of observations to where Rust may read it.
+    fn take(&mut self, py: Python<'_>, observations: &Bound<'_, PyAny>) -> PyResult<()> {
+        match self.policy.spec().observation.dtype {
+            Dtype::F32 => copy_in(py, observations, &mut self.numbers),
+            Dtype::U8 => copy_in(py, observations, &mut self.bytes),
+        }
+    }
+
+    /// The policy, and the observations that were taken.
+    fn parts(&mut self) -> (&mut play::Policy, &[u8], &[u8]) {
+        let bytes: &[u8] = match self.policy.spec().observation.dtype {
+            Dtype::F32 => bytemuck::cast_slice(&self.numbers),
+            Dtype::U8 => &self.bytes,
+        };
+        (&mut self.policy, bytes, &self.masks)
+    }
+}
+
+fn copy_in<T: pyo3::buffer::Element + Default>(
+    py: Python<'_>,
+    array: &Bound<'_, PyAny>,
+    memory: &mut Vec<T>,
+) -> PyResult<()> {
+    let buffer = PyBuffer::<T>::get(array)?;
+    memory.resize(buffer.item_count(), T::default());
+    buffer.copy_to_slice(py, memory)
+}
+
+fn copy_out<T: pyo3::buffer::Element>(
+    py: Python<'_>,
+    numbers: &[T],
+    array: &Bound<'_, PyAny>,
+) -> PyResult<()> {
+    let buffer = PyBuffer::<T>::get(array)?;
+    if buffer.item_count() != numbers.len() {
+        let (room, need) = (buffer.item_count(), numbers.len());
+        return Err(PyValueError::new_err(format!("room for {room} numbers, there are {need}")));
+    }
+    buffer.copy_from_slice(py, numbers)
+}
+
+#[pymethods]
+impl Policy {
+    #[new]
+    fn new(path: PathBuf, seed: u64) -> PyResult<Self> {
+        let policy = play::Policy::load(&path, seed).map_err(|error| raised(&error))?;
+        Ok(Self { policy, numbers: Vec::new(), bytes: Vec::new(), masks: Vec::new() })
+    }
+
+    /// Writes the words `[N][W]` of an action for each observation: choices, and the bits of numbers within their
+    /// bounds.
+    fn act(
+        &mut self,
+        py: Python<'_>,
+        observations: &Bound<'_, PyAny>,
+        masks: Option<&Bound<'_, PyAny>>,
+        greedy: bool,
+        words: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.take(py, observations)?;
+        match masks {
+            Some(masks) => copy_in(py, masks, &mut self.masks)?,
+            None => self.masks.clear(),
+        }
+        let choice = if greedy { Choice::Greedy } else { Choice::Sampled };
+        let (policy, observations, masks) = self.parts();
+        match policy.act(observations, masks, choice).map_err(|error| raised(&error))? {
+            Actions::Discrete(found) | Actions::Hybrid(found) => copy_out(py, found, words),
+            Actions::Continuous(found) => copy_out::<i32>(py, bytemuck::cast_slice(found), words),
+        }
+    }
+
+    /// Writes the outputs `[N][outputs]` of the policy's head.
+    fn logits(
+        &mut self,
+        py: Python<'_>,
+        observations: &Bound<'_, PyAny>,
+        out: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.take(py, observations)?;
+        let (policy, observations, _) = self.parts();
+        copy_out(py, policy.logits(observations).map_err(|error| raised(&error))?, out)
+    }
+
+    /// Writes the values `[N]`.
+    fn values(
+        &mut self,
+        py: Python<'_>,
+        observations: &Bound<'_, PyAny>,
+        out: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        self.take(py, observations)?;
+        let (policy, observations, _) = self.parts();
+        copy_out(py, policy.values(observations).map_err(|error| raised(&error))?, out)
+    }
+
+    /// What it is, as JSON.
+    fn describe(&self) -> String {
+        let policy = &self.policy;
+        let spec = policy.spec();
+        let (low, high) = spec.action.bounds();
+        let bound = |numbers: &[f32]| -> Vec<Option<f32>> {
+            numbers.iter().map(|&x| Some(x).filter(|x| x.is_finite())).collect()
+        };
+        json!({
+            "env": spec.id,
+            "run_dir": policy.run_dir(),
+            "checkpoint": policy.checkpoint(),
+            "trained_frames": policy.trained_frames(),
+            "problems": policy.problems(),
+            "observation": {
+                "dtype": match spec.observation.dtype { Dtype::F32 => "float32", Dtype::U8 => "uint8" },
+                "shape": spec.observation.shape,
+                "frame_stack": spec.observation.frame_stack,
+            },
+            "action": {
+                "kind": match spec.action {
+                    ActionSpec::Discrete { .. } => "discrete",
+                    ActionSpec::MultiDiscrete { .. } => "multi-discrete",
+                    ActionSpec::Continuous { .. } => "continuous",
+                    ActionSpec::Hybrid { .. } => "hybrid",
+                },
+                "sizes": spec.action.sizes(),
+                "low": bound(low),
+                "high": bound(high),
+            },
+            "masks": spec.masks,
+            "network": network(policy.network()),
+        })
+        .to_string()
+    }
+
+    /// Name, shape and little-endian f32 bytes of each parameter.
+    fn weights<'py>(&self, py: Python<'py>) -> Vec<(String, Vec<usize>, Bound<'py, PyBytes>)> {
+        let weights = self.policy.weights();
+        let entries = self.policy.parameters().entries().iter();
+        entries
+            .map(|entry| {
+                let bytes = bytemuck::cast_slice(&weights[entry.range()]);
+                (entry.name.clone(), entry.shape.clone(), PyBytes::new(py, bytes))
+            })
+            .collect()
+    }
+}
+
+/// What is needed to build the network elsewhere, beside its weights.
+fn network(network: &NetworkSpec) -> serde_json::Value {
+    let (kind, activation, strides) = match &network.torso {
+        Torso::Mlp { activation, .. } => ("mlp", *activation, Vec::new()),
+        Torso::Cnn { convs, .. } => {
+            ("cnn", Activation::Relu, convs.iter().map(|conv| conv.stride).collect())
+        }
+        Torso::ImpalaDeep { .. } => ("impala-deep", Activation::Relu, Vec::new()),
+    };
+    json!({
+        "torso": kind,
+        "activation": match activation { Activation::Tanh => "tanh", Activation::Relu => "relu" },
+        "strides": strides,
+        "image": network.image(),
+        "separate_value": network.separate_value,
+        "observation_clip": network.observation_clip,
+    })
+}

@@ -1,0 +1,146 @@
+"""A trained policy that acts on arrays, with the code that acts in training."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _native
+from .errors import PolicyError, RunError
+
+
+class Policy:
+    """Network, weights, normalisation of observations, and how actions are drawn: all that acting needs, in Rust.
+
+    env_id: the environment it was trained in.
+    observation_shape, observation_dtype: of one observation: float32, or uint8 for images, from 0 to 255. With a stack of k frames the
+        shape begins with k, the newest frame last, zeros where the episode has fewer.
+    action: {"kind": "discrete", "multi-discrete", "continuous" or "hybrid", "sizes": of the choices, "low", "high": of the numbers}.
+    masks: whether the environment says which choices are allowed.
+    checkpoint, trained_frames: where the weights are from.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, seed: int = 0) -> None:
+        try:
+            self._native = _native.Policy(os.fspath(path), seed)
+        except _native.NativeError as error:
+            raise RunError(*error.args) from None
+        self.about: dict[str, Any] = json.loads(self._native.describe())
+        observation, self.action = self.about["observation"], self.about["action"]
+        self.env_id: str = self.about["env"]
+        self.masks: bool = self.about["masks"]
+        self.run_dir = Path(self.about["run_dir"])
+        self.checkpoint = Path(self.about["checkpoint"])
+        self.trained_frames: int = self.about["trained_frames"]
+        self.frame_stack: int = observation["frame_stack"]
+        stack = (self.frame_stack,) if self.frame_stack > 1 else ()
+        self.frame_shape: tuple[int, ...] = tuple(observation["shape"])
+        self.observation_shape: tuple[int, ...] = (*stack, *self.frame_shape)
+        self.observation_dtype = np.dtype(observation["dtype"])
+        self._kind: str = self.action["kind"]
+        self._choices = len(self.action["sizes"])
+        self._words = self._choices + len(self.action["low"])
+        self._logits = sum(self.action["sizes"])
+        self._outputs = self._logits + 2 * len(self.action["low"])
+
+    def __repr__(self) -> str:
+        return f"<impala_rl.Policy of {self.env_id}, {self.trained_frames} frames, {self.checkpoint}>"
+
+    def act(self, observation: Any, state: Any = None, deterministic: bool = False, *, mask: Any = None) -> tuple[Any, Any]:
+        """Chooses an action for one observation or for each of a batch, and gives it with the next state.
+
+        observation: an array of `observation_shape`, or `[N, *observation_shape]` for a batch.
+        state: what the policy remembers; None at the first observation of an episode. Networks without a memory, which are those that
+            act here so far, take None and give None.
+        deterministic: take the most likely action; else draw one, as in training.
+        mask: which choices are allowed, `[sum of sizes]` or `[N, sum of sizes]`; None for all.
+
+        Actions are what the environment is given: for one choice an int, or int64 `[N]`; for several int64 `[choices]` or
+        `[N, choices]`, each counted from 0; for numbers float32 `[numbers]` or `[N, numbers]`, within their bounds; for both a tuple of the two.
+
+        Raises `PolicyError` for arrays of another shape or kind.
+        """
+        if state is not None:
+            raise PolicyError("this policy remembers nothing, its state is None", 2)
+        array, single = self._observations(observation)
+        words = self._chosen(array, self._mask(mask, len(array)), deterministic)
+        kind = self._kind
+        if kind == "discrete":
+            return (int(words[0, 0]) if single else words[:, 0].astype(np.int64)), None
+        if kind == "multi-discrete":
+            found: Any = words.astype(np.int64)
+        elif kind == "continuous":
+            found = words.view(np.float32)
+        else:
+            choices, numbers = words[:, : self._choices], np.ascontiguousarray(words[:, self._choices :])
+            pair = (choices.astype(np.int64), numbers.view(np.float32))
+            return ((pair[0][0], pair[1][0]) if single else pair), None
+        return (found[0] if single else found), None
+
+    def logits(self, observation: Any) -> np.ndarray:
+        """What the policy's head gives, float32 `[outputs]` or `[N, outputs]`: logits of each choice in turn, then the means of the
+        numbers, then their raw log-deviations (docs/algorithm.md). Bit by bit what an actor computes."""
+        array, single = self._observations(observation)
+        out = np.empty((len(array), self._outputs), np.float32)
+        self._call(self._native.logits, array, out)
+        return out[0] if single else out
+
+    def value(self, observation: Any) -> Any:
+        """The network's value: a float, or float32 `[N]`; in the units of learning, with rewards scaled and clipped."""
+        array, single = self._observations(observation)
+        out = np.empty(len(array), np.float32)
+        self._call(self._native.values, array, out)
+        return float(out[0]) if single else out
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """All parameters by their names in the checkpoint, statistics of observations included; copies."""
+        found = self._native.weights()
+        return {name: np.frombuffer(data, "<f4").reshape(shape).copy() for name, shape, data in found}
+
+    def _observations(self, observation: Any) -> tuple[np.ndarray, bool]:
+        """`[N, *observation_shape]`, and whether it is one alone."""
+        array = observation if type(observation) is np.ndarray else np.asarray(observation)
+        if array.dtype != self.observation_dtype:
+            array = self._converted(array)
+        shape = self.observation_shape
+        single = array.shape == shape
+        if single:
+            array = array[None]
+        elif array.shape[1:] != shape or not len(array):
+            batch = ", ".join(["N", *map(str, shape)])
+            raise PolicyError(
+                f"observations of shape {list(array.shape)}; the policy of {self.env_id} sees {list(shape)}, or [{batch}]", 2
+            )
+        return np.ascontiguousarray(array), single
+
+    def _converted(self, array: np.ndarray) -> np.ndarray:
+        wanted = self.observation_dtype
+        if array.dtype.kind not in "fiub" or wanted == np.uint8 and (
+            array.dtype.kind == "f" or array.size and (array.min() < 0 or array.max() > 255)
+        ):
+            raise PolicyError(f"observations of {array.dtype}; the policy of {self.env_id} sees {wanted}", 2)
+        return array.astype(wanted)
+
+    def _mask(self, mask: Any, rows: int) -> np.ndarray | None:
+        if mask is None:
+            return None
+        array = np.ascontiguousarray(np.asarray(mask) != 0, np.uint8)
+        if array.size != rows * self._logits or array.shape[-1:] != (self._logits,):
+            raise PolicyError(f"a mask of shape {list(array.shape)} for {rows} observations of {self._logits} choices", 2)
+        return array
+
+    def _chosen(self, array: np.ndarray, mask: np.ndarray | None, deterministic: bool) -> np.ndarray:
+        """Words `[N, W]`, i32: choices, and the bits of numbers within their bounds."""
+        words = np.empty((len(array), self._words), np.int32)
+        self._call(self._native.act, array, mask, deterministic, words)
+        return words
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        try:
+            function(*arguments)
+        except _native.NativeError as error:
+            raise PolicyError(*error.args) from None

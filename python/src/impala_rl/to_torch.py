@@ -1,0 +1,88 @@
+"""The network of a policy as a module of PyTorch."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from .policy import Policy
+
+
+class Normalize(nn.Module):
+    """Observations brought to mean 0 and deviation 1, frame by frame, with the statistics of the run."""
+
+    def __init__(self, frame_len: int, clip: float) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(frame_len))
+        self.register_buffer("scale", torch.ones(frame_len))
+        self.clip = clip
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        frames = x.reshape(len(x), -1, len(self.mean))
+        return ((frames - self.mean) * self.scale).clamp(-self.clip, self.clip).reshape(len(x), -1)
+
+
+class ActorCritic(nn.Module):
+    """Observations `[N, *observation_shape]`, float32 or uint8, to the policy's outputs `[N, outputs]` and values `[N]`.
+
+    Outputs are the logits of each choice in turn, then the means of the numbers, then their raw log-deviations. Parameters have
+    the names of the checkpoint: `torso.0.weight`, `policy.bias`, ...
+    """
+
+    def __init__(self, about: dict, shapes: dict[str, list[int]]) -> None:
+        super().__init__()
+        network = about["network"]
+        self.activation = torch.tanh if network["activation"] == "tanh" else torch.relu
+        self.image = network["image"] if network["torso"] == "cnn" else None
+        dense = nn.ModuleList(nn.Linear(*reversed(shapes[name])) for name in _weights(shapes, "torso.", 2))
+        if self.image:
+            kernels = [shapes[name] for name in _weights(shapes, "torso.conv.", 4)]
+            convs = (nn.Conv2d(i, o, k, stride) for (o, i, k, _), stride in zip(kernels, network["strides"], strict=True))
+            self.torso: nn.Module = nn.ModuleDict({"conv": nn.ModuleList(convs), "fc": dense})
+        else:
+            self.torso = dense
+        self.policy = nn.Linear(*reversed(shapes["policy.weight"]))
+        self.value_torso = None
+        if network["separate_value"]:
+            self.value_torso = nn.ModuleList(nn.Linear(*reversed(shapes[n])) for n in _weights(shapes, "value_torso.", 2))
+        self.value = nn.Linear(*reversed(shapes["value.weight"]))
+        clip = network["observation_clip"]
+        self.normalize = None if clip is None else Normalize(shapes["normalize.mean"][0], clip)
+
+    def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = observation.to(self.policy.weight.dtype)
+        if observation.dtype == torch.uint8:
+            x = x / 255
+        if self.image:
+            x = x.reshape(len(x), *self.image)
+            for conv in self.torso["conv"]:
+                x = self.activation(conv(x))
+        x = x.flatten(1)
+        if self.normalize is not None:
+            x = self.normalize(x)
+        features = self._through(self.torso["fc"] if self.image else self.torso, x)
+        seen = features if self.value_torso is None else self._through(self.value_torso, x)
+        return self.policy(features), self.value(seen).squeeze(1)
+
+    def _through(self, layers: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
+        for layer in layers:
+            x = self.activation(layer(x))
+        return x
+
+
+def _weights(shapes: dict[str, list[int]], prefix: str, dims: int) -> list[str]:
+    """Names of the weights of one kind of layer, in the order of the layers."""
+    names = [n for n, shape in shapes.items() if n.startswith(prefix) and n.endswith(".weight") and len(shape) == dims]
+    numbers = [int(name.split(".")[-2]) for name in names]
+    assert all(a < b for a, b in pairwise(numbers)), names
+    return names
+
+
+def network(policy: Policy) -> ActorCritic:
+    """The network of `policy`, with its weights, ready to act."""
+    weights = policy.weights()
+    module = ActorCritic(policy.about, {name: list(array.shape) for name, array in weights.items()})
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in weights.items()})
+    return module.eval()

@@ -1,0 +1,316 @@
+//! A trained policy that acts where there is neither a pool nor its environment.
+
+use std::path::{Path, PathBuf};
+
+use super::agent::Choice;
+use super::error::PlayError;
+use super::source::{Found, Source};
+use crate::build;
+use crate::config::environment::{self, ENVIRONMENT_FILE};
+use crate::config::{Config, CoreName, Device, EngineChoice, TorsoName};
+use crate::env::{Actions, EnvSpec};
+use crate::policy::act::Policy as _;
+use crate::policy::frames::StackedFrames;
+use crate::policy::native::{NativeLearner, NativePolicy};
+use crate::policy::sampler::ActionSampler;
+use crate::policy::spec::{NetworkSpec, ParamSpec};
+use crate::rng::Rng;
+
+/// Stream of the seed; another than those of training and of evaluation.
+const ACTION_STREAM: u64 = 7 << 32;
+
+/// The policy of a run: weights, the network that acts in training, with what normalises its observations, and the
+/// sampler of its actions.
+///
+/// Observations are rows of `[frame_stack][shape]` numbers, as [`Policy::spec`] has them: f32 as they are, bytes from 0 to
+/// 255 as bytes. A stack holds the newest frame last; frames from before the episode are zero.
+///
+/// ```no_run
+/// use impala_rl::play::{Choice, Policy};
+/// use impala_rl::env::Actions;
+///
+/// let mut policy = Policy::load("runs/CartPole-v1-001".as_ref(), 0)?;
+/// let observation = [0.01_f32, 0.0, -0.02, 0.0];
+/// if let Actions::Discrete(action) = policy.act(bytemuck::cast_slice(&observation), &[], Choice::Greedy)? {
+///     println!("push {}", ["left", "right"][action[0] as usize]);
+/// }
+/// # Ok::<(), impala_rl::play::PlayError>(())
+/// ```
+pub struct Policy {
+    spec: EnvSpec,
+    network: NetworkSpec,
+    parameters: ParamSpec,
+    weights: Vec<f32>,
+    config: Config,
+    actor: NativePolicy,
+    /// The same network with the value's half; made when a value is asked for.
+    critic: Option<Box<NativeLearner>>,
+    sampler: ActionSampler,
+    stacks: Stacks,
+    logits: Vec<f32>,
+    words: Vec<i32>,
+    log_probs: Vec<f32>,
+    run_dir: PathBuf,
+    checkpoint: PathBuf,
+    trained_frames: u64,
+    problems: Vec<String>,
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("checkpoint", &self.checkpoint).finish_non_exhaustive()
+    }
+}
+
+impl Policy {
+    /// Loads the newest whole checkpoint of the run folder `path`, or the checkpoint that `path` is. Actions that are
+    /// drawn follow from `seed`. Reads files of the run alone: no environment is made.
+    ///
+    /// # Errors
+    /// [`PlayError`], among others [`PlayError::OtherNetwork`] for a network with a recurrent core.
+    pub fn load(path: &Path, seed: u64) -> Result<Self, PlayError> {
+        let source = Source::of(path)?;
+        let mut settings = source.settings()?;
+        let run = || source.run_dir().to_owned();
+        let other = |what| Err(PlayError::OtherNetwork { run: run(), what });
+        if settings.core == Some(CoreName::Lstm) {
+            return other("a recurrent core");
+        }
+        if settings.action_reward_inputs == Some(true) {
+            return other("the last action and reward as inputs");
+        }
+        if settings.torso == Some(TorsoName::ImpalaDeep) {
+            return other("a residual torso");
+        }
+        // Where it was trained does not matter.
+        settings.engine = Some(EngineChoice::Native);
+        settings.device = Some(Device::Cpu);
+        let spec = environment::read(&source.run_dir().join(ENVIRONMENT_FILE))?;
+        // What all tasks look like together is one environment, filled up already.
+        settings.env = Some(vec![spec.id.clone()]);
+        settings.pad_observations = None;
+        settings.stop_at_return = None;
+        let config = Config::resolve(&settings, &environment::registry_of(&spec))?;
+        let (network, parameters) = build::network(&config)?;
+        let Found { checkpoint, place, problems } = source.checkpoint(&parameters)?;
+        let mut actor = NativePolicy::new(&network, 1)?;
+        actor.load(&checkpoint.parameters);
+        Ok(Self {
+            sampler: build::sampler(&config, Rng::new(seed, ACTION_STREAM)),
+            spec,
+            network,
+            parameters,
+            weights: checkpoint.parameters,
+            config,
+            actor,
+            critic: None,
+            stacks: Stacks::default(),
+            logits: Vec::new(),
+            words: Vec::new(),
+            log_probs: Vec::new(),
+            run_dir: run(),
+            checkpoint: place,
+            trained_frames: checkpoint.state.frames,
+            problems,
+        })
+    }
+
+    /// What the policy sees and what it decides.
+    #[must_use]
+    pub const fn spec(&self) -> &EnvSpec {
+        &self.spec
+    }
+
+    /// Its network.
+    #[must_use]
+    pub const fn network(&self) -> &NetworkSpec {
+        &self.network
+    }
+
+    /// The configuration of its run.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Names and places of its parameters in [`Policy::weights`].
+    #[must_use]
+    pub const fn parameters(&self) -> &ParamSpec {
+        &self.parameters
+    }
+
+    /// All its weights, statistics of observations included.
+    #[must_use]
+    pub fn weights(&self) -> &[f32] {
+        &self.weights
+    }
+
+    /// The run folder.
+    #[must_use]
+    pub fn run_dir(&self) -> &Path {
+        &self.run_dir
+    }
+
+    /// The checkpoint that the weights are from.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Path {
+        &self.checkpoint
+    }
+
+    /// Frames that they were trained on.
+    #[must_use]
+    pub const fn trained_frames(&self) -> u64 {
+        self.trained_frames
+    }
+
+    /// Newer checkpoints that were passed over, and why: a line each.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.problems
+    }
+
+    /// Chooses an action for each of N `observations` (`[N][frame_stack][shape]`, raw bytes of f32 or u8), among
+    /// those that `masks` allows (`[N][logits]` bytes, or empty for all). Gives what an environment is given: choices
+    /// counted from 0, numbers within their bounds.
+    ///
+    /// # Errors
+    /// [`PlayError::Shape`] if the lengths are no whole observations and masks, [`PlayError::NotFinite`] if the network's outputs are
+    /// not finite.
+    ///
+    /// # Panics
+    /// If f32 observations are not aligned to 4 bytes.
+    pub fn act(
+        &mut self,
+        observations: &[u8],
+        masks: &[u8],
+        choice: Choice,
+    ) -> Result<Actions<'_>, PlayError> {
+        let rows = self.forward(observations)?;
+        let logits = self.spec.action.logits();
+        if !masks.is_empty() && masks.len() != rows * logits {
+            let found = masks.len();
+            return Err(self.wrong("a mask", found, rows, logits));
+        }
+        self.words.resize(rows * self.spec.action.words(), 0);
+        self.log_probs.resize(rows, 0.0);
+        let finite = match choice {
+            Choice::Sampled => {
+                self.sampler.sample(&self.logits, masks, &mut self.words, &mut self.log_probs)
+            }
+            Choice::Greedy => self.sampler.greedy(&self.logits, masks, &mut self.words),
+        };
+        if !finite {
+            return Err(PlayError::NotFinite);
+        }
+        Ok(self.sampler.applied(&self.words))
+    }
+
+    /// What the policy's head gives for N `observations`, `[N][outputs]`: logits of all choices, then means and raw
+    /// log-deviations of all numbers. Bit by bit what an actor of the native engine computes.
+    ///
+    /// # Errors
+    /// As [`Policy::act`].
+    ///
+    /// # Panics
+    /// As [`Policy::act`].
+    pub fn logits(&mut self, observations: &[u8]) -> Result<&[f32], PlayError> {
+        self.forward(observations)?;
+        Ok(&self.logits)
+    }
+
+    /// The network's value of N `observations`, `[N]`: the discounted return that it expects, in the units that it
+    /// learns in (rewards scaled and clipped).
+    ///
+    /// # Errors
+    /// As [`Policy::act`].
+    ///
+    /// # Panics
+    /// As [`Policy::act`].
+    pub fn values(&mut self, observations: &[u8]) -> Result<&[f32], PlayError> {
+        self.rows(observations)?;
+        let critic = match self.critic.take() {
+            Some(critic) => critic,
+            None => {
+                let mut critic = Box::new(NativeLearner::new(&self.network)?);
+                critic.load(&self.weights);
+                critic
+            }
+        };
+        let critic = self.critic.insert(critic);
+        self.stacks.with(&self.spec, observations, |frames| Ok(critic.forward(&frames.into()).1))
+    }
+
+    fn forward(&mut self, observations: &[u8]) -> Result<usize, PlayError> {
+        let rows = self.rows(observations)?;
+        self.logits.resize(rows * self.spec.action.outputs(), 0.0);
+        let (actor, logits) = (&mut self.actor, &mut self.logits);
+        self.stacks
+            .with(&self.spec, observations, |frames| Ok(actor.logits(&frames.into(), logits)?))?;
+        Ok(rows)
+    }
+
+    /// N, at least 1.
+    fn rows(&self, observations: &[u8]) -> Result<usize, PlayError> {
+        let observation = &self.spec.observation;
+        let bytes = observation.stacked_len() * observation.dtype.size_bytes();
+        let rows = observations.len() / bytes;
+        if rows == 0 || observations.len() != rows * bytes {
+            let found = observations.len() / observation.dtype.size_bytes();
+            return Err(self.wrong(
+                "an observation",
+                found,
+                rows.max(1),
+                observation.stacked_len(),
+            ));
+        }
+        Ok(rows)
+    }
+
+    fn wrong(&self, what: &'static str, found: usize, rows: usize, expected: usize) -> PlayError {
+        PlayError::Shape { what, found, rows, expected, env: self.spec.id.clone() }
+    }
+}
+
+/// Observations that come stacked, laid out as those who act have them: row by row of the stack.
+#[derive(Debug, Default)]
+struct Stacks {
+    /// In words, so that f32 frames are aligned.
+    memory: Vec<u32>,
+    valid: Vec<u8>,
+}
+
+impl Stacks {
+    /// Hands `look` the observations as [`StackedFrames`].
+    fn with<'a, R>(
+        &mut self,
+        spec: &EnvSpec,
+        observations: &[u8],
+        look: impl FnOnce(StackedFrames<'_>) -> Result<R, PlayError> + 'a,
+    ) -> Result<R, PlayError> {
+        let observation = &spec.observation;
+        let (k, frame) = (observation.frame_stack, observation.frame_bytes());
+        let envs = observations.len() / (k * frame);
+        // What is older than the episode is zero in the observation itself.
+        self.valid.clear();
+        self.valid.resize(envs, u8::try_from(k).unwrap_or(u8::MAX));
+        if k == 1 {
+            return look(StackedFrames::of_step(observation, &[observations], &self.valid));
+        }
+        let row_bytes = envs * frame;
+        let row_words = row_bytes.div_ceil(size_of::<u32>());
+        self.memory.clear();
+        self.memory.resize(k * row_words, 0);
+        for (slot, words) in self.memory.chunks_exact_mut(row_words).enumerate() {
+            let row: &mut [u8] = bytemuck::cast_slice_mut(words);
+            for (env, target) in row[..row_bytes].chunks_exact_mut(frame).enumerate() {
+                target.copy_from_slice(&observations[(env * k + slot) * frame..][..frame]);
+            }
+        }
+        let rows: Vec<&[u8]> = self
+            .memory
+            .chunks_exact(row_words)
+            .map(|words| &bytemuck::cast_slice::<u32, u8>(words)[..row_bytes])
+            .collect();
+        look(StackedFrames::of_step(observation, &rows, &self.valid))
+    }
+}
