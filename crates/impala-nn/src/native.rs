@@ -38,7 +38,9 @@ impl NativePolicy {
             Torso::Cnn { .. } | Torso::ImpalaDeep { .. } => {
                 Actor::Cnn(Box::new(CnnPolicy::new(spec)?))
             }
-            Torso::Mlp { .. } => Actor::Mlp { actor: Box::new(MlpPolicy::new(spec)?), input: Vec::new() },
+            Torso::Mlp { .. } => {
+                Actor::Mlp { actor: Box::new(MlpPolicy::new(spec)?), input: Vec::new() }
+            }
         }))
     }
 }

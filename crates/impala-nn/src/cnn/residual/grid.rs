@@ -97,7 +97,8 @@ mod tests {
 
     #[test]
     fn frames_are_channels_and_those_of_another_episode_are_blank() {
-        let spec = ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::U8, &[2, 1, 3]) };
+        let spec =
+            ObservationSpec { frame_stack: 2, ..ObservationSpec::new(Dtype::U8, &[2, 1, 3]) };
         // Two rows of one column: planes of three pixels each.
         let bytes = [0, 51, 102, 153, 204, 255, 255, 204, 153, 102, 51, 0];
         let grid = Grid { height: 1, width: 3, pixel: 4 };

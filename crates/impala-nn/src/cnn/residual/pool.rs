@@ -136,9 +136,8 @@ mod tests {
             let of = |image: &[f32], pixel: usize, channel: usize| {
                 image[small.place(pixel / 2, pixel % 2) * 16 + channel]
             };
-            let seen = [0, 1, 2, 3].map(|pixel| {
-                [of(&out, pixel, 0), of(&relu, pixel, 0), of(&largest, pixel, 0)]
-            });
+            let seen = [0, 1, 2, 3]
+                .map(|pixel| [of(&out, pixel, 0), of(&relu, pixel, 0), of(&largest, pixel, 0)]);
             // Windows of rows -1..=1 and 1..=3, of columns -1..=1 and 1..=3.
             assert_eq!(seen, [[0.0, 0.0, 8.0], [2.0, 2.0, 8.0], [4.0, 4.0, 5.0], [6.0, 6.0, 5.0]]);
             let firsts = [0, 1, 2, 3].map(|pixel| of(&largest, pixel, 1));
