@@ -607,6 +607,8 @@ mod tests {
     #[test]
     fn strips_cover_all_columns_once() {
         let cnn = Sharing::Even { min_rows: 1, rows: STRIP_ROWS, min_columns: 1 };
+        let core = Sharing::Even { min_rows: 1, rows: STRIP_ROWS, min_columns: CORE_COLUMNS };
+        let deep = Sharing::Even { min_rows: 1, rows: 10, min_columns: 1 };
         for (sharing, threads, unroll, columns, width) in [
             (Sharing::Mlp, 2, 32, 256, 8),
             (Sharing::Mlp, 1, 20, 32, 8),
@@ -616,6 +618,9 @@ mod tests {
             (cnn, 1, 20, 64, 13),
             (cnn, 2, 20, 8, 4),
             (cnn, 3, 400, 2, 1),
+            (core, 1, 32, 32, 16),
+            (core, 2, 32, 16, 8),
+            (deep, 2, 20, 8, 1),
         ] {
             let strips = Strips::new(&(0..columns), sharing.width((unroll, columns), threads));
             let ranges: Vec<_> = std::iter::from_fn(|| strips.next()).collect();

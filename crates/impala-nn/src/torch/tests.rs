@@ -3,8 +3,11 @@
 use tch::Tensor;
 
 use super::*;
+use crate::frames::{FrameRows, StackedFrames};
 use crate::init::initial_parameters;
-use crate::spec::Torso;
+use crate::inputs::LearnInputs;
+use crate::native::NativeLearner;
+use crate::spec::{Activation, Conv, Torso};
 use impala_env::rng::Rng;
 use impala_env::{ActionSpec, Dtype, ObservationSpec, flag};
 
@@ -185,4 +188,87 @@ fn the_deep_torso_is_that_of_the_paper() {
     close(&numbers(&outputs.logits), &logits);
     close(&numbers(&outputs.values), &value);
     assert!(outputs.state.is_none());
+}
+
+/// Outputs and gradient of both engines over the same five steps of four columns.
+#[test]
+fn the_engine_in_rust_computes_the_same() {
+    const STEPS: usize = 5;
+    const COLUMNS: usize = 4;
+    const ROWS: usize = STEPS * COLUMNS;
+    let conv = |filters, kernel, stride| Conv { filters, kernel, stride };
+    let mlp = Torso::Mlp { hidden: vec![33, 16], activation: Activation::Tanh };
+    let cnn = Torso::Cnn { convs: vec![conv(7, 4, 2), conv(33, 2, 1)], hidden: vec![19] };
+    let deep = Torso::ImpalaDeep { channels: vec![16, 20], hidden: vec![24] };
+    let lstm = Core::Lstm { hidden: 21 };
+    let mut rng = Rng::new(12, 0);
+    for (shape, torso, core, action_reward_inputs) in [
+        (&[6][..], mlp.clone(), Core::None, true),
+        (&[6], mlp, lstm, false),
+        (&[2, 13, 11], cnn, lstm, true),
+        (&[3, 21, 18], deep.clone(), Core::None, false),
+        (&[3, 12, 9], deep, lstm, true),
+    ] {
+        let observation = ObservationSpec::new(Dtype::F32, shape);
+        let base = NetworkSpec::new(observation, ActionSpec::Discrete { n: 3 }, torso);
+        let spec = NetworkSpec { core, action_reward_inputs, ..base };
+        let layout = ParamSpec::new(&spec).expect("valid");
+        let mut flat = initial_parameters(&layout, 2);
+        flat.iter_mut().for_each(|x| *x += 0.05 * rng.normal_f64() as f32);
+        let x = random(&mut rng, ROWS * spec.observation.stacked_len());
+        let extra = random(&mut rng, ROWS * spec.extra_inputs());
+        let state = random(&mut rng, COLUMNS * spec.state_len());
+        let mut flags = [0_u8; ROWS];
+        (flags[1], flags[2 * COLUMNS], flags[3 * COLUMNS + 3]) =
+            (flag::FIRST, flag::FIRST, flag::FIRST);
+        let (d_logits, d_values) = (random(&mut rng, ROWS * 3), random(&mut rng, ROWS));
+
+        let mut network = TorchNetwork::new(&spec, &layout, Device::Cpu, true).expect("libtorch");
+        network.load(&flat).expect("fits");
+        let mut dimensions_of_x = dimensions(&[ROWS]);
+        dimensions_of_x.extend(network.input_shape());
+        let [of_extra, of_state] = [
+            (&extra, dimensions(&[ROWS, spec.extra_inputs()])),
+            (&state, dimensions(&[COLUMNS, spec.state_len()])),
+        ]
+        .map(|(numbers, shape)| (!numbers.is_empty()).then(|| tensor(numbers, &shape)));
+        let outputs = network
+            .forward(&NetworkInputs {
+                observations: &tensor(&x, &dimensions_of_x),
+                extra: of_extra.as_ref(),
+                state: of_state.as_ref(),
+                flags: &flags,
+            })
+            .expect("runs");
+        let total = (&outputs.logits * tensor(&d_logits, &[-1, 3])).sum(Kind::Float)
+            + (&outputs.values * tensor(&d_values, &[-1])).sum(Kind::Float);
+        let leaves = network.learnt_leaves();
+        let expected: Vec<f32> =
+            Tensor::run_backward(&[total], leaves, false, false).iter().flat_map(numbers).collect();
+
+        let mut learner = NativeLearner::new(&spec).expect("native");
+        learner.load(&flat);
+        let inputs = LearnInputs {
+            observations: StackedFrames {
+                spec: &spec.observation,
+                columns: COLUMNS,
+                strip: 0..COLUMNS,
+                rows: FrameRows::Contiguous(bytemuck::cast_slice(&x)),
+                valid: &[],
+            },
+            flags: &flags,
+            extra: &extra,
+            state: &state,
+        };
+        let (logits, values) = learner.forward(&inputs);
+        close(logits, &numbers(&outputs.logits.detach()));
+        close(values, &numbers(&outputs.values.detach()));
+        learner.backward(&inputs, &d_logits, &d_values);
+        let mut gradient = vec![f32::NAN; layout.len()];
+        learner.write_gradient(&mut gradient);
+        let largest = expected.iter().fold(1.0_f32, |largest, x| largest.max(x.abs()));
+        for (at, (a, b)) in gradient.iter().zip(&expected).enumerate() {
+            assert!((a - b).abs() <= 1e-5 * largest, "{spec:?} {at}: {a} and {b}");
+        }
+    }
 }
