@@ -115,6 +115,8 @@ pub const fn loss(config: &Config) -> LossConfig {
         clip_range: learner.clip_range as f32,
         kl_cost: learner.kl_cost as f32,
         normalize_advantages: learner.normalize_advantages,
+        // The learner says so when it has seen targets.
+        value_scale: None,
     }
 }
 

@@ -104,6 +104,7 @@ pub fn built_in() -> Settings {
         reduction: Some(Reduction::Mean),
         reward_clip: Some(RewardClip::None),
         normalize_rewards: Some(true),
+        popart: Some(false),
         normalize_observations: Some(false),
         observation_clip: Some(10.0),
         normalize_advantages: Some(false),

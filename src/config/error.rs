@@ -106,6 +106,14 @@ pub enum ConfigError {
     /// Tasks that one network cannot learn.
     #[error("{}", with_hint(.0))]
     Tasks(#[from] TaskError),
+    /// Values cannot be scaled.
+    #[error("--popart does not go together with {with}; {remedy}")]
+    PopArt {
+        /// What is in its way.
+        with: &'static str,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// Neither one target nor one for each task.
     #[error(
         "--stop-at-return: {targets} targets for {tasks} tasks; give one for all, or one for each in the order of --env"

@@ -275,6 +275,8 @@ pub struct LearnerConfig {
     pub reward_clip: RewardClip,
     /// Whether rewards are divided by the deviation of returns.
     pub normalize_rewards: bool,
+    /// Whether the value head learns targets of mean 0 and deviation 1.
+    pub popart: bool,
     /// Whether the advantages of a batch are.
     pub normalize_advantages: bool,
     /// Epsilon of the clipped surrogate; may be infinite.

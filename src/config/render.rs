@@ -151,6 +151,7 @@ impl Config {
             reduction: Some(learner.reduction),
             reward_clip: Some(learner.reward_clip),
             normalize_rewards: Some(learner.normalize_rewards),
+            popart: Some(learner.popart),
             normalize_observations: Some(network.observation_clip.is_some()),
             observation_clip: network.observation_clip,
             normalize_advantages: Some(learner.normalize_advantages),

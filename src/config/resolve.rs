@@ -42,6 +42,7 @@ pub(super) fn resolve(
     }
     let env = with_bounds(tasks::together(tasks, all.pad_observations)?, &all)?;
     let env_tasks = env.tasks.len();
+    popart(explicit, &all, env_tasks)?;
     let (network, engine) = network(explicit, &all, &env, libtorch)?;
     let pool = pool(explicit, &all, &env, &network, engine)?;
     Ok(Config {
@@ -110,6 +111,33 @@ fn layered(explicit: &Settings, kind: Settings) -> Result<Settings, ConfigError>
     let all = with_own_widths(base).or(below);
     let constants = defaults::find(OPTIMIZERS, set(all.optimizer).as_str()).unwrap_or_default();
     Ok(all.or(constants))
+}
+
+/// Whether values can be scaled, if they are to be.
+fn popart(explicit: &Settings, all: &Settings, tasks: usize) -> Result<(), ConfigError> {
+    let refused = |with: &'static str, remedy| Err(ConfigError::PopArt { with, remedy });
+    if !set(all.popart) {
+        return Ok(());
+    }
+    if tasks > 1 {
+        return refused(
+            "several tasks, whose values have one head",
+            "--normalize-rewards scales the rewards of each",
+        );
+    }
+    if explicit.normalize_rewards == Some(true) {
+        return refused("--normalize-rewards, which does the same in another way", "leave one out");
+    }
+    if set(all.exchange) == Exchange::Gradients {
+        return refused(
+            "--exchange gradients, whose actors do not know the statistics",
+            "use --normalize-rewards",
+        );
+    }
+    if all.baseline_cost == Some(0.0) {
+        return refused("--baseline-cost 0: there are no values", "leave one out");
+    }
+    Ok(())
 }
 
 fn with_bounds(env: EnvConfig, all: &Settings) -> Result<EnvConfig, ConfigError> {
@@ -431,7 +459,8 @@ fn learner(
         returns: set(all.returns),
         reduction: set(all.reduction),
         reward_clip: set(all.reward_clip),
-        normalize_rewards: set(all.normalize_rewards),
+        normalize_rewards: set(all.normalize_rewards) && !set(all.popart),
+        popart: set(all.popart),
         normalize_advantages: set(all.normalize_advantages),
         clip_range: set(all.clip_range),
         kl_cost: set(all.kl_cost),

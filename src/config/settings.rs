@@ -216,6 +216,9 @@ pub struct Settings {
     /// Divide rewards by the running deviation of discounted returns, so that their size needs no tuning
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
     pub normalize_rewards: Option<bool>,
+    /// PopArt: bring the targets of values to mean 0 and deviation 1 as they come, in place of --normalize-rewards
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
+    pub popart: Option<bool>,
     /// Bring each element of vector observations to mean 0 and deviation 1. On for vectors of f32
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Algorithm")]
     pub normalize_observations: Option<bool>,
@@ -321,7 +324,7 @@ impl Settings {
             total_frames stop_at_return stop_window time_limit
             torso hidden activation conv core core_size action_reward_inputs separate_value
             discount entropy_cost baseline_cost correction rho_bar c_bar pg_rho_bar lambda returns reduction
-            reward_clip normalize_rewards normalize_observations observation_clip normalize_advantages clip_range
+            reward_clip normalize_rewards popart normalize_observations observation_clip normalize_advantages clip_range
             kl_cost kl_target stop_passes_at_kl reward_scale action_bounds
             optimizer learning_rate learning_rate_decay adam_beta1 adam_beta2 optimizer_epsilon
             rmsprop_decay rmsprop_momentum max_grad_norm worker_max_grad_norm

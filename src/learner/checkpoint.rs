@@ -29,6 +29,7 @@ use sha2::Digest as _;
 
 pub use folder::list;
 
+use super::popart::ValueMoments;
 use super::return_scale::Moments;
 use crate::kill_point;
 use crate::policy::spec::{ActionLayout, ParamSpec};
@@ -80,6 +81,8 @@ pub struct TaskState {
     pub recent_episodes: Vec<(f32, u32)>,
     /// The discounted returns that rewards are scaled by; nothing without `normalize-rewards`.
     pub returns: Moments,
+    /// The targets that values are scaled by; as at the start without `popart`.
+    pub values: ValueMoments,
 }
 
 /// All of a checkpoint.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::engine::{Engine, EngineError, Evaluator, Objective, Observations, StageTimes};
 use super::loss::{AdvantageMoments, Batch, Loss, LossConfig, LossSums, TaskLoss};
+use super::popart::ValueScale;
 use crate::env::EnvSpec;
 use crate::unroll::{BlockRef, Field};
 
@@ -71,6 +72,11 @@ impl LossGradient {
             self.task_losses.resize_with(task + 1, TaskLoss::default);
         }
         self.task_losses[task].add(loss);
+    }
+
+    /// Takes the network's outputs for values as `scale` has them from now on.
+    pub(super) const fn scale_values(&mut self, scale: ValueScale) {
+        self.config.value_scale = Some(scale);
     }
 
     /// Changes the weight of the divergence.

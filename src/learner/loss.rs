@@ -95,8 +95,8 @@ pub struct Loss {
     hybrid: Hybrid,
     /// Logits with those of forbidden choices replaced.
     masked: Vec<f32>,
-    /// Values where there is no baseline.
-    zeros: Vec<f32>,
+    /// Values where they are not what the network gives: none without a baseline, scaled ones.
+    values: Vec<f32>,
     d_logits: Vec<f32>,
     d_values: Vec<f32>,
 }
@@ -232,14 +232,23 @@ impl Loss {
         if config.returns == Returns::MonteCarlo {
             clips.lambda = 1.0;
         }
-        let values = if config.baseline_cost == 0.0 {
-            self.zeros.clear();
-            self.zeros.resize(values.len(), 0.0);
-            &self.zeros
-        } else {
-            values
+        let values = match config.value_scale {
+            _ if config.baseline_cost == 0.0 => {
+                self.values.clear();
+                self.values.resize(values.len(), 0.0);
+                &self.values
+            }
+            Some(scale) => {
+                self.values.clear();
+                self.values.extend(values.iter().map(|&output| scale.value(output)));
+                &self.values
+            }
+            None => values,
         };
         vtrace(Inputs { columns, ratios, discounts, rewards, values }, clips, vs, advantages);
+        if let Some(scale) = config.value_scale {
+            advantages.iter_mut().for_each(|advantage| *advantage /= scale.deviation);
+        }
         if config.correction != Correction::Vtrace {
             self.steps.weight_advantages(config);
         }

@@ -17,6 +17,7 @@ pub mod loss;
 pub mod native_engine;
 pub(crate) mod observation_stats;
 pub mod optimizer;
+pub mod popart;
 pub mod replay;
 pub(crate) mod return_scale;
 pub mod run;

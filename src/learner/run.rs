@@ -446,6 +446,8 @@ impl Learning<'_> {
             self.schedule.learning_rate
         };
         self.updater.apply(&stats, rate, times);
+        self.updater.follow_targets(&stats);
+        self.tasks.report_values(self.updater.popart());
         self.state.version += 1;
         kill_point!("learner.updated");
         let publishing = Instant::now();
@@ -469,7 +471,7 @@ impl Learning<'_> {
             self.episodes.recent().map(|e| (e.episode_return, e.length)).collect();
         self.state.return_mean = self.episodes.full_return_mean();
         self.state.optimizer_steps = self.updater.optimizer().steps();
-        self.state.tasks = self.tasks.states(self.return_scale.as_ref());
+        self.state.tasks = self.tasks.states(self.return_scale.as_ref(), self.updater.popart());
         if let Some(stats) = &self.observation_stats {
             self.state.observations_seen = stats.count();
         }

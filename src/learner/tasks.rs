@@ -4,6 +4,7 @@ use super::LearnerError;
 use super::checkpoint::TaskState;
 use super::episodes::{Episode, EpisodeWindow};
 use super::loss::{TaskLoss, count_transitions};
+use super::popart::PopArt;
 use super::return_scale::ReturnScale;
 use crate::env::flag;
 use crate::metrics::{TaskCounter, TaskCounters};
@@ -109,6 +110,20 @@ impl<'m> Tasks<'m> {
         }
     }
 
+    /// Shows what values are made of. The counters keep it for a successor.
+    pub(super) fn report_values(&self, popart: Option<&PopArt>) {
+        let (Some(popart), [task]) = (popart, &self.0[..]) else { return };
+        let (moments, scale) = (popart.moments(), popart.scale());
+        for (gauge, value) in [
+            (TaskCounter::ValueMean, moments.mean),
+            (TaskCounter::ValueSquare, moments.square),
+            (TaskCounter::ValueUpdates, moments.updates),
+            (TaskCounter::ValueDeviation, f64::from(scale.deviation)),
+        ] {
+            task.counters.set_f64(gauge, value);
+        }
+    }
+
     pub(super) fn report_episodes(&self) {
         for task in &self.0 {
             task.counters.set(TaskCounter::Episodes, task.episodes.finished());
@@ -132,12 +147,17 @@ impl<'m> Tasks<'m> {
     }
 
     /// For a checkpoint.
-    pub(super) fn states(&self, scale: Option<&ReturnScale>) -> Vec<TaskState> {
+    pub(super) fn states(
+        &self,
+        scale: Option<&ReturnScale>,
+        popart: Option<&PopArt>,
+    ) -> Vec<TaskState> {
         let state = |(index, task): (usize, &Task<'_>)| TaskState {
             frames: task.frames,
             episodes: task.episodes.finished(),
             recent_episodes: task.episodes.recent().map(|e| (e.episode_return, e.length)).collect(),
             returns: scale.map(|scale| scale.moments()[index]).unwrap_or_default(),
+            values: popart.map(PopArt::moments).unwrap_or_default(),
         };
         self.0.iter().enumerate().map(state).collect()
     }
@@ -217,7 +237,7 @@ mod tests {
         assert_eq!(of(1).get_f64(TaskCounter::ReturnMean100), 15.0);
         assert!(tasks.have_reached(&[-2.0, 15.0]));
         assert!(!tasks.have_reached(&[-1.0, 15.0]) && !tasks.have_reached(&[-2.0, 16.0]));
-        let resumed = Tasks::new(counters(), 2, &tasks.states(None));
+        let resumed = Tasks::new(counters(), 2, &tasks.states(None, None));
         assert!(resumed.have_reached(&[-2.0, 15.0]));
         assert_eq!(resumed.0[1].frames, 4);
     }

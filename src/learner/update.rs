@@ -7,6 +7,7 @@ use super::gradient::{BlockShare, LossGradient};
 use super::loss::{AdvantageMoments, LossConfig, LossStats, LossSums, Reduction, TaskLoss};
 use super::observation_stats::ObservationStats;
 use super::optimizer::{Optimizer, clip_factor, global_norm};
+use super::popart::PopArt;
 use crate::env::EnvSpec;
 use crate::unroll::{BlockRef, Field};
 
@@ -48,6 +49,8 @@ pub struct Updater {
     other_gradient: Vec<f32>,
     /// Of the block and of what is replayed, as they were in the first update of the present pass.
     advantages: [Option<AdvantageMoments>; 2],
+    /// If values are scaled.
+    popart: Option<PopArt>,
 }
 
 impl std::fmt::Debug for Updater {
@@ -75,6 +78,7 @@ impl Updater {
             gradient,
             other_gradient: Vec::new(),
             advantages: [None; 2],
+            popart: None,
         }
     }
 
@@ -113,6 +117,31 @@ impl Updater {
     #[must_use]
     pub(super) fn task_losses(&self) -> &[TaskLoss] {
         self.source.task_losses()
+    }
+
+    /// Lets the value head follow the targets of the latest update, if they are scaled.
+    pub(super) fn follow_targets(&mut self, stats: &UpdateStats) {
+        if let Some(popart) = &mut self.popart {
+            let targets = (stats.loss.target, stats.loss.target_square);
+            popart.follow(targets, &mut self.parameters);
+            self.source.scale_values(popart.scale());
+        }
+    }
+
+    /// What values are made of, and what that follows from, if they are scaled.
+    #[must_use]
+    pub(super) const fn popart(&self) -> Option<&PopArt> {
+        self.popart.as_ref()
+    }
+
+    /// Scales values from now on.
+    #[must_use]
+    pub(crate) fn with_popart(mut self, popart: Option<PopArt>) -> Self {
+        if let Some(popart) = &popart {
+            self.source.scale_values(popart.scale());
+        }
+        self.popart = popart;
+        self
     }
 
     /// Weight of the divergence from the policy that acted.

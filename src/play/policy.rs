@@ -9,6 +9,7 @@ use crate::build;
 use crate::config::environment::{self, ENVIRONMENT_FILE};
 use crate::config::{Config, CoreName, Device, EngineChoice, TorsoName};
 use crate::env::{Actions, EnvSpec};
+use crate::learner::popart::ValueScale;
 use crate::policy::act::Policy as _;
 use crate::policy::frames::StackedFrames;
 use crate::policy::native::{NativeLearner, NativePolicy};
@@ -48,6 +49,8 @@ pub struct Policy {
     sampler: ActionSampler,
     stacks: Stacks,
     logits: Vec<f32>,
+    values: Vec<f32>,
+    value_scale: Option<ValueScale>,
     words: Vec<i32>,
     log_probs: Vec<f32>,
     run_dir: PathBuf,
@@ -95,6 +98,8 @@ impl Policy {
         let Found { checkpoint, place, problems } = source.checkpoint(&parameters)?;
         let mut actor = NativePolicy::new(&network, 1)?;
         actor.load(&checkpoint.parameters);
+        let values = checkpoint.state.tasks.first().map(|task| task.values.scale());
+        let value_scale = values.filter(|_| config.learner.popart);
         Ok(Self {
             sampler: build::sampler(&config, Rng::new(seed, ACTION_STREAM)),
             spec,
@@ -106,6 +111,8 @@ impl Policy {
             critic: None,
             stacks: Stacks::default(),
             logits: Vec::new(),
+            values: Vec::new(),
+            value_scale,
             words: Vec::new(),
             log_probs: Vec::new(),
             run_dir: run(),
@@ -218,6 +225,12 @@ impl Policy {
         Ok(&self.logits)
     }
 
+    /// From the network's output for a value to that value; `None`: it is the value.
+    #[must_use]
+    pub const fn value_scale(&self) -> Option<ValueScale> {
+        self.value_scale
+    }
+
     /// The network's value of N `observations`, `[N]`: the discounted return that it expects, in the units that it
     /// learns in (rewards scaled and clipped).
     ///
@@ -237,7 +250,16 @@ impl Policy {
             }
         };
         let critic = self.critic.insert(critic);
-        self.stacks.with(&self.spec, observations, |frames| Ok(critic.forward(&frames.into()).1))
+        let values = &mut self.values;
+        self.stacks.with(&self.spec, observations, |frames| {
+            values.clear();
+            values.extend_from_slice(critic.forward(&frames.into()).1);
+            Ok(())
+        })?;
+        if let Some(scale) = self.value_scale {
+            values.iter_mut().for_each(|value| *value = scale.value(*value));
+        }
+        Ok(values)
     }
 
     fn forward(&mut self, observations: &[u8]) -> Result<usize, PlayError> {

@@ -8,6 +8,7 @@ use crate::build;
 use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, LearnerState, TaskState};
 use crate::learner::optimizer::Optimizer;
+use crate::learner::popart::ValueMoments;
 use crate::learner::return_scale::Moments;
 use crate::metrics::{LearnerCounter, TaskCounter, TaskCounters};
 use crate::params::{PageMismatch, ParamReader, Refresh};
@@ -75,6 +76,14 @@ fn of_task(counters: &TaskCounters<'_>) -> TaskState {
             count: counters.get_f64(TaskCounter::ReturnsSeen),
             mean: counters.get_f64(TaskCounter::ReturnsMean),
             squares: counters.get_f64(TaskCounter::ReturnsSquares),
+        },
+        values: match counters.get_f64(TaskCounter::ValueUpdates) {
+            updates if updates > 0.0 => ValueMoments {
+                updates,
+                mean: counters.get_f64(TaskCounter::ValueMean),
+                square: counters.get_f64(TaskCounter::ValueSquare),
+            },
+            _ => ValueMoments::default(),
         },
         ..TaskState::default()
     }

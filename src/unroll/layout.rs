@@ -144,7 +144,7 @@ pub enum Field {
 }
 
 /// 8-byte words of the sums of a loss.
-pub const LOSS_WORDS: usize = 11;
+pub const LOSS_WORDS: usize = 13;
 
 impl Field {
     /// All fields, in the order in which they lie in a block.

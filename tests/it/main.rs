@@ -31,6 +31,7 @@ mod params_torn;
 mod parity;
 mod play;
 mod pool;
+mod popart;
 mod program;
 mod promises;
 mod python;

@@ -28,6 +28,15 @@ pub fn onnx(policy: &Policy) -> Vec<u8> {
     let value = layers.dense("value", seen);
     let axis = graph.integers("value.axis", &[1]);
     let value = graph.node("Squeeze", "value.squeezed", &[value, axis]);
+    let value = match policy.value_scale() {
+        Some(scale) => {
+            let deviation = graph.numbers("value.deviation", &[], &[scale.deviation]);
+            let scaled = graph.node("Mul", "value.scaled", &[value, deviation]);
+            let mean = graph.numbers("value.mean", &[], &[scale.mean]);
+            graph.node("Add", "value.shifted", &[scaled, mean])
+        }
+        None => value,
+    };
     let outputs = [spec.action.outputs()];
     graph.output(
         &logits,

@@ -183,6 +183,10 @@ macro_rules! task_words {
                 RewardFactor = reward_factor [""] Real: "What its rewards are multiplied by so that returns deviate by about 1; 0 without `normalize-rewards`."
                 ReturnsSeen = returns_seen ["returns"] Real: "Discounted returns that this factor follows from."
                 ReturnsMean = returns_mean ["reward"] Real: "Their mean."
+                ValueMean = value_mean ["reward"] Real: "Mean of the targets of values, by which they are scaled (`popart`)."
+                ValueDeviation = value_deviation ["reward"] Real: "Their deviation; 0 without `popart`."
+                ValueSquare = value_square ["reward^2"] Real: "Their second moment, which it follows from."
+                ValueUpdates = value_updates ["updates"] Real: "Updates that these follow from."
                 ReturnsSquares = returns_squares ["reward^2"] Real: "Sum of their squared differences from it."
             }
         }

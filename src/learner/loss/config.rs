@@ -1,5 +1,6 @@
 //! Constants of the loss.
 
+use crate::learner::popart::ValueScale;
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -110,6 +111,8 @@ pub struct LossConfig {
     pub kl_cost: f32,
     /// Whether advantages are divided by their deviation within a block, after their mean is taken off.
     pub normalize_advantages: bool,
+    /// What the network's outputs for values stand for; `None`: themselves.
+    pub value_scale: Option<ValueScale>,
 }
 
 impl LossConfig {
@@ -127,6 +130,7 @@ impl LossConfig {
         clip_range: f32::INFINITY,
         kl_cost: 0.0,
         normalize_advantages: false,
+        value_scale: None,
     };
 
     /// What each transition's loss is multiplied by, if `transitions` count in the whole block.

@@ -30,6 +30,10 @@ pub struct LossSums {
     pub rho_min: f32,
     /// Largest of them.
     pub rho_max: f32,
+    /// Targets of values, where outputs are scaled.
+    pub target: f64,
+    /// Their squares.
+    pub target_square: f64,
 }
 
 const _: () = assert!(size_of::<LossSums>() == LOSS_WORDS * 8, "a slot holds exactly this");
@@ -75,6 +79,8 @@ impl Default for LossSums {
             c_clipped: 0,
             kl: 0.0,
             surrogate_clipped: 0,
+            target: 0.0,
+            target_square: 0.0,
         }
     }
 }
@@ -94,6 +100,8 @@ impl LossSums {
         self.c_clipped += other.c_clipped;
         self.kl += other.kl;
         self.surrogate_clipped += other.surrogate_clipped;
+        self.target += other.target;
+        self.target_square += other.target_square;
     }
 
     /// Whether all losses are numbers.
@@ -122,6 +130,8 @@ impl LossSums {
             c_clipped: (self.c_clipped as f64 / count) as f32,
             kl_mean: (self.kl / count) as f32,
             surrogate_clipped: (self.surrogate_clipped as f64 / count) as f32,
+            target: self.target / count,
+            target_square: self.target_square / count,
         }
     }
 }
@@ -157,4 +167,8 @@ pub(crate) struct LossStats {
     pub(crate) kl_mean: f32,
     /// Part of the transitions whose policy gradient the clipped surrogate takes away.
     pub(crate) surrogate_clipped: f32,
+    /// Mean target of values, where outputs are scaled.
+    pub(crate) target: f64,
+    /// Mean of their squares.
+    pub(crate) target_square: f64,
 }

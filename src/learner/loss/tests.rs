@@ -1,6 +1,7 @@
 //! The closed-form gradients against finite differences, and ends of episodes worked out by hand.
 
 use super::*;
+use crate::learner::popart::ValueScale;
 use crate::learner::vtrace::VtraceConfig;
 use crate::rng::Rng;
 
@@ -291,5 +292,36 @@ fn the_divergence_pulls_back() {
             let slope = (of(log + 1e-6) - of(log - 1e-6)) / 2e-6;
             assert!((f64::from(without - with) - slope).abs() < 1e-4, "{ratio}");
         }
+    }
+}
+
+/// Scaled outputs are the same policy and the same values: the gradients differ by powers of the deviation.
+#[test]
+fn scaled_values_change_nothing_but_the_size_of_gradients() {
+    let scale = ValueScale { mean: -7.0, deviation: 20.0 };
+    for normalize_advantages in [false, true] {
+        let config = LossConfig { entropy_cost: 0.0, normalize_advantages, ..CONFIG };
+        let (mut plain, mut scaled) = (Loss::default(), Loss::default());
+        let outputs = Sample::new(3);
+        let values = outputs.values.iter().map(|&v| scale.value(v)).collect();
+        let sample = Sample { values, ..Sample::new(3) };
+        let (of_plain, of_scaled) = (
+            compute(&mut plain, &sample, &config),
+            compute(&mut scaled, &outputs, &LossConfig { value_scale: Some(scale), ..config }),
+        );
+        // What is normalised already has its size.
+        let policy = if normalize_advantages { 1.0 } else { scale.deviation };
+        for (a, b) in plain.d_logits().iter().zip(scaled.d_logits()) {
+            assert!((a / policy - b).abs() < 1e-4, "{a} and {b}");
+        }
+        for (a, b) in plain.d_values().iter().zip(scaled.d_values()) {
+            assert!((a / scale.deviation - b).abs() < 1e-4, "{a} and {b}");
+        }
+        assert!((of_plain.baseline_loss / 400.0 - of_scaled.baseline_loss).abs() < 1e-4);
+        let targets = plain.steps.vs.iter().zip(&plain.steps.keep).filter(|(_, keep)| **keep > 0.0);
+        let mean = targets.map(|(target, _)| f64::from(*target)).sum::<f64>()
+            / of_plain.transitions as f64;
+        assert!((of_scaled.target - mean).abs() < 1e-4, "{} and {mean}", of_scaled.target);
+        assert_eq!(of_plain.target, 0.0, "nobody asks");
     }
 }

@@ -145,15 +145,23 @@ impl Transitions {
         sums
     }
 
-    /// dL/dV, and the sums of baseline and policy loss.
+    /// dL/d(output for V), and the sums of baseline and policy loss. Targets become those of outputs.
     pub(super) fn value_gradients(
-        &self,
+        &mut self,
         values: &[f32],
         config: &LossConfig,
         weight: f32,
         d_values: &mut [f32],
         sums: &mut LossSums,
     ) {
+        if let Some(scale) = config.value_scale {
+            for (target, keep) in self.vs.iter_mut().zip(&self.keep) {
+                let kept = f64::from(*target) * f64::from(*keep);
+                sums.target += kept;
+                sums.target_square += kept * kept;
+                *target = scale.output(*target);
+            }
+        }
         let (mut policy, mut baseline) = (0.0_f32, 0.0_f32);
         let steps = (d_values.iter_mut().zip(values).zip(&self.vs))
             .zip(self.keep.iter().zip(&self.advantages).zip(&self.taken));

@@ -14,6 +14,7 @@ use crate::learner::episodes::{Episode, EpisodeWindow};
 use crate::learner::lockstep::Lockstep;
 use crate::learner::observation_stats::ObservationStats;
 use crate::learner::optimizer::Optimizer;
+use crate::learner::popart::PopArt;
 use crate::learner::replay::Replay;
 use crate::learner::return_scale::ReturnScale;
 use crate::learner::run::{
@@ -79,7 +80,11 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
         config.learner.max_grad_norm as f32,
         start.optimizer,
         start.parameters,
-    );
+    )
+    .with_popart(config.learner.popart.then(|| {
+        let moments = start.state.tasks.first().map(|task| task.values);
+        PopArt::new(&pool.parameters, moments.unwrap_or_default())
+    }));
     if start.state.kl_cost > 0.0 {
         updater.set_kl_cost(start.state.kl_cost as f32);
     }
