@@ -215,7 +215,9 @@ fn logits_are_those_of_training_to_the_bit() {
     let mut policy = Policy::load(folder.path(), 0).expect("a policy");
     let mut actor = build::policy(config.pool.engine, &network, &parameters, ROWS).expect("native");
     actor.load(policy.weights());
-    let observations: Vec<f32> = bytemuck::pod_collect_to_vec(&observations(&policy));
+    let bytes = observations(&policy);
+    let words = bytes.as_chunks::<4>().0.iter();
+    let observations: Vec<f32> = words.map(|word| f32::from_le_bytes(*word)).collect();
     let row: &[u8] = bytemuck::cast_slice(&observations);
     let mut logits = vec![0.0; ROWS * network.logits()];
     let (rows, valid) = ([row], [1; ROWS]);
