@@ -1,4 +1,4 @@
-"""The Python interface, in an environment in which the wheel is installed (`python/tests/test_wheel.py` runs this)."""
+"""The Python interface, in an environment in which the wheel is installed (`python/tests/wheel/test_wheel.py` runs this)."""
 
 import importlib.util
 import os
