@@ -34,7 +34,7 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train wheel atari test test-times test-python loom quick check deny package bench clean distclean
+.PHONY: help libtorch build train wheel atari test test-times test-python test-wheel loom quick check deny package bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ wheel: ## make a wheel of all programs and the Python package: GLIBC=2.28
 	@$(call venv,$(WHEEL_VENV),$(WHEEL_PACKAGES))
 	@rm -f "$(TARGET)"/wheels/impala_rl-*
 	PATH="$(WHEEL_VENV)/bin:$$PATH" python python/wheel_backend.py --glibc "$(GLIBC)" --out "$(abspath $(TARGET))/wheels"
-	IMPALA_TEST_WHEEL="$$(ls "$(abspath $(TARGET))"/wheels/impala_rl-*.whl)" python3 -m unittest python/tests/test_wheel.py
+	IMPALA_TEST_WHEEL="$$(ls "$(abspath $(TARGET))"/wheels/impala_rl-*.whl)" python3 -m unittest discover -s python/tests/wheel
 	@ls -l "$(abspath $(TARGET))"/wheels/impala_rl-*.whl
 
 # Packages for Atari games, in a virtual environment of their own; the ROMs come with ale-py.
@@ -70,7 +70,7 @@ atari: build ## train on an Atari game: GAME=Pong
 # pool of processes that fills the machine. Then without optimisation, which checks for overflow and has debug
 # assertions, without torch and with kill points: what is about one of these, and what is about processes.
 UNOPTIMISED := kill_points:: dependent:: actions:: config:: cli:: pool:: faults:: crash::
-test: libtorch test-python ## run every test: with torch, without, and the loom models
+test: libtorch test-python test-wheel ## run every test: with torch, without, and the loom models
 	RUST_TEST_THREADS=1 $(TORCH) test --workspace --release --features torch
 	$(KILL_POINTS) test --workspace --lib
 	$(KILL_POINTS) build --workspace --bins --examples
@@ -93,6 +93,11 @@ test-python: ## install the Python packages that some tests need (once), and tes
 	@$(call venv,$(TEST_PYTHON),$(TEST_PACKAGES)) \
 	    || echo 'no Python packages for tests: those that need them are skipped' >&2
 	@[[ ! -x "$(IMPALA_TEST_PYTHON)" ]] || (cd python/tests && "$(IMPALA_TEST_PYTHON)" -W ignore -m unittest)
+
+# What it compiles is what `make check` has compiled.
+test-wheel: test-python ## install the wheel into a fresh virtual environment, and test it there
+	@if [[ -x "$(IMPALA_TEST_PYTHON)" ]]; then cd python/tests/wheel && CARGO_TARGET_DIR="$(abspath $(TARGET))/no-torch" "$(IMPALA_TEST_PYTHON)" -m unittest; \
+	    else echo 'the wheel is not tested: there is no Python for tests' >&2; fi
 
 # For the loop of edit and test: no libtorch, no Python, no process of a pool.
 quick: ## formatting, lints and the tests that need no processes: two minutes at most

@@ -210,6 +210,12 @@ fn cases(folder: &Path) -> Vec<Case> {
             &["actors.gradient_ns", "per_actor.gradient_ns"],
         ),
         case(
+            "scaled",
+            program("scaled"),
+            "--actors 2 --popart",
+            &["task.value_mean", "task.value_deviation", "task.value_square", "task.value_updates"],
+        ),
+        case(
             "replayed",
             program("replayed"),
             "--actors 2 --replay-fraction 0.5 --replay-unrolls 1000",

@@ -216,8 +216,8 @@ fn logits_are_those_of_training_to_the_bit() {
     let mut actor = build::policy(config.pool.engine, &network, &parameters, ROWS).expect("native");
     actor.load(policy.weights());
     let bytes = observations(&policy);
-    let observations: Vec<f32> =
-        bytes.as_chunks::<4>().0.iter().map(|raw| f32::from_ne_bytes(*raw)).collect();
+    let words = bytes.as_chunks::<4>().0.iter();
+    let observations: Vec<f32> = words.map(|word| f32::from_le_bytes(*word)).collect();
     let row: &[u8] = bytemuck::cast_slice(&observations);
     let mut logits = vec![0.0; ROWS * network.logits()];
     let (rows, valid) = ([row], [1; ROWS]);

@@ -125,8 +125,9 @@ impl PostFork {
         let kept = kept.as_raw_fd().unsigned_abs();
         for (first, last) in [(0, kept.checked_sub(1)), (kept + 1, Some(u32::MAX))] {
             if let Some(last) = last {
+                // By its number: the function is in glibc since 2.34 only.
                 // SAFETY: I4: whatever owned these descriptors is neither used nor dropped.
-                unsafe { libc::close_range(first, last, 0) };
+                unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
             }
         }
     }

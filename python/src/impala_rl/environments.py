@@ -6,7 +6,7 @@ import importlib.util
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,10 @@ BUILT_IN = (
 """Environments in Rust: no Python steps them. A test compares the list with `impala-supervisor --list-envs`."""
 
 
-def name_of(env: str | Callable[..., Any]) -> str:
+def name_of(env: str | Sequence[str] | Callable[..., Any]) -> str:
     """What a run folder is called after it."""
+    if isinstance(env, (list, tuple)):
+        return "+".join(name_of(task) for task in env)
     if isinstance(env, str):
         text = env.removeprefix("gym:").removeprefix("envpool:").rpartition(":")[2]
     else:
@@ -57,7 +59,7 @@ def _gymnasium_knows(env: str) -> bool:
 
 def check(env: Any) -> None:
     """Raises `EnvError` for what cannot be an environment."""
-    if isinstance(env, str):
+    if isinstance(env, str) or isinstance(env, (list, tuple)) and env and all(isinstance(task, str) for task in env):
         return
     if hasattr(env, "step") and not isinstance(env, type):
         raise EnvError(
@@ -65,7 +67,7 @@ def check(env: Any) -> None:
             "one, because each worker makes its own", 2
         )
     if not callable(env):
-        raise EnvError(f"{env!r:.60} is neither the name of an environment nor a class or function that makes one", 2)
+        raise EnvError(f"{env!r:.60} is neither the name of an environment, nor a list of names, nor a class or function that makes one", 2)
 
 
 def send(env: Callable[..., Any], folder: Path) -> Path:

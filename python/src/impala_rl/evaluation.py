@@ -47,12 +47,14 @@ def evaluate(
     deterministic: bool = False,
     seed: int = 0,
     options: dict[str, Any] | None = None,
+    task: str | None = None,
 ) -> Evaluation:
     """Plays `episodes` whole episodes.
 
     env: None for the environment that the policy was trained in, with its settings; else a name, class or function as `train` takes
         it, with `options`. Names without `gym:` or `envpool:` are Gymnasium's here.
     deterministic: take the most likely actions; else draw them, as in training.
+    task: of a run of several tasks the one to play, by its name.
 
     Each of up to 16 environments plays its share of the episodes: taking whichever ends first would favour short ones.
 
@@ -61,7 +63,7 @@ def evaluate(
     if episodes < 1:
         raise ValueError(f"episodes is {episodes}; it is at least 1")
     if env is None:
-        return _played(policy, episodes, deterministic, seed)
+        return _played(policy, episodes, deterministic, seed, task)
     environments.check(env)
     from impala_env.errors import EnvFault, Unusable
 
@@ -72,16 +74,20 @@ def evaluate(
         raise EnvError(f"{environments.name_of(env)}: {line}", 7) from None
 
 
-def _played(policy: Policy, episodes: int, deterministic: bool, seed: int) -> Evaluation:
+def _played(policy: Policy, episodes: int, deterministic: bool, seed: int, task: str | None) -> Evaluation:
     """By `impala-play`."""
     command = [str(programs.find("impala-play")), os.fspath(policy.checkpoint), f"--episodes={episodes}", f"--seed={seed}", "--json"]
     command.append("--greedy" if deterministic else "--sampled")
+    command += [f"--task={task}"] if task is not None else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         line = (done.stderr.strip().splitlines() or [f"impala-play ended with code {done.returncode}"])[-1]
         kind = EnvError if done.returncode == 7 else ImpalaError
         raise kind(line.removeprefix("impala-play: "), done.returncode)
     found = json.loads(done.stdout)
+    if "tasks" in found:
+        names = ", ".join(played["env"] for played in found["tasks"])
+        raise ImpalaError(f"this run has several tasks, say which: task= one of {names}", 2)
     return Evaluation(np.array(found["returns"], np.float64), np.array(found["lengths"], np.int64))
 
 

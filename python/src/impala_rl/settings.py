@@ -34,6 +34,9 @@ def flags(settings: Mapping[str, Any]) -> list[str]:
             continue
         if key == "env-arg":
             found += [f"--{key}={pair}" for pair in _pairs(value)]
+        elif key == "stop-at-return" and isinstance(value, (list, tuple)):
+            # One for each task.
+            found += [f"--{key}={_text(name, target)}" for target in value]
         else:
             found.append(f"--{key}={_text(name, value)}")
     return found

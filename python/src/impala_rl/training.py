@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -180,7 +180,7 @@ def last_word(output: str) -> str:
 
 
 def start(
-    env: str | Callable[..., Any] | None = None,
+    env: str | Sequence[str] | Callable[..., Any] | None = None,
     *,
     actors: int | None = 4,
     total_frames: float | None = None,
@@ -190,8 +190,8 @@ def start(
 ) -> Training:
     """Starts a run and returns at once.
 
-    env: the name of an environment ("CartPole-v1", "LunarLander-v3", "gym:package:Maze-v0", "envpool:Pong-v5"), or a class or function
-        that makes one of Gymnasium; it is called in each worker with the options in `env_arg`, if there are any.
+    env: the name of an environment ("CartPole-v1", "LunarLander-v3", "gym:package:Maze-v0", "envpool:Pong-v5"), a list of names for one agent
+        of several tasks, or a class or function that makes one of Gymnasium; it is called in each worker with the options in `env_arg`, if there are any.
     actors: actor processes; about as many as cores.
     total_frames: agent steps to learn from.
     run_dir: the folder of the run; made below `runs/` if none is given.
@@ -228,15 +228,18 @@ def start(
     return Training(command, folder, total)
 
 
-def _environment(env: str | Callable[..., Any], folder: Path, settings: dict[str, Any]) -> list[str]:
+def _environment(env: str | Sequence[str] | Callable[..., Any], folder: Path, settings: dict[str, Any]) -> list[str]:
     """The flags for the environment and the folder."""
+    sent = []
     if isinstance(env, str):
-        name, sent = environments.id_of(env), []
-    else:
-        name = environments.SENT_ID
+        names = [environments.id_of(env)]
+    elif callable(env):
+        names = [environments.SENT_ID]
         sent = [f"--env-arg=file={environments.send(env, folder).absolute()}"]
-    where = [f"--env={name}", f"--run-dir={folder}", *sent]
-    if name.startswith(environments.PREFIXES):
+    else:
+        names = [environments.id_of(task) for task in env]
+    where = [*(f"--env={name}" for name in names), f"--run-dir={folder}", *sent]
+    if any(name.startswith(environments.PREFIXES) for name in names):
         where.append(f"--python={sys.executable}")
     return where
 
@@ -261,7 +264,7 @@ def _folder(requested: str | os.PathLike[str] | None, name: str) -> Path:
 
 
 def train(
-    env: str | Callable[..., Any] | None = None,
+    env: str | Sequence[str] | Callable[..., Any] | None = None,
     *,
     actors: int | None = 4,
     total_frames: float | None = None,

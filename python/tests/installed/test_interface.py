@@ -1,4 +1,4 @@
-"""The Python interface, in an environment in which the wheel is installed (`python/tests/test_wheel.py` runs this)."""
+"""The Python interface, in an environment in which the wheel is installed (`python/tests/wheel/test_wheel.py` runs this)."""
 
 import importlib.util
 import os
@@ -268,6 +268,16 @@ class Environments(InFolder):
         self.assertEqual(done.returncode, 0, done.stderr)
         ran, mean = done.stdout.split()
         self.assertEqual((ran, float(mean)), ("ran", 1.0))
+
+    def test_one_agent_learns_several_tasks(self):
+        tasks = ["CartPole-v1", "Acrobot-v1"]
+        run = impala_rl.train(tasks, actors=2, total_frames=2e4, pad_observations=6, stop_at_return=[475, -100], **QUIET)
+        policy = run.policy()
+        self.assertEqual((policy.observation_shape, policy.masks, policy.action["sizes"]), ((6,), True, [3]))
+        self.assertEqual(policy.act(np.zeros((5, 6)), mask=[[1, 0, 0]] * 5)[0].tolist(), [0] * 5)
+        self.assertEqual(len(impala_rl.evaluate(policy, episodes=3, task="Acrobot-v1").returns), 3)
+        with self.assertRaisesRegex(impala_rl.ImpalaError, "several tasks.*CartPole-v1, Acrobot-v1"):
+            impala_rl.evaluate(policy, episodes=1)
 
     def test_what_is_no_environment_is_one_line(self):
         def broken():

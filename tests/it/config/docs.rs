@@ -161,8 +161,8 @@ fn who_comes_from_elsewhere_is_told_flags_that_exist() {
     let text = include_str!("../../../docs/migrating.md");
     let command = Args::command();
     let known: Vec<_> = command.get_arguments().filter_map(clap::Arg::get_long).collect();
-    // Of impala-play and impala-export.
-    let others = ["gif", "onnx"];
+    // Of impala-play, impala-export and tensorboard.
+    let others = ["gif", "onnx", "logdir"];
     let mut seen = 0;
     for ours in text.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit_once(" | ")) {
         for flag in ours.1.split("--").skip(1) {
