@@ -215,6 +215,7 @@ fn the_loss_has_the_gradient_that_autograd_finds() {
         rewards: &rewards,
         behaviour_log_probs: &behaviour,
         flags: &flags,
+        reward_factors: &[],
     };
     let mut loss = Loss::default();
     loss.compute(&batch, 0..COLUMNS, (&logits, &values), &config, (1.0, None));
