@@ -7,25 +7,24 @@ use impala_env::{ActionSpec, Dtype, ObservationSpec};
 use impala_nn::cnn::{CnnLearner, CnnPolicy};
 use impala_nn::frames::{FrameRows, StackedFrames};
 use impala_nn::init::initial_parameters;
-use impala_nn::spec::{Conv, NetworkSpec, ParamSpec, Torso};
+use impala_nn::spec::{NetworkSpec, ParamSpec, Torso};
 
 use super::{multiply_adds_per_ns, shortest_ns};
 
 pub(super) fn measure() {
-    let conv = |(filters, kernel, stride)| Conv { filters, kernel, stride };
-    for (name, convs, hidden) in [
-        ("shallow", &[(16, 8, 4), (32, 4, 2)][..], 256),
-        ("nature", &[(32, 8, 4), (64, 4, 2), (64, 3, 1)], 512),
+    for (name, torso, columns) in [
+        ("shallow", Torso::atari_shallow(), 8),
+        ("nature", Torso::nature(), 8),
+        ("impala-deep", Torso::impala_deep(), 1),
     ] {
         let observation =
             ObservationSpec { frame_stack: 4, ..ObservationSpec::new(Dtype::U8, &[84, 84]) };
-        let torso =
-            Torso::Cnn { convs: convs.iter().copied().map(conv).collect(), hidden: vec![hidden] };
         let spec = NetworkSpec::new(observation, ActionSpec::Discrete { n: 6 }, torso);
         let layout = ParamSpec::new(&spec).expect("valid");
         let flat = initial_parameters(&layout, 1);
         let work = layout.multiply_adds() as f64;
-        let first = 400.0 * layout.entries()[0].numel() as f64;
+        let first = &layout.entries()[0];
+        let first = (first.uses * first.numel()) as f64;
         let report = |what: &str, rows: usize, work: f64, f: &mut dyn FnMut()| {
             let peak = multiply_adds_per_ns();
             let per_row = shortest_ns(12, f) / rows as f64;
@@ -39,9 +38,9 @@ pub(super) fn measure() {
         };
         println!("{name}, {:.2} M multiply-adds", work / 1e6);
         let mut rng = Rng::new(1, 0);
-        let (unroll, columns, frame) = (20, 8, 84 * 84);
+        let (unroll, frame) = (20, 84 * 84);
         let bytes: Vec<u8> =
-            (0..(unroll + 4) * columns * frame).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
+            (0..(unroll + 4) * 8 * frame).map(|_| rng.next_u64().to_le_bytes()[0]).collect();
         let mut actor = CnnPolicy::new(&spec).expect("a CNN");
         report("load", 1, 0.0, &mut || actor.load(black_box(&flat)));
         for envs in [8, 32] {
@@ -59,7 +58,7 @@ pub(super) fn measure() {
             spec: &spec.observation,
             columns,
             strip: 0..columns,
-            rows: FrameRows::Contiguous(&bytes),
+            rows: FrameRows::Contiguous(&bytes[..(unroll + 4) * columns * frame]),
             valid: &valid,
         };
         report("learner forward", rows, work, &mut || {

@@ -1,4 +1,4 @@
-//! Acting through libtorch, for networks that the Rust engine does not know.
+//! Acting through libtorch.
 
 use tch::{Device, Kind, TchError, Tensor};
 
