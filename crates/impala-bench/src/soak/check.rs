@@ -246,13 +246,16 @@ fn expect(
             writer.gradient(sequence, &mut gradient);
             bytes.extend_from_slice(bytemuck::cast_slice(&gradient));
         }
-        Field::Loss => bytes.extend_from_slice(bytemuck::cast_slice(&writer.loss(sequence))),
+        Field::Loss if spec.holds_gradients() => {
+            bytes.extend_from_slice(bytemuck::cast_slice(&writer.loss(sequence)));
+        }
         Field::Header
         | Field::FirstAction
         | Field::Action
         | Field::LogProb
         | Field::Mask
-        | Field::CoreState => {}
+        | Field::CoreState
+        | Field::Loss => {}
     }
 }
 
