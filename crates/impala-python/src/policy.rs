@@ -157,6 +157,8 @@ impl Policy {
             },
             "masks": spec.masks,
             "network": network(policy.network()),
+            // From the network's output to a value: mean and deviation.
+            "value_scale": policy.value_scale().map(|scale| [scale.mean, scale.deviation]),
         })
         .to_string()
     }

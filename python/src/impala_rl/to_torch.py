@@ -48,6 +48,8 @@ class ActorCritic(nn.Module):
         if network["separate_value"]:
             self.value_torso = nn.ModuleList(nn.Linear(*reversed(shapes[n])) for n in _weights(shapes, "value_torso.", 2))
         self.value = nn.Linear(*reversed(shapes["value.weight"]))
+        # With PopArt the head's output stands for a value.
+        self.value_mean, self.value_deviation = about["value_scale"] or (0.0, 1.0)
         clip = network["observation_clip"]
         self.normalize = None if clip is None else Normalize(shapes["normalize.mean"][0], clip)
 
@@ -64,7 +66,7 @@ class ActorCritic(nn.Module):
             x = self.normalize(x)
         features = self._through(self.torso["fc"] if self.image else self.torso, x)
         seen = features if self.value_torso is None else self._through(self.value_torso, x)
-        return self.policy(features), self.value(seen).squeeze(1)
+        return self.policy(features), self.value(seen).squeeze(1) * self.value_deviation + self.value_mean
 
     def _through(self, layers: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
         for layer in layers:
