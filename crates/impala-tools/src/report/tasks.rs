@@ -51,7 +51,7 @@ mod tests {
         let episode = |(at, task): (usize, usize)| Episode {
             frames: at as f64,
             seconds: at as f64,
-            episode_return: if task == 0 { 100.0 } else { -7.5 },
+            episode_return: if task == 0 { 5.0 * at as f64 } else { -2.0 * at as f64 },
             length: 1.0,
             task,
         };
@@ -75,9 +75,13 @@ mod tests {
         };
         let plots = returns(&run);
         assert_eq!(plots.len(), 2);
-        assert!(plots[0].svg.contains("of A") && plots[0].svg.contains("target 475"));
-        assert!(plots[1].svg.contains("of B") && plots[1].svg.contains("target -100"));
-        assert!(plots.iter().all(|plot| plot.has_data));
+        for (plot, parts) in plots.iter().zip([[" of A ", "475"], [" of B ", "-100"]]) {
+            assert!(
+                plot.has_data && parts.iter().all(|part| plot.svg.contains(part)),
+                "{}",
+                plot.svg
+            );
+        }
         let losses = lines(&run, "l", "Losses", |task| task.policy_loss);
         assert!(losses.has_data && losses.svg.contains(">A<") && losses.svg.contains(">B<"));
     }
