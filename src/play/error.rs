@@ -28,7 +28,7 @@ pub enum PlayError {
     NoEnvironment(#[from] EnvironmentFileError),
     /// The network is not one that acts here.
     #[error(
-        "the network of {run} has {what}; only mlp and cnn torsos without a recurrent core act outside of the pool"
+        "the network of {run} has {what}; impala-play plays it, but such networks do not act elsewhere yet"
     )]
     OtherNetwork {
         /// The run folder.

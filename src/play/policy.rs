@@ -7,7 +7,7 @@ use super::error::PlayError;
 use super::source::{Found, Source};
 use crate::build;
 use crate::config::environment::{self, ENVIRONMENT_FILE};
-use crate::config::{Config, CoreName, Device, EngineChoice, TorsoName};
+use crate::config::{Config, CoreName, Device, EngineChoice};
 use crate::env::{Actions, EnvSpec};
 use crate::learner::popart::ValueScale;
 use crate::policy::act::Policy as _;
@@ -81,9 +81,6 @@ impl Policy {
         }
         if settings.action_reward_inputs == Some(true) {
             return other("the last action and reward as inputs");
-        }
-        if settings.torso == Some(TorsoName::ImpalaDeep) {
-            return other("a residual torso");
         }
         // Where it was trained does not matter.
         settings.engine = Some(EngineChoice::Native);

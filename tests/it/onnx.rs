@@ -184,6 +184,8 @@ fn a_policy_of_numbers_is_the_same_everywhere() {
 fn a_policy_of_images_is_the_same_everywhere() {
     let test = "a_policy_of_images_is_the_same_everywhere";
     trained(test, &["--env", "Catch-v0", "--total-frames", "20000"]);
+    let flags = ["--env", "Catch-v0", "--torso", "impala-deep", "--total-frames", "2000"];
+    trained(test, &flags);
     let flags =
         ["--env", "Synthetic-v0", "--torso", "nature", "--total-frames", "600", "--batch", "4"];
     trained(test, &flags);

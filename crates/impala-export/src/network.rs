@@ -93,6 +93,32 @@ struct Layers<'a> {
 }
 
 impl Layers<'_> {
+    /// A convolution, pooling, and two residual blocks (Espeholt et al. 2018, figure 3).
+    fn section(&mut self, name: &str, x: Value) -> Value {
+        let x = self.convolve(&format!("{name}.conv"), x);
+        let window = [("kernel_shape", 3), ("strides", 2)].map(|(key, n)| list(key, &[n, n]));
+        let attributes = window.into_iter().chain([list("pads", &[1; 4])]).collect();
+        let mut x = self.graph.node_with("MaxPool", &format!("{name}.pooled"), &[x], attributes);
+        for block in 0..2 {
+            let name = format!("{name}.block.{block}");
+            let mut y = x.clone();
+            for conv in 0..2 {
+                let name = format!("{name}.conv.{conv}");
+                y = self.graph.node("Relu", &format!("{name}.relu"), &[y]);
+                y = self.convolve(&name, y);
+            }
+            x = self.graph.node("Add", &format!("{name}.sum"), &[y, x]);
+        }
+        x
+    }
+
+    /// 3x3, with one pixel of padding.
+    fn convolve(&mut self, name: &str, x: Value) -> Value {
+        let inputs = self.parameters(name, x);
+        let attributes = vec![list("kernel_shape", &[3; 2]), list("pads", &[1; 4])];
+        self.graph.node_with("Conv", &format!("{name}.out"), &inputs, attributes)
+    }
+
     /// What the policy's head sees, and what the value's does.
     fn features(&mut self, observed: Value) -> (Value, Value) {
         let network = self.policy.network();
@@ -124,7 +150,18 @@ impl Layers<'_> {
                 let features = self.all_dense("torso.fc", hidden.len(), Activation::Relu, flat);
                 (features.clone(), features)
             }
-            Torso::ImpalaDeep { .. } => unreachable!("Policy::load refuses it"),
+            Torso::ImpalaDeep { channels, hidden } => {
+                let image = network.image().unwrap_or_default();
+                let mut x = self.graph.reshape("image", &observed, &image);
+                for section in 0..channels.len() {
+                    x = self.section(&format!("torso.section.{section}"), x);
+                }
+                let x = self.graph.node("Relu", "torso.relu", &[x]);
+                let flat = vec![number("axis", 1)];
+                let flat = self.graph.node_with("Flatten", "image.flat", &[x], flat);
+                let features = self.all_dense("torso.fc", hidden.len(), Activation::Relu, flat);
+                (features.clone(), features)
+            }
         }
     }
 

@@ -24,6 +24,33 @@ class Normalize(nn.Module):
         return ((frames - self.mean) * self.scale).clamp(-self.clip, self.clip).reshape(len(x), -1)
 
 
+class Block(nn.Module):
+    """Two convolutions whose sum with what came in goes on."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv[1](torch.relu(self.conv[0](torch.relu(x))))
+
+
+class Section(nn.Module):
+    """A convolution, pooling, and two blocks (Espeholt et al. 2018, figure 3)."""
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, channels, 3, padding=1)
+        self.pool = nn.MaxPool2d(3, 2, 1)
+        self.block = nn.ModuleList(Block(channels) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.pool(self.conv(x))
+        for block in self.block:
+            x = block(x)
+        return x
+
+
 class ActorCritic(nn.Module):
     """Observations `[N, *observation_shape]`, float32 or uint8, to the policy's outputs `[N, outputs]` and values `[N]`.
 
@@ -35,12 +62,17 @@ class ActorCritic(nn.Module):
         super().__init__()
         network = about["network"]
         self.activation = torch.tanh if network["activation"] == "tanh" else torch.relu
-        self.image = network["image"] if network["torso"] == "cnn" else None
+        self.image = network["image"] if network["torso"] != "mlp" else None
+        self.deep = network["torso"] == "impala-deep"
         dense = nn.ModuleList(nn.Linear(*reversed(shapes[name])) for name in _weights(shapes, "torso.", 2))
-        if self.image:
+        if self.deep:
+            names = (f"torso.section.{section}.conv.weight" for section in range(len(shapes)))
+            sections = (Section(shapes[name][1], shapes[name][0]) for name in names if name in shapes)
+            self.torso: nn.Module = nn.ModuleDict({"section": nn.ModuleList(sections), "fc": dense})
+        elif self.image:
             kernels = [shapes[name] for name in _weights(shapes, "torso.conv.", 4)]
             convs = (nn.Conv2d(i, o, k, stride) for (o, i, k, _), stride in zip(kernels, network["strides"], strict=True))
-            self.torso: nn.Module = nn.ModuleDict({"conv": nn.ModuleList(convs), "fc": dense})
+            self.torso = nn.ModuleDict({"conv": nn.ModuleList(convs), "fc": dense})
         else:
             self.torso = dense
         self.policy = nn.Linear(*reversed(shapes["policy.weight"]))
@@ -59,8 +91,9 @@ class ActorCritic(nn.Module):
             x = x / 255
         if self.image:
             x = x.reshape(len(x), *self.image)
-            for conv in self.torso["conv"]:
-                x = self.activation(conv(x))
+            for conv in self.torso["section" if self.deep else "conv"]:
+                x = conv(x) if self.deep else self.activation(conv(x))
+            x = torch.relu(x)
         x = x.flatten(1)
         if self.normalize is not None:
             x = self.normalize(x)
