@@ -55,7 +55,7 @@ GLIBC ?= 2.28
 wheel: ## make a wheel of all programs and the Python package: GLIBC=2.28
 	@$(call venv,$(WHEEL_VENV),$(WHEEL_PACKAGES))
 	@rm -f "$(TARGET)"/wheels/impala_rl-*
-	PATH="$(WHEEL_VENV)/bin:$$PATH" python python/wheel_backend.py --glibc "$(GLIBC)" --out "$(abspath $(TARGET))/wheels"
+	env -u CARGO PATH="$(WHEEL_VENV)/bin:$$PATH" python python/wheel_backend.py --glibc "$(GLIBC)" --out "$(abspath $(TARGET))/wheels"
 	IMPALA_TEST_WHEEL="$$(ls "$(abspath $(TARGET))"/wheels/impala_rl-*.whl)" python3 -m unittest discover -s python/tests/wheel
 	@ls -l "$(abspath $(TARGET))"/wheels/impala_rl-*.whl
 
@@ -94,9 +94,9 @@ test-python: ## install the Python packages that some tests need (once), and tes
 	    || echo 'no Python packages for tests: those that need them are skipped' >&2
 	@[[ ! -x "$(IMPALA_TEST_PYTHON)" ]] || (cd python/tests && "$(IMPALA_TEST_PYTHON)" -W ignore -m unittest)
 
-# What it compiles is what `make check` has compiled.
+# What it compiles is what `make check` has compiled. maturin would take CARGO, which may hold flags here, for the name of a program.
 test-wheel: test-python ## install the wheel into a fresh virtual environment, and test it there
-	@if [[ -x "$(IMPALA_TEST_PYTHON)" ]]; then cd python/tests/wheel && CARGO_TARGET_DIR="$(abspath $(TARGET))/no-torch" "$(IMPALA_TEST_PYTHON)" -m unittest; \
+	@if [[ -x "$(IMPALA_TEST_PYTHON)" ]]; then cd python/tests/wheel && env -u CARGO CARGO_TARGET_DIR="$(abspath $(TARGET))/no-torch" "$(IMPALA_TEST_PYTHON)" -m unittest; \
 	    else echo 'the wheel is not tested: there is no Python for tests' >&2; fi
 
 # For the loop of edit and test: no libtorch, no Python, no process of a pool.

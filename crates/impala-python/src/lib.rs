@@ -1,6 +1,6 @@
 //! `impala_rl._native`: what the Python package `impala_rl` has done in Rust.
 //!
-//! [`policy`] acts with the code that acts in training; the rest are names that the package checks what it is given
+//! `policy` acts with the code that acts in training; the rest are names that the package checks what it is given
 //! against. Nothing here is an interface of its own: `python/src/impala_rl` is.
 
 mod policy;
