@@ -50,8 +50,6 @@ fn bad_values_are_named() {
         (&["--env", "Catch-v0", "--conv", "16x7/1"], &["--conv 16x7/1", "10x5", "smaller"]),
         (&["--core", "gru"], &["gru", "lstm"]),
         (&["--core", "lstm", "--core-size", "0"], &["core-size", "0"]),
-        (&["--core", "lstm", "--engine", "native"], &["--core lstm", "--core none"]),
-        (&["--action-reward-inputs", "--engine", "native"], &["--action-reward-inputs=false"]),
         (&["--frame-stack", "0"], &["frame-stack", "0"]),
         (&["--env", "Pendulum-v1", "--action-bounds", "fold"], &["fold", "squash"]),
         (&["--device", "cuda:x"], &["cuda:x"]),
