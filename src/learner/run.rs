@@ -9,7 +9,6 @@ use super::checkpoint::LearnerState;
 use super::engine::Stopwatch;
 use super::episodes::{Episode, EpisodeWindow};
 use super::lockstep::Lockstep;
-use super::loss::count_transitions;
 use super::observation_stats::ObservationStats;
 use super::optimizer::decayed;
 use super::replay::Replay;
@@ -251,9 +250,6 @@ impl LearnLoop<'_> {
         if statistics_moved && matches!(self.pace, Pace::Free(_)) {
             learning.normalize_observations();
         }
-        // What is replayed was counted when it was fresh.
-        let flags: &[u8] = block.field(Field::Flags);
-        let fresh = count_transitions(&flags[block.layout().spec().batch..]);
         let mut times = UpdateTimes::default();
         let mut learnt = false;
         let replayed = match &mut self.replay {
@@ -281,7 +277,8 @@ impl LearnLoop<'_> {
         let Learning { state, counters, lags, episodes, tasks, .. } = learning;
         measure_lag(&block, state.version, counters, lags);
         let unrolls = block.headers().len() as u64;
-        tasks.observe(&block, |task, episode| {
+        // What is replayed was counted when it was fresh.
+        let fresh = tasks.observe(&block, |task, episode| {
             episodes.push(episode);
             callbacks.episode(state.frames, task, episode);
         });
@@ -320,7 +317,7 @@ impl LearnLoop<'_> {
             }
         }
         if learnt {
-            learning.state.frames += fresh as u64;
+            learning.state.frames += fresh;
             learning.tasks.learnt();
             learning.counters.set(LearnerCounter::Frames, learning.state.frames);
         }

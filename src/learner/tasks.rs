@@ -47,11 +47,15 @@ impl<'m> Tasks<'m> {
     }
 
     /// Looks through a block: which tasks its frames are of, and which episodes ended in it; `each` gets the number of their
-    /// task. [`Tasks::learnt`] counts the frames.
+    /// task. Gives the frames of all; [`Tasks::learnt`] counts them.
     ///
     /// # Panics
     /// If it is of a task that does not exist.
-    pub(super) fn observe(&mut self, block: &BlockRef<'_>, mut each: impl FnMut(usize, Episode)) {
+    pub(super) fn observe(
+        &mut self,
+        block: &BlockRef<'_>,
+        mut each: impl FnMut(usize, Episode),
+    ) -> u64 {
         let spec = block.layout().spec();
         let flags: &[u8] = block.field(Field::Flags);
         let returns: &[f32] = block.field(Field::EpisodeReturn);
@@ -77,6 +81,7 @@ impl<'m> Tasks<'m> {
             self.0[task].episodes.push(episode);
             each(task, episode);
         }
+        self.0.iter().map(|task| task.fresh).sum()
     }
 
     /// Counts the frames of the block that [`Tasks::observe`] looked through.

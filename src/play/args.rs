@@ -17,7 +17,7 @@ use super::evaluate::{Evaluation, evaluate};
 use super::output::Output;
 use super::show::{Gif, half_blocks};
 use crate::env::Registry;
-use crate::env::reference::Reference;
+use crate::env::reference::{Reference, mean_scores};
 use crate::supervisor::ExitKind;
 
 /// Environments that are stepped together when nobody watches.
@@ -184,14 +184,10 @@ fn to_json(args: &PlayArgs, trained: &Trained, played: &[Played]) -> serde_json:
     if let [one] = played {
         return task_json(args, trained, one);
     }
-    let scores: Option<Vec<f64>> = played.iter().map(Played::score).collect();
-    let mean = |most: f64| {
-        let scores = scores.as_ref()?.iter();
-        Some(scores.map(|score| score.min(most)).sum::<f64>() / played.len() as f64)
-    };
+    let scores = mean_scores(played.iter().map(Played::score));
     json!({
-        "score_mean": mean(f64::INFINITY),
-        "score_mean_capped": mean(1.0),
+        "score_mean": scores.map(|[mean, _]| mean),
+        "score_mean_capped": scores.map(|[_, capped]| capped),
         "tasks": played.iter().map(|one| task_json(args, trained, one)).collect::<Vec<_>>(),
     })
 }

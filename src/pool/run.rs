@@ -20,6 +20,7 @@ use super::summary::{InjectedFaults, SlotCountsSummary, Status, Summary, TaskSum
 use super::tensorboard::TensorBoard;
 use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
+use crate::env::reference::mean_scores;
 use crate::learner::checkpoint::weights_sha256;
 use crate::metrics::{ActorCounter, FaultsRecord, LearnerCounter, Phase};
 use crate::ring::CrashRecord;
@@ -217,7 +218,7 @@ impl Run {
         let tasks: Vec<_> = (config.env.tasks.iter().enumerate())
             .map(|(index, task)| TaskSummary::of(&task.id, &memory.task(index)))
             .collect();
-        let scores = TaskSummary::mean_scores(&tasks);
+        let scores = mean_scores(tasks.iter().map(|task| task.score));
         Summary {
             status,
             reason: outcome.reason.clone(),

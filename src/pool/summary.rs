@@ -129,15 +129,6 @@ impl TaskSummary {
             score: Reference::of(env).zip(mean).map(|(reference, mean)| reference.score(mean)),
         }
     }
-
-    /// Mean of the scores, and of the scores up to 1, if all have one.
-    pub(super) fn mean_scores(tasks: &[Self]) -> Option<[f64; 2]> {
-        let scores = tasks.iter().map(|task| task.score).collect::<Option<Vec<f64>>>()?;
-        let mean = |most: f64| {
-            scores.iter().map(|score| score.min(most)).sum::<f64>() / scores.len().max(1) as f64
-        };
-        Some([mean(f64::INFINITY), mean(1.0)])
-    }
 }
 
 /// The ring's counts at the end of a run, in slots.

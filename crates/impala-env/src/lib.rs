@@ -12,7 +12,6 @@ mod external;
 mod lockstep;
 mod options;
 mod registry;
-mod restacked;
 mod spec;
 mod time_limit;
 

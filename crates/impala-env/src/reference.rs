@@ -33,6 +33,16 @@ impl Reference {
     }
 }
 
+/// Mean of the scores of several tasks, and the same with no score counting more than 1; `None` if one is not known.
+#[must_use]
+pub fn mean_scores(scores: impl IntoIterator<Item = Option<f64>>) -> Option<[f64; 2]> {
+    let scores = scores.into_iter().collect::<Option<Vec<f64>>>()?;
+    let mean = |most: f64| {
+        scores.iter().map(|score| score.min(most)).sum::<f64>() / scores.len().max(1) as f64
+    };
+    Some([mean(f64::INFINITY), mean(1.0)])
+}
+
 type Row = (&'static str, f64, f64);
 
 const OTHERS: &[Row] = &[

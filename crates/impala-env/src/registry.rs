@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{
     EnvError, EnvOptions, EnvSpec, Environment, Lockstep, VectorEnv, acrobot, cartpole, catch,
-    mountain_car, mountain_car_continuous, pendulum, recall, restacked::Restacked, synthetic,
+    mountain_car, mountain_car_continuous, pendulum, recall, synthetic, tasks::seen_as,
 };
 
 /// Names that look less alike than this are no suggestion (Jaro-Winkler: 0 nothing alike, 1 the same).
@@ -227,7 +227,9 @@ impl Registry {
         };
         let own = made.spec().observation.frame_stack;
         if let Some(frame_stack) = options.frame_stack.filter(|&frame_stack| frame_stack != own) {
-            made = Box::new(Restacked::new(made, frame_stack));
+            let mut spec = made.spec().clone();
+            spec.observation.frame_stack = frame_stack;
+            made = seen_as(made, &spec);
         }
         // Its author is a user: find the slip here, not as a strange shape in the learner.
         let failed = |reason: String| EnvError::failed(id, reason);

@@ -149,8 +149,8 @@ fn takes(action: &ActionSpec) -> String {
     }
 }
 
-/// `inner` as [`common_spec`] has it: observations filled up with zeros, actions that it lacks forbidden. Environments that look like
-/// that by themselves come back as they are.
+/// `inner` as `common` has it, which [`common_spec`] gives: observations filled up with zeros, actions that it lacks forbidden; a
+/// stack of frames is a view that the actor makes. Environments that look like that by themselves come back as they are.
 #[must_use]
 pub fn seen_as(inner: Box<dyn VectorEnv>, common: &EnvSpec) -> Box<dyn VectorEnv> {
     let own = inner.spec();
@@ -165,8 +165,8 @@ struct SeenAs {
     spec: EnvSpec,
     /// `[E][own frame]`, if frames are filled up.
     frames: Vec<f32>,
-    /// `[E][own logits]`, if the environments have masks.
-    masks: Vec<u8>,
+    /// `[E][own logits]`, if masks are seen otherwise than the environments write them.
+    masks: Option<Vec<u8>>,
 }
 
 impl SeenAs {
@@ -174,7 +174,8 @@ impl SeenAs {
         let (own, envs) = (inner.spec(), inner.envs());
         let pads = own.observation.frame_len() != common.observation.frame_len();
         let frames = vec![0.0; if pads { envs * own.observation.frame_len() } else { 0 }];
-        let masks = vec![1; envs * own.mask_bytes()];
+        let as_written = own.mask_bytes() == common.mask_bytes();
+        let masks = (!as_written).then(|| vec![1; envs * own.mask_bytes()]);
         let spec = EnvSpec { id: own.id.clone(), ..common.clone() };
         Self { spec, frames, masks, inner }
     }
@@ -192,11 +193,11 @@ impl SeenAs {
                 zeros.fill(0);
             }
         }
-        if self.spec.masks {
+        if let Some(own_masks) = &self.masks {
             let own_logits = own.action.logits();
             for (env, row) in masks.chunks_exact_mut(self.spec.mask_bytes()).enumerate() {
                 let (allowed, lacking) = row.split_at_mut(own_logits);
-                match self.masks.get(env * own_logits..(env + 1) * own_logits) {
+                match own_masks.get(env * own_logits..(env + 1) * own_logits) {
                     Some(own_row) => allowed.copy_from_slice(own_row),
                     None => allowed.fill(1),
                 }
@@ -229,7 +230,8 @@ impl VectorEnv for SeenAs {
         } else {
             bytemuck::cast_slice_mut(&mut self.frames)
         };
-        self.inner.reset(ResetOut { frames: own, masks: &mut self.masks })?;
+        let masks = self.masks.as_deref_mut().unwrap_or(&mut *out.masks);
+        self.inner.reset(ResetOut { frames: own, masks })?;
         self.show(out.frames, out.masks);
         Ok(())
     }
@@ -240,9 +242,9 @@ impl VectorEnv for SeenAs {
         } else {
             bytemuck::cast_slice_mut(&mut self.frames)
         };
+        let masks = self.masks.as_deref_mut().unwrap_or(&mut *out.masks);
         let StepOut { rewards, flags, .. } = out;
-        let own = StepOut { frames: own, rewards, flags, masks: &mut self.masks };
-        self.inner.step(actions, own)?;
+        self.inner.step(actions, StepOut { frames: own, rewards, flags, masks })?;
         self.show(out.frames, out.masks);
         Ok(())
     }

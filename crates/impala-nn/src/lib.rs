@@ -6,6 +6,8 @@
 pub mod act;
 pub mod bounds;
 pub mod cnn;
+#[cfg(test)]
+mod comparison;
 pub mod composed;
 pub mod frames;
 pub mod gaussian;

@@ -37,6 +37,19 @@ impl Policy {
         }
     }
 
+    /// Writes what the policy finds in observations.
+    fn write(
+        &mut self,
+        py: Python<'_>,
+        observations: &Bound<'_, PyAny>,
+        out: &Bound<'_, PyAny>,
+        of: for<'a> fn(&'a mut play::Policy, &[u8]) -> Result<&'a [f32], PlayError>,
+    ) -> PyResult<()> {
+        self.take(py, observations)?;
+        let (policy, observations, _) = self.parts();
+        copy_out(py, of(policy, observations).map_err(|error| raised(&error))?, out)
+    }
+
     /// The policy, and the observations that were taken.
     fn parts(&mut self) -> (&mut play::Policy, &[u8], &[u8]) {
         let bytes: &[u8] = match self.policy.spec().observation.dtype {
@@ -108,9 +121,7 @@ impl Policy {
         observations: &Bound<'_, PyAny>,
         out: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.take(py, observations)?;
-        let (policy, observations, _) = self.parts();
-        copy_out(py, policy.logits(observations).map_err(|error| raised(&error))?, out)
+        self.write(py, observations, out, play::Policy::logits)
     }
 
     /// Writes the values `[N]`.
@@ -120,9 +131,7 @@ impl Policy {
         observations: &Bound<'_, PyAny>,
         out: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.take(py, observations)?;
-        let (policy, observations, _) = self.parts();
-        copy_out(py, policy.values(observations).map_err(|error| raised(&error))?, out)
+        self.write(py, observations, out, play::Policy::values)
     }
 
     /// What it is, as JSON.

@@ -3,6 +3,7 @@
 use super::definition::{Definition, Seen};
 use super::{ComposedLearner, ComposedPolicy};
 use crate::act::ActInputs;
+use crate::comparison::{LEVELS, close, normals};
 use crate::frames::{FrameRows, StackedFrames};
 use crate::inputs::{LearnInputs, encode};
 use crate::simd::Level;
@@ -11,28 +12,12 @@ use impala_env::rng::Rng;
 use impala_env::{ActionSpec, Dtype, ObservationSpec, flag};
 use proptest::prelude::*;
 
-const LEVELS: [fn() -> Level; 2] = [|| Level::BASELINE, Level::detect];
-
-fn normals(rng: &mut Rng, count: usize, scale: f64) -> Vec<f32> {
-    (0..count).map(|_| (scale * rng.normal_f64()) as f32).collect()
-}
-
 /// Parameters whose outputs are of size 1.
 fn parameters(layout: &ParamSpec, rng: &mut Rng) -> Vec<f32> {
     let draw = |entry: &crate::spec::ParamEntry| {
         normals(rng, entry.numel(), 1.4 / (entry.fan_in as f64).sqrt())
     };
     layout.entries().iter().flat_map(draw).collect()
-}
-
-fn close(what: &str, actual: &[f32], expected: &[f64]) {
-    assert_eq!(actual.len(), expected.len(), "{what}");
-    // Of the size of the largest: sums over a batch cancel, their errors do not.
-    let scale = expected.iter().fold(1.0_f64, |a, b| a.max(b.abs()));
-    for (at, (a, e)) in actual.iter().zip(expected).enumerate() {
-        let error = (f64::from(*a) - e).abs();
-        assert!(error <= 1e-5 * scale, "{what} [{at}]: {a} instead of {e} (scale {scale})");
-    }
 }
 
 /// A strip of a block of f32 frames without a stack, and what came with it.

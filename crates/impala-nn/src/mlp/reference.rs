@@ -1,13 +1,11 @@
 //! The network written as its definition, in f64, and the engine held against it.
 
 use super::{Input, MlpLearner, MlpPolicy};
+use crate::comparison::{LEVELS, close, normals};
 use crate::frames::{FrameRows, StackedFrames};
-use crate::simd::Level;
 use crate::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 use impala_env::rng::Rng;
 use impala_env::{ActionSpec, Dtype, ObservationSpec};
-
-const LEVELS: [fn() -> Level; 2] = [|| Level::BASELINE, Level::detect];
 
 fn network(
     observation: ObservationSpec,
@@ -17,10 +15,6 @@ fn network(
 ) -> NetworkSpec {
     let torso = Torso::Mlp { hidden: hidden.to_vec(), activation };
     NetworkSpec::new(observation, ActionSpec::Discrete { n: logits }, torso)
-}
-
-fn normals(rng: &mut Rng, count: usize, scale: f64) -> Vec<f32> {
-    (0..count).map(|_| (scale * rng.normal_f64()) as f32).collect()
 }
 
 /// Parameters whose outputs are of size 1.
@@ -137,16 +131,6 @@ impl Reference<'_> {
             }
         }
         below
-    }
-}
-
-fn close(what: &str, actual: &[f32], expected: &[f64]) {
-    assert_eq!(actual.len(), expected.len(), "{what}");
-    // Of the size of the largest: sums over a batch cancel, their errors do not.
-    let scale = expected.iter().fold(1.0_f64, |a, b| a.max(b.abs()));
-    for (at, (a, e)) in actual.iter().zip(expected).enumerate() {
-        let error = (f64::from(*a) - e).abs();
-        assert!(error <= 1e-5 * scale, "{what} [{at}]: {a} instead of {e} (scale {scale})");
     }
 }
 

@@ -1,0 +1,21 @@
+//! What tests compare engines with their definitions by.
+
+use crate::simd::Level;
+use impala_env::rng::Rng;
+
+/// Ways to compute that a machine has.
+pub(crate) const LEVELS: [fn() -> Level; 2] = [|| Level::BASELINE, Level::detect];
+
+pub(crate) fn normals(rng: &mut Rng, count: usize, scale: f64) -> Vec<f32> {
+    (0..count).map(|_| (scale * rng.normal_f64()) as f32).collect()
+}
+
+pub(crate) fn close(what: &str, actual: &[f32], expected: &[f64]) {
+    assert_eq!(actual.len(), expected.len(), "{what}");
+    // Of the size of the largest: sums over a batch cancel, their errors do not.
+    let scale = expected.iter().fold(1.0_f64, |a, b| a.max(b.abs()));
+    for (at, (a, e)) in actual.iter().zip(expected).enumerate() {
+        let error = (f64::from(*a) - e).abs();
+        assert!(error <= 1e-5 * scale, "{what} [{at}]: {a} instead of {e} (scale {scale})");
+    }
+}
