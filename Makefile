@@ -34,7 +34,7 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train wheel atari test test-times test-python test-wheel loom quick check deny package bench clean distclean
+.PHONY: help libtorch build train wheel atari test test-times test-python test-wheel loom quick check deny package book bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -133,6 +133,16 @@ deny: $(DENY) ## licences, sources and bans of all dependencies (deny.toml); ins
 	env -u CARGO "$(DENY)" check bans licenses sources
 	@if env -u CARGO "$(DENY)" fetch db 2>/dev/null; then env -u CARGO "$(DENY)" check --disable-fetch advisories; \
 	    else echo 'advisories: SKIPPED, their database cannot be fetched here'; fi
+
+MDBOOK_VERSION := 0.5.4
+MDBOOK := $(TOOLS)/mdbook-$(MDBOOK_VERSION)/bin/mdbook
+$(MDBOOK):
+	CARGO_TARGET_DIR="$(TOOLS)/build" CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --quiet --debug \
+	    --no-default-features --version "$(MDBOOK_VERSION)" --root "$(TOOLS)/mdbook-$(MDBOOK_VERSION)" mdbook
+	rm -rf "$(TOOLS)/build"
+
+book: $(MDBOOK) ## the documentation as a book, into target/book; installs mdBook once
+	"$(MDBOOK)" build --dest-dir "$(abspath $(TARGET))/book"
 
 # What is on crates.io is what this puts together: a file outside of its package is found here. Not built once more.
 UNPUBLISHED := impala-bench impala-export impala-python impala-sweep

@@ -23,6 +23,7 @@ mod hangs;
 mod kill_points;
 mod learn_bench;
 mod learning;
+mod links;
 mod lockstep;
 mod metrics;
 mod metrics_written;
