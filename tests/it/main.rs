@@ -35,6 +35,7 @@ mod popart;
 mod program;
 mod promises;
 mod python;
+mod remembering;
 mod replay;
 mod report;
 mod resources;
