@@ -23,8 +23,9 @@ fn networks_that_remember_are_the_same_everywhere() {
     trained(test, &[&deep[..], &["--total-frames", "2000"]].concat());
     let both = ["--action-reward-inputs=true", "--separate-value=true", "--total-frames", "8000"];
     trained(test, &both);
-    trained_by_example(test, "hybrid_env", &["--env", "Putt-v0", "--core", "lstm"]);
-    trained_by_example(test, "masked_env", &["--env", "Lock-v0", "--core", "lstm"]);
+    let small = ["--core", "lstm", "--core-size", "16"];
+    trained_by_example(test, "hybrid_env", &[&small[..], &["--env", "Putt-v0"]].concat());
+    trained_by_example(test, "masked_env", &[&small[..], &["--env", "Lock-v0"]].concat());
 }
 
 #[test]

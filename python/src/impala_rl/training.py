@@ -182,6 +182,10 @@ class _Tracker:
 
     def end(self, *, came_about: bool) -> None:
         """Waits until it has sent what is left; of a run that did not come about there is nothing."""
+        with self._said:
+            self._wait(came_about)
+
+    def _wait(self, came_about: bool) -> None:
         if not self._process:
             return
         if not came_about:
