@@ -34,11 +34,11 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train wheel atari test test-times test-python test-wheel loom quick check deny package book bench clean distclean
+.PHONY: help libtorch build train install wheel atari test test-times test-python test-wheel loom quick check deny package book bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Variables: ARGS="..." for train and bench, LIBTORCH_FLAVOR=cuda, CARGO.'
+	@echo 'Variables: ARGS="..." for train and bench, PREFIX and DESTDIR for install, LIBTORCH_FLAVOR=cuda, CARGO.'
 
 libtorch: ## fetch libtorch into third_party/ (once; 527 MB to download)
 	@scripts/fetch-libtorch
@@ -48,6 +48,13 @@ build: libtorch ## build the supervisor
 
 train: build ## train on CartPole-v1 until solved
 	"$(TARGET)/release/impala-supervisor" --actors 4 --env CartPole-v1 --stop-at-return 475 $(ARGS)
+
+# Without libtorch, like the wheel: what is installed needs nothing of this repository. PROGRAMS: a folder of programs that are built already.
+PREFIX ?= /usr/local
+PROGRAMS ?=
+install: ## install programs, man pages and completions: PREFIX=/usr/local, DESTDIR
+	@[[ -n "$(PROGRAMS)" ]] || $(NO_TORCH) build --release --workspace --bins
+	@DESTDIR="$(DESTDIR)" scripts/install "$(or $(PROGRAMS),$(TARGET)/no-torch/release)" "$(PREFIX)"
 
 # For other machines with Linux: zig links the programs and the extension against the oldest glibc that they need. Tested after it is made.
 WHEEL_VENV := $(abspath $(TARGET))/wheel-venv
@@ -145,7 +152,7 @@ book: $(MDBOOK) ## the documentation as a book, into target/book; installs mdBoo
 	"$(MDBOOK)" build --dest-dir "$(abspath $(TARGET))/book"
 
 # What is on crates.io is what this puts together: a file outside of its package is found here. Not built once more.
-UNPUBLISHED := impala-bench impala-export impala-python impala-sweep
+UNPUBLISHED := impala-bench impala-export impala-manual impala-python impala-sweep
 package: ## put the published crates together, as cargo publish would
 	$(NO_TORCH) package --workspace --allow-dirty --no-verify --quiet $(addprefix --exclude ,$(UNPUBLISHED))
 

@@ -134,6 +134,9 @@ impl Hint for CheckpointError {
         match self {
             Self::OtherNetwork { .. } => Some("give the flags it was trained with".into()),
             Self::NoneValid { .. } => Some("start a new run with --run-dir".into()),
+            Self::OtherVersion { .. } => {
+                Some("use the version that wrote it, or train anew".into())
+            }
             _ => None,
         }
     }

@@ -118,6 +118,16 @@ pub enum CheckpointError {
         /// What does not fit.
         problem: String,
     },
+    /// A build with another format wrote it.
+    #[error(
+        "checkpoint {path} is of another version: its format is {found}, this build reads {FORMAT}"
+    )]
+    OtherVersion {
+        /// File.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
     /// It is of another network.
     #[error("checkpoint {path} is of another network: {problem}")]
     OtherNetwork {
@@ -138,6 +148,11 @@ pub enum CheckpointError {
 
 fn first_problem(problems: &[String]) -> String {
     problems.first().map_or_else(String::new, |problem| format!(" ({problem})"))
+}
+
+#[derive(Debug, Deserialize)]
+struct Version {
+    format: u32,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -254,12 +269,14 @@ impl Checkpoint {
     /// If a file is missing or damaged, or the network differs.
     pub fn load(folder: &Path, parameters: &ParamSpec) -> Result<Self, CheckpointError> {
         let path = folder.join(MANIFEST);
-        let manifest: Manifest =
-            serde_json::from_slice(&read_bounded(&path, MAX_SMALL_FILE_BYTES)?)
-                .map_err(|e| damaged(&path, format!("not a manifest: {e}")))?;
-        if manifest.format != FORMAT {
-            return Err(damaged(&path, format!("format {} is not {FORMAT}", manifest.format)));
+        let text = read_bounded(&path, MAX_SMALL_FILE_BYTES)?;
+        let not_one = |e| damaged(&path, format!("not a manifest: {e}"));
+        // First of all: other formats have other fields.
+        let Version { format: found } = serde_json::from_slice(&text).map_err(not_one)?;
+        if found != FORMAT {
+            return Err(CheckpointError::OtherVersion { path, found });
         }
+        let manifest: Manifest = serde_json::from_slice(&text).map_err(not_one)?;
         let [weights, optimizer, state] =
             [WEIGHTS, OPTIMIZER, STATE].map(|name| read_checked(folder, name, &manifest));
         let (weights_path, optimizer_path) = (folder.join(WEIGHTS), folder.join(OPTIMIZER));

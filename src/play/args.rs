@@ -62,6 +62,12 @@ struct PlayArgs {
     gif: Option<PathBuf>,
 }
 
+/// The command line of `impala-play`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <PlayArgs as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process with the environments in `registry`, and gives the exit code.
 #[must_use]
 pub fn main(registry: &Registry) -> ExitCode {

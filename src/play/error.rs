@@ -26,22 +26,12 @@ pub enum PlayError {
         "{0}; it is written since version 0.1.0: resume the run with this build, or train it anew"
     )]
     NoEnvironment(#[from] EnvironmentFileError),
-    /// The network is not one that acts here.
-    #[error(
-        "the network of {run} has {what}; impala-play plays it, but such networks do not act elsewhere yet"
-    )]
-    OtherNetwork {
-        /// The run folder.
-        run: PathBuf,
-        /// What it has.
-        what: &'static str,
-    },
-    /// An observation or a mask of another size than the policy's.
+    /// An observation, a mask or a state of another size than the policy's.
     #[error(
         "{what}: {found} numbers for {rows} observations, the policy of {env} takes {expected} each"
     )]
     Shape {
-        /// Which of the two.
+        /// Which of them.
         what: &'static str,
         /// How many numbers there were.
         found: usize,
@@ -102,7 +92,6 @@ impl PlayError {
             Self::NoRun(_) | Self::NoEnvironment(_) | Self::Write { .. } => ExitKind::RunFolder,
             Self::Config(_)
             | Self::Network(_)
-            | Self::OtherNetwork { .. }
             | Self::NoTask { .. }
             | Self::GifOfOneTask
             | Self::Shape { .. } => ExitKind::Usage,

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use super::agent::Choice;
 use super::error::PlayError;
 use super::source::{Found, Source};
+use super::stacks::Stacks;
+use super::state::{Seen, State};
 use crate::build;
 use crate::config::environment::{self, ENVIRONMENT_FILE};
-use crate::config::{Config, CoreName, Device, EngineChoice};
+use crate::config::{Config, Device, EngineChoice};
 use crate::env::{Actions, EnvSpec};
 use crate::learner::popart::ValueScale;
 use crate::policy::act::Policy as _;
-use crate::policy::frames::StackedFrames;
 use crate::policy::native::{NativeLearner, NativePolicy};
 use crate::policy::sampler::ActionSampler;
 use crate::policy::spec::{NetworkSpec, ParamSpec};
@@ -26,15 +27,21 @@ const ACTION_STREAM: u64 = 7 << 32;
 /// Observations are rows of `[frame_stack][shape]` numbers, as [`Policy::spec`] has them: f32 as they are, bytes from 0 to
 /// 255 as bytes. A stack holds the newest frame last; frames from before the episode are zero.
 ///
+/// It keeps nothing from call to call: what a network remembers is handed in and given back as rows of state, which lie with the caller
+/// ([`Seen::state`]). So one policy acts in any number of episodes.
+///
 /// ```no_run
-/// use impala_rl::play::{Choice, Policy};
 /// use impala_rl::env::Actions;
+/// use impala_rl::play::{Choice, Policy, Seen};
 ///
 /// let mut policy = Policy::load("runs/CartPole-v1-001".as_ref(), 0)?;
 /// let observation = [0.01_f32, 0.0, -0.02, 0.0];
-/// if let Actions::Discrete(action) = policy.act(bytemuck::cast_slice(&observation), &[], Choice::Greedy)? {
+/// let seen = Seen::from(bytemuck::cast_slice(&observation));
+/// let (actions, state) = policy.act(&seen, Choice::Greedy)?;
+/// if let Actions::Discrete(action) = actions {
 ///     println!("push {}", ["left", "right"][action[0] as usize]);
 /// }
+/// let state = state.to_vec(); // of `Seen` at the next step
 /// # Ok::<(), impala_rl::play::PlayError>(())
 /// ```
 pub struct Policy {
@@ -48,6 +55,7 @@ pub struct Policy {
     critic: Option<Box<NativeLearner>>,
     sampler: ActionSampler,
     stacks: Stacks,
+    state: State,
     logits: Vec<f32>,
     values: Vec<f32>,
     value_scale: Option<ValueScale>,
@@ -70,18 +78,11 @@ impl Policy {
     /// drawn follow from `seed`. Reads files of the run alone: no environment is made.
     ///
     /// # Errors
-    /// [`PlayError`], among others [`PlayError::OtherNetwork`] for a network with a recurrent core.
+    /// [`PlayError`]
     pub fn load(path: &Path, seed: u64) -> Result<Self, PlayError> {
         let source = Source::of(path)?;
         let mut settings = source.settings()?;
         let run = || source.run_dir().to_owned();
-        let other = |what| Err(PlayError::OtherNetwork { run: run(), what });
-        if settings.core == Some(CoreName::Lstm) {
-            return other("a recurrent core");
-        }
-        if settings.action_reward_inputs == Some(true) {
-            return other("the last action and reward as inputs");
-        }
         // Where it was trained does not matter.
         settings.engine = Some(EngineChoice::Native);
         settings.device = Some(Device::Cpu);
@@ -100,6 +101,7 @@ impl Policy {
         Ok(Self {
             sampler: build::sampler(&config, Rng::new(seed, ACTION_STREAM)),
             spec,
+            state: State::of(&network),
             network,
             parameters,
             weights: checkpoint.parameters,
@@ -173,24 +175,28 @@ impl Policy {
         &self.problems
     }
 
-    /// Chooses an action for each of N `observations` (`[N][frame_stack][shape]`, raw bytes of f32 or u8), among
-    /// those that `masks` allows (`[N][logits]` bytes, or empty for all). Gives what an environment is given: choices
-    /// counted from 0, numbers within their bounds.
+    /// M: numbers that the policy carries from one observation of an episode to the next; 0 if it judges each alone. Those of the core, then
+    /// `action.inputs()` of the action before, if the network sees that.
+    #[must_use]
+    pub const fn state_len(&self) -> usize {
+        self.state.len()
+    }
+
+    /// Chooses an action for each of N observations, and gives the state `[N][M]` for the next ones. Actions are what an environment is
+    /// given: choices counted from 0, numbers within their bounds.
     ///
     /// # Errors
-    /// [`PlayError::Shape`] if the lengths are no whole observations and masks, [`PlayError::NotFinite`] if the network's outputs are
-    /// not finite.
+    /// [`PlayError::Shape`] if the lengths in `seen` do not agree, [`PlayError::NotFinite`] if the network's outputs are not finite.
     ///
     /// # Panics
     /// If f32 observations are not aligned to 4 bytes.
     pub fn act(
         &mut self,
-        observations: &[u8],
-        masks: &[u8],
+        seen: &Seen<'_>,
         choice: Choice,
-    ) -> Result<Actions<'_>, PlayError> {
-        let rows = self.forward(observations)?;
-        let logits = self.spec.action.logits();
+    ) -> Result<(Actions<'_>, &[f32]), PlayError> {
+        let rows = self.forward(seen)?;
+        let (masks, logits) = (seen.masks, self.spec.action.logits());
         if !masks.is_empty() && masks.len() != rows * logits {
             let found = masks.len();
             return Err(self.wrong("a mask", found, rows, logits));
@@ -206,10 +212,11 @@ impl Policy {
         if !finite {
             return Err(PlayError::NotFinite);
         }
-        Ok(self.sampler.applied(&self.words))
+        let state = self.state.after(&self.words);
+        Ok((self.sampler.applied(&self.words), state))
     }
 
-    /// What the policy's head gives for N `observations`, `[N][outputs]`: logits of all choices, then means and raw
+    /// What the policy's head gives for N observations, `[N][outputs]`: logits of all choices, then means and raw
     /// log-deviations of all numbers. Bit by bit what an actor of the native engine computes.
     ///
     /// # Errors
@@ -217,8 +224,8 @@ impl Policy {
     ///
     /// # Panics
     /// As [`Policy::act`].
-    pub fn logits(&mut self, observations: &[u8]) -> Result<&[f32], PlayError> {
-        self.forward(observations)?;
+    pub fn logits(&mut self, seen: &Seen<'_>) -> Result<&[f32], PlayError> {
+        self.forward(seen)?;
         Ok(&self.logits)
     }
 
@@ -228,7 +235,7 @@ impl Policy {
         self.value_scale
     }
 
-    /// The network's value of N `observations`, `[N]`: the discounted return that it expects, in the units that it
+    /// The network's value of N observations, `[N]`: the discounted return that it expects, in the units that it
     /// learns in (rewards scaled and clipped).
     ///
     /// # Errors
@@ -236,8 +243,8 @@ impl Policy {
     ///
     /// # Panics
     /// As [`Policy::act`].
-    pub fn values(&mut self, observations: &[u8]) -> Result<&[f32], PlayError> {
-        self.rows(observations)?;
+    pub fn values(&mut self, seen: &Seen<'_>) -> Result<&[f32], PlayError> {
+        self.take(seen)?;
         let critic = match self.critic.take() {
             Some(critic) => critic,
             None => {
@@ -247,10 +254,10 @@ impl Policy {
             }
         };
         let critic = self.critic.insert(critic);
-        let values = &mut self.values;
-        self.stacks.with(&self.spec, observations, |frames| {
+        let (values, state) = (&mut self.values, &mut self.state);
+        self.stacks.with(&self.spec, seen.observations, |frames| {
             values.clear();
-            values.extend_from_slice(critic.forward(&frames.into()).1);
+            values.extend_from_slice(critic.forward(&state.inputs(frames)).1);
             Ok(())
         })?;
         if let Some(scale) = self.value_scale {
@@ -259,12 +266,20 @@ impl Policy {
         Ok(values)
     }
 
-    fn forward(&mut self, observations: &[u8]) -> Result<usize, PlayError> {
-        let rows = self.rows(observations)?;
+    fn forward(&mut self, seen: &Seen<'_>) -> Result<usize, PlayError> {
+        let rows = self.take(seen)?;
         self.logits.resize(rows * self.spec.action.outputs(), 0.0);
-        let (actor, logits) = (&mut self.actor, &mut self.logits);
+        let (actor, state, logits) = (&mut self.actor, &mut self.state, &mut self.logits);
         self.stacks
-            .with(&self.spec, observations, |frames| Ok(actor.logits(&frames.into(), logits)?))?;
+            .with(&self.spec, seen.observations, |frames| state.logits(actor, frames, logits))?;
+        Ok(rows)
+    }
+
+    /// N, whose state was taken.
+    fn take(&mut self, seen: &Seen<'_>) -> Result<usize, PlayError> {
+        let rows = self.rows(seen.observations)?;
+        let taken = self.state.take(seen, rows);
+        taken.map_err(|wrong| self.wrong(wrong.what, wrong.found, rows, wrong.expected))?;
         Ok(rows)
     }
 
@@ -287,49 +302,5 @@ impl Policy {
 
     fn wrong(&self, what: &'static str, found: usize, rows: usize, expected: usize) -> PlayError {
         PlayError::Shape { what, found, rows, expected, env: self.spec.id.clone() }
-    }
-}
-
-/// Observations that come stacked, laid out as those who act have them: row by row of the stack.
-#[derive(Debug, Default)]
-struct Stacks {
-    /// In words, so that f32 frames are aligned.
-    memory: Vec<u32>,
-    valid: Vec<u8>,
-}
-
-impl Stacks {
-    /// Hands `look` the observations as [`StackedFrames`].
-    fn with<'a, R>(
-        &mut self,
-        spec: &EnvSpec,
-        observations: &[u8],
-        look: impl FnOnce(StackedFrames<'_>) -> Result<R, PlayError> + 'a,
-    ) -> Result<R, PlayError> {
-        let observation = &spec.observation;
-        let (k, frame) = (observation.frame_stack, observation.frame_bytes());
-        let envs = observations.len() / (k * frame);
-        // What is older than the episode is zero in the observation itself.
-        self.valid.clear();
-        self.valid.resize(envs, u8::try_from(k).unwrap_or(u8::MAX));
-        if k == 1 {
-            return look(StackedFrames::of_step(observation, &[observations], &self.valid));
-        }
-        let row_bytes = envs * frame;
-        let row_words = row_bytes.div_ceil(size_of::<u32>());
-        self.memory.clear();
-        self.memory.resize(k * row_words, 0);
-        for (slot, words) in self.memory.chunks_exact_mut(row_words).enumerate() {
-            let row: &mut [u8] = bytemuck::cast_slice_mut(words);
-            for (env, target) in row[..row_bytes].chunks_exact_mut(frame).enumerate() {
-                target.copy_from_slice(&observations[(env * k + slot) * frame..][..frame]);
-            }
-        }
-        let rows: Vec<&[u8]> = self
-            .memory
-            .chunks_exact(row_words)
-            .map(|words| &bytemuck::cast_slice::<u32, u8>(words)[..row_bytes])
-            .collect();
-        look(StackedFrames::of_step(observation, &rows, &self.valid))
     }
 }

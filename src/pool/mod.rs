@@ -24,7 +24,11 @@ mod status;
 mod summary;
 mod tensorboard;
 mod tracebacks;
+mod trainer;
 
-pub use app::{Program, main};
+pub use app::{Program, command, main};
 pub use memory::{MemoryPlan, PageError, PoolMemory, Seat};
 pub use roles::give_way;
+pub use run_dir::RunDirError;
+pub use summary::{InjectedFaults, SlotCountsSummary, Status, Summary, TaskSummary};
+pub use trainer::{TrainError, Trainer};

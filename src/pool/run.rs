@@ -22,12 +22,21 @@ use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
 use crate::env::reference::mean_scores;
 use crate::learner::checkpoint::weights_sha256;
-use crate::metrics::{ActorCounter, FaultsRecord, LearnerCounter, Phase};
+use crate::metrics::{ActorCounter, FaultsRecord, LearnerCounter, MetricsRecord, Phase};
 use crate::ring::CrashRecord;
 use crate::supervisor::{
     ChildControl, ChildStatus, Dead, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus,
     Reclaimed, Role, Verdict,
 };
+
+/// Sees each line of metrics.
+pub(super) struct OnMetrics(Box<dyn FnMut(&MetricsRecord)>);
+
+impl OnMetrics {
+    pub(super) fn new(look: impl FnMut(&MetricsRecord) + 'static) -> Self {
+        Self(Box::new(look))
+    }
+}
 
 /// The supervisor's side of a run.
 pub(super) struct Run {
@@ -59,6 +68,7 @@ pub(super) struct Run {
     never_works: NeverWorks,
     /// Why the run cannot go on.
     must_stop: Option<(ExitKind, String)>,
+    on_metrics: Option<OnMetrics>,
 }
 
 impl Run {
@@ -67,6 +77,7 @@ impl Run {
         console: Console,
         board: StatusBoard,
         chaos: Option<Chaos>,
+        on_metrics: Option<OnMetrics>,
     ) -> Self {
         let shape = crate::ring::RingShape {
             blocks: inheritance.config.pool.blocks,
@@ -104,6 +115,7 @@ impl Run {
             tracebacks,
             never_works: NeverWorks::default(),
             must_stop: None,
+            on_metrics,
         }
     }
 
@@ -220,6 +232,7 @@ impl Run {
             .collect();
         let scores = mean_scores(tasks.iter().map(|task| task.score));
         Summary {
+            run_dir: self.inheritance.run_dir.path().to_owned(),
             status,
             reason: outcome.reason.clone(),
             env: config.env.id.clone(),

@@ -18,7 +18,7 @@ pub(super) const SUMMARY_FILE: &str = "summary.json";
 /// Why a run folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub(crate) enum RunDirError {
+pub enum RunDirError {
     /// The system refused.
     #[error(
         "run folder {path}: cannot {action}: {source}; choose a folder you can write with --run-dir"

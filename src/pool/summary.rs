@@ -1,6 +1,7 @@
 //! `summary.json`: what a run came to. Its keys are a contract with scripts.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use crate::ring::SlotCounts;
 /// How a run ended, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Status {
+pub enum Status {
     /// The target return was reached.
     Solved,
     /// All frames were learnt.
@@ -27,94 +28,99 @@ pub(crate) enum Status {
 
 /// The numbers of a finished run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct Summary {
+#[non_exhaustive]
+pub struct Summary {
+    /// The run folder. Not in the file: that lies in it.
+    #[serde(skip)]
+    pub run_dir: PathBuf,
     /// How it ended.
-    pub(crate) status: Status,
+    pub status: Status,
     /// Why, in words.
-    pub(crate) reason: String,
+    pub reason: String,
     /// The environment.
-    pub(crate) env: String,
+    pub env: String,
     /// Agent steps that the learner has trained on.
-    pub(crate) frames: u64,
+    pub frames: u64,
     /// Updates of the network.
-    pub(crate) updates: u64,
+    pub updates: u64,
     /// Episodes that ended in those frames.
-    pub(crate) episodes: u64,
+    pub episodes: u64,
     /// Seconds from the start of the run to its end.
-    pub(crate) wall_s: f64,
+    pub wall_s: f64,
     /// `frames / wall_s`.
-    pub(crate) frames_per_s: f64,
+    pub frames_per_s: f64,
     /// Mean return of the last episodes (`--stop-window`, 100 by default).
-    pub(crate) return_mean_100: Option<f64>,
+    pub return_mean_100: Option<f64>,
     /// Frames learnt when the mean first reached the target.
-    pub(crate) frames_to_target: Option<u64>,
+    pub frames_to_target: Option<u64>,
     /// Seconds from the start until then.
-    pub(crate) seconds_to_target: Option<f64>,
+    pub seconds_to_target: Option<f64>,
     /// Replaced actors.
-    pub(crate) actor_restarts: u64,
+    pub actor_restarts: u64,
     /// Replaced learners.
-    pub(crate) learner_restarts: u64,
+    pub learner_restarts: u64,
     /// Unrolls that actors committed.
-    pub(crate) unrolls_produced: u64,
+    pub unrolls_produced: u64,
     /// Unrolls that the learner used.
-    pub(crate) unrolls_consumed: u64,
+    pub unrolls_consumed: u64,
     /// Unrolls that were committed and not used: still in the ring at the end.
-    pub(crate) unrolls_in_ring: u64,
+    pub unrolls_in_ring: u64,
     /// Unrolls lost with a process that died: half-written ones of actors, poisonous ones of learners.
-    pub(crate) unrolls_abandoned: u64,
+    pub unrolls_abandoned: u64,
     /// Unrolls that went back to the learner after its death, to be used once more.
-    pub(crate) unrolls_requeued: u64,
+    pub unrolls_requeued: u64,
     /// Of the abandoned ones, those whose batch killed the learner twice.
-    pub(crate) unrolls_poisonous: u64,
+    pub unrolls_poisonous: u64,
     /// Unrolls that were overwritten because an environment failed; never committed.
-    pub(crate) unrolls_overwritten: u64,
+    pub unrolls_overwritten: u64,
     /// Errors of environments, and rewards or observations that were no numbers.
-    pub(crate) env_errors: u64,
+    pub env_errors: u64,
     /// Panics of environments.
-    pub(crate) env_panics: u64,
+    pub env_panics: u64,
     /// Processes killed because they stood still.
-    pub(crate) hang_kills: u64,
+    pub hang_kills: u64,
     /// Processes that SIGKILL did not end.
-    pub(crate) unkillable: Vec<String>,
+    pub unkillable: Vec<String>,
     /// What became of every slot that was filled.
-    pub(crate) slot_counts: SlotCountsSummary,
+    pub slot_counts: SlotCountsSummary,
     /// What `--chaos` did, if it was given.
-    pub(crate) faults: Option<InjectedFaults>,
+    pub faults: Option<InjectedFaults>,
     /// Versions of the weights that were published.
-    pub(crate) params_published: u64,
+    pub params_published: u64,
     /// Mean over all unrolls of the learner's version at use less the version that acted.
-    pub(crate) policy_lag_mean: f64,
+    pub policy_lag_mean: f64,
     /// Bytes that actors wrote into the ring for each frame that was learnt from.
-    pub(crate) ring_bytes_per_frame: f64,
+    pub ring_bytes_per_frame: f64,
     /// Bytes of weights that actors read for each of them.
-    pub(crate) weight_bytes_per_frame: f64,
+    pub weight_bytes_per_frame: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
-    pub(crate) weights_sha256: Option<String>,
+    pub weights_sha256: Option<String>,
     /// Whether the same settings give the same weights again, to the bit, as far as this program knows.
-    pub(crate) reproducible: bool,
+    pub reproducible: bool,
     /// Why they need not, if they need not.
-    pub(crate) because: Option<String>,
+    pub because: Option<String>,
     /// Each task, in the order in which they were given.
-    pub(crate) tasks: Vec<TaskSummary>,
+    pub tasks: Vec<TaskSummary>,
     /// Mean of the scores of all tasks; none if one has no score.
-    pub(crate) score_mean: Option<f64>,
+    pub score_mean: Option<f64>,
     /// The same with no score counting more than 1.
-    pub(crate) score_mean_capped: Option<f64>,
+    pub score_mean_capped: Option<f64>,
 }
 
 /// What was learnt of one task.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(crate) struct TaskSummary {
+#[non_exhaustive]
+pub struct TaskSummary {
     /// The environment.
-    pub(crate) env: String,
+    pub env: String,
     /// Agent steps of it that the learner has trained on.
-    pub(crate) frames: u64,
+    pub frames: u64,
     /// Episodes that ended in those frames.
-    pub(crate) episodes: u64,
+    pub episodes: u64,
     /// Mean return of its last episodes.
-    pub(crate) return_mean_100: Option<f64>,
+    pub return_mean_100: Option<f64>,
     /// The same on a scale on which random play is 0 and the reference 1, where one is known.
-    pub(crate) score: Option<f64>,
+    pub score: Option<f64>,
 }
 
 impl TaskSummary {
@@ -133,19 +139,19 @@ impl TaskSummary {
 
 /// The ring's counts at the end of a run, in slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub(crate) struct SlotCountsSummary {
+pub struct SlotCountsSummary {
     /// Sum of the generations of all slots, modulo 2^32: how often a slot became free again.
-    pub(crate) generations: u32,
+    pub generations: u32,
     /// Freed by the learner after use.
-    pub(crate) consumed: u64,
+    pub consumed: u64,
     /// Freed by the supervisor: in flight at an actor that died.
-    pub(crate) reclaimed: u64,
+    pub reclaimed: u64,
     /// Freed by the supervisor: killed their reader twice.
-    pub(crate) dropped: u64,
+    pub dropped: u64,
     /// Given to a second learner after the first had died with them.
-    pub(crate) requeued: u64,
+    pub requeued: u64,
     /// Whether `generations = consumed + reclaimed + dropped`.
-    pub(crate) conserved: bool,
+    pub conserved: bool,
 }
 
 impl SlotCountsSummary {
@@ -169,14 +175,14 @@ impl fmt::Display for SlotCountsSummary {
 
 /// Faults that a run injected into itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub(crate) struct InjectedFaults {
+pub struct InjectedFaults {
     /// All of them.
-    pub(crate) injected: u64,
+    pub injected: u64,
     /// By kind, and what became of them.
     #[serde(flatten)]
-    pub(crate) tally: ChaosTally,
+    pub tally: ChaosTally,
     /// Unrolls that were lost with whoever held them.
-    pub(crate) unrolls_abandoned: u64,
+    pub unrolls_abandoned: u64,
 }
 
 impl InjectedFaults {
@@ -205,7 +211,7 @@ impl fmt::Display for InjectedFaults {
 impl Summary {
     /// The file's text.
     #[must_use]
-    pub(crate) fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         let mut text = serde_json::to_string_pretty(self)
             .unwrap_or_else(|e| format!("{{\"error\": \"{e}\"}}"));
         text.push('\n');

@@ -19,6 +19,7 @@ mod golden;
 mod gradients;
 mod gym;
 mod hangs;
+mod install;
 #[cfg(kill_points)]
 mod kill_points;
 mod learn_bench;
@@ -36,6 +37,7 @@ mod popart;
 mod program;
 mod promises;
 mod python;
+mod remembering;
 mod replay;
 mod report;
 mod resources;

@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use impala_rl::build;
 use impala_rl::config::{Config, file};
 use impala_rl::env::{Actions, Dtype, Registry};
-use impala_rl::play::{Choice, PlayError, Policy};
+use impala_rl::learner::checkpoint::CheckpointError;
+use impala_rl::play::{Choice, PlayError, Policy, Seen};
 use impala_rl::policy::frames::StackedFrames;
 use impala_rl::rng::Rng;
 use serde_json::Value;
@@ -17,9 +18,9 @@ use crate::program::{Finished, assert_refused, example, finish};
 use crate::python::{python_with, run_python};
 
 /// Observations that are compared.
-const ROWS: usize = 64;
+pub(crate) const ROWS: usize = 64;
 
-/// Feeds a model a file of raw observations, and one of masks if there are any; prints all outputs as JSON.
+/// Feeds a model a file of raw observations, and those of its other inputs; prints all outputs as JSON.
 const RUN: &str = "
 import json, sys
 import numpy as np, onnxruntime
@@ -95,14 +96,33 @@ fn same_everywhere(test: &str, run_dir: &Path) {
             u32::from_ne_bytes(bytes)
         })
         .collect();
-    let seen = &bytemuck::cast_slice::<u32, u8>(&aligned)[..observations.len()];
-    let logits = policy.logits(seen).expect("runs").to_vec();
-    let values = policy.values(seen).expect("runs").to_vec();
+    let observed = &bytemuck::cast_slice::<u32, u8>(&aligned)[..observations.len()];
+    let mut rng = Rng::new(7, 0);
+    let rewards: Vec<f32> = (0..ROWS).map(|_| rng.unit_f32() * 4.0 - 2.0).collect();
+    // What is remembered of some steps of as many episodes, the first of which begins again.
+    let mut state = vec![0.0; ROWS * policy.state_len()];
+    for _ in 0..3 {
+        let seen = Seen { observations: observed, masks: &masks, state: &state, ..Seen::default() };
+        state = policy.act(&seen, Choice::Sampled).expect("acts").1.to_vec();
+    }
+    let own = policy.state_len();
+    state[..own].fill(0.0);
+    let seen = Seen {
+        observations: observed,
+        masks: &masks,
+        state: &state,
+        rewards: &rewards,
+        ..Seen::default()
+    };
+    let logits = policy.logits(&seen).expect("runs").to_vec();
+    let values = policy.values(&seen).expect("runs").to_vec();
     let (choices, words) = (policy.spec().action.sizes().len(), policy.spec().action.words());
-    let both: Vec<i32> = match policy.act(seen, &masks, Choice::Greedy).expect("acts") {
+    let (actions, next) = policy.act(&seen, Choice::Greedy).expect("acts");
+    let both: Vec<i32> = match actions {
         Actions::Discrete(words) | Actions::Hybrid(words) => words.to_vec(),
         Actions::Continuous(numbers) => bytemuck::cast_slice(numbers).to_vec(),
     };
+    let next = next.to_vec();
 
     let Some(python) = python_with(test, "onnxruntime") else { return };
     drop(python);
@@ -114,6 +134,12 @@ fn same_everywhere(test: &str, run_dir: &Path) {
     };
     let model = file("policy.onnx", &impala_export::onnx(&policy));
     let mut files = vec![model, file("observations", &observations)];
+    if own > 0 {
+        files.push(file("state", bytemuck::cast_slice(&state)));
+    }
+    if policy.network().action_reward_inputs {
+        files.push(file("reward", bytemuck::cast_slice(&rewards)));
+    }
     if !masks.is_empty() {
         files.push(file("masks", &masks));
     }
@@ -122,6 +148,9 @@ fn same_everywhere(test: &str, run_dir: &Path) {
     let found: Value = serde_json::from_str(&printed).expect("JSON");
     assert_close("logits", &logits, &numbers(&found, "logits"));
     assert_close("values", &values, &numbers(&found, "value"));
+    if own > 0 {
+        assert_close("states", &next, &numbers(&found, "next_state"));
+    }
     let (counted, within) = if found["action"].is_null() {
         (numbers(&found, "choices"), numbers(&found, "numbers"))
     } else if choices > 0 {
@@ -141,14 +170,14 @@ fn same_everywhere(test: &str, run_dir: &Path) {
     }
 }
 
-fn trained(test: &str, flags: &[&str]) {
+pub(crate) fn trained(test: &str, flags: &[&str]) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let usual = ["--actors", "2", "--report=false", "--tensorboard=false"];
     complete(folder.path(), &[&usual, flags].concat());
     same_everywhere(test, folder.path());
 }
 
-fn trained_by_example(test: &str, name: &str, flags: &[&str]) {
+pub(crate) fn trained_by_example(test: &str, name: &str, flags: &[&str]) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let mut command = example(name);
     command.args(["--actors", "2", "--total-frames", "20000", "--report=false"]).args(flags);
@@ -226,9 +255,9 @@ fn logits_are_those_of_training_to_the_bit() {
     let frames = StackedFrames::of_step(&network.observation, &rows, &valid);
     actor.logits(&frames.into(), &mut logits).expect("runs");
     let bits = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-    assert_eq!(bits(policy.logits(row).expect("runs")), bits(&logits));
+    assert_eq!(bits(policy.logits(&row.into()).expect("runs")), bits(&logits));
     // One alone is what it is among others.
-    let one = policy.logits(&row[..16]).expect("runs");
+    let one = policy.logits(&Seen::from(&row[..16])).expect("runs");
     assert_eq!(bits(one), bits(&logits[..2]));
 }
 
@@ -237,15 +266,22 @@ fn what_cannot_act_here_is_one_line() {
     let folder = tempfile::tempdir().expect("temporary folder");
     complete(folder.path(), &["--actors", "1", "--total-frames", "2000", "--report=false"]);
     let mut policy = Policy::load(folder.path(), 0).expect("a policy");
-    let wrong = policy.act(&[0; 20], &[], Choice::Greedy).expect_err("5 numbers").to_string();
-    assert!(wrong.contains("5 numbers") && wrong.contains("CartPole-v1 takes 4"), "{wrong}");
-    let wrong = policy.act(&[0; 16], &[1; 3], Choice::Greedy).expect_err("3 bytes").to_string();
-    assert!(wrong.contains("a mask: 3 numbers"), "{wrong}");
+    let mut refused = |seen: &Seen<'_>, part: &str| {
+        let wrong = policy.act(seen, Choice::Greedy).expect_err(part).to_string();
+        assert!(wrong.contains(part) && wrong.contains("CartPole-v1 takes"), "{wrong}");
+    };
+    let one = Seen::from(&[0; 16][..]);
+    refused(&Seen::from(&[0; 20][..]), "5 numbers");
+    refused(&Seen { masks: &[1; 3], ..one }, "a mask: 3 numbers");
+    refused(&Seen { state: &[0.0; 3], ..one }, "a state: 3 numbers");
+    refused(&Seen { rewards: &[0.0; 2], ..one }, "rewards: 2 numbers");
+    refused(&Seen { starts: &[0; 2], ..one }, "starts: 2 numbers");
     let config = folder.path().join("config.toml");
     let settings = fs::read_to_string(&config).expect("there");
     fs::write(&config, settings.replace("core = \"none\"", "core = \"lstm\"")).expect("written");
-    let recurrent = Policy::load(folder.path(), 0).expect_err("an LSTM");
-    assert!(matches!(recurrent, PlayError::OtherNetwork { .. }), "{recurrent}");
+    let other = Policy::load(folder.path(), 0).expect_err("weights of another network");
+    let is_other = matches!(other, PlayError::Checkpoint(CheckpointError::OtherNetwork { .. }));
+    assert!(is_other && !other.to_string().contains('\n'), "{other}");
     fs::write(&config, settings).expect("written");
     fs::remove_file(folder.path().join("environment.json")).expect("there");
     let old = Policy::load(folder.path(), 0).expect_err("a run of before").to_string();

@@ -2,7 +2,7 @@
 //!
 //! A supervisor may not have threads and takes over its process, so it cannot run in a test harness
 //! with threads. This binary is its own harness: it starts itself as the program under test
-//! (`--play FOLDER ACTORS`, see `program`), drives it with signals and through a file (`board`), and
+//! (`--play FOLDER ACTORS`, see `program`; `--train FOLDER`, see `trainer`), drives it with signals and through a file (`board`), and
 //! judges what is left. It adopts orphans, so "nothing is left" is exact: no child to wait for.
 //!
 //! Usage as with libtest: an argument selects the cases whose names contain it; `--list` lists.
@@ -13,6 +13,7 @@ mod killed;
 mod program;
 mod restarts;
 mod run;
+mod trainer;
 
 use std::panic::catch_unwind;
 use std::process::ExitCode;
@@ -32,9 +33,14 @@ fn main() -> ExitCode {
         let actors = actors.parse().expect("a number of actors");
         return program::main(folder.as_ref(), actors).into();
     }
+    if let [train, folder] = &args[..]
+        && train == "--train"
+    {
+        trainer::main(folder.as_ref());
+    }
     let wanted: Vec<&String> = args.iter().filter(|arg| !arg.starts_with('-')).collect();
     let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(*word));
-    let cases = [restarts::CASES, endings::CASES, killed::CASES].concat();
+    let cases = [restarts::CASES, endings::CASES, killed::CASES, trainer::CASES].concat();
     let cases: Vec<Case> = cases.into_iter().filter(|(name, _)| chosen(name)).collect();
     if args.iter().any(|arg| arg == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));

@@ -6,34 +6,37 @@ use impala_rl::policy::bounds::{ActionBounds, is_bounded, middle_and_reach};
 use impala_rl::policy::mask::FORBIDDEN;
 
 use crate::graph::{Graph, Value, number};
+use crate::memory::encoded;
 use crate::proto::DataType;
 
-/// Adds the outputs for the action of `policy`.
-pub(crate) fn actions(graph: &mut Graph, policy: &Policy, logits: &Value) {
+/// Adds the outputs for the action of `policy`; gives the action as the network sees it at the next step, if it does.
+pub(crate) fn actions(graph: &mut Graph, policy: &Policy, logits: &Value) -> Option<Value> {
     let action = &policy.spec().action;
     let (count, dims) = (action.sizes().len(), action.numbers());
     let counted = "each choice counted from 0";
-    match action {
-        ActionSpec::Discrete { .. } => {
-            let choices = choices(graph, policy, logits);
-            let action = graph.reshape("choice", &choices, &[]);
+    let chosen = (count > 0).then(|| choices(graph, policy, logits));
+    let means = (dims > 0)
+        .then(|| graph.columns("numbers.means", logits, action.logits(), action.logits() + dims));
+    let given = means.clone().map(|means| numbers(graph, policy, means));
+    match (&chosen, &given) {
+        (Some(choices), Some(numbers)) => {
+            graph.output(choices, ("choices", DataType::Int64), &[count], counted);
+            graph.output(numbers, ("numbers", DataType::Float), &[dims], "within their bounds");
+        }
+        (Some(choices), None) if matches!(action, ActionSpec::Discrete { .. }) => {
+            let action = graph.reshape("choice", choices, &[]);
             graph.output(&action, ("action", DataType::Int64), &[], counted);
         }
-        ActionSpec::MultiDiscrete { .. } => {
-            let choices = choices(graph, policy, logits);
-            graph.output(&choices, ("action", DataType::Int64), &[count], counted);
+        (Some(choices), None) => {
+            graph.output(choices, ("action", DataType::Int64), &[count], counted);
         }
-        ActionSpec::Continuous { .. } => {
-            let numbers = numbers(graph, policy, logits);
-            graph.output(&numbers, ("action", DataType::Float), &[dims], "within their bounds");
+        (None, Some(numbers)) => {
+            graph.output(numbers, ("action", DataType::Float), &[dims], "within their bounds");
         }
-        ActionSpec::Hybrid { .. } => {
-            let choices = choices(graph, policy, logits);
-            let numbers = numbers(graph, policy, logits);
-            graph.output(&choices, ("choices", DataType::Int64), &[count], counted);
-            graph.output(&numbers, ("numbers", DataType::Float), &[dims], "within their bounds");
-        }
+        (None, None) => unreachable!("an action is a choice, a number or both"),
     }
+    let seen = policy.network().action_reward_inputs;
+    seen.then(|| encoded(graph, action, chosen.as_ref(), means))
 }
 
 /// `[batch][choices]`: the most likely of each that is allowed.
@@ -57,12 +60,11 @@ fn choices(graph: &mut Graph, policy: &Policy, logits: &Value) -> Value {
     graph.node_with("Concat", "choices.found", &found, vec![number("axis", 1)])
 }
 
-/// `[batch][numbers]`: the means, within their bounds.
-fn numbers(graph: &mut Graph, policy: &Policy, logits: &Value) -> Value {
+/// `[batch][numbers]`: the means `u`, within their bounds.
+fn numbers(graph: &mut Graph, policy: &Policy, mut u: Value) -> Value {
     let action = &policy.spec().action;
     let (low, high) = action.bounds();
     let dims = low.len();
-    let mut u = graph.columns("numbers.means", logits, action.logits(), action.logits() + dims);
     if policy.config().env.action_bounds == ActionBounds::Squash {
         let bounded: Vec<bool> = low.iter().zip(high).map(|(&l, &h)| is_bounded(l, h)).collect();
         let squashed = graph.node("Tanh", "numbers.tanh", &[u.clone()]);

@@ -32,6 +32,12 @@ struct ExportArgs {
     no_card: bool,
 }
 
+/// The command line of `impala-export`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <ExportArgs as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -65,19 +65,19 @@ pub(crate) fn card(policy: &Policy, onnx: Option<&Path>) -> String {
             "```python\nimport numpy as np\nimport onnxruntime\n\nsession = onnxruntime.InferenceSession(\"{name}\")\n\
              observation = np.zeros((1, {shape}), np.{dtype})\nfeed = {{\"observation\": observation}}{}\n\
              outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, feed)))\n```\n",
-            if spec.masks {
-                "\nfeed[\"mask\"] = np.ones((1, LOGITS), bool)"
-                    .replace("LOGITS", &spec.action.logits().to_string())
-            } else {
-                String::new()
-            }
+            other_inputs(policy)
         ));
         line(format_args!(
             "`logits`, `value` and the most likely action are outputs; normalisation of observations is part of the model.\n"
         ));
+        if policy.state_len() > 0 {
+            line(format_args!(
+                "The policy remembers: the output `next_state` is the input `state` of the next step; zeros begin an episode.\n"
+            ));
+        }
     }
     line(format_args!(
-        "```python\nimport impala_rl\n\npolicy = impala_rl.load(\"RUN_DIR\").policy()\naction, _ = policy.act(observation)\n```\n"
+        "```python\nimport impala_rl\n\npolicy = impala_rl.load(\"RUN_DIR\").policy()\naction, state = policy.act(observation)\n```\n"
     ));
     if let Ok(settings) = fs::read_to_string(policy.run_dir().join("config.toml")) {
         line(format_args!("## Settings\n\n```toml\n{}```", portable(&settings)));
@@ -110,6 +110,24 @@ fn action(action: &ActionSpec) -> String {
         ActionSpec::Continuous { .. } => format!("{numbers} numbers"),
         ActionSpec::Hybrid { .. } => format!("choices of {sizes:?} and {numbers} numbers"),
     }
+}
+
+/// Lines of Python that feed a model what it takes beside the observation.
+fn other_inputs(policy: &Policy) -> String {
+    let mut lines = String::new();
+    let mut line = |name: &str, array: String| {
+        let _strings_take_all = write!(lines, "\nfeed[\"{name}\"] = {array}");
+    };
+    if policy.state_len() > 0 {
+        line("state", format!("np.zeros((1, {}), np.float32)", policy.state_len()));
+    }
+    if policy.network().action_reward_inputs {
+        line("reward", "np.zeros(1, np.float32)".to_owned());
+    }
+    if policy.spec().masks {
+        line("mask", format!("np.ones((1, {}), bool)", policy.spec().action.logits()));
+    }
+    lines
 }
 
 fn input_shape(policy: &Policy) -> String {

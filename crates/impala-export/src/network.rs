@@ -3,11 +3,12 @@
 use impala_rl::env::Dtype;
 use impala_rl::play::Policy;
 use impala_rl::policy::normalize;
-use impala_rl::policy::spec::{Activation, Torso};
+use impala_rl::policy::spec::{Activation, Core, Torso};
 use prost::Message as _;
 
 use crate::actions::actions;
 use crate::graph::{Graph, Value, list, number};
+use crate::memory::before;
 use crate::proto::{
     DataType, IR_VERSION, ModelProto, OPSET, OperatorSetIdProto, StringStringEntryProto,
 };
@@ -16,14 +17,29 @@ use crate::proto::{
 ///
 /// Inputs: `observation` `[batch][frame_stack, if above 1][shape]`, f32 or u8; `mask` `[batch][logits]` of bool, if the environment
 /// has masks. Outputs: `logits` `[batch][outputs]`, `value` `[batch]`, and `action` (i64 `[batch]` for one choice, `[batch][choices]` for
-/// several; f32 `[batch][numbers]`), or `choices` and `numbers` where an action is both.
+/// several; f32 `[batch][numbers]`), or `choices` and `numbers` where an action is both. A network that remembers has the input `state` `[batch][M]`
+/// and the output `next_state`, and the input `reward` `[batch]` if it sees the action and the reward before.
 #[must_use]
 pub fn onnx(policy: &Policy) -> Vec<u8> {
     let spec = policy.spec();
     let mut graph = Graph::named(&spec.id);
     let observed = observation(&mut graph, policy);
+    let before = before(&mut graph, policy);
     let mut layers = Layers { graph: &mut graph, policy };
-    let (features, seen) = layers.features(observed);
+    let (mut features, mut seen) = layers.features(observed);
+    let mut core = Vec::new();
+    if let Some(before) = &before {
+        if let Some(extra) = &before.extra {
+            let together = features == seen;
+            features = layers.join("features", features, extra);
+            seen = if together { features.clone() } else { layers.join("seen", seen, extra) };
+        }
+        if policy.network().core != Core::None {
+            let of = |graph: &mut Graph, name: &str| parameter(graph, policy, name);
+            (features, core) = before.core(layers.graph, policy.network().core, features, of);
+            seen = features.clone();
+        }
+    }
     let logits = layers.dense("policy", features);
     let value = layers.dense("value", seen);
     let axis = graph.integers("value.axis", &[1]);
@@ -50,7 +66,10 @@ pub fn onnx(policy: &Policy) -> Vec<u8> {
         &[],
         "discounted return, in the units of learning",
     );
-    actions(&mut graph, policy, &logits);
+    let action = actions(&mut graph, policy, &logits);
+    if let Some(before) = &before {
+        before.next(&mut graph, core, action);
+    }
     let property = |key: &str, value: String| StringStringEntryProto { key: key.to_owned(), value };
     let model = ModelProto {
         ir_version: IR_VERSION,
@@ -206,6 +225,12 @@ impl Layers<'_> {
         self.graph.node_with("Gemm", &format!("{name}.out"), &inputs, transposed)
     }
 
+    /// `features` with what else is seen behind them.
+    fn join(&mut self, name: &str, features: Value, extra: &Value) -> Value {
+        let parts = [features, extra.clone()];
+        self.graph.node_with("Concat", &format!("{name}.joined"), &parts, vec![number("axis", 1)])
+    }
+
     /// The input, weight and bias of a layer.
     fn parameters(&mut self, layer: &str, input: Value) -> [Value; 3] {
         let [weight, bias] =
@@ -214,7 +239,11 @@ impl Layers<'_> {
     }
 
     fn parameter(&mut self, name: &str) -> Value {
-        let entry = self.policy.parameters().get(name).expect("a parameter of this network");
-        self.graph.numbers(name, &entry.shape, &self.policy.weights()[entry.range()])
+        parameter(self.graph, self.policy, name)
     }
+}
+
+fn parameter(graph: &mut Graph, policy: &Policy, name: &str) -> Value {
+    let entry = policy.parameters().get(name).expect("a parameter of this network");
+    graph.numbers(name, &entry.shape, &policy.weights()[entry.range()])
 }

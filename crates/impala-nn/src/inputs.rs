@@ -54,6 +54,24 @@ pub fn encode(action: &ActionSpec, words: &[i32], reward: f32, flags: u8, out: &
     out[action.inputs()] = reward.clamp(-1.0, 1.0);
 }
 
+/// Words that [`encode`] makes the `action.inputs()` numbers of `encoded` of; -1 for a choice that there is not.
+///
+/// # Panics
+/// If `encoded` or `words` are too short.
+pub fn decode(action: &ActionSpec, encoded: &[f32], words: &mut [i32]) {
+    let (choices, numbers) = words.split_at_mut(action.sizes().len());
+    let mut start = 0;
+    for (&size, word) in action.sizes().iter().zip(choices) {
+        let choice = encoded[start..start + size].iter().position(|&x| x != 0.0);
+        *word = choice.and_then(|choice| i32::try_from(choice).ok()).unwrap_or(-1);
+        start += size;
+    }
+    let encoded = &encoded[start..start + action.numbers()];
+    for (word, x) in numbers.iter_mut().zip(encoded) {
+        *word = x.to_bits().cast_signed();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +99,23 @@ mod tests {
         let action = ActionSpec::Continuous { low: vec![-2.0; 3], high: vec![2.0; 3] };
         let words = [0.25_f32, -1.5, 2.0].map(|x| x.to_bits().cast_signed());
         assert_eq!(encoded(&action, &words, 0.0, 0), [0.25, -1.0, 1.0, 0.0]);
+    }
+
+    #[test]
+    fn what_was_encoded_is_decoded() {
+        let (low, high) = (vec![-2.0; 2], vec![2.0; 2]);
+        let action = ActionSpec::Hybrid { sizes: vec![2, 3], low, high };
+        for choices in [[1, 0], [0, 2], [-1, -1]] {
+            let numbers = [0.25_f32, -3.0].map(|x| x.to_bits().cast_signed());
+            let code = encoded(&action, &[&choices[..], &numbers].concat(), 0.5, 0);
+            let mut words = [7; 4];
+            decode(&action, &code[..action.inputs()], &mut words);
+            assert_eq!(words[..2], choices);
+            assert_eq!(encoded(&action, &words, 0.5, 0), code, "the same network input");
+        }
+        let mut words = [7; 4];
+        decode(&action, &[0.0; 7], &mut words);
+        assert_eq!(encoded(&action, &words, 0.0, 0), [0.0; 8], "zeros are an episode's beginning");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use impala_rl::env::{ActionSpec, Actions, Dtype};
-use impala_rl::play::{self, Choice, PlayError};
+use impala_rl::play::{self, Choice, PlayError, Seen};
 use impala_rl::policy::spec::{Activation, NetworkSpec, Torso};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::PyValueError;
@@ -13,15 +13,57 @@ use serde_json::json;
 
 use crate::NativeError;
 
-/// A policy. Arrays are contiguous buffers: observations of f32 or u8, masks of u8, actions as i32 words, logits and
-/// values of f32; their lengths are checked, their shapes are the caller's.
+/// A policy. Arrays are contiguous buffers: observations of f32 or u8, masks and starts of u8, states and rewards of f32, actions as i32
+/// words, logits and values of f32; their lengths are checked, their shapes are the caller's. None for what is not given.
 #[pyclass(module = "impala_rl._native")]
 #[derive(Debug)]
 pub(crate) struct Policy {
     policy: play::Policy,
+    taken: Taken,
+}
+
+/// Arrays, copied to where Rust may read them.
+#[derive(Debug, Default)]
+struct Taken {
     numbers: Vec<f32>,
     bytes: Vec<u8>,
     masks: Vec<u8>,
+    state: Vec<f32>,
+    rewards: Vec<f32>,
+    starts: Vec<u8>,
+}
+
+/// The arrays of one call: observations, masks, states, rewards, starts.
+type Arrays<'a, 'py> = (
+    &'a Bound<'py, PyAny>,
+    Option<&'a Bound<'py, PyAny>>,
+    Option<&'a Bound<'py, PyAny>>,
+    Option<&'a Bound<'py, PyAny>>,
+    Option<&'a Bound<'py, PyAny>>,
+);
+
+impl Taken {
+    fn take(&mut self, py: Python<'_>, arrays: Arrays<'_, '_>, dtype: Dtype) -> PyResult<Seen<'_>> {
+        let (observations, masks, state, rewards, starts) = arrays;
+        match dtype {
+            Dtype::F32 => copy_in(py, observations, &mut self.numbers)?,
+            Dtype::U8 => copy_in(py, observations, &mut self.bytes)?,
+        }
+        copy_if_given(py, masks, &mut self.masks)?;
+        copy_if_given(py, state, &mut self.state)?;
+        copy_if_given(py, rewards, &mut self.rewards)?;
+        copy_if_given(py, starts, &mut self.starts)?;
+        Ok(Seen {
+            observations: match dtype {
+                Dtype::F32 => bytemuck::cast_slice(&self.numbers),
+                Dtype::U8 => &self.bytes,
+            },
+            masks: &self.masks,
+            state: &self.state,
+            rewards: &self.rewards,
+            starts: &self.starts,
+        })
+    }
 }
 
 fn raised(error: &PlayError) -> PyErr {
@@ -29,35 +71,26 @@ fn raised(error: &PlayError) -> PyErr {
 }
 
 impl Policy {
-    /// Copies an array of observations to where Rust may read it.
-    fn take(&mut self, py: Python<'_>, observations: &Bound<'_, PyAny>) -> PyResult<()> {
-        match self.policy.spec().observation.dtype {
-            Dtype::F32 => copy_in(py, observations, &mut self.numbers),
-            Dtype::U8 => copy_in(py, observations, &mut self.bytes),
-        }
-    }
-
     /// Writes what the policy finds in observations.
     fn write(
         &mut self,
         py: Python<'_>,
-        observations: &Bound<'_, PyAny>,
+        arrays: Arrays<'_, '_>,
         out: &Bound<'_, PyAny>,
-        of: for<'a> fn(&'a mut play::Policy, &[u8]) -> Result<&'a [f32], PlayError>,
+        of: for<'a> fn(&'a mut play::Policy, &Seen<'_>) -> Result<&'a [f32], PlayError>,
     ) -> PyResult<()> {
-        self.take(py, observations)?;
-        let (policy, observations, _) = self.parts();
-        copy_out(py, of(policy, observations).map_err(|error| raised(&error))?, out)
+        let seen = self.taken.take(py, arrays, self.policy.spec().observation.dtype)?;
+        copy_out(py, of(&mut self.policy, &seen).map_err(|error| raised(&error))?, out)
     }
+}
 
-    /// The policy, and the observations that were taken.
-    fn parts(&mut self) -> (&mut play::Policy, &[u8], &[u8]) {
-        let bytes: &[u8] = match self.policy.spec().observation.dtype {
-            Dtype::F32 => bytemuck::cast_slice(&self.numbers),
-            Dtype::U8 => &self.bytes,
-        };
-        (&mut self.policy, bytes, &self.masks)
-    }
+fn copy_if_given<T: pyo3::buffer::Element + Default>(
+    py: Python<'_>,
+    array: Option<&Bound<'_, PyAny>>,
+    memory: &mut Vec<T>,
+) -> PyResult<()> {
+    memory.clear();
+    array.map_or(Ok(()), |array| copy_in(py, array, memory))
 }
 
 fn copy_in<T: pyo3::buffer::Element + Default>(
@@ -88,30 +121,33 @@ impl Policy {
     #[new]
     fn new(path: PathBuf, seed: u64) -> PyResult<Self> {
         let policy = play::Policy::load(&path, seed).map_err(|error| raised(&error))?;
-        Ok(Self { policy, numbers: Vec::new(), bytes: Vec::new(), masks: Vec::new() })
+        Ok(Self { policy, taken: Taken::default() })
     }
 
     /// Writes the words `[N][W]` of an action for each observation: choices, and the bits of numbers within their
-    /// bounds.
+    /// bounds. Writes the next state `[N][M]`, of a policy that has one.
+    #[expect(clippy::too_many_arguments, reason = "the arrays of one call")]
     fn act(
         &mut self,
         py: Python<'_>,
         observations: &Bound<'_, PyAny>,
         masks: Option<&Bound<'_, PyAny>>,
+        state: Option<&Bound<'_, PyAny>>,
+        rewards: Option<&Bound<'_, PyAny>>,
+        starts: Option<&Bound<'_, PyAny>>,
         greedy: bool,
         words: &Bound<'_, PyAny>,
+        next: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<()> {
-        self.take(py, observations)?;
-        match masks {
-            Some(masks) => copy_in(py, masks, &mut self.masks)?,
-            None => self.masks.clear(),
-        }
+        let arrays = (observations, masks, state, rewards, starts);
+        let seen = self.taken.take(py, arrays, self.policy.spec().observation.dtype)?;
         let choice = if greedy { Choice::Greedy } else { Choice::Sampled };
-        let (policy, observations, masks) = self.parts();
-        match policy.act(observations, masks, choice).map_err(|error| raised(&error))? {
-            Actions::Discrete(found) | Actions::Hybrid(found) => copy_out(py, found, words),
-            Actions::Continuous(found) => copy_out::<i32>(py, bytemuck::cast_slice(found), words),
+        let (actions, state) = self.policy.act(&seen, choice).map_err(|error| raised(&error))?;
+        match actions {
+            Actions::Discrete(found) | Actions::Hybrid(found) => copy_out(py, found, words)?,
+            Actions::Continuous(found) => copy_out::<i32>(py, bytemuck::cast_slice(found), words)?,
         }
+        next.map_or(Ok(()), |next| copy_out(py, state, next))
     }
 
     /// Writes the outputs `[N][outputs]` of the policy's head.
@@ -119,9 +155,12 @@ impl Policy {
         &mut self,
         py: Python<'_>,
         observations: &Bound<'_, PyAny>,
+        state: Option<&Bound<'_, PyAny>>,
+        rewards: Option<&Bound<'_, PyAny>>,
+        starts: Option<&Bound<'_, PyAny>>,
         out: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.write(py, observations, out, play::Policy::logits)
+        self.write(py, (observations, None, state, rewards, starts), out, play::Policy::logits)
     }
 
     /// Writes the values `[N]`.
@@ -129,9 +168,12 @@ impl Policy {
         &mut self,
         py: Python<'_>,
         observations: &Bound<'_, PyAny>,
+        state: Option<&Bound<'_, PyAny>>,
+        rewards: Option<&Bound<'_, PyAny>>,
+        starts: Option<&Bound<'_, PyAny>>,
         out: &Bound<'_, PyAny>,
     ) -> PyResult<()> {
-        self.write(py, observations, out, play::Policy::values)
+        self.write(py, (observations, None, state, rewards, starts), out, play::Policy::values)
     }
 
     /// What it is, as JSON.
@@ -165,6 +207,8 @@ impl Policy {
                 "high": bound(high),
             },
             "masks": spec.masks,
+            "state_len": policy.state_len(),
+            "core_len": policy.network().state_len(),
             "network": network(policy.network()),
             // From the network's output to a value: mean and deviation.
             "value_scale": policy.value_scale().map(|scale| [scale.mean, scale.deviation]),
@@ -198,6 +242,7 @@ fn network(network: &NetworkSpec) -> serde_json::Value {
         "torso": kind,
         "activation": match activation { Activation::Tanh => "tanh", Activation::Relu => "relu" },
         "strides": strides,
+        "action_reward_inputs": network.action_reward_inputs,
         "image": network.image(),
         "separate_value": network.separate_value,
         "observation_clip": network.observation_clip,

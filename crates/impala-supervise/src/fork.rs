@@ -56,16 +56,24 @@ pub(super) struct PostFork(());
 /// Forks. `body` is played in the child, which leaves with the code that it returns; in the parent
 /// it is dropped, and with it whatever was moved into it.
 pub(super) fn fork(body: impl FnOnce(PostFork) -> u8) -> Result<Pid, ForkError> {
-    let threads = fs::read_dir("/proc/self/task").map_err(ForkError::NoProc)?.count();
-    if threads != 1 {
-        return Err(ForkError::Threads { threads });
-    }
+    one_thread()?;
     // What waits in a buffer would be written once by each of the two.
     let _ = io::stdout().flush();
     // SAFETY: I1, just counted; the child goes straight on to `leave_with`, which upholds I2.
     match unsafe { nix::unistd::fork() }.map_err(ForkError::Fork)? {
         ForkResult::Parent { child } => Ok(child),
         ForkResult::Child => leave_with(body),
+    }
+}
+
+/// Counts the threads of this process.
+///
+/// # Errors
+/// [`ForkError::Threads`] if it could not be forked, because it has more than one.
+pub fn one_thread() -> Result<(), ForkError> {
+    match fs::read_dir("/proc/self/task").map_err(ForkError::NoProc)?.count() {
+        1 => Ok(()),
+        threads => Err(ForkError::Threads { threads }),
     }
 }
 

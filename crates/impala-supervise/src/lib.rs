@@ -55,7 +55,7 @@ pub use contract::{
 };
 pub use control::{ChildControl, FromChild, TEXT_BYTES, ToChild};
 pub use exit::{ExitKind, Remedy};
-pub use fork::ForkError;
+pub use fork::{ForkError, one_thread};
 pub use janitor::CleanupTarget;
 pub use machine::{Action, Cause, Event, Machine, RestartPolicy};
 pub use orphans::children_of;

@@ -23,5 +23,5 @@ mod tables;
 pub use args::SweepArgs;
 pub use error::SweepError;
 pub use outcome::Outcome;
-pub use program::main;
+pub use program::{command, main};
 pub use score::Metric;

@@ -23,6 +23,12 @@ use super::{page, tables};
 /// What the output folder holds, for messages.
 const KIND: &str = "sweep";
 
+/// The command line of `impala-sweep`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <SweepArgs as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process, and gives the exit code; `--help` lists them.
 #[must_use]
 pub fn main() -> ExitCode {

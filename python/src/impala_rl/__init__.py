@@ -14,7 +14,7 @@ needs an `if __name__ == "__main__"`. `load` opens the folder of any run, whatev
 from __future__ import annotations
 
 from ._native import __version__, exit_meaning
-from .errors import EnvError, ImpalaError, PolicyError, RunError, SettingError, TrainError
+from .errors import EnvError, ImpalaError, MissingPackage, PolicyError, RunError, SettingError, TrainError
 from .evaluation import Evaluation, evaluate
 from .policy import Policy
 from .runs import Run, load
@@ -24,6 +24,7 @@ __all__ = [
     "EnvError",
     "Evaluation",
     "ImpalaError",
+    "MissingPackage",
     "Policy",
     "PolicyError",
     "Progress",

@@ -31,4 +31,8 @@ class RunError(ImpalaError):
 
 
 class PolicyError(ImpalaError, ValueError):
-    """An observation or a mask that is not what the policy sees."""
+    """An observation, a mask or a state that is not what the policy takes."""
+
+
+class MissingPackage(ImpalaError, ImportError):
+    """A package that is optional, and needed here."""

@@ -134,11 +134,14 @@ def _stepped(
     finished: list[tuple[int, float, int]] = []
     batch.reset(seen, masks)
     over, starts = np.zeros(envs, bool), np.ones(envs, bool)
+    state = None
     while left.any():
         stack[starts] = 0
         stack[:, :-1] = stack[:, 1:].copy()
         stack[:, -1] = frames
-        words = policy._chosen(stack.reshape(envs, *policy.observation_shape), masks, deterministic)
+        shown = stack.reshape(envs, *policy.observation_shape)
+        memory = (state, rewards, starts.view(np.uint8)) if policy.state_len else ()
+        words, state = policy._chosen(shown, masks, deterministic, *memory)
         typed = words if action.numpy == np.int32 else words.view(np.float32)
         batch.step(action.view(typed), seen, rewards, terminated, truncated, masks)
         # An environment whose episode was over has been reset by this step.

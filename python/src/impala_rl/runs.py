@@ -6,16 +6,18 @@ import json
 import os
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import programs
-from .errors import ImpalaError, RunError
+from .errors import ImpalaError, MissingPackage, RunError
 from .policy import Policy
 
 if TYPE_CHECKING:
+    import matplotlib.figure
     import torch
 
 
@@ -63,7 +65,7 @@ class Run:
         path = self.path / "metrics.jsonl"
         for number, text in enumerate(_complete_lines(path), 1):
             try:
-                lines.append(dict(_numbers(json.loads(text))))
+                lines.append(dict(numbers(json.loads(text))))
             except ValueError:
                 raise RunError(f"{path} is damaged in line {number}", 3) from None
         names = dict.fromkeys(name for line in lines for name in line)
@@ -96,13 +98,29 @@ class Run:
         return Policy(self.path if checkpoint is None else checkpoint, seed=seed)
 
     def to_torch(self, checkpoint: str | os.PathLike[str] | None = None) -> torch.nn.Module:
-        """The network as a module of PyTorch, with the weights of `policy`: observations to outputs and values.
+        """The network as a module of PyTorch, with the weights of `policy`: observations to outputs and values, and of a network that
+        remembers to the next state, too.
 
-        Needs the package torch. Its `state_dict` has the names of the checkpoint.
+        Its `state_dict` has the names of the checkpoint. Raises `MissingPackage` without the package torch.
         """
-        from .to_torch import network
+        try:
+            from .to_torch import network
+        except ModuleNotFoundError as error:
+            raise MissingPackage(f"to_torch needs the package {error.name}: pip install torch", 2) from None
 
         return network(self.policy(checkpoint))
+
+    def plot(self, path: str | os.PathLike[str] | None = None) -> matplotlib.figure.Figure:
+        """A figure of the run, or of what there is of it: returns, entropy, speed and lag over frames. Written to `path` (.png, .svg, .pdf) if one is given.
+
+        Raises `MissingPackage` without the package matplotlib.
+        """
+        from .plotting import figure
+
+        found = figure(self)
+        if path is not None:
+            found.savefig(path, dpi=150)
+        return found
 
     def export(
         self, *, onnx: str | os.PathLike[str] | None = None, safetensors: str | os.PathLike[str] | None = None
@@ -132,10 +150,11 @@ def _complete_lines(path: Path) -> list[str]:
     return text.split("\n")[:-1]
 
 
-def _numbers(line: dict[str, Any], prefix: str = "") -> Any:
+def numbers(line: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """The numbers of a line of metrics by name, `learner.updates` for what is nested; NaN for null. Lists are left out."""
     for name, value in line.items():
         if isinstance(value, dict):
-            yield from _numbers(value, f"{prefix}{name}.")
+            yield from numbers(value, f"{prefix}{name}.")
         elif value is None:
             yield prefix + name, np.nan
         elif isinstance(value, (int, float)):

@@ -56,6 +56,10 @@ class ActorCritic(nn.Module):
 
     Outputs are the logits of each choice in turn, then the means of the numbers, then their raw log-deviations. Parameters have
     the names of the checkpoint: `torso.0.weight`, `policy.bias`, ...
+
+    A network that remembers also takes the state before, `[N, state_len]` (None: zeros, where episodes begin), and the rewards that came
+    with the observations, `[N]` (None: zeros), and gives the next state third. What follows `h` and `c` in it is the most likely action as
+    the network sees it next, see `encode`; who takes another writes `module.encode(words)` there.
     """
 
     def __init__(self, about: dict, shapes: dict[str, list[int]]) -> None:
@@ -75,6 +79,12 @@ class ActorCritic(nn.Module):
             self.torso = nn.ModuleDict({"conv": nn.ModuleList(convs), "fc": dense})
         else:
             self.torso = dense
+        self.sizes, self.numbers = about["action"]["sizes"], len(about["action"]["low"])
+        self.state_len, self.core_len = about["state_len"], about["core_len"]
+        self.action_reward_inputs = network["action_reward_inputs"]
+        if self.core_len:
+            gates, inputs = shapes["core.weight_ih"]
+            self.core = nn.LSTMCell(inputs, gates // 4)
         self.policy = nn.Linear(*reversed(shapes["policy.weight"]))
         self.value_torso = None
         if network["separate_value"]:
@@ -85,7 +95,9 @@ class ActorCritic(nn.Module):
         clip = network["observation_clip"]
         self.normalize = None if clip is None else Normalize(shapes["normalize.mean"][0], clip)
 
-    def forward(self, observation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(
+        self, observation: torch.Tensor, state: torch.Tensor | None = None, reward: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
         x = observation.to(self.policy.weight.dtype)
         if observation.dtype == torch.uint8:
             x = x / 255
@@ -99,7 +111,34 @@ class ActorCritic(nn.Module):
             x = self.normalize(x)
         features = self._through(self.torso["fc"] if self.image else self.torso, x)
         seen = features if self.value_torso is None else self._through(self.value_torso, x)
-        return self.policy(features), self.value(seen).squeeze(1) * self.value_deviation + self.value_mean
+        if not self.state_len:
+            return self.policy(features), self._value(seen)
+        state = x.new_zeros(len(x), self.state_len) if state is None else state
+        if self.action_reward_inputs:
+            reward = x.new_zeros(len(x)) if reward is None else reward
+            extra = [state[:, self.core_len :], reward.clamp(-1, 1).unsqueeze(1)]
+            features, seen = torch.cat([features, *extra], 1), torch.cat([seen, *extra], 1)
+        after = []
+        if self.core_len:
+            h, c = state[:, : self.core_len].chunk(2, 1)
+            after = list(self.core(features, (h, c)))
+            features = seen = after[0]
+        outputs = self.policy(features)
+        if self.action_reward_inputs:
+            choices = outputs[:, : sum(self.sizes)].split(self.sizes, 1) if self.sizes else ()
+            means = outputs[:, sum(self.sizes) :][:, : self.numbers]
+            after.append(self.encode(torch.cat([*(choice.argmax(1, True).to(means.dtype) for choice in choices), means], 1)))
+        return outputs, self._value(seen), torch.cat(after, 1)
+
+    def encode(self, actions: torch.Tensor) -> torch.Tensor:
+        """`[N, choices + numbers]`, each choice counted from 0 and each number as it was drawn, before its bounds, to what the network
+        sees of them at the next step: choices one-hot, numbers clipped to -1 and 1."""
+        columns = zip(self.sizes, actions.unbind(1))
+        parts = [nn.functional.one_hot(column.long(), size).to(actions.dtype) for size, column in columns]
+        return torch.cat([*parts, actions[:, len(self.sizes) :].clamp(-1, 1)], 1)
+
+    def _value(self, seen: torch.Tensor) -> torch.Tensor:
+        return self.value(seen).squeeze(1) * self.value_deviation + self.value_mean
 
     def _through(self, layers: nn.ModuleList, x: torch.Tensor) -> torch.Tensor:
         for layer in layers:

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-from . import environments, programs, progress
+from . import environments, programs, progress, track
 from .errors import EnvError, SettingError, TrainError
 from .runs import Run, load
 from .settings import RESERVED, flags
@@ -29,6 +30,9 @@ _EXCEPTIONS = {2: SettingError, 7: EnvError, 12: EnvError, 15: EnvError}
 """By exit code; others are a plain `TrainError`."""
 
 _TAIL_BYTES = 1 << 16
+
+TRACKER_ENDS_S = 60
+"""How long a tracker may take after the end of a run."""
 
 
 class Progress(TypedDict):
@@ -46,7 +50,7 @@ class Training:
     The run ends with this program: when the interpreter ends, it is stopped in order and saves.
     """
 
-    def __init__(self, command: list[str], run_dir: Path, total_frames: int | None) -> None:
+    def __init__(self, command: list[str], run_dir: Path, total_frames: int | None, tracker: str | None = None) -> None:
         self.run_dir = run_dir
         self.total_frames = total_frames
         self._output = tempfile.TemporaryFile()
@@ -57,6 +61,7 @@ class Training:
             command, stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
         )
         _RUNNING.add(self)
+        self._tracker = None if tracker is None else _Tracker(tracker, run_dir)
 
     def __repr__(self) -> str:
         state = "running" if self.running else f"ended with code {self._process.returncode}"
@@ -106,11 +111,15 @@ class Training:
         Raises `TrainError` or one of its like if the run failed, with the line that the program ended with, and
         `TimeoutError` if it goes on for longer.
         """
+        if self._tracker:
+            self._tracker.look()
         try:
             code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise TimeoutError(f"the run in {self.run_dir} goes on after {timeout_s} s") from None
         self._ended()
+        if self._tracker:
+            self._tracker.end(came_about=(self.run_dir / "config.toml").exists())
         if code != 0:
             self._leave_no_folder()
             raise self._failure(code)
@@ -155,6 +164,51 @@ class Training:
         return {}
 
 
+class _Tracker:
+    """`impala-track` beside a run. Whatever becomes of it is a warning."""
+
+    def __init__(self, name: str, run_dir: Path) -> None:
+        self.name = name
+        self._said = tempfile.TemporaryFile()
+        command = [sys.executable, "-c", "from impala_rl.track import main; main()", str(run_dir), f"--tracker={name}"]
+        self._process: subprocess.Popen[bytes] | None = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=self._said, stderr=self._said, start_new_session=True
+        )
+
+    def look(self) -> None:
+        """Warns if it has died."""
+        if self._process and self._process.poll():
+            self._failed(f"ended with code {self._process.returncode}")
+
+    def end(self, *, came_about: bool) -> None:
+        """Waits until it has sent what is left; of a run that did not come about there is nothing."""
+        with self._said:
+            self._wait(came_about)
+
+    def _wait(self, came_about: bool) -> None:
+        if not self._process:
+            return
+        if not came_about:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            return
+        try:
+            self._process.wait(TRACKER_ENDS_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+            self._failed(f"was not done {TRACKER_ENDS_S} s after the run")
+        else:
+            self.look()
+        self._process = None
+
+    def _failed(self, how: str) -> None:
+        self._process = None
+        said = os.pread(self._said.fileno(), _TAIL_BYTES, 0).decode(errors="replace").strip().splitlines()
+        warnings.warn(f"the tracker {self.name} {how}; the run goes on without it: {(said or ['it said nothing'])[-1]}", stacklevel=4)
+
+
 _RUNNING: set[Training] = set()
 """Held here, so that a run whose handle is dropped is stopped all the same."""
 
@@ -186,6 +240,7 @@ def start(
     total_frames: float | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
+    tracker: str | None = None,
     **settings: Any,
 ) -> Training:
     """Starts a run and returns at once.
@@ -196,6 +251,7 @@ def start(
     total_frames: agent steps to learn from.
     run_dir: the folder of the run; made below `runs/` if none is given.
     resume: the folder of a run to continue, in place of an environment.
+    tracker: "wandb" or "mlflow": has a process beside the run send its metrics there (`impala_rl.track`). What goes wrong with it is a warning.
     settings: any setting of `impala-supervisor` (docs/configuration.md), with underscores: `learning_rate=3e-4`, `hidden=[64, 64]`,
         `env_arg={"size": 9}`, `stop_at_return=475`. None leaves it at its default.
 
@@ -219,13 +275,15 @@ def start(
     else:
         environments.check(env)
         where = []
+    if tracker is not None:
+        track.check(tracker)
     own = flags({"quiet": True, **given})
     if env is not None:
         folder = _folder(run_dir, environments.name_of(env))
         where = _environment(env, folder, settings)
     command = [str(programs.find(SUPERVISOR)), *where, *own]
     total = None if total_frames is None else int(total_frames)
-    return Training(command, folder, total)
+    return Training(command, folder, total, tracker)
 
 
 def _environment(env: str | Sequence[str] | Callable[..., Any], folder: Path, settings: dict[str, Any]) -> list[str]:
@@ -270,6 +328,7 @@ def train(
     total_frames: float | None = None,
     run_dir: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
+    tracker: str | None = None,
     live: bool = True,
     **settings: Any,
 ) -> Run:
@@ -280,7 +339,7 @@ def train(
     Raises `TrainError` with the program's line and exit code if the run failed; bad settings and environments are
     `SettingError` and `EnvError`.
     """
-    training = start(env, actors=actors, total_frames=total_frames, run_dir=run_dir, resume=resume, **settings)
+    training = start(env, actors=actors, total_frames=total_frames, run_dir=run_dir, resume=resume, tracker=tracker, **settings)
     line = progress.Line() if live else None
     while True:
         try:

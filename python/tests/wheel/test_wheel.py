@@ -1,7 +1,8 @@
 """Builds the wheel, installs it into a fresh virtual environment, and runs the tests in `installed/` there.
 
 Needs maturin in the Python that runs the tests, and an index or a cache with numpy and gymnasium; without them it is skipped, and says so.
-IMPALA_TEST_WHEEL names a wheel to test in place of one that is built.
+IMPALA_TEST_WHEEL names a wheel to test in place of one that is built, IMPALA_TEST_TORCH a folder of site-packages with optional packages, such
+as torch, whose tests are skipped without.
 """
 
 import importlib.util
@@ -44,6 +45,10 @@ class Wheel(unittest.TestCase):
         dependencies = subprocess.run([*pip, cls.wheel], capture_output=True, text=True)
         if dependencies.returncode != 0:
             raise unittest.SkipTest(f"the wheel is not tested: its dependencies cannot be installed: {dependencies.stderr[-300:]}")
+        if others := os.environ.get("IMPALA_TEST_TORCH"):
+            # Behind its own packages on the path.
+            site = next((place / "lib").glob("python3*/site-packages"))
+            (site / "others.pth").write_text(others + "\n")
 
     def run_in(self, command, **options):
         # As a user has it: only what lies in the environment is on the path, and nothing of the repository is.

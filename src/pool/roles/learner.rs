@@ -290,8 +290,8 @@ impl LearnerCallbacks for RunCallbacks<'_> {
     }
 
     fn batch(&mut self, block: &BlockRef<'_>) {
-        if let Some(look) = self.pool.on_batch {
-            look(block);
+        if let Some(look) = &self.pool.on_batch {
+            look.0(block);
         }
     }
 

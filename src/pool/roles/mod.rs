@@ -22,7 +22,19 @@ use super::memory::PoolMemory;
 use super::run_dir::RunDir;
 
 /// Sees a batch before it is learnt from.
-pub(super) type OnBatch = fn(&BlockRef<'_>);
+pub(super) struct OnBatch(Box<dyn Fn(&BlockRef<'_>)>);
+
+impl OnBatch {
+    pub(super) fn new(look: impl Fn(&BlockRef<'_>) + 'static) -> Self {
+        Self(Box::new(look))
+    }
+}
+
+impl std::fmt::Debug for OnBatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("OnBatch")
+    }
+}
 
 /// What every child inherits.
 #[derive(Debug)]

@@ -110,5 +110,8 @@ impl Run {
         self.metrics.write(&line, &self.console);
         let lags = self.inheritance.memory.lags().snapshot();
         self.tensorboard.write(&line, &lags, &self.console);
+        if let Some(look) = &mut self.on_metrics {
+            look.0(&line);
+        }
     }
 }

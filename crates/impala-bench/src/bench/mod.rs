@@ -24,5 +24,5 @@ mod work;
 pub use error::BenchError;
 pub use learn::LearnError;
 pub(crate) use machine::Machine;
-pub use run::main;
+pub use run::{command, main};
 pub use setup::Setup;

@@ -25,6 +25,12 @@ use super::work::FrameWork;
 use impala_rl::config::refusal;
 use impala_rl::supervisor::ExitKind;
 
+/// The command line of `impala-bench`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <BenchArgs as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process and gives the exit code: 0, 2 for bad usage, 70 for a
 /// measurement that failed; those of `learn` are in its help.
 #[must_use]

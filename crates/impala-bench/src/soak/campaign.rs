@@ -53,6 +53,12 @@ pub(super) struct Results {
     pub(super) supervisors: Killed,
 }
 
+/// The command line of `impala-soak`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <SoakArgs as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {

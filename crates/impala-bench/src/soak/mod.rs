@@ -26,5 +26,5 @@ mod report;
 mod roles;
 mod vitals;
 
-pub use campaign::main;
+pub use campaign::{command, main};
 pub use report::{Percentiles, PoolReport};

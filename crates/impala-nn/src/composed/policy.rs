@@ -15,8 +15,11 @@ pub struct ComposedPolicy {
     action: ActionSpec,
     /// `[E][S]`: state of the core before the next observations.
     state: Vec<f32>,
+    /// S.
+    state_len: usize,
     /// `[E][extra inputs]`.
     extra: Vec<f32>,
+    extra_inputs: usize,
     parameters: usize,
 }
 
@@ -43,7 +46,9 @@ impl ComposedPolicy {
             branch: Branch::all(spec, &parameters, level, false)?.swap_remove(0),
             action: spec.action.clone(),
             state: vec![0.0; envs * spec.state_len()],
+            state_len: spec.state_len(),
             extra: vec![0.0; envs * spec.extra_inputs()],
+            extra_inputs: spec.extra_inputs(),
             parameters: parameters.len(),
         })
     }
@@ -63,8 +68,9 @@ impl ComposedPolicy {
     /// If the lengths do not agree.
     pub fn forward(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) {
         let (envs, words) = (inputs.observations.envs(), self.action.words());
-        let width = self.extra.len() / envs;
+        let width = self.extra_inputs;
         if width > 0 {
+            self.extra.resize(envs * width, 0.0);
             for (env, out) in self.extra.chunks_exact_mut(width).enumerate() {
                 let action = &inputs.last_actions[env * words..(env + 1) * words];
                 encode(&self.action, action, inputs.last_rewards[env], inputs.flags[env], out);
@@ -80,13 +86,15 @@ impl ComposedPolicy {
         self.branch.write_state(&mut self.state);
     }
 
-    /// Goes on from another state, `[E][S]`.
+    /// Goes on from another state, `[E][S]`, in as many environments as that is of.
     ///
     /// # Panics
-    /// If the length is not that of the state.
-    #[cfg(test)]
-    pub(crate) fn set_state(&mut self, state: &[f32]) {
-        self.state.copy_from_slice(state);
+    /// If it is no whole number of rows.
+    pub fn set_state(&mut self, state: &[f32]) {
+        let whole = state.len().checked_rem(self.state_len).unwrap_or(state.len()) == 0;
+        assert!(whole, "{} numbers of state", state.len());
+        self.state.clear();
+        self.state.extend_from_slice(state);
     }
 
     /// `[E][S]`: state of the core before the next observations.

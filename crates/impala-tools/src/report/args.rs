@@ -34,6 +34,12 @@ struct ReportArgs {
     svg: Option<PathBuf>,
 }
 
+/// The command line of `impala-report`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <ReportArgs as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {

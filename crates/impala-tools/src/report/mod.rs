@@ -24,7 +24,7 @@ mod totals;
 mod verdict;
 mod window_means;
 
-pub use args::main;
+pub use args::{command, main};
 pub use chart::{LineChart, Series};
 pub use document::document;
 pub(crate) use run_data::RunData;

@@ -45,6 +45,12 @@ fn delay(text: &str) -> Result<f64, String> {
     }
 }
 
+/// The command line of `impala-top`, for whoever documents or completes it.
+#[must_use]
+pub fn command() -> clap::Command {
+    <TopArgs as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process, and gives the exit code.
 #[must_use]
 pub fn main() -> ExitCode {

@@ -10,4 +10,4 @@ mod runs;
 mod screen;
 mod table;
 
-pub use args::main;
+pub use args::{command, main};

@@ -1,0 +1,371 @@
+//! A run as a library has it: settings, environments and callbacks in, a summary out.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::SigSet;
+
+use super::chaos::{CHAOS_TICK, Chaos};
+use super::console::Console;
+use super::continued_logs::cut_back;
+use super::memory::{MemoryPlan, PageError, PoolMemory};
+use super::roles::{OnBatch, RunContext};
+use super::run::{OnMetrics, Run as Pool};
+use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
+use super::status::Status as StatusBoard;
+use super::summary::Summary;
+use crate::build;
+use crate::config::environment::{self, ENVIRONMENT_FILE};
+use crate::config::{
+    ChaosSpec, Config, ConfigError, Engine, Exchange, Schedule, Settings, TaskConfig, file,
+    preflight,
+};
+use crate::env::Registry;
+use crate::hint::with_hint;
+use crate::learner::checkpoint::{Checkpoint, CheckpointError};
+use crate::metrics::human::si;
+use crate::metrics::{LearnerCounter, MetricsRecord, TaskCounter};
+use crate::policy::spec::SpecError;
+use crate::shm::ShmError;
+use crate::supervisor::{
+    CleanupTarget, ExitKind, Options, Supervisor, SupervisorError, one_thread,
+};
+use crate::unroll::BlockRef;
+
+/// How often the supervisor looks at the counters: a run that is over in a second should leave curves.
+const TICK: Duration = Duration::from_millis(25);
+
+/// Why a run did not come about, or failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The network that they describe cannot be built.
+    #[error("{}", with_hint(.0))]
+    Network(#[from] SpecError),
+    /// The machine has not what they ask for.
+    #[error(transparent)]
+    Preflight(#[from] preflight::PreflightError),
+    /// The run folder cannot be used.
+    #[error(transparent)]
+    RunDir(#[from] RunDirError),
+    /// The checkpoint to continue from cannot be loaded.
+    #[error("{}", with_hint(.0))]
+    Checkpoint(#[from] CheckpointError),
+    /// There is no shared memory for it.
+    #[error("{}", with_hint(.0))]
+    Memory(#[from] ShmError),
+    /// The parameter page cannot be laid out.
+    #[error(transparent)]
+    Page(#[from] PageError),
+    /// This process cannot be a supervisor: among others, because it has several threads.
+    #[error(transparent)]
+    Supervisor(#[from] SupervisorError),
+    /// It ran and failed. What could be saved is saved.
+    #[error("{}", .summary.reason)]
+    Failed {
+        /// What a program would end with.
+        exit: ExitKind,
+        /// What it came to until then.
+        summary: Box<Summary>,
+    },
+}
+
+impl TrainError {
+    /// The exit code of a program that ends with it.
+    #[must_use]
+    pub fn exit(&self) -> ExitKind {
+        match self {
+            Self::Config(_) | Self::Network(_) => ExitKind::Usage,
+            // More was asked for than a machine has, and everything else fits.
+            Self::Preflight(error)
+                if matches!(error.remedy(), preflight::Remedy::FewerReplayed { .. }) =>
+            {
+                ExitKind::Usage
+            }
+            Self::Preflight(_) | Self::Memory(_) | Self::Page(_) => ExitKind::Resources,
+            Self::RunDir(RunDirError::InUse { .. }) => ExitKind::RunFolderInUse,
+            Self::RunDir(_) => ExitKind::RunFolder,
+            Self::Checkpoint(_) => ExitKind::CheckpointUnusable,
+            Self::Supervisor(error) => error.exit(),
+            Self::Failed { exit, .. } => *exit,
+        }
+    }
+}
+
+/// Trains an agent from within a program: what `impala-supervisor` does, without a command line.
+///
+/// ```standalone_crate,no_run
+/// use impala_rl::config::Settings;
+/// use impala_rl::pool::Trainer;
+///
+/// # fn main() -> Result<(), impala_rl::pool::TrainError> {
+/// let settings = Settings {
+///     env: Some(vec!["CartPole-v1".into()]),
+///     actors: Some(4),
+///     stop_at_return: Some(vec![475.0]),
+///     ..Settings::default()
+/// };
+/// let summary = Trainer::new(settings)
+///     .on_metrics(|line| println!("{} frames, return {:?}", line.frames, line.return_mean))
+///     .run()?;
+/// println!("{:?} after {} frames", summary.status, summary.frames);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Processes, threads and signals
+/// [`Trainer::run`] makes the calling process the supervisor of the run for as long as that lasts: it forks a learner, actors and a janitor, and
+/// waits for them. So the process must have one thread ([`TrainError::Supervisor`] otherwise, before anything is made), and callbacks
+/// must start none. Children are copies of the process without its other state being run down: they call nothing of the program
+/// but the environments and [`Trainer::on_batch`], and leave without running destructors.
+///
+/// While it lasts, SIGINT, SIGTERM, SIGHUP and SIGQUIT end the run in order, twice without its actors, thrice at once; the run is then one that was
+/// interrupted, and no error. All other signals are held back. Afterwards signals do what they did before. If the process is killed, so are its children.
+/// One run after the other is fine; two at a time need two processes.
+pub struct Trainer {
+    settings: Settings,
+    registry: Registry,
+    resume: Option<PathBuf>,
+    on_batch: Option<OnBatch>,
+    on_metrics: Option<OnMetrics>,
+}
+
+impl std::fmt::Debug for Trainer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Trainer").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A run that has ended.
+pub(super) struct Run {
+    pub(super) summary: Summary,
+    pub(super) exit: ExitKind,
+}
+
+impl Trainer {
+    /// Trains with these settings, in the built-in environments and those of Gymnasium and EnvPool. What is left open has its default, but for one: nothing is
+    /// printed unless `quiet` is `Some(false)`. Warnings go to standard error.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        let settings = Settings { quiet: settings.quiet.or(Some(true)), ..settings };
+        Self { settings, ..Self::of_program(crate::gym::registry()) }
+    }
+
+    /// Continues the run in `folder`, with its settings unless `settings` has others.
+    ///
+    /// # Errors
+    /// [`TrainError::RunDir`] if it holds no run, [`TrainError::Config`] if its settings cannot be read.
+    pub fn resume(folder: &Path, settings: Settings) -> Result<Self, TrainError> {
+        let config = folder.join(CONFIG_FILE);
+        if !config.is_file() {
+            return Err(RunDirError::NoRun { path: folder.to_owned() }.into());
+        }
+        let trainer = Self::new(settings);
+        let settings = Settings { run_dir: None, ..trainer.settings.or(file::read(&config)?) };
+        Ok(Self { settings, resume: Some(folder.to_owned()), ..trainer })
+    }
+
+    /// For a command line that is still to be read.
+    pub(super) fn of_program(registry: Registry) -> Self {
+        let settings = Settings::default();
+        Self { settings, registry, resume: None, on_batch: None, on_metrics: None }
+    }
+
+    /// Trains in the environments of `registry`, in place of those it would know.
+    #[must_use]
+    pub fn registry(self, registry: Registry) -> Self {
+        Self { registry, ..self }
+    }
+
+    /// Has `look` see each batch before it is learnt from.
+    ///
+    /// It is called in the learner's process, which is forked from this one: it sees what the program has captured, as it was at the start of the
+    /// run, and what it changes there this process does not see. A learner that is replaced begins with a fresh copy. It delays learning by
+    /// what it takes.
+    #[must_use]
+    pub fn on_batch(self, look: impl Fn(&BlockRef<'_>) + 'static) -> Self {
+        Self { on_batch: Some(OnBatch::new(look)), ..self }
+    }
+
+    /// Has `look` see each line of metrics, as `metrics.jsonl` has it, in this process.
+    ///
+    /// It must start no thread, for then no dead child can be replaced, and be quick: while it works nobody sees a death or a signal. A panic ends
+    /// the run as a crash of the supervisor does.
+    #[must_use]
+    pub fn on_metrics(self, look: impl FnMut(&MetricsRecord) + 'static) -> Self {
+        Self { on_metrics: Some(OnMetrics::new(look)), ..self }
+    }
+
+    /// The environments that there are.
+    pub(super) const fn environments(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Trains until the end: that of the settings, or a signal.
+    ///
+    /// # Errors
+    /// [`TrainError`]. Wrong settings are found before anything is forked or written.
+    pub fn run(mut self) -> Result<Summary, TrainError> {
+        one_thread().map_err(SupervisorError::from)?;
+        let (settings, resume) = (std::mem::take(&mut self.settings), self.resume.take());
+        let _as_before = Signals::kept();
+        let Run { summary, exit } = self.conduct(settings, resume, None)?;
+        match exit {
+            ExitKind::Finished => Ok(summary),
+            exit => Err(TrainError::Failed { exit, summary: Box::new(summary) }),
+        }
+    }
+
+    /// The run from explicit settings to its summary. Signals stay blocked.
+    pub(super) fn conduct(
+        self,
+        layers: Settings,
+        resume: Option<PathBuf>,
+        chaos: Option<ChaosSpec>,
+    ) -> Result<Run, TrainError> {
+        let Self { registry, on_batch, on_metrics, .. } = self;
+        let started = Instant::now();
+        let config = Config::resolve(&layers, &registry)?;
+        let (network, parameters) = build::network(&config)?;
+        preflight::check(&config, &preflight::Machine::read())?;
+        let console = Console::new(config.run.quiet);
+        for (given, TaskConfig { id, .. }) in layers.env.iter().flatten().zip(&config.env.tasks) {
+            if given != id {
+                let found = crate::gym::Source::of(id).map_or(id.as_str(), |(_, name)| name);
+                console.line(&format!("{given} is {found}"));
+            }
+        }
+        for line in config.advice(&layers) {
+            console.warn(&line);
+        }
+
+        // The run folder is locked before the janitor is told what to clean in it.
+        let run_dir = match &resume {
+            Some(folder) => RunDir::resume(folder)?,
+            None => RunDir::create(config.run.run_dir.as_deref(), &config.env.id)?,
+        };
+        let mut checkpoint = None;
+        if resume.is_some() {
+            let (loaded, problems) = Checkpoint::load_newest(&run_dir.checkpoints(), &parameters)?;
+            for problem in problems {
+                console.warn(&format!("{problem}; continuing from the one before"));
+            }
+            console.line(&format!(
+                "continuing {} at {} frames",
+                run_dir.path().display(),
+                si(loaded.state.frames as f64)
+            ));
+            cut_back(&run_dir, loaded.state.frames, loaded.state.wall_ms as f64 / 1e3)?;
+            checkpoint = Some(loaded);
+        }
+        let before =
+            checkpoint.as_ref().map_or(Duration::ZERO, |c| Duration::from_millis(c.state.wall_ms));
+
+        let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
+        let tick = if chaos.is_some() { CHAOS_TICK } else { TICK };
+        let mut supervisor =
+            Supervisor::new(Options { seed: config.run.seed, tick, ..Options::new(actors) })?;
+        for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
+            supervisor.guard(CleanupTarget::TempFiles(folder))?;
+        }
+        let board = StatusBoard::create(&mut supervisor, &run_dir, &console)?;
+        let memory = PoolMemory::create(MemoryPlan::new(&config, parameters.len()))?;
+        memory.lay_out_page(&parameters)?;
+        run_dir.write(ENVIRONMENT_FILE, &environment::to_json(&config.env.spec))?;
+        run_dir.write(CONFIG_FILE, &config.to_toml())?;
+        if let Some(checkpoint) = &checkpoint {
+            let learner = memory.learner();
+            learner.set(LearnerCounter::Frames, checkpoint.state.frames);
+            learner.set(LearnerCounter::Episodes, checkpoint.state.episodes);
+            learner.set(LearnerCounter::Updates, checkpoint.state.version.saturating_sub(1));
+            for (index, task) in checkpoint.state.tasks.iter().take(config.pool.tasks).enumerate() {
+                memory.task(index).set(TaskCounter::Frames, task.frames);
+                memory.task(index).set(TaskCounter::Episodes, task.episodes);
+            }
+        }
+        console.line(&headline(&config, parameters.len(), run_dir.path()));
+
+        let started = started.checked_sub(before).unwrap_or(started);
+        let inheritance = RunContext {
+            config,
+            registry,
+            on_batch,
+            memory,
+            network,
+            parameters,
+            run_dir,
+            checkpoint,
+            started,
+        };
+        let chaos = chaos.map(|spec| Chaos::new(spec, actors));
+        let mut run = Pool::new(inheritance, console, board, chaos, on_metrics);
+        let mut outcome = supervisor.run(&mut run);
+        run.name_the_cause(&mut outcome);
+        run.save_what_is_left(&mut outcome);
+        let summary = run.finish(&outcome);
+        if let Err(error) = run.inheritance.run_dir.write(SUMMARY_FILE, &summary.to_json()) {
+            run.console().warn(&error.to_string());
+        }
+        if run.inheritance.config.run.report
+            && let Err(error) = crate::report::write_into(run.inheritance.run_dir.path())
+        {
+            run.console().warn(&error.to_string());
+        }
+        Ok(Run { summary, exit: outcome.exit })
+    }
+}
+
+/// The signals of this thread, and whether orphans come to it, as they were: given back at the end.
+struct Signals {
+    mask: Option<SigSet>,
+    adopts: bool,
+}
+
+impl Signals {
+    fn kept() -> Self {
+        let adopts = nix::sys::prctl::get_child_subreaper().unwrap_or(true);
+        Self { mask: SigSet::thread_get_mask().ok(), adopts }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        // Neither can fail: both were so before.
+        if !self.adopts {
+            let _as_before = nix::sys::prctl::set_child_subreaper(false);
+        }
+        if let Some(mask) = &self.mask {
+            let _as_before = mask.thread_set_mask();
+        }
+    }
+}
+
+fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
+    let pool = &config.pool;
+    format!(
+        "{}: {}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} parameters -> {}",
+        config.env.id,
+        match pool.schedule {
+            Schedule::Async => String::new(),
+            Schedule::Lockstep { lag } => format!("lockstep with lag {lag}, "),
+        },
+        match pool.exchange() {
+            Exchange::Trajectories => String::new(),
+            Exchange::Gradients => format!("{} gradients per update, ", pool.groups_per_block()),
+        },
+        pool.actors,
+        pool.envs_per_actor * pool.groups_per_actor(),
+        pool.unroll,
+        pool.batch,
+        pool.blocks,
+        match pool.engine {
+            Engine::Native => "native",
+            Engine::Libtorch => "libtorch",
+        },
+        parameters,
+        run_dir.display()
+    )
+}
