@@ -24,6 +24,7 @@ use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::metrics::human::{clock, si};
 use crate::metrics::{LearnerCounter, TaskCounter};
+use crate::policy::simd::{Level, NoSuchVectors};
 use crate::policy::spec::SpecError;
 use crate::shm::ShmError;
 use crate::supervisor::{CleanupTarget, ExitKind, Options, Supervisor, SupervisorError};
@@ -40,6 +41,8 @@ enum StartError {
     Config(#[from] ConfigError),
     #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),
+    #[error("--vectors {vectors}: {0}; leave it out", vectors = .0.vectors)]
+    Vectors(#[from] NoSuchVectors),
     #[error(transparent)]
     Preflight(#[from] preflight::PreflightError),
     #[error(transparent)]
@@ -57,7 +60,9 @@ enum StartError {
 impl StartError {
     fn exit(&self) -> ExitKind {
         match self {
-            Self::CommandLine(_) | Self::Config(_) | Self::Network(_) => ExitKind::Usage,
+            Self::CommandLine(_) | Self::Config(_) | Self::Network(_) | Self::Vectors(_) => {
+                ExitKind::Usage
+            }
             // More was asked for than a machine has, and everything else fits.
             Self::Preflight(error)
                 if matches!(error.remedy(), preflight::Remedy::FewerReplayed { .. }) =>
@@ -147,6 +152,8 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     }
     let layers = args.layers()?;
     let config = Config::resolve(&layers, &registry)?;
+    // Before anything is built: children inherit it.
+    let level = Level::choose(config.pool.vectors)?;
     let (network, parameters) = build::network(&config)?;
     if args.print_config {
         print(&config.to_toml());
@@ -208,7 +215,7 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
             memory.task(index).set(TaskCounter::Episodes, task.episodes);
         }
     }
-    console.line(&headline(&config, parameters.len(), run_dir.path()));
+    console.line(&headline(&config, level, parameters.len(), run_dir.path()));
 
     let started = started.checked_sub(before).unwrap_or(started);
     let inheritance = RunContext {
@@ -240,10 +247,10 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     Ok(outcome.exit)
 }
 
-fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
+fn headline(config: &Config, level: Level, parameters: usize, run_dir: &Path) -> String {
     let pool = &config.pool;
     format!(
-        "{}: {}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} parameters -> {}",
+        "{}: {}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} vectors, {} parameters -> {}",
         config.env.id,
         match pool.schedule {
             Schedule::Async => String::new(),
@@ -262,6 +269,7 @@ fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
             Engine::Native => "native",
             Engine::Libtorch => "libtorch",
         },
+        level.name(),
         parameters,
         run_dir.display()
     )

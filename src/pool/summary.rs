@@ -90,7 +90,10 @@ pub(crate) struct Summary {
     pub(crate) weight_bytes_per_frame: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
     pub(crate) weights_sha256: Option<String>,
-    /// Whether the same settings give the same weights again, to the bit, as far as this program knows.
+    /// The instructions that this project's own code computed with.
+    pub(crate) vectors: &'static str,
+    /// Whether the same settings give the same weights again, to the bit, as far as this program knows: with the
+    /// same `vectors`.
     pub(crate) reproducible: bool,
     /// Why they need not, if they need not.
     pub(crate) because: Option<String>,
