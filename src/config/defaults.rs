@@ -14,6 +14,7 @@ use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, RewardClip};
 use crate::env::{ActionSpec, Dtype, EnvSpec, ObservationSpec};
 use crate::policy::bounds::is_bounded;
+use crate::policy::simd::Vectors;
 
 /// A row of a table: settings that go with a name.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +70,7 @@ pub fn built_in() -> Settings {
         schedule: Some(ScheduleName::Async),
         exchange: Some(Exchange::Trajectories),
         engine: Some(EngineChoice::Auto),
+        vectors: Some(Vectors::Auto),
         pin: Some(false),
         actor_nice: Some(5),
         algorithm: Some(Algorithm::Impala),

@@ -39,6 +39,7 @@ pub use crate::policy::spec::{Activation, Conv};
 use std::path::PathBuf;
 
 use crate::env::{EnvOptions, EnvSpec, Registry};
+use crate::policy::simd::Vectors;
 use crate::unroll::BlockLayout;
 
 /// A valid configuration, complete: nothing in it needs another look.
@@ -129,6 +130,8 @@ pub struct PoolConfig {
     pub schedule: Schedule,
     /// What computes the network, in actors and learner.
     pub engine: Engine,
+    /// How wide the vectors are that are computed with. Whether this CPU has them is not for a configuration to say.
+    pub vectors: Vectors,
     /// Whether each process is bound to a core.
     pub pin: bool,
     /// Steps of `nice` that actors give way by, at most 19.

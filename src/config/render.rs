@@ -110,6 +110,8 @@ impl Config {
                 Engine::Native => EngineChoice::Native,
                 Engine::Libtorch => EngineChoice::Libtorch,
             }),
+            // As it was asked for: what `auto` comes to is this machine's affair.
+            vectors: Some(pool.vectors),
             pin: Some(pool.pin),
             actor_nice: Some(pool.actor_nice),
             algorithm: Some(run.algorithm),

@@ -244,6 +244,7 @@ fn pool(
         max_lag: set(all.max_lag),
         schedule,
         engine,
+        vectors: set(all.vectors),
         pin: set(all.pin),
         actor_nice: set(all.actor_nice),
         layout,

@@ -10,6 +10,7 @@ use super::choice::{
 };
 use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, RewardClip};
 use crate::env::EnvOptions;
+use crate::policy::simd::Vectors;
 
 /// Every setting, each of them optional: one layer (flags, a file, a preset, a table of defaults).
 ///
@@ -83,6 +84,9 @@ pub struct Settings {
     /// What computes the network. Leave it at auto unless you compare the two
     #[arg(long, help_heading = "Pool")]
     pub engine: Option<EngineChoice>,
+    /// How wide the vectors are that this project's own code computes with: what differs are speed and last digits
+    #[arg(long, help_heading = "Pool")]
+    pub vectors: Option<Vectors>,
     /// Bind each process to a core. Worth a try on a machine that does nothing else
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", help_heading = "Pool")]
     pub pin: Option<bool>,
@@ -317,7 +321,7 @@ impl Settings {
         }
         first! {
             env env_defaults env_arg env_wrapper observation_keys frame_stack pad_observations python python_path
-            actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update engine pin actor_nice
+            actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update engine vectors pin actor_nice
             algorithm preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env

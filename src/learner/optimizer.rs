@@ -1,5 +1,7 @@
 //! Optimizers over the flat parameter vector: one pass, no tensors.
 
+use crate::policy::simd::{Kernel, Level, Simd, launch};
+
 /// Which rule turns a gradient into a step, with its constants.
 ///
 /// The two RMSProps differ in more than a default: TensorFlow's (the paper's) adds epsilon inside the
@@ -91,11 +93,31 @@ impl Optimizer {
         assert_eq!(parameters.len(), self.first.len(), "parameters");
         assert_eq!(gradient.len(), self.first.len(), "gradient");
         self.steps += 1;
-        let moments = self.first.iter_mut().zip(&mut self.second);
+        let step = Step { optimizer: self, parameters, gradient, scale, learning_rate };
+        launch(Level::active(), step);
+    }
+}
+
+/// One step of all parameters. A kernel so that the compiler's vectors are as wide as the CPU's.
+struct Step<'a> {
+    optimizer: &'a mut Optimizer,
+    parameters: &'a mut [f32],
+    gradient: &'a [f32],
+    scale: f32,
+    learning_rate: f32,
+}
+
+impl Kernel for Step<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { optimizer, parameters, gradient, scale, learning_rate } = self;
+        let moments = optimizer.first.iter_mut().zip(&mut optimizer.second);
         let each = parameters.iter_mut().zip(gradient).zip(moments);
-        match self.kind {
+        match optimizer.kind {
             OptimizerKind::Adam { beta1, beta2, epsilon } => {
-                let correction = |beta: f32| 1.0 - f64::from(beta).powf(self.steps as f64);
+                let correction = |beta: f32| 1.0 - f64::from(beta).powf(optimizer.steps as f64);
                 let step = (f64::from(learning_rate) / correction(beta1)) as f32;
                 let root_correction = correction(beta2).sqrt() as f32;
                 for ((p, g), (m, v)) in each {

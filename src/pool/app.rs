@@ -11,6 +11,7 @@ use crate::build;
 use crate::config::{Args, Config, refusal};
 use crate::env::Registry;
 use crate::metrics::human::{clock, si};
+use crate::policy::simd::Level;
 use crate::supervisor::ExitKind;
 use crate::unroll::BlockRef;
 
@@ -116,6 +117,7 @@ fn try_main(program: Program) -> Result<ExitKind, CommandError> {
     let layers = args.layers().map_err(TrainError::from)?;
     if args.print_config {
         let config = Config::resolve(&layers, trainer.environments()).map_err(TrainError::from)?;
+        Level::choose(config.pool.vectors).map_err(TrainError::from)?;
         build::network(&config).map_err(TrainError::from)?;
         print(&config.to_toml());
         return Ok(ExitKind::Finished);

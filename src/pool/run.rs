@@ -23,6 +23,7 @@ use crate::config::OnBadEnv;
 use crate::env::reference::mean_scores;
 use crate::learner::checkpoint::weights_sha256;
 use crate::metrics::{ActorCounter, FaultsRecord, LearnerCounter, MetricsRecord, Phase};
+use crate::policy::simd;
 use crate::ring::CrashRecord;
 use crate::supervisor::{
     ChildControl, ChildStatus, Dead, ExitKind, Level, Outcome, Pool, PoolCorrupt, PoolStatus,
@@ -267,6 +268,7 @@ impl Run {
             ),
             weight_bytes_per_frame: per_frame(actors(ActorCounter::ParamRefreshes), weight_bytes),
             weights_sha256,
+            vectors: simd::Level::active().name(),
             reproducible: because.is_none(),
             because,
             score_mean: scores.map(|[mean, _]| mean),

@@ -95,7 +95,10 @@ pub struct Summary {
     pub weight_bytes_per_frame: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
     pub weights_sha256: Option<String>,
-    /// Whether the same settings give the same weights again, to the bit, as far as this program knows.
+    /// The instructions that this project's own code computed with.
+    pub vectors: &'static str,
+    /// Whether the same settings give the same weights again, to the bit, as far as this program knows: with the
+    /// same `vectors`.
     pub reproducible: bool,
     /// Why they need not, if they need not.
     pub because: Option<String>,

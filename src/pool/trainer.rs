@@ -25,6 +25,7 @@ use crate::hint::with_hint;
 use crate::learner::checkpoint::{Checkpoint, CheckpointError};
 use crate::metrics::human::si;
 use crate::metrics::{LearnerCounter, MetricsRecord, TaskCounter};
+use crate::policy::simd::{Level, NoSuchVectors};
 use crate::policy::spec::SpecError;
 use crate::shm::ShmError;
 use crate::supervisor::{
@@ -45,6 +46,9 @@ pub enum TrainError {
     /// The network that they describe cannot be built.
     #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),
+    /// The CPU lacks the vectors that they ask for.
+    #[error("--vectors {vectors}: {0}; leave it out", vectors = .0.vectors)]
+    Vectors(#[from] NoSuchVectors),
     /// The machine has not what they ask for.
     #[error(transparent)]
     Preflight(#[from] preflight::PreflightError),
@@ -78,7 +82,7 @@ impl TrainError {
     #[must_use]
     pub fn exit(&self) -> ExitKind {
         match self {
-            Self::Config(_) | Self::Network(_) => ExitKind::Usage,
+            Self::Config(_) | Self::Network(_) | Self::Vectors(_) => ExitKind::Usage,
             // More was asked for than a machine has, and everything else fits.
             Self::Preflight(error)
                 if matches!(error.remedy(), preflight::Remedy::FewerReplayed { .. }) =>
@@ -229,6 +233,8 @@ impl Trainer {
         let Self { registry, on_batch, on_metrics, .. } = self;
         let started = Instant::now();
         let config = Config::resolve(&layers, &registry)?;
+        // Before anything is built: children inherit it.
+        let level = Level::choose(config.pool.vectors)?;
         let (network, parameters) = build::network(&config)?;
         preflight::check(&config, &preflight::Machine::read())?;
         let console = Console::new(config.run.quiet);
@@ -286,7 +292,7 @@ impl Trainer {
                 memory.task(index).set(TaskCounter::Episodes, task.episodes);
             }
         }
-        console.line(&headline(&config, parameters.len(), run_dir.path()));
+        console.line(&headline(&config, level, parameters.len(), run_dir.path()));
 
         let started = started.checked_sub(before).unwrap_or(started);
         let inheritance = RunContext {
@@ -343,10 +349,10 @@ impl Drop for Signals {
     }
 }
 
-fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
+fn headline(config: &Config, level: Level, parameters: usize, run_dir: &Path) -> String {
     let pool = &config.pool;
     format!(
-        "{}: {}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} parameters -> {}",
+        "{}: {}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} vectors, {} parameters -> {}",
         config.env.id,
         match pool.schedule {
             Schedule::Async => String::new(),
@@ -365,6 +371,7 @@ fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
             Engine::Native => "native",
             Engine::Libtorch => "libtorch",
         },
+        level.name(),
         parameters,
         run_dir.display()
     )

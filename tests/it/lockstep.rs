@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use impala_rl::policy::simd::{Level, Vectors};
 use serde_json::Value;
 
 use crate::gym::{gymnasium, supervised};
@@ -132,6 +133,27 @@ fn the_number_of_actors_makes_no_difference() {
          --kl-target 0.01 --stop-passes-at-kl 0.02",
     ] {
         same(flags, NUMBERS_OF_ACTORS);
+    }
+}
+
+/// With every level that this machine has; what it lacks is refused.
+#[test]
+fn vectors_of_each_width_repeat_themselves_and_are_named() {
+    for vectors in [Vectors::Baseline, Vectors::Avx2, Vectors::Avx512] {
+        let name = vectors.to_string();
+        let flags = format!("--vectors {name} --total-frames 20000 --batch 16");
+        if !Level::all().iter().any(|level| level.name().starts_with(&name)) {
+            let mut command = supervisor();
+            command.args(flags.split_whitespace());
+            assert_refused(&finish(command), &flags, 2, &["--vectors", &name]);
+            continue;
+        }
+        same(&flags, &["", "--actors 2"]);
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let run_dir = folder.path().join("run");
+        let summary = complete(&run_dir, &flags.split_whitespace().collect::<Vec<_>>());
+        let named = summary["vectors"].as_str().expect("a name");
+        assert!(named.starts_with(&name), "{named} instead of {name}");
     }
 }
 

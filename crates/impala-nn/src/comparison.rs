@@ -1,10 +1,6 @@
 //! What tests compare engines with their definitions by.
 
-use crate::simd::Level;
 use impala_env::rng::Rng;
-
-/// Ways to compute that a machine has.
-pub(crate) const LEVELS: [fn() -> Level; 2] = [|| Level::BASELINE, Level::detect];
 
 pub(crate) fn normals(rng: &mut Rng, count: usize, scale: f64) -> Vec<f32> {
     (0..count).map(|_| (scale * rng.normal_f64()) as f32).collect()

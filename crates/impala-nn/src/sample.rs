@@ -1,4 +1,4 @@
-//! Drawing actions from logits: softmax, inverse distribution function and log-probability, 8
+//! Drawing actions from logits: softmax, inverse distribution function and log-probability, 16
 //! observations at a time.
 
 use super::math::{exp, ln};
@@ -19,7 +19,7 @@ impl Sampler {
     /// A sampler that draws from `rng`.
     #[must_use]
     pub fn new(rng: Rng) -> Self {
-        Self { level: Level::detect(), rng, columns: Vec::new() }
+        Self { level: Level::active(), rng, columns: Vec::new() }
     }
 
     /// Draws an action for each row of `logits` (`[E][A]`) with the probabilities of its softmax, and
@@ -204,8 +204,6 @@ fn draw<S: Simd>(
 pub(crate) mod tests {
     use super::*;
 
-    const LEVELS: [fn() -> Level; 2] = [|| Level::BASELINE, Level::detect];
-
     fn sampler(level: Level, seed: u64) -> Sampler {
         Sampler { level, ..Sampler::new(Rng::new(seed, 0)) }
     }
@@ -221,16 +219,17 @@ pub(crate) mod tests {
     #[test]
     fn frequencies_follow_the_softmax() {
         const DRAWS: usize = 60_000;
-        for (level, row) in [
-            (LEVELS[0], &[0.5, -1.0][..]),
-            (LEVELS[1], &[0.5, -1.0]),
-            (LEVELS[1], &[3.0]),
-            (LEVELS[1], &[100.0, 101.0, 99.5, 100.2, 97.0, 101.5]),
-            (LEVELS[0], &[0.1, -0.4, 0.0, 2.0, 0.3, 0.2, 0.1, 0.9, -3.0, -0.1, 1.0]),
-        ] {
+        let rows = [
+            &[0.5, -1.0][..],
+            &[3.0],
+            &[100.0, 101.0, 99.5, 100.2, 97.0, 101.5],
+            &[0.1, -0.4, 0.0, 2.0, 0.3, 0.2, 0.1, 0.9, -3.0, -0.1, 1.0],
+        ];
+        for (level, row) in Level::all().into_iter().flat_map(|level| rows.map(|row| (level, row)))
+        {
             let logits = row.repeat(DRAWS);
             let (mut actions, mut log_probs) = (vec![-1; DRAWS], vec![0.0; DRAWS]);
-            assert!(sampler(level(), 11).sample(&logits, &mut actions, &mut log_probs));
+            assert!(sampler(level, 11).sample(&logits, &mut actions, &mut log_probs));
             let mut counts = vec![0_u32; row.len()];
             for &action in &actions {
                 counts[usize::try_from(action).expect("in range")] += 1;
@@ -250,7 +249,7 @@ pub(crate) mod tests {
 
     #[test]
     fn log_probabilities_are_right_to_1e6() {
-        for level in LEVELS {
+        for level in Level::all() {
             let mut rng = Rng::new(5, 0);
             for (rows, count) in [(1, 2), (3, 1), (8, 3), (16, 2), (29, 18), (64, 6)] {
                 for scale in [0.01, 1.0, 5.0] {
@@ -258,7 +257,7 @@ pub(crate) mod tests {
                         .map(|_| (scale * rng.normal_f64()) as f32 + 7.0)
                         .collect();
                     let (mut actions, mut log_probs) = (vec![-1; rows], vec![0.0; rows]);
-                    assert!(sampler(level(), 2).sample(&logits, &mut actions, &mut log_probs));
+                    assert!(sampler(level, 2).sample(&logits, &mut actions, &mut log_probs));
                     for ((row, &action), &log_prob) in
                         logits.chunks(count).zip(&actions).zip(&log_probs)
                     {
@@ -283,11 +282,13 @@ pub(crate) mod tests {
             assert!(sampler.sample(&logits[..rows * 4], &mut actions, &mut log_probs));
             (actions, sampler.rng.next_u64())
         };
-        assert_eq!(draw(Level::BASELINE, 11), draw(Level::detect(), 11));
-        assert_eq!(draw(Level::detect(), 3).0, draw(Level::detect(), 11).0[..3]);
+        for level in Level::all() {
+            assert_eq!(draw(Level::BASELINE, 11), draw(level, 11), "{}", level.name());
+        }
+        assert_eq!(draw(Level::active(), 3).0, draw(Level::active(), 11).0[..3]);
         let mut rng = Rng::new(9, 0);
         (0..11).for_each(|_| _ = rng.unit_f32());
-        assert_eq!(draw(Level::detect(), 11).1, rng.next_u64());
+        assert_eq!(draw(Level::active(), 11).1, rng.next_u64());
     }
 
     #[test]
@@ -295,7 +296,7 @@ pub(crate) mod tests {
         let row = [-1e30_f32, 0.0, -200.0, 0.0, -1e30];
         let logits = row.repeat(20_000);
         let (mut actions, mut log_probs) = (vec![-1; 20_000], vec![0.0; 20_000]);
-        assert!(sampler(Level::detect(), 1).sample(&logits, &mut actions, &mut log_probs));
+        assert!(sampler(Level::active(), 1).sample(&logits, &mut actions, &mut log_probs));
         assert!(actions.iter().all(|a| [1, 3].contains(a)));
         assert!(log_probs.iter().all(|p| (p + std::f32::consts::LN_2).abs() < 1e-6));
     }
@@ -314,21 +315,21 @@ pub(crate) mod tests {
             }
         }
 
-        for level in LEVELS {
+        for level in Level::all() {
             let column = |z: f32| Column { shifted: [z; LANES], ..Column::default() };
             let mut actions = [-1; LANES];
             let mut columns = [column(-1e30), column(-1e30), column(2.0), column(0.0)];
-            launch(level(), Zero(&mut columns, &mut actions));
+            launch(level, Zero(&mut columns, &mut actions));
             assert_eq!(actions, [2; LANES]);
         }
     }
 
     #[test]
     fn logits_that_are_not_finite_are_reported_and_harmless() {
-        for level in LEVELS {
+        for level in Level::all() {
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 for at in 0..27 {
-                    let mut sampler = sampler(level(), 3);
+                    let mut sampler = sampler(level, 3);
                     let mut logits = [0.25; 27];
                     logits[at] = bad;
                     let (mut actions, mut log_probs) = ([-1; 9], [0.0; 9]);

@@ -35,7 +35,12 @@ impl Categorical {
         chosen: impl Iterator<Item = i32>,
         taken: &mut Vec<f32>,
     ) {
+        // A number of actions that is known to the compiler unrolls the loops over actions.
         match *sizes {
+            [2] => self.evaluate_of(logits, One(2), chosen, taken),
+            [3] => self.evaluate_of(logits, One(3), chosen, taken),
+            [4] => self.evaluate_of(logits, One(4), chosen, taken),
+            [6] => self.evaluate_of(logits, One(6), chosen, taken),
             [n] => self.evaluate_of(logits, One(n), chosen, taken),
             _ => self.evaluate_of(logits, Several(sizes), chosen, taken),
         }
@@ -85,7 +90,6 @@ impl Categorical {
         weights: PolicyGradientWeights<'_>,
         d_logits: &mut [f32],
     ) -> f32 {
-        // A number of actions that is known to the compiler unrolls the loops over actions.
         match *sizes {
             [2] => self.gradients_of(One(2), weights, d_logits),
             [3] => self.gradients_of(One(3), weights, d_logits),

@@ -11,6 +11,7 @@ use impala_rl::learner::LearnerError;
 use impala_rl::learner::engine::EngineError;
 use impala_rl::params::{PageMismatch, PublishError};
 use impala_rl::policy::act::ActError;
+use impala_rl::policy::simd::NoSuchVectors;
 use impala_rl::policy::spec::SpecError;
 use impala_rl::pool::PageError;
 use impala_rl::ring::{ClaimError, CommitError, RingError, SlabError, TakeError};
@@ -38,6 +39,9 @@ pub enum BenchError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The CPU lacks the vectors that were asked for.
+    #[error("--vectors {vectors}: {0}; leave it out", vectors = .0.vectors)]
+    Vectors(#[from] NoSuchVectors),
     /// The network cannot be built.
     #[error("{}", with_hint(.0))]
     Network(#[from] SpecError),

@@ -39,7 +39,7 @@ impl Machine {
         Self {
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             cpu: cpu.to_owned(),
-            instructions: Level::detect().name(),
+            instructions: Level::active().name(),
         }
     }
 }
@@ -55,22 +55,36 @@ impl Kernel for Peak<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f32 {
-        let factor = s.load(self.factor);
-        let mut sums = [s.splat(0.5); CHAINS];
-        for _ in 0..self.rounds {
-            for sum in &mut sums {
-                *sum = s.mul_add(*sum, factor, factor);
-            }
+        if S::WIDE {
+            chains::<S, CHAINS>(s, self.rounds, self.factor)
+        } else {
+            // Vectors of several registers: half as many fit.
+            chains::<S, { CHAINS / 2 }>(s, 2 * self.rounds, self.factor)
         }
-        sums.into_iter().map(|sum| s.sums([sum; 4])[0]).sum()
     }
+}
+
+#[inline(always)]
+fn chains<S: Simd, const N: usize>(s: S, rounds: usize, factor: &[f32; LANES]) -> f32 {
+    let factor = s.load(factor);
+    let mut sums = [s.splat(0.5); N];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = s.mul_add(*sum, factor, factor);
+        }
+    }
+    let mut total = factor;
+    for sum in sums {
+        total = s.add(total, sum);
+    }
+    s.sums([total; 4])[0]
 }
 
 /// Floating-point operations per second of one core in f32 (a multiply-add is two).
 #[must_use]
 pub(super) fn peak_flops(effort: Duration) -> f64 {
     const ROUNDS: usize = 20_000;
-    let level = Level::detect();
+    let level = Level::active();
     let ns = median_ns(effort, || {
         let factor = black_box(&[0.5; LANES]);
         black_box(launch(level, Peak { rounds: ROUNDS, factor }));

@@ -16,6 +16,7 @@ use impala_rl::learner::update::Updater;
 use impala_rl::policy::act::Policy;
 use impala_rl::policy::init::initial_parameters;
 use impala_rl::policy::sampler::ActionSampler;
+use impala_rl::policy::simd::Level;
 use impala_rl::policy::spec::{NetworkSpec, ParamSpec};
 use impala_rl::rng::Rng;
 
@@ -69,6 +70,7 @@ impl Setup {
         if config.env.tasks.len() > 1 {
             return Err(BenchError::SeveralTasks { env: config.env.id });
         }
+        Level::choose(config.pool.vectors)?;
         let (network, parameters) = build::network(&config)?;
         Ok(Self { config, network, parameters })
     }

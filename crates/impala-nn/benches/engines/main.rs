@@ -1,4 +1,4 @@
-//! What the engines cost, beside what the CPU could do: `cargo bench -p impala-nn`.
+//! What the engines cost, beside what the CPU could do: `cargo bench -p impala-nn`, of one level with `-- --vectors avx2`.
 
 mod cnn;
 mod lstm;
@@ -6,22 +6,33 @@ mod mlp;
 
 use std::hint::black_box;
 
-use impala_nn::simd::{Kernel, Level, Simd, launch};
+use impala_nn::simd::{Kernel, LANES, Level, Simd, Vectors, launch};
 use nix::time::ClockId;
 
 fn main() {
+    let args: Vec<String> = std::env::args().collect();
+    let named = args.iter().position(|arg| arg == "--vectors").and_then(|at| args.get(at + 1));
+    if let Some(name) = named {
+        let all = [Vectors::Auto, Vectors::Baseline, Vectors::Avx2, Vectors::Avx512];
+        let vectors = all.into_iter().find(|vectors| vectors.to_string() == *name);
+        Level::choose(vectors.expect("--vectors auto, baseline, avx2 or avx512"))
+            .expect("vectors that this CPU has");
+    }
     // `cargo test --benches` only asks whether it starts.
-    if std::env::args().any(|arg| arg == "--bench") {
+    if args.iter().any(|arg| arg == "--bench") {
         mlp::measure();
         lstm::measure();
         cnn::measure();
     }
 }
 
+/// Vectors of sums: two pipes for the five cycles that a multiply-add takes at most.
+const CHAINS: usize = 12;
+
 /// Independent chains of fused multiply-adds in registers: the most this core does.
 struct Peak<'a> {
     rounds: usize,
-    factor: &'a [f32; 8],
+    factor: &'a [f32; LANES],
 }
 
 impl Kernel for Peak<'_> {
@@ -29,15 +40,29 @@ impl Kernel for Peak<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) -> f32 {
-        let factor = s.load(self.factor);
-        let mut sums = [[s.splat(0.5); 4]; 3];
-        for _ in 0..self.rounds {
-            for sum in sums.as_flattened_mut() {
-                *sum = s.mul_add(*sum, factor, factor);
-            }
+        if S::WIDE {
+            chains::<S, CHAINS>(s, self.rounds, self.factor)
+        } else {
+            // Vectors of several registers: half as many fit.
+            chains::<S, { CHAINS / 2 }>(s, 2 * self.rounds, self.factor)
         }
-        sums.map(|sums| s.sums(sums)).as_flattened().iter().sum()
     }
+}
+
+#[inline(always)]
+fn chains<S: Simd, const N: usize>(s: S, rounds: usize, factor: &[f32; LANES]) -> f32 {
+    let factor = s.load(factor);
+    let mut sums = [s.splat(0.5); N];
+    for _ in 0..rounds {
+        for sum in &mut sums {
+            *sum = s.mul_add(*sum, factor, factor);
+        }
+    }
+    let mut total = factor;
+    for sum in sums {
+        total = s.add(total, sum);
+    }
+    s.sums([total; 4])[0]
 }
 
 /// Shortest of many times, in ns of this thread: the machine is shared.
@@ -65,7 +90,7 @@ fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
 fn multiply_adds_per_ns() -> f64 {
     let rounds = 100_000;
     let ns = shortest_ns(30, || {
-        black_box(launch(Level::detect(), Peak { rounds, factor: black_box(&[0.5; 8]) }));
+        black_box(launch(Level::active(), Peak { rounds, factor: black_box(&[0.5; LANES]) }));
     });
-    rounds as f64 * 96.0 / ns
+    (rounds * CHAINS * LANES) as f64 / ns
 }

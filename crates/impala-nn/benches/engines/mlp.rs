@@ -27,7 +27,7 @@ fn work(inputs: usize, hidden: &[usize], outputs: usize) -> (f64, f64) {
 }
 
 pub(super) fn measure() {
-    let level = Level::detect();
+    let level = Level::active();
     println!("{}: {:.1} multiply-adds per ns", level.name(), multiply_adds_per_ns());
     let mut sampler = Sampler::new(Rng::new(1, 0));
     for (rows, count) in [(16, 2), (64, 2), (64, 6), (64, 18)] {

@@ -1,12 +1,15 @@
 //! The inner loops: products of patches with weights, forwards and backwards.
 //!
-//! As in the MLP's kernels, a block of some rows times 16 columns stays in registers while its sums run. A
+//! As in the MLP's kernels, a block of some rows times 16 or 32 columns stays in registers while its sums run. A
 //! row here is a position of an image, or an image of a dense layer: `origins` says where each starts.
 
-use crate::simd::kernels::{PANEL, Panel, accumulate, add, load, panels, panels_mut, store};
-use crate::simd::{Kernel, LANES, Simd};
+use crate::simd::kernels::{
+    Blocks, PANEL, Pairs, Panel, accumulate, in_fitting_blocks, in_pairs, load_all, panels,
+    panels_mut, steps,
+};
+use crate::simd::{Kernel, Simd};
 
-/// Rows of a block: 12 vectors of sums, 2 of weights and one of input fill the registers of AVX2.
+/// Rows of a block where vectors are not wide: 12 registers of sums, 2 of weights and one of input are those of AVX2.
 pub(super) const ROWS: usize = 6;
 /// K of a product is taken in pieces of about this: a panel of weights stays in the first-level cache.
 const PIECE: usize = 288;
@@ -54,107 +57,113 @@ impl Kernel for Product<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
+    fn run<S: Simd>(self, s: S) {
         let runs = (PIECE / self.x.run).max(1);
-        let mut done = 0;
-        for offsets in self.x.offsets.chunks(runs) {
-            let piece = (offsets.len() * self.x.run).min(self.patch - done);
-            let (first, last) = (done == 0, done + piece == self.patch);
-            let every = panels(self.weights).chunks_exact(self.patch).enumerate();
-            for (panel, weights) in every {
-                let weights = &weights[done..done + piece];
-                let mut block = Block { offsets, weights, panel, first, last };
-                self.panel(s, &mut block);
-            }
-            done += piece;
+        let panels_of_all = panels(self.weights).len() / self.patch;
+        let mut piece = Piece { product: self, offsets: &[], done: 0, len: 0 };
+        for offsets in piece.product.x.offsets.chunks(runs) {
+            let len = (offsets.len() * piece.product.x.run).min(piece.product.patch - piece.done);
+            (piece.offsets, piece.len) = (offsets, len);
+            in_pairs(s, 0, panels_of_all, &mut piece);
+            piece.done += len;
         }
     }
 }
 
-/// One panel of columns and one piece of K.
-struct Block<'a> {
+/// A product, and the piece of K that is worked on.
+struct Piece<'a> {
+    product: Product<'a>,
     offsets: &'a [usize],
-    weights: &'a [Panel],
-    panel: usize,
-    first: bool,
-    last: bool,
+    /// Where it starts.
+    done: usize,
+    len: usize,
 }
 
-impl Product<'_> {
+impl<S: Simd> Pairs<S> for Piece<'_> {
     #[inline(always)]
-    fn panel<S: Simd>(&mut self, s: S, block: &mut Block<'_>) {
-        let count = self.x.origins.len();
-        let mut row = 0;
-        while row + ROWS <= count {
-            self.block::<S, ROWS>(s, row, block);
-            row += ROWS;
+    fn panels<const N: usize>(&mut self, s: S, panel: usize) {
+        let Self { ref mut product, offsets, done, len } = *self;
+        let mut weights = [&panels(product.weights)[..0]; N];
+        for (n, weights) in weights.iter_mut().enumerate() {
+            *weights = &panels(product.weights)[(panel + n) * product.patch + done..][..len];
         }
-        match count - row {
-            5 => self.block::<S, 5>(s, row, block),
-            4 => self.block::<S, 4>(s, row, block),
-            3 => self.block::<S, 3>(s, row, block),
-            2 => self.block::<S, 2>(s, row, block),
-            1 => self.block::<S, 1>(s, row, block),
-            _ => {}
+        let mut start = [s.splat(0.0); N];
+        if let Ends::Linear(bias) | Ends::Relu(bias) = product.ends {
+            load_all(s, &panels(bias)[panel..], &mut start);
         }
+        let last = done + len == product.patch;
+        let relu = last && matches!(product.ends, Ends::Relu(_));
+        let stride = product.stride / PANEL;
+        let out = &mut panels_mut(product.out)[panel..];
+        let x = product.x;
+        let mut block = Block { x, offsets, weights, start, first: done == 0, relu, out, stride };
+        in_fitting_blocks::<S, N, ROWS>(s, x.origins.len(), &mut block);
     }
+}
 
+/// N panels of columns and one piece of K.
+struct Block<'a, 'o, V, const N: usize> {
+    x: Patches<'a>,
+    offsets: &'a [usize],
+    weights: [&'a [Panel]; N],
+    start: [V; N],
+    /// Whether this is the first piece, which starts from `start`, not from what is there.
+    first: bool,
+    relu: bool,
+    /// From the first of the panels on.
+    out: &'o mut [Panel],
+    stride: usize,
+}
+
+impl<S: Simd, const N: usize> Blocks<S> for Block<'_, '_, S::V, N> {
     #[inline(always)]
-    fn block<S: Simd, const M: usize>(&mut self, s: S, row: usize, block: &Block<'_>) {
-        let (panel, stride) = (block.panel, self.stride / PANEL);
+    fn block<const M: usize>(&mut self, s: S, row: usize) {
+        let stride = self.stride;
         let mut origins = [0; M];
         origins.copy_from_slice(&self.x.origins[row..row + M]);
-        let start = match self.ends {
-            Ends::Linear(bias) | Ends::Relu(bias) => load(s, &panels(bias)[panel]),
-            Ends::Plain => [s.splat(0.0); 2],
-        };
-        let mut sums = [start; M];
-        let out = &mut panels_mut(self.out)[row * stride + panel..][..(M - 1) * stride + 1];
-        if !block.first {
+        let mut sums = [self.start; M];
+        let out = &mut self.out[row * stride..][..(M - 1) * stride + N];
+        if !self.first {
             for m in 0..M {
-                sums[m] = load(s, &out[m * stride]);
+                load_all(s, &out[m * stride..], &mut sums[m]);
             }
         }
         let mut x = [&self.x.data[..0]; M];
-        for (weights, &offset) in block.weights.chunks(self.x.run).zip(block.offsets) {
+        let len = self.weights[0].len();
+        for (from, &offset) in (0..len).step_by(self.x.run).zip(self.offsets) {
+            let run = self.x.run.min(len - from);
             for m in 0..M {
-                x[m] = &self.x.data[origins[m] + offset..][..weights.len()];
+                x[m] = &self.x.data[origins[m] + offset..][..run];
+            }
+            let mut weights = self.weights;
+            for weights in &mut weights {
+                *weights = &weights[from..][..run];
             }
             // The usual kernel over frames, unrolled.
-            if let Ok(weights) = <&[Panel; 8]>::try_from(weights) {
-                for (k, weights) in weights.iter().enumerate() {
-                    step(s, &x, k, weights, &mut sums);
+            if run == 8 {
+                for x in &mut x {
+                    *x = &x[..8];
                 }
+                for weights in &mut weights {
+                    *weights = &weights[..8];
+                }
+                steps(s, &x, &weights, &mut sums);
             } else {
-                for (k, weights) in weights.iter().enumerate() {
-                    step(s, &x, k, weights, &mut sums);
-                }
+                steps(s, &x, &weights, &mut sums);
             }
         }
-        if let (true, Ends::Relu(_)) = (block.last, self.ends) {
+        if self.relu {
             let zero = s.splat(0.0);
             for sum in sums.as_flattened_mut() {
                 *sum = s.max(zero, *sum);
             }
         }
         for m in 0..M {
-            store(s, sums[m], &mut out[m * stride]);
+            let out = &mut out[m * stride..][..N];
+            for n in 0..N {
+                s.store(sums[m][n], &mut out[n]);
+            }
         }
-    }
-}
-
-/// `sums += x[..][k] weights`.
-#[inline(always)]
-pub(super) fn step<S: Simd, const M: usize>(
-    s: S,
-    x: &[&[f32]; M],
-    k: usize,
-    weights: &Panel,
-    sums: &mut [[S::V; 2]; M],
-) {
-    let weights = load(s, weights);
-    for m in 0..M {
-        accumulate(s, s.splat(x[m][k]), weights, &mut sums[m]);
     }
 }
 
@@ -177,40 +186,36 @@ impl Kernel for WeightSums<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, s: S) {
-        let Self { x, d, stride, sums, patch, first, count } = self;
-        // Of so many rows, d and what is read of x stay in the first-level cache.
-        const NEAR: usize = 200;
-        let stride = stride / PANEL;
-        let pieces = x.origins.chunks(NEAR).zip(panels(d).chunks(NEAR * stride));
-        let mut near = [[[0.0; LANES]; 2]; NEAR];
+    fn run<S: Simd>(mut self, s: S) {
+        let count = panels(self.sums).len() / self.patch;
+        in_pairs(s, 0, count, &mut self);
+    }
+}
+
+impl<S: Simd> Pairs<S> for WeightSums<'_> {
+    #[inline(always)]
+    fn panels<const N: usize>(&mut self, s: S, panel: usize) {
+        let (x, stride) = (self.x, self.stride / PANEL);
+        let mut near = [[[0.0; PANEL]; N]; NEAR];
+        let rows = NEAR / N;
+        let pieces = x.origins.chunks(rows).zip(panels(self.d).chunks(rows * stride));
         for (origins, d) in pieces {
-            for (panel, sums) in panels_mut(sums).chunks_exact_mut(patch).enumerate() {
-                // Side by side: rows at even distances would compete for few places in the cache.
-                for (near, d) in near.iter_mut().zip(d[panel..].iter().step_by(stride)) {
-                    *near = *d;
-                }
-                let column = Column { data: x.data, origins, d: &near[..origins.len()] };
-                let mut places = Places { x, run: 0, at: 0 };
-                let (blocks, rest) = sums[first..first + count].as_chunks_mut::<ROWS>();
-                for sums in blocks {
-                    column.add(s, &mut places, sums);
-                }
-                if let Ok(sums) = <&mut [Panel; 5]>::try_from(&mut *rest) {
-                    column.add(s, &mut places, sums);
-                } else if let Ok(sums) = <&mut [Panel; 4]>::try_from(&mut *rest) {
-                    column.add(s, &mut places, sums);
-                } else if let Ok(sums) = <&mut [Panel; 3]>::try_from(&mut *rest) {
-                    column.add(s, &mut places, sums);
-                } else if let Ok(sums) = <&mut [Panel; 2]>::try_from(&mut *rest) {
-                    column.add(s, &mut places, sums);
-                } else if let Ok(sums) = <&mut [Panel; 1]>::try_from(&mut *rest) {
-                    column.add(s, &mut places, sums);
-                }
+            // Side by side: rows at even distances would compete for few places in the cache.
+            for (near, d) in near.iter_mut().zip(d.chunks(stride)) {
+                near.copy_from_slice(&d[panel..panel + N]);
             }
+            let sums = &mut panels_mut(self.sums)[panel * self.patch..][..N * self.patch];
+            let d = &near[..origins.len()];
+            let places = Places { x, run: 0, at: 0 };
+            let (data, patch, first) = (x.data, self.patch, self.first);
+            let mut columns = Columns { data, origins, d, places, sums, patch, first };
+            in_fitting_blocks::<S, N, ROWS>(s, self.count, &mut columns);
         }
     }
 }
+
+/// Of so many rows, a panel of d and what is read of x stay in the first-level cache.
+const NEAR: usize = 200;
 
 /// Where the numbers of a patch are, one after the other.
 struct Places<'a> {
@@ -231,19 +236,24 @@ impl Places<'_> {
     }
 }
 
-/// Some rows of the left side, and one panel of columns of d.
-struct Column<'a> {
+/// Some rows of the left side, and N panels of columns of d.
+struct Columns<'a, const N: usize> {
     data: &'a [f32],
     origins: &'a [usize],
-    d: &'a [Panel],
+    d: &'a [[Panel; N]],
+    places: Places<'a>,
+    /// `[N][patch]`.
+    sums: &'a mut [Panel],
+    patch: usize,
+    first: usize,
 }
 
-impl Column<'_> {
+impl<S: Simd, const N: usize> Blocks<S> for Columns<'_, N> {
     #[inline(always)]
-    fn add<S: Simd, const M: usize>(&self, s: S, places: &mut Places<'_>, to: &mut [Panel; M]) {
+    fn block<const M: usize>(&mut self, s: S, at: usize) {
         let (mut starts, mut last) = ([0; M], 0);
         for start in &mut starts {
-            *start = places.next();
+            *start = self.places.next();
             last = last.max(*start);
         }
         // All of one length: one check of an origin is enough for all.
@@ -252,18 +262,25 @@ impl Column<'_> {
         for m in 0..M {
             x[m] = &self.data[starts[m]..][..span];
         }
-        let mut sums = [[s.splat(0.0); 2]; M];
-        for m in 0..M {
-            sums[m] = load(s, &to[m]);
-        }
-        for (&origin, d) in self.origins.iter().zip(self.d) {
-            let d = load(s, d);
+        let mut sums = [[s.splat(0.0); N]; M];
+        for n in 0..N {
+            let from = &self.sums[n * self.patch + self.first + at..][..M];
             for m in 0..M {
-                accumulate(s, s.splat(x[m][origin]), d, &mut sums[m]);
+                sums[m][n] = s.load(&from[m]);
             }
         }
-        for m in 0..M {
-            store(s, sums[m], &mut to[m]);
+        for (&origin, d) in self.origins.iter().zip(self.d) {
+            let mut near = [s.splat(0.0); N];
+            load_all(s, d, &mut near);
+            for m in 0..M {
+                accumulate(s, s.splat(x[m][origin]), near, &mut sums[m]);
+            }
+        }
+        for n in 0..N {
+            let to = &mut self.sums[n * self.patch + self.first + at..][..M];
+            for m in 0..M {
+                s.store(sums[m][n], &mut to[m]);
+            }
         }
     }
 }
@@ -287,47 +304,70 @@ impl Kernel for Scatter<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, s: S) {
-        let runs = panels(self.weights).chunks_exact(self.run / PANEL * self.outputs);
-        for (weights, &offset) in runs.zip(self.offsets) {
-            for (panel, weights) in weights.chunks_exact(self.outputs).enumerate() {
-                let at = offset / PANEL + panel;
-                let count = self.origins.len();
-                let mut row = 0;
-                while row + ROWS <= count {
-                    self.block::<S, ROWS>(s, row, weights, at);
-                    row += ROWS;
-                }
-                match count - row {
-                    5 => self.block::<S, 5>(s, row, weights, at),
-                    4 => self.block::<S, 4>(s, row, weights, at),
-                    3 => self.block::<S, 3>(s, row, weights, at),
-                    2 => self.block::<S, 2>(s, row, weights, at),
-                    1 => self.block::<S, 1>(s, row, weights, at),
-                    _ => {}
-                }
-            }
+    fn run<S: Simd>(self, s: S) {
+        let of_a_run = self.run / PANEL * self.outputs;
+        let (offsets, all) = (self.offsets, panels(self.weights));
+        let mut run = Run { scatter: self, weights: &[], offset: 0 };
+        for (weights, &offset) in all.chunks_exact(of_a_run).zip(offsets) {
+            (run.weights, run.offset) = (weights, offset / PANEL);
+            in_pairs(s, 0, run.scatter.run / PANEL, &mut run);
         }
     }
 }
 
-impl Scatter<'_> {
+/// A gradient that is scattered, and the run that is worked on.
+struct Run<'a> {
+    scatter: Scatter<'a>,
+    weights: &'a [Panel],
+    /// Panels from an origin to it.
+    offset: usize,
+}
+
+impl<S: Simd> Pairs<S> for Run<'_> {
     #[inline(always)]
-    fn block<S: Simd, const M: usize>(&mut self, s: S, row: usize, weights: &[Panel], at: usize) {
+    fn panels<const N: usize>(&mut self, s: S, panel: usize) {
+        let outputs = self.scatter.outputs;
+        let mut weights = [&self.weights[..0]; N];
+        for (n, weights) in weights.iter_mut().enumerate() {
+            *weights = &self.weights[(panel + n) * outputs..][..outputs];
+        }
+        let Scatter { d, stride, origins, .. } = self.scatter;
+        let out = &mut panels_mut(self.scatter.out)[self.offset + panel..];
+        let mut rows = ScatterRows { d, stride, weights, origins, out };
+        in_fitting_blocks::<S, N, ROWS>(s, origins.len(), &mut rows);
+    }
+}
+
+/// N panels of a run.
+struct ScatterRows<'a, 'o, const N: usize> {
+    d: &'a [f32],
+    stride: usize,
+    weights: [&'a [Panel]; N],
+    origins: &'a [usize],
+    /// From the first of the panels on, at origin 0.
+    out: &'o mut [Panel],
+}
+
+impl<S: Simd, const N: usize> Blocks<S> for ScatterRows<'_, '_, N> {
+    #[inline(always)]
+    fn block<const M: usize>(&mut self, s: S, row: usize) {
+        let outputs = self.weights[0].len();
         let mut d = [&self.d[..0]; M];
         for (m, d) in d.iter_mut().enumerate() {
-            *d = &self.d[(row + m) * self.stride..][..weights.len()];
+            *d = &self.d[(row + m) * self.stride..][..outputs];
         }
-        let mut sums = [[s.splat(0.0); 2]; M];
-        for (k, weights) in weights.iter().enumerate() {
-            step(s, &d, k, weights, &mut sums);
+        let mut weights = self.weights;
+        for weights in &mut weights {
+            *weights = &weights[..outputs];
         }
-        let out = panels_mut(self.out);
+        let mut sums = [[s.splat(0.0); N]; M];
+        steps(s, &d, &weights, &mut sums);
         // One after the other: neighbours' patches overlap.
         for m in 0..M {
-            let to = &mut out[self.origins[row + m] / PANEL + at];
-            add(s, load(s, to), &mut sums[m]);
-            store(s, sums[m], to);
+            let to = &mut self.out[self.origins[row + m] / PANEL..][..N];
+            for n in 0..N {
+                s.store(s.add(sums[m][n], s.load(&to[n])), &mut to[n]);
+            }
         }
     }
 }
@@ -346,10 +386,7 @@ impl Kernel for Mask<'_> {
     fn run<S: Simd>(self, s: S) {
         let zero = s.splat(0.0);
         for (a, d) in panels(self.a).iter().zip(panels_mut(self.d)) {
-            for n in 0..2 {
-                let kept = s.where_positive(s.load(&a[n]), s.load(&d[n]), zero);
-                s.store(kept, &mut d[n]);
-            }
+            s.store(s.where_positive(s.load(a), s.load(d), zero), d);
         }
     }
 }

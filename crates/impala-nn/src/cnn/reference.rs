@@ -2,8 +2,9 @@
 
 use super::definition::Reference;
 use super::{CnnLearner, CnnPolicy};
-use crate::comparison::{LEVELS, close, normals};
+use crate::comparison::{close, normals};
 use crate::frames::{FrameRows, StackedFrames};
+use crate::simd::Level;
 use crate::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 use impala_env::rng::Rng;
 use impala_env::{ActionSpec, Dtype, ObservationSpec};
@@ -117,9 +118,9 @@ fn check(network: &NetworkSpec, block: &Block, rng: &mut Rng) {
             reference.add_gradient(x, &d, &mut gradient);
         }
     }
-    for level in LEVELS {
-        let what = |part: &str| format!("{} {part}, {rows} rows of {network:?}", level().name());
-        let mut learner = CnnLearner::with_level(network, level()).expect("a CNN");
+    for level in Level::all() {
+        let what = |part: &str| format!("{} {part}, {rows} rows of {network:?}", level.name());
+        let mut learner = CnnLearner::with_level(network, level).expect("a CNN");
         let mut computed = vec![9.0; spec.len()];
         let mut memory = Vec::new();
         let images = block.images(observation, &mut memory);
@@ -137,7 +138,7 @@ fn check(network: &NetworkSpec, block: &Block, rng: &mut Rng) {
             learner.write_gradient(&mut computed);
             close(&what("gradient"), &computed, &gradient);
         }
-        let mut actor = CnnPolicy::with_level(network, level()).expect("a CNN");
+        let mut actor = CnnPolicy::with_level(network, level).expect("a CNN");
         actor.load(&flat);
         let mut acted = vec![9.0; width * actions];
         // One time step of all columns of the block, as if the strip were all.
@@ -241,11 +242,11 @@ fn the_definition_agrees_with_finite_differences() {
 
 #[test]
 fn what_is_not_a_number_comes_out_as_such() {
-    for level in LEVELS {
+    for level in Level::all() {
         let observation = ObservationSpec::new(Dtype::F32, &[4, 4]);
         let network = network(observation.clone(), &[(4, 2, 1), (4, 2, 1)], &[4], 2);
         let spec = ParamSpec::new(&network).expect("valid");
-        let mut actor = CnnPolicy::with_level(&network, level()).expect("a CNN");
+        let mut actor = CnnPolicy::with_level(&network, level).expect("a CNN");
         actor.load(&parameters(&spec, &mut Rng::new(5, 0)));
         let mut logits = [0.0; 6];
         let mut images = [1.0_f32; 48];

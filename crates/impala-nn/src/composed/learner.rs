@@ -23,7 +23,7 @@ impl ComposedLearner {
     /// # Errors
     /// [`SpecError`] if `spec` is no network, or none that this engine computes.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
-        Self::with_level(spec, Level::detect())
+        Self::with_level(spec, Level::active())
     }
 
     /// The same with other instructions than the best that this CPU has; for tests and measurements.

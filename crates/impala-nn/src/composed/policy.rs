@@ -29,7 +29,7 @@ impl ComposedPolicy {
     /// # Errors
     /// [`SpecError`] if `spec` is no network, or none that this engine computes.
     pub fn new(spec: &NetworkSpec, envs: usize) -> Result<Self, SpecError> {
-        Self::with_level(spec, envs, Level::detect())
+        Self::with_level(spec, envs, Level::active())
     }
 
     /// The same with other instructions than the best that this CPU has; for tests and measurements.

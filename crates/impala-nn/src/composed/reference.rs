@@ -3,7 +3,7 @@
 use super::definition::{Definition, Seen};
 use super::{ComposedLearner, ComposedPolicy};
 use crate::act::ActInputs;
-use crate::comparison::{LEVELS, close, normals};
+use crate::comparison::{close, normals};
 use crate::frames::{FrameRows, StackedFrames};
 use crate::inputs::{LearnInputs, encode};
 use crate::simd::Level;
@@ -92,12 +92,12 @@ fn check(network: &NetworkSpec, unroll: usize, columns: usize, each: bool, rng: 
         .iter()
         .map(|(at, along)| definition.slope(&block.seen, (&d_logits, &d_values), (*at, along)))
         .collect();
-    for level in LEVELS {
+    for level in Level::all() {
         let what = |part: &str| {
-            format!("{} {part}, {unroll} steps of {columns}: {network:?}", level().name())
+            format!("{} {part}, {unroll} steps of {columns}: {network:?}", level.name())
         };
         let inputs = block.inputs(&network.observation);
-        let mut learner = ComposedLearner::with_level(network, level()).expect("native");
+        let mut learner = ComposedLearner::with_level(network, level).expect("native");
         let mut gradient = vec![9.0; layout.len()];
         // Another batch before, and everything twice: nothing may be left from one call to the next.
         let other = Block::new(network, unroll + 2, columns + 3, &mut Rng::new(1, 1));
@@ -129,7 +129,7 @@ fn check(network: &NetworkSpec, unroll: usize, columns: usize, each: bool, rng: 
                 assert!(error <= tolerance, "{} {at}: {slope} or {expected}", what("slope"));
             }
         }
-        act(network, &flat, &block, (&logits, &state), level());
+        act(network, &flat, &block, (&logits, &state), level);
     }
 }
 
@@ -337,8 +337,8 @@ fn no_gradient_goes_back_through_the_beginning_of_an_episode() {
 fn what_is_not_a_number_comes_out_as_such() {
     let network = with(vector(2), mlp(&[4], Activation::Tanh), Core::Lstm { hidden: 4 }, false);
     let layout = ParamSpec::new(&network).expect("valid");
-    for level in LEVELS {
-        let mut actor = ComposedPolicy::with_level(&network, 3, level()).expect("native");
+    for level in Level::all() {
+        let mut actor = ComposedPolicy::with_level(&network, 3, level).expect("native");
         actor.load(&parameters(&layout, &mut Rng::new(5, 0)));
         let mut logits = [0.0; 15];
         let x = [0.0, 0.0, f32::NAN, 0.0, 0.0, 0.0];

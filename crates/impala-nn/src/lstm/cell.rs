@@ -30,21 +30,19 @@ impl ForwardRow<'_> {
         let states = before.iter().zip(after).zip(squashed.iter_mut().zip(output));
         let gates = gates.as_chunks_mut::<GATES>().0;
         for (gates, ((before, after), (squashed, output))) in gates.iter_mut().zip(states) {
-            for n in 0..2 {
-                let i = sigmoid(s, s.load(&gates[0][n]));
-                let f = sigmoid(s, s.load(&gates[1][n]));
-                let g = tanh(s, s.load(&gates[2][n]));
-                let o = sigmoid(s, s.load(&gates[3][n]));
-                let c = s.mul_add(f, s.load(&before[n]), s.mul(i, g));
-                let t = tanh(s, c);
-                s.store(i, &mut gates[0][n]);
-                s.store(f, &mut gates[1][n]);
-                s.store(g, &mut gates[2][n]);
-                s.store(o, &mut gates[3][n]);
-                s.store(c, &mut after[n]);
-                s.store(t, &mut squashed[n]);
-                s.store(s.mul(o, t), &mut output[n]);
-            }
+            let i = sigmoid(s, s.load(&gates[0]));
+            let f = sigmoid(s, s.load(&gates[1]));
+            let g = tanh(s, s.load(&gates[2]));
+            let o = sigmoid(s, s.load(&gates[3]));
+            let c = s.mul_add(f, s.load(before), s.mul(i, g));
+            let t = tanh(s, c);
+            s.store(i, &mut gates[0]);
+            s.store(f, &mut gates[1]);
+            s.store(g, &mut gates[2]);
+            s.store(o, &mut gates[3]);
+            s.store(c, after);
+            s.store(t, squashed);
+            s.store(s.mul(o, t), output);
         }
     }
 }
@@ -77,23 +75,21 @@ impl BackwardRow<'_> {
         for ((gates, d_gates), (((before, squashed), (d_output, d_hidden)), d_cell)) in
             gates.zip(states)
         {
-            for n in 0..2 {
-                let (i, f) = (s.load(&gates[0][n]), s.load(&gates[1][n]));
-                let (g, o) = (s.load(&gates[2][n]), s.load(&gates[3][n]));
-                let t = s.load(&squashed[n]);
-                let d_h = s.add(s.load(&d_output[n]), s.load(&d_hidden[n]));
-                let d_c = s.add(s.load(&d_cell[n]), less(s, s.mul(d_h, o), t, t));
-                // The derivative of a sigmoid is y (1 - y): y - y y.
-                let d_i = less(s, s.mul(s.mul(d_c, g), i), i, one);
-                let d_f = less(s, s.mul(s.mul(d_c, s.load(&before[n])), f), f, one);
-                let d_g = less(s, s.mul(d_c, i), g, g);
-                let d_o = less(s, s.mul(s.mul(d_h, t), o), o, one);
-                s.store(d_i, &mut d_gates[0][n]);
-                s.store(d_f, &mut d_gates[1][n]);
-                s.store(d_g, &mut d_gates[2][n]);
-                s.store(d_o, &mut d_gates[3][n]);
-                s.store(s.mul(d_c, f), &mut d_cell[n]);
-            }
+            let (i, f) = (s.load(&gates[0]), s.load(&gates[1]));
+            let (g, o) = (s.load(&gates[2]), s.load(&gates[3]));
+            let t = s.load(squashed);
+            let d_h = s.add(s.load(d_output), s.load(d_hidden));
+            let d_c = s.add(s.load(d_cell), less(s, s.mul(d_h, o), t, t));
+            // The derivative of a sigmoid is y (1 - y): y - y y.
+            let d_i = less(s, s.mul(s.mul(d_c, g), i), i, one);
+            let d_f = less(s, s.mul(s.mul(d_c, s.load(before)), f), f, one);
+            let d_g = less(s, s.mul(d_c, i), g, g);
+            let d_o = less(s, s.mul(s.mul(d_h, t), o), o, one);
+            s.store(d_i, &mut d_gates[0]);
+            s.store(d_f, &mut d_gates[1]);
+            s.store(d_g, &mut d_gates[2]);
+            s.store(d_o, &mut d_gates[3]);
+            s.store(s.mul(d_c, f), d_cell);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::spec::{NetworkSpec, SpecError};
 pub struct MlpPolicy {
     level: Level,
     network: Network,
-    /// One for each part of the network.
+    /// One for each part of the network that acts: nobody acts by the value, so a part of its own is left out.
     parts: Vec<Part>,
     /// One tile of normalised observations; empty if they are seen as they are.
     input: Vec<f32>,
@@ -38,7 +38,7 @@ impl MlpPolicy {
     /// # Errors
     /// [`SpecError`] if `spec` is no network, or no MLP with a hidden layer.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
-        Self::with_level(spec, Level::detect())
+        Self::with_level(spec, Level::active())
     }
 
     /// The same with other instructions than the best that this CPU has; for tests and measurements.
@@ -47,10 +47,18 @@ impl MlpPolicy {
     /// As [`MlpPolicy::new`].
     pub(crate) fn with_level(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
         let network = Network::new(spec)?;
-        let parts = network.parts.iter().map(Part::new).collect();
+        let parts = network.parts.iter().take(1).map(Part::new).collect();
         let normalised =
             if network.normalizer.is_some() { TILE_ROWS * network.inputs() } else { 0 };
         Ok(Self { level, network, parts, input: vec![0.0; normalised] })
+    }
+
+    /// The same with the value's part.
+    #[cfg(test)]
+    pub(crate) fn with_values(spec: &NetworkSpec, level: Level) -> Result<Self, SpecError> {
+        let mut actor = Self::with_level(spec, level)?;
+        actor.parts = actor.network.parts.iter().map(Part::new).collect();
+        Ok(actor)
     }
 
     /// Takes new weights, the flat vector of a `ParamSpec`.
@@ -75,7 +83,8 @@ impl MlpPolicy {
         self.outputs(observations, logits, &mut []);
     }
 
-    /// Writes the logits `[N][A]` and values `[N]` of the observations `[N][inputs]`.
+    /// Writes the logits `[N][A]` and values `[N]` of the observations `[N][inputs]`, of a network
+    /// [`MlpPolicy::with_values`].
     ///
     /// # Panics
     /// If the lengths do not agree.
@@ -95,8 +104,6 @@ impl MlpPolicy {
         let rows = observations.len() / inputs;
         assert_eq!(observations.len(), rows * inputs, "observations of {inputs} numbers");
         assert_eq!(logits.len(), rows * actions, "logits");
-        // Nobody acts by the value: its own part rests unless it is asked for.
-        let asked = if values.is_empty() { 1 } else { self.parts.len() };
         let mut values = values.chunks_mut(TILE_ROWS);
         let tiles =
             observations.chunks(TILE_ROWS * inputs).zip(logits.chunks_mut(TILE_ROWS * actions));
@@ -109,7 +116,7 @@ impl MlpPolicy {
                 None => x,
             };
             let values = values.next().unwrap_or_default();
-            for (shape, part) in self.network.parts.iter().zip(&mut self.parts[..asked]) {
+            for (shape, part) in self.network.parts.iter().zip(&mut self.parts) {
                 let tile = ForwardTile {
                     shape,
                     weights: &part.weights,

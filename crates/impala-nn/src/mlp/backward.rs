@@ -13,7 +13,7 @@ use super::forward::{ForwardWeights, TILE_ROWS};
 use super::pack::{Shape, pack_backward, unpack_backward, unpack_forward};
 use crate::simd::aligned::{Aligned, padded, stride};
 use crate::simd::kernels::{
-    Finish, PANEL, Panel, Rows, column_sums, load, outer_product, panels, panels_mut, product,
+    Finish, PANEL, Panel, Rows, column_sums, outer_product, panels, panels_mut, product,
 };
 use crate::simd::{Kernel, Simd};
 use crate::spec::Activation;
@@ -204,7 +204,7 @@ fn derive<S: Simd>(s: S, activation: Activation, d: Rows<'_>, a: Rows<'_>, out: 
     let mut through = Through { activation, a: panels(a.data), out, stride };
     for (row, d) in d.data.chunks_exact(d.stride).enumerate() {
         for (panel, d) in panels(d)[..padded(a.width) / PANEL].iter().enumerate() {
-            through.finish(s, row, panel, load(s, d));
+            through.finish(s, row, panel, s.load(d));
         }
     }
 }
@@ -219,20 +219,17 @@ struct Through<'a> {
 
 impl Finish for Through<'_> {
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; 2]) {
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: S::V) {
         let at = row * self.stride + panel;
-        let (a, out) = (&self.a[at], &mut self.out[at]);
-        for n in 0..2 {
-            let a = s.load(&a[n]);
-            let d = match self.activation {
-                // 1 - a^2, times the sum.
-                Activation::Tanh => {
-                    let minus_a = s.mul(a, s.splat(-1.0));
-                    s.mul(sums[n], s.mul_add(minus_a, a, s.splat(1.0)))
-                }
-                Activation::Relu => s.where_positive(a, sums[n], s.splat(0.0)),
-            };
-            s.store(d, &mut out[n]);
-        }
+        let a = s.load(&self.a[at]);
+        let d = match self.activation {
+            // 1 - a^2, times the sum.
+            Activation::Tanh => {
+                let minus_a = s.mul(a, s.splat(-1.0));
+                s.mul(sums, s.mul_add(minus_a, a, s.splat(1.0)))
+            }
+            Activation::Relu => s.where_positive(a, sums, s.splat(0.0)),
+        };
+        s.store(d, &mut self.out[at]);
     }
 }

@@ -96,14 +96,11 @@ struct Activate<'a> {
 
 impl Finish for Activate<'_> {
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; 2]) {
-        let out = &mut self.out[row * self.stride + panel];
-        for n in 0..2 {
-            let y = match self.activation {
-                Activation::Tanh => tanh(s, sums[n]),
-                Activation::Relu => s.max(s.splat(0.0), sums[n]),
-            };
-            s.store(y, &mut out[n]);
-        }
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: S::V) {
+        let y = match self.activation {
+            Activation::Tanh => tanh(s, sums),
+            Activation::Relu => s.max(s.splat(0.0), sums),
+        };
+        s.store(y, &mut self.out[row * self.stride + panel]);
     }
 }

@@ -50,7 +50,7 @@ impl MlpLearner {
     /// # Errors
     /// [`SpecError`] if `spec` is no network, or no MLP with a hidden layer.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
-        Self::with_level(spec, Level::detect())
+        Self::with_level(spec, Level::active())
     }
 
     /// The same with other instructions than the best that this CPU has; for tests and measurements.

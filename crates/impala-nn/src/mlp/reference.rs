@@ -1,8 +1,9 @@
 //! The network written as its definition, in f64, and the engine held against it.
 
 use super::{Input, MlpLearner, MlpPolicy};
-use crate::comparison::{LEVELS, close, normals};
+use crate::comparison::{close, normals};
 use crate::frames::{FrameRows, StackedFrames};
+use crate::simd::Level;
 use crate::spec::{Activation, Conv, Core, NetworkSpec, ParamSpec, SpecError, Torso};
 use impala_env::rng::Rng;
 use impala_env::{ActionSpec, Dtype, ObservationSpec};
@@ -156,18 +157,20 @@ fn check_one(network: &NetworkSpec, rows: usize, rng: &mut Rng) {
         let d: Vec<f64> = d_logits.iter().chain([d_value]).map(|&d| f64::from(d)).collect();
         reference.add_gradient(x, &d, &mut gradient);
     }
-    for level in LEVELS {
-        let what = |part: &str| format!("{} {part}, {rows} rows of {network:?}", level().name());
-        let mut actor = MlpPolicy::with_level(network, level()).expect("an MLP");
+    for level in Level::all() {
+        let what = |part: &str| format!("{} {part}, {rows} rows of {network:?}", level.name());
+        let mut actor = MlpPolicy::with_level(network, level).expect("an MLP");
         actor.load(&flat);
         let (mut acted, mut acted_values) = (vec![9.0; rows * actions], vec![9.0; rows]);
         actor.forward(&x, &mut acted);
         close(&what("acting"), &acted, &logits);
         acted.fill(9.0);
+        let mut actor = MlpPolicy::with_values(network, level).expect("an MLP");
+        actor.load(&flat);
         actor.forward_with_values(&x, &mut acted, &mut acted_values);
         close(&what("acting values"), &acted_values, &values);
 
-        let mut learner = MlpLearner::with_level(network, level()).expect("an MLP");
+        let mut learner = MlpLearner::with_level(network, level).expect("an MLP");
         let mut computed = vec![9.0; spec.len()];
         // Twice, with a longer batch before: nothing may be left from one call to the next.
         let longer = normals(&mut Rng::new(1, 1), (rows + 7) * inputs, 1.0);
@@ -314,11 +317,11 @@ fn stacked_bytes_are_the_same_as_the_floats_they_stand_for() {
 
 #[test]
 fn what_is_not_a_number_comes_out_as_such() {
-    for level in LEVELS {
+    for level in Level::all() {
         for activation in [Activation::Tanh, Activation::Relu] {
             let network = network(ObservationSpec::new(Dtype::F32, &[2]), &[4, 4], 2, activation);
             let spec = ParamSpec::new(&network).expect("valid");
-            let mut actor = MlpPolicy::with_level(&network, level()).expect("an MLP");
+            let mut actor = MlpPolicy::with_level(&network, level).expect("an MLP");
             actor.load(&parameters(&spec, &mut Rng::new(5, 0)));
             let mut logits = [0.0; 6];
             actor.forward(&[0.0, 0.0, f32::NAN, 0.0, 0.0, 0.0], &mut logits);

@@ -1,43 +1,36 @@
 //! The inner loops: products of tall thin matrices with small ones, in registers.
 //!
-//! A block of 4 rows times 16 columns keeps 8 vectors of sums in registers: as many as two multipliers
-//! with a latency of 4 cycles need to be always busy. All functions are inlined into a
-//! [`super::Kernel`].
+//! A block of some rows times 16 or 32 columns keeps its sums in registers, as many vectors as two multipliers with
+//! a latency of 4 cycles need to be always busy. With AVX-512 a vector is 16 columns: two side by side let 8 rows take
+//! one load for each multiplication and more, where one of them leaves the loads behind. Elsewhere 16 columns are two vectors
+//! or four, and 4 rows are what the registers hold. All functions are inlined into a [`super::Kernel`].
 
 use super::{LANES, Simd};
 
-/// Columns of a panel: two vectors.
-pub(crate) const PANEL: usize = VECTORS * LANES;
-const VECTORS: usize = 2;
+/// Columns of a panel: one vector.
+pub(crate) const PANEL: usize = LANES;
 /// Rows of a block.
 const ROWS: usize = 4;
+/// Rows of a block of two panels with wide vectors: 16 vectors of sums.
+pub(crate) const WIDE_ROWS: usize = 8;
+/// Rows of a block of one panel with wide vectors: more rows for each load of weights.
+pub(crate) const WIDE_ROWS_OF_ONE: usize = 12;
+/// Rows for which blocks are four panels wide, with wide vectors.
+const FEW_ROWS: usize = 3;
 
 /// One row of a panel in memory.
-pub(crate) type Panel = [[f32; LANES]; VECTORS];
+pub(crate) type Panel = [f32; PANEL];
 
 /// Numbers in memory as panels; what is left over is left out.
 #[inline(always)]
 pub(crate) const fn panels(data: &[f32]) -> &[Panel] {
-    data.as_chunks().0.as_chunks().0
+    data.as_chunks().0
 }
 
 /// [`panels`] to write to.
 #[inline(always)]
 pub(crate) const fn panels_mut(data: &mut [f32]) -> &mut [Panel] {
-    data.as_chunks_mut().0.as_chunks_mut().0
-}
-
-/// A row of a panel, in registers.
-#[inline(always)]
-pub(crate) fn load<S: Simd>(s: S, panel: &Panel) -> [S::V; VECTORS] {
-    [s.load(&panel[0]), s.load(&panel[1])]
-}
-
-/// The inverse of [`load`].
-#[inline(always)]
-pub(crate) fn store<S: Simd>(s: S, x: [S::V; VECTORS], panel: &mut Panel) {
-    s.store(x[0], &mut panel[0]);
-    s.store(x[1], &mut panel[1]);
+    data.as_chunks_mut().0
 }
 
 /// Rows of a matrix: `stride` numbers from one row to the next, of which the first `width` count.
@@ -70,10 +63,79 @@ impl<'a> Rows<'a> {
     }
 }
 
+/// Work that is done in blocks of rows, whose number the compiler knows.
+pub(crate) trait Blocks<S: Simd> {
+    /// Works on M rows from `row` on. Must be `#[inline(always)]`.
+    fn block<const M: usize>(&mut self, s: S, row: usize);
+}
+
+/// Works on `count` rows in blocks of `MOST`, and on what is left in smaller ones.
+#[inline(always)]
+pub(crate) fn in_blocks<S: Simd, const MOST: usize>(s: S, count: usize, work: &mut impl Blocks<S>) {
+    let mut row = 0;
+    while row + MOST <= count {
+        work.block::<MOST>(s, row);
+        row += MOST;
+    }
+    if MOST > 8 && count - row >= 8 {
+        work.block::<8>(s, row);
+        row += 8;
+    }
+    if MOST > 6 && count - row >= 6 {
+        work.block::<6>(s, row);
+        row += 6;
+    }
+    match count - row {
+        5 if MOST > 5 => work.block::<5>(s, row),
+        4 if MOST > 4 => work.block::<4>(s, row),
+        3 => work.block::<3>(s, row),
+        2 => work.block::<2>(s, row),
+        1 => work.block::<1>(s, row),
+        _ => {}
+    }
+}
+
+/// Works on the panels from `panel` to `count`: with wide vectors two at a time, then one by one.
+#[inline(always)]
+pub(crate) fn in_pairs<S: Simd>(s: S, mut panel: usize, count: usize, work: &mut impl Pairs<S>) {
+    while S::WIDE && panel + 2 <= count {
+        work.panels::<2>(s, panel);
+        panel += 2;
+    }
+    while panel < count {
+        work.panels::<1>(s, panel);
+        panel += 1;
+    }
+}
+
+/// Work that is done panel by panel, or on two of them at once.
+pub(crate) trait Pairs<S: Simd> {
+    /// Works on N panels from `panel` on. Must be `#[inline(always)]`.
+    fn panels<const N: usize>(&mut self, s: S, panel: usize);
+}
+
+/// Blocks of as many rows as suit N panels, of `NARROW` where vectors are not wide.
+#[inline(always)]
+pub(crate) fn in_fitting_blocks<S: Simd, const N: usize, const NARROW: usize>(
+    s: S,
+    count: usize,
+    work: &mut impl Blocks<S>,
+) {
+    if !S::WIDE {
+        in_blocks::<S, NARROW>(s, count, work);
+    } else if N == 1 {
+        in_blocks::<S, WIDE_ROWS_OF_ONE>(s, count, work);
+    } else if N == 4 {
+        in_blocks::<S, FEW_ROWS>(s, count, work);
+    } else {
+        in_blocks::<S, WIDE_ROWS>(s, count, work);
+    }
+}
+
 /// What becomes of the sums of a product.
 pub(crate) trait Finish {
     /// Takes one row and one panel of columns of a product. Must be `#[inline(always)]`.
-    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; VECTORS]);
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: S::V);
 }
 
 /// Stores the sums of a product, or adds them to what is there.
@@ -88,12 +150,12 @@ pub(crate) struct Sums<'a> {
 
 impl Finish for Sums<'_> {
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, mut sums: [S::V; 2]) {
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, mut sums: S::V) {
         let out = &mut self.out[row * self.stride + panel];
         if self.adds {
-            add(s, load(s, out), &mut sums);
+            sums = s.add(sums, s.load(out));
         }
-        store(s, sums, out);
+        s.store(sums, out);
     }
 }
 
@@ -107,54 +169,140 @@ pub(crate) fn product<S: Simd>(
     bias: Option<&[f32]>,
     finish: &mut impl Finish,
 ) {
-    let count = x.count();
-    for (panel, weights) in panels(weights).chunks_exact(x.width).enumerate() {
-        let start = match bias {
-            Some(bias) => load(s, &panels(bias)[panel]),
-            None => [s.splat(0.0); VECTORS],
-        };
-        let mut row = 0;
-        while row + ROWS <= count {
-            block::<S, ROWS>(s, x, row, panel, weights, start, finish);
-            row += ROWS;
+    let weights = panels(weights);
+    let count = weights.len() / x.width;
+    let mut product = Product { x, weights, bias, finish };
+    // Too few rows to keep the multipliers busy with: more columns instead.
+    let mut panel = 0;
+    while S::WIDE && x.count() <= FEW_ROWS && panel + 4 <= count {
+        product.panels::<4>(s, panel);
+        panel += 4;
+    }
+    in_pairs(s, panel, count, &mut product);
+}
+
+struct Product<'a, F> {
+    x: Rows<'a>,
+    weights: &'a [Panel],
+    bias: Option<&'a [f32]>,
+    finish: &'a mut F,
+}
+
+impl<S: Simd, F: Finish> Pairs<S> for Product<'_, F> {
+    #[inline(always)]
+    fn panels<const N: usize>(&mut self, s: S, panel: usize) {
+        let mut start = [s.splat(0.0); N];
+        if let Some(bias) = self.bias {
+            load_all(s, &panels(bias)[panel..], &mut start);
         }
-        match count - row {
-            3 => block::<S, 3>(s, x, row, panel, weights, start, finish),
-            2 => block::<S, 2>(s, x, row, panel, weights, start, finish),
-            1 => block::<S, 1>(s, x, row, panel, weights, start, finish),
-            _ => {}
+        let mut weights = [&self.weights[..0]; N];
+        for (n, weights) in weights.iter_mut().enumerate() {
+            *weights = &self.weights[(panel + n) * self.x.width..][..self.x.width];
+        }
+        let mut rows = ProductRows { x: self.x, weights, start, panel, finish: &mut *self.finish };
+        in_fitting_blocks::<S, N, ROWS>(s, self.x.count(), &mut rows);
+    }
+}
+
+struct ProductRows<'a, 'f, F, V, const N: usize> {
+    x: Rows<'a>,
+    weights: [&'a [Panel]; N],
+    start: [V; N],
+    panel: usize,
+    finish: &'f mut F,
+}
+
+impl<S: Simd, F: Finish, const N: usize> Blocks<S> for ProductRows<'_, '_, F, S::V, N> {
+    #[inline(always)]
+    fn block<const M: usize>(&mut self, s: S, row: usize) {
+        let x: [&[f32]; M] = self.x.block(row, self.x.width);
+        let mut sums = [self.start; M];
+        steps(s, &x, &self.weights, &mut sums);
+        for (m, sums) in sums.into_iter().enumerate() {
+            for (n, sum) in sums.into_iter().enumerate() {
+                self.finish.finish(s, row + m, self.panel + n, sum);
+            }
         }
     }
 }
 
+/// `sums += x weights`, over as many numbers as the first of `weights` has panels; all others are as long or longer.
 #[inline(always)]
-fn block<S: Simd, const M: usize>(
+pub(crate) fn steps<S: Simd, const M: usize, const N: usize>(
     s: S,
-    x: Rows<'_>,
-    row: usize,
-    panel: usize,
-    weights: &[Panel],
-    start: [S::V; VECTORS],
-    finish: &mut impl Finish,
+    x: &[&[f32]; M],
+    weights: &[&[Panel]; N],
+    sums: &mut [[S::V; N]; M],
 ) {
-    let x: [&[f32]; M] = x.block(row, weights.len());
-    let mut sums = [start; M];
-    for (k, weights) in weights.iter().enumerate() {
-        let weights = load(s, weights);
-        for m in 0..M {
-            accumulate(s, s.splat(x[m][k]), weights, &mut sums[m]);
+    // Several numbers for each round: their distances are constants, and what finds the rows is done once.
+    const ROUND: usize = 4;
+    let len = weights[0].len();
+    let rounds = len / ROUND;
+    let mut x_rounds = [&[[0.0; ROUND]][..0]; M];
+    let mut x_all = *x;
+    for m in 0..M {
+        x_all[m] = &x[m][..len];
+        x_rounds[m] = &x[m].as_chunks().0[..rounds];
+    }
+    let mut weight_rounds = [&[[[0.0; PANEL]; ROUND]][..0]; N];
+    let mut weights_all = *weights;
+    for n in 0..N {
+        weights_all[n] = &weights[n][..len];
+        weight_rounds[n] = &weights[n].as_chunks().0[..rounds];
+    }
+    for round in 0..rounds {
+        for i in 0..ROUND {
+            let mut w = [s.splat(0.0); N];
+            for n in 0..N {
+                w[n] = s.load(&weight_rounds[n][round][i]);
+            }
+            for m in 0..M {
+                accumulate(s, s.splat(x_rounds[m][round][i]), w, &mut sums[m]);
+            }
         }
     }
-    for (m, sums) in sums.into_iter().enumerate() {
-        finish.finish(s, row + m, panel, sums);
+    for k in rounds * ROUND..len {
+        step(s, &x_all, k, &weights_all, sums);
+    }
+}
+
+/// `sums += x[..][k] weights[..][k]`.
+#[inline(always)]
+fn step<S: Simd, const M: usize, const N: usize>(
+    s: S,
+    x: &[&[f32]; M],
+    k: usize,
+    weights: &[&[Panel]; N],
+    sums: &mut [[S::V; N]; M],
+) {
+    let mut w = [s.splat(0.0); N];
+    for n in 0..N {
+        w[n] = s.load(&weights[n][k]);
+    }
+    for m in 0..M {
+        accumulate(s, s.splat(x[m][k]), w, &mut sums[m]);
     }
 }
 
 /// `sums += a b`.
 #[inline(always)]
-pub(crate) fn accumulate<S: Simd>(s: S, a: S::V, b: [S::V; VECTORS], sums: &mut [S::V; VECTORS]) {
-    for n in 0..VECTORS {
+pub(crate) fn accumulate<S: Simd, const N: usize>(
+    s: S,
+    a: S::V,
+    b: [S::V; N],
+    sums: &mut [S::V; N],
+) {
+    for n in 0..N {
         sums[n] = s.mul_add(a, b[n], sums[n]);
+    }
+}
+
+/// N panels that lie side by side, in registers.
+#[inline(always)]
+pub(crate) fn load_all<S: Simd, const N: usize>(s: S, from: &[Panel], to: &mut [S::V; N]) {
+    let from = &from[..N];
+    for n in 0..N {
+        to[n] = s.load(&from[n]);
     }
 }
 
@@ -162,45 +310,60 @@ pub(crate) fn accumulate<S: Simd>(s: S, a: S::V, b: [S::V; VECTORS], sums: &mut 
 /// `sums` is `[panel][a.width][PANEL]`; b's stride is a multiple of [`PANEL`].
 #[inline(always)]
 pub(crate) fn outer_product<S: Simd>(s: S, a: Rows<'_>, b: Rows<'_>, sums: &mut [f32]) {
-    for (panel, sums) in panels_mut(sums).chunks_exact_mut(a.width).enumerate() {
-        let (blocks, rest) = sums.as_chunks_mut::<ROWS>();
-        let done = blocks.len() * ROWS;
-        for (index, block) in blocks.iter_mut().enumerate() {
-            outer_block(s, a, index * ROWS, b, panel, block);
-        }
-        if let Ok(block) = <&mut [Panel; 3]>::try_from(&mut *rest) {
-            outer_block(s, a, done, b, panel, block);
-        } else if let Ok(block) = <&mut [Panel; 2]>::try_from(&mut *rest) {
-            outer_block(s, a, done, b, panel, block);
-        } else if let Ok(block) = <&mut [Panel; 1]>::try_from(&mut *rest) {
-            outer_block(s, a, done, b, panel, block);
-        }
+    let sums = panels_mut(sums);
+    in_pairs(s, 0, sums.len() / a.width, &mut OuterProduct { a, b, sums });
+}
+
+struct OuterProduct<'a> {
+    a: Rows<'a>,
+    b: Rows<'a>,
+    sums: &'a mut [Panel],
+}
+
+impl<S: Simd> Pairs<S> for OuterProduct<'_> {
+    #[inline(always)]
+    fn panels<const N: usize>(&mut self, s: S, panel: usize) {
+        let width = self.a.width;
+        let sums = &mut self.sums[panel * width..][..N * width];
+        let mut columns = OuterColumns::<N> { a: self.a, b: self.b, panel, sums };
+        in_fitting_blocks::<S, N, ROWS>(s, width, &mut columns);
     }
 }
 
-#[inline(always)]
-fn outer_block<S: Simd, const M: usize>(
-    s: S,
-    a: Rows<'_>,
-    column: usize,
-    b: Rows<'_>,
+/// Sums of N panels, `[N][a.width]`.
+struct OuterColumns<'a, const N: usize> {
+    a: Rows<'a>,
+    b: Rows<'a>,
     panel: usize,
-    block: &mut [Panel; M],
-) {
-    let mut sums = [[s.splat(0.0); VECTORS]; M];
-    for (sums, from) in sums.iter_mut().zip(&*block) {
-        *sums = load(s, from);
-    }
-    let rows = a.data.chunks_exact(a.stride).zip(panels(b.data).chunks_exact(b.stride / PANEL));
-    for (a, b) in rows {
-        let a = &a[column..column + M];
-        let b = load(s, &b[panel]);
-        for m in 0..M {
-            accumulate(s, s.splat(a[m]), b, &mut sums[m]);
+    sums: &'a mut [Panel],
+}
+
+impl<S: Simd, const N: usize> Blocks<S> for OuterColumns<'_, N> {
+    #[inline(always)]
+    fn block<const M: usize>(&mut self, s: S, column: usize) {
+        let (a, b, width) = (self.a, self.b, self.a.width);
+        let mut sums = [[s.splat(0.0); N]; M];
+        for n in 0..N {
+            let from = &self.sums[n * width + column..][..M];
+            for m in 0..M {
+                sums[m][n] = s.load(&from[m]);
+            }
         }
-    }
-    for (sums, to) in sums.into_iter().zip(block) {
-        store(s, sums, to);
+        let rows = a.data.chunks_exact(a.stride).zip(panels(b.data).chunks_exact(b.stride / PANEL));
+        for (a, b) in rows {
+            let a = &a[column..column + M];
+            let mut d = [s.splat(0.0); N];
+            load_all(s, &b[self.panel..], &mut d);
+            for m in 0..M {
+                accumulate(s, s.splat(a[m]), d, &mut sums[m]);
+            }
+        }
+        for n in 0..N {
+            let to = &mut self.sums[n * width + column..][..M];
+            for m in 0..M {
+                s.store(sums[m][n], &mut to[m]);
+            }
+        }
     }
 }
 
@@ -210,29 +373,21 @@ pub(crate) fn column_sums<S: Simd>(s: S, d: Rows<'_>, sums: &mut [f32]) {
     let stride = d.stride / PANEL;
     for (panel, to) in panels_mut(sums).iter_mut().enumerate() {
         // Several sums in turns: additions do not wait for each other.
-        let mut sums = [[s.splat(0.0); VECTORS]; ROWS];
+        let mut sums = [s.splat(0.0); ROWS];
         let mut groups = panels(d.data).chunks_exact(ROWS * stride);
         for group in &mut groups {
-            for (m, sums) in sums.iter_mut().enumerate() {
-                add(s, load(s, &group[m * stride + panel]), sums);
+            for (m, sum) in sums.iter_mut().enumerate() {
+                *sum = s.add(*sum, s.load(&group[m * stride + panel]));
             }
         }
         for row in groups.remainder().chunks_exact(stride) {
-            add(s, load(s, &row[panel]), &mut sums[0]);
+            sums[0] = s.add(sums[0], s.load(&row[panel]));
         }
-        let mut total = load(s, to);
-        for sums in sums {
-            add(s, sums, &mut total);
+        let mut total = s.load(to);
+        for sum in sums {
+            total = s.add(total, sum);
         }
-        store(s, total, to);
-    }
-}
-
-/// `sums += x`.
-#[inline(always)]
-pub(crate) fn add<S: Simd>(s: S, x: [S::V; VECTORS], sums: &mut [S::V; VECTORS]) {
-    for n in 0..VECTORS {
-        sums[n] = s.add(sums[n], x[n]);
+        s.store(total, to);
     }
 }
 
@@ -254,13 +409,19 @@ pub(crate) fn dots<S: Simd>(
 ) {
     let count = x.count();
     let mut row = 0;
-    while row + ROWS <= count {
-        dot_rows::<S, ROWS>(s, x, row, weights, outputs, finish);
-        row += ROWS;
+    // Vectors of several registers leave room for fewer sums.
+    if S::WIDE {
+        while row + ROWS <= count {
+            dot_rows::<S, ROWS>(s, x, row, weights, outputs, finish);
+            row += ROWS;
+        }
     }
-    while row < count {
+    while row + 2 <= count {
+        dot_rows::<S, 2>(s, x, row, weights, outputs, finish);
+        row += 2;
+    }
+    if row < count {
         dot_rows::<S, 1>(s, x, row, weights, outputs, finish);
-        row += 1;
     }
 }
 
@@ -300,11 +461,9 @@ fn dot_block<S: Simd, const M: usize, const O: usize>(
     for (panel, weights) in panels(weights).chunks_exact(outputs).enumerate() {
         let weights = &weights[first..first + O];
         for m in 0..M {
-            for (n, x) in panels(x[m])[panel].iter().enumerate() {
-                let x = s.load(x);
-                for o in 0..O {
-                    sums[o][m] = s.mul_add(x, s.load(&weights[o][n]), sums[o][m]);
-                }
+            let x = s.load(&panels(x[m])[panel]);
+            for o in 0..O {
+                sums[o][m] = s.mul_add(x, s.load(&weights[o]), sums[o][m]);
             }
         }
     }

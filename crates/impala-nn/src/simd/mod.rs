@@ -14,15 +14,18 @@ mod dispatch;
 pub(crate) mod kernels;
 pub(crate) mod weights;
 
-pub use dispatch::{Level, launch};
+pub use dispatch::{Level, NoSuchVectors, Vectors, launch};
 
-/// Numbers in a vector.
-pub const LANES: usize = 8;
+/// Numbers in a vector: those of one register of AVX-512. With other instructions a vector is several registers.
+pub const LANES: usize = 16;
 
 /// Vector instructions. Operands that are NaN come through, also in `min` and `max`.
 pub trait Simd: Copy {
     /// [`LANES`] numbers in a register.
     type V: Copy;
+    /// Whether a vector is one register of 32, so that larger blocks of sums fit: a constant, so what is asked of
+    /// it costs nothing.
+    const WIDE: bool;
     /// All lanes `x`.
     fn splat(self, x: f32) -> Self::V;
     /// From memory.
@@ -37,13 +40,15 @@ pub trait Simd: Copy {
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a / b`.
     fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a / b` to two units in the last place, for `b` normal and less than 2^126: without a division where that is slow.
+    fn ratio(self, a: Self::V, b: Self::V) -> Self::V;
     /// The larger of `bound` and `x`.
     fn max(self, bound: Self::V, x: Self::V) -> Self::V;
     /// The smaller of `bound` and `x`.
     fn min(self, bound: Self::V, x: Self::V) -> Self::V;
     /// `x` where `a > 0`, else `y`.
     fn where_positive(self, a: Self::V, x: Self::V, y: Self::V) -> Self::V;
-    /// Sums of neighbours: 4 of `a` and 4 of `b`, two by two in turns.
+    /// Sums of neighbours: 8 of `a` and 8 of `b`, two by two in turns.
     fn add_pairs(self, a: Self::V, b: Self::V) -> Self::V;
     /// The sum of each vector's lanes.
     #[inline(always)]
@@ -51,8 +56,11 @@ pub trait Simd: Copy {
         let mut parts = [0.0; LANES];
         let pairs = self.add_pairs(self.add_pairs(a, b), self.add_pairs(c, d));
         self.store(pairs, &mut parts);
-        let [a, b, c, d, e, f, g, h] = parts;
-        [a + e, b + f, c + g, d + h]
+        let mut sums = [0.0; 4];
+        for (n, sum) in sums.iter_mut().enumerate() {
+            *sum = (parts[n] + parts[n + 4]) + (parts[n + 8] + parts[n + 12]);
+        }
+        sums
     }
     /// `x * 2^n`, with n in the low bits of `shifted` (1.5 * 2^23 + n).
     fn scale(self, x: Self::V, shifted: Self::V) -> Self::V;
@@ -85,6 +93,7 @@ pub(super) enum Op {
     Add,
     Mul,
     Div,
+    Ratio,
     Max,
     Min,
     WherePositive,
@@ -97,7 +106,7 @@ pub(super) enum Op {
 /// Closures that are the instructions. Calls name their [`Op`] as a constant, so nothing is left of the
 /// choice after inlining.
 #[derive(Clone, Copy)]
-pub(super) struct Instructions<F, G> {
+pub(super) struct Instructions<F, G, const WIDE: bool> {
     pub op: F,
     pub splat: G,
 }
@@ -113,7 +122,7 @@ pub(super) fn run_baseline<K: Kernel>(kernel: K) -> K::Output {
                 Op::MulAdd => a[n] * b[n] + c[n],
                 Op::Add => a[n] + b[n],
                 Op::Mul => a[n] * b[n],
-                Op::Div => a[n] / b[n],
+                Op::Div | Op::Ratio => a[n] / b[n],
                 Op::Max => {
                     if a[n] > b[n] {
                         a[n]
@@ -154,7 +163,7 @@ pub(super) fn run_baseline<K: Kernel>(kernel: K) -> K::Output {
         out
     };
     let splat = |x: f32| [x; LANES];
-    kernel.run(Instructions { op, splat })
+    kernel.run(Instructions::<_, _, false> { op, splat })
 }
 
 /// Whether all CPUs that this is compiled for have fused multiply-add, as those of 64-bit Arm do. Where
@@ -165,13 +174,14 @@ fn from_bits(bits: i32) -> f32 {
     f32::from_bits(bits.cast_unsigned())
 }
 
-impl<V, F, G> Simd for Instructions<F, G>
+impl<V, F, G, const WIDE: bool> Simd for Instructions<F, G, WIDE>
 where
     V: bytemuck::Pod,
     F: Fn(Op, V, V, V) -> V + Copy,
     G: Fn(f32) -> V + Copy,
 {
     type V = V;
+    const WIDE: bool = WIDE;
 
     #[inline(always)]
     fn splat(self, x: f32) -> V {
@@ -206,6 +216,11 @@ where
     #[inline(always)]
     fn div(self, a: V, b: V) -> V {
         (self.op)(Op::Div, a, b, b)
+    }
+
+    #[inline(always)]
+    fn ratio(self, a: V, b: V) -> V {
+        (self.op)(Op::Ratio, a, b, b)
     }
 
     #[inline(always)]
@@ -249,6 +264,11 @@ mod tests {
     use super::*;
     use crate::simd::{Level, launch};
 
+    /// Both halves of a vector.
+    fn twice(half: [f32; LANES / 2]) -> [f32; LANES] {
+        std::array::from_fn(|n| half[n % half.len()])
+    }
+
     /// Every instruction on one pair of vectors.
     struct All;
 
@@ -257,9 +277,9 @@ mod tests {
 
         #[inline(always)]
         fn run<S: Simd>(self, s: S) -> Self::Output {
-            let a = s.load(&[1.0, -2.0, 0.0, 4.0, f32::NAN, 6.0, -7.0, 8.0]);
-            let b = s.load(&[8.0, 7.0, -6.0, 5.0, 4.0, f32::INFINITY, 2.0, 1.0]);
-            let x = s.load(&[3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 5.0]);
+            let a = s.load(&twice([1.0, -2.0, 0.0, 4.0, f32::NAN, 6.0, -7.0, 8.0]));
+            let b = s.load(&twice([8.0, 7.0, -6.0, 5.0, 4.0, f32::INFINITY, 2.0, 1.0]));
+            let x = s.load(&twice([3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 5.0]));
             let one = s.splat(1.0);
             let results = [
                 s.mul_add(a, b, x),
@@ -283,6 +303,39 @@ mod tests {
         }
     }
 
+    struct Ratio([f32; LANES], [f32; LANES]);
+
+    impl Kernel for Ratio {
+        type Output = [f32; LANES];
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Self::Output {
+            let mut ratios = [0.0; LANES];
+            s.store(s.ratio(s.load(&self.0), s.load(&self.1)), &mut ratios);
+            ratios
+        }
+    }
+
+    #[test]
+    fn ratios_are_right_to_two_units_and_nan_comes_through() {
+        for level in Level::all() {
+            let all =
+                (1..4000).map(|i| (i as f32 * 0.37 - 300.0, 1.7_f32.powi(i % 200 - 80) * 1.3));
+            for (a, b) in all {
+                let exact = f64::from(a) / f64::from(b);
+                for ratio in launch(level, Ratio([a; LANES], [b; LANES])) {
+                    let error = (f64::from(ratio) / exact - 1.0).abs();
+                    let units = error / f64::from(f32::EPSILON);
+                    assert!(units <= 2.0, "{} {a} / {b}: {ratio}, {units} off", level.name());
+                }
+            }
+            for (a, b) in [(f32::NAN, 2.0), (2.0, f32::NAN)] {
+                let ratios = launch(level, Ratio([a; LANES], [b; LANES]));
+                assert!(ratios.iter().all(|ratio| ratio.is_nan()), "{}", level.name());
+            }
+        }
+    }
+
     #[test]
     fn every_level_computes_the_same() {
         let (nan, inf) = (f32::NAN, f32::INFINITY);
@@ -298,10 +351,15 @@ mod tests {
             [0.375, 0.375, 0.375, 0.375, 0.375, 0.375, 0.375, 0.625],
             [3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 5.0],
             [1.125, 1.125, 1.125, 1.125, 1.125, 1.125, 1.125, 0.78125],
-            [inf, 8.0, 8.0, 4.0, 0.0, 0.0, 0.0, 0.0],
+            [inf, 16.0, 16.0, 8.0, 0.0, 0.0, 0.0, 0.0],
         ];
-        for level in [Level::BASELINE, Level::detect()] {
-            for (op, (actual, expected)) in launch(level, All).iter().zip(expected).enumerate() {
+        for level in Level::all() {
+            for (op, (actual, half)) in launch(level, All).iter().zip(expected).enumerate() {
+                let mut expected = twice(half);
+                if op == 11 {
+                    // Four sums, not lanes.
+                    expected[8..].fill(0.0);
+                }
                 for (a, e) in actual.iter().zip(expected) {
                     assert!(
                         *a == e || a.is_nan() && e.is_nan(),

@@ -1,7 +1,7 @@
 //! Max-pooling: the largest of 3x3 pixels, every 2 pixels, with a border that never is the largest.
 
 use super::grid::Grid;
-use crate::simd::kernels::{Panel, load, panels, panels_mut, store};
+use crate::simd::kernels::{PANEL, Panel, panels, panels_mut};
 use crate::simd::{Kernel, Simd};
 
 /// Sides of the pooled image.
@@ -40,7 +40,7 @@ impl Kernel for Pool<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let every = self.grid.pixel / crate::simd::kernels::PANEL;
+        let every = self.grid.pixel / PANEL;
         let x = panels(self.x);
         let (out, relu) = (panels_mut(self.out), panels_mut(self.relu));
         let largest = panels_mut(self.largest);
@@ -51,19 +51,17 @@ impl Kernel for Pool<'_> {
             let places = window(self.grid, to_y, to_x);
             for panel in 0..every {
                 let at = small.place(to_y, to_x) * every + panel;
-                for n in 0..2 {
-                    let mut best = s.load(&x[places[0] * every + panel][n]);
-                    let mut which = zero;
-                    for (index, place) in places.iter().enumerate().skip(1) {
-                        let next = s.load(&x[place * every + panel][n]);
-                        let more = s.mul_add(best, s.splat(-1.0), next);
-                        best = s.where_positive(more, next, best);
-                        which = s.where_positive(more, s.splat(index as f32), which);
-                    }
-                    s.store(best, &mut out[at][n]);
-                    s.store(s.max(zero, best), &mut relu[at][n]);
-                    s.store(which, &mut largest[at][n]);
+                let mut best = s.load(&x[places[0] * every + panel]);
+                let mut which = zero;
+                for (index, place) in places.iter().enumerate().skip(1) {
+                    let next = s.load(&x[place * every + panel]);
+                    let more = s.mul_add(best, s.splat(-1.0), next);
+                    best = s.where_positive(more, next, best);
+                    which = s.where_positive(more, s.splat(index as f32), which);
                 }
+                s.store(best, &mut out[at]);
+                s.store(s.max(zero, best), &mut relu[at]);
+                s.store(which, &mut largest[at]);
             }
         }
     }
@@ -84,7 +82,7 @@ impl Kernel for Unpool<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let every = self.grid.pixel / crate::simd::kernels::PANEL;
+        let every = self.grid.pixel / PANEL;
         let (d, largest, out) = (panels(self.d), panels(self.largest), panels_mut(self.out));
         let zero = s.splat(0.0);
         let small = pooled(self.grid);
@@ -93,17 +91,13 @@ impl Kernel for Unpool<'_> {
             let places = window(self.grid, from_y, from_x);
             for panel in 0..every {
                 let at = small.place(from_y, from_x) * every + panel;
-                let (d, largest) = (load(s, &d[at]), load(s, &largest[at]));
+                let (d, largest) = (s.load(&d[at]), s.load(&largest[at]));
                 for (index, place) in places.iter().enumerate() {
                     let to: &mut Panel = &mut out[place * every + panel];
-                    let mut share = load(s, to);
-                    for n in 0..2 {
-                        // Positive at 0 alone, of whole numbers.
-                        let off = s.add(largest[n], s.splat(-(index as f32)));
-                        let is = s.mul_add(s.mul(off, s.splat(-1.0)), off, s.splat(0.5));
-                        share[n] = s.add(share[n], s.where_positive(is, d[n], zero));
-                    }
-                    store(s, share, to);
+                    // Positive at 0 alone, of whole numbers.
+                    let off = s.add(largest, s.splat(-(index as f32)));
+                    let is = s.mul_add(s.mul(off, s.splat(-1.0)), off, s.splat(0.5));
+                    s.store(s.add(s.load(to), s.where_positive(is, d, zero)), to);
                 }
             }
         }
@@ -120,7 +114,7 @@ mod tests {
         let grid = Grid { height: 3, width: 4, pixel: 16 };
         let small = pooled(grid);
         assert_eq!((small.height, small.width), (2, 2));
-        for level in [Level::BASELINE, Level::detect()] {
+        for level in Level::all() {
             let mut x = grid.zeros();
             x.fill(f32::NEG_INFINITY);
             // Channel 0 rises from pixel to pixel; channel 1 is the same everywhere.

@@ -1,8 +1,10 @@
 //! Convolutions of 3x3 with one pixel of padding, and what becomes of their sums.
 
 use super::grid::Grid;
-use crate::cnn::products::{ROWS, step};
-use crate::simd::kernels::{Finish, Panel, add, load, panels, store};
+use crate::cnn::products::ROWS;
+use crate::simd::kernels::{
+    Blocks, Finish, Pairs, Panel, in_fitting_blocks, in_pairs, load_all, panels, steps,
+};
 use crate::simd::{Kernel, Simd};
 
 /// Taps of a kernel.
@@ -24,70 +26,70 @@ impl<F: Finish> Kernel for Same<'_, F> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, s: S) {
+        let count = panels(self.weights).len() / (TAPS * self.grid.pixel);
+        in_pairs(s, 0, count, &mut self);
+    }
+}
+
+impl<S: Simd, F: Finish> Pairs<S> for Same<'_, F> {
+    #[inline(always)]
+    fn panels<const N: usize>(&mut self, s: S, panel: usize) {
         let Grid { height, width, pixel } = self.grid;
         let line = self.grid.line();
-        for (panel, weights) in panels(self.weights).chunks_exact(TAPS * pixel).enumerate() {
-            let start = match self.bias {
-                Some(bias) => load(s, &panels(bias)[panel]),
-                None => [s.splat(0.0); 2],
-            };
-            for y in 0..height {
-                let lines = &self.x[y * line..(y + 3) * line];
-                let row = Row { lines, line, pixel, weights, panel, start };
-                let mut at = 0;
-                while at + ROWS <= width {
-                    row.block::<S, F, ROWS>(s, at, self.grid.place(y, at), &mut self.finish);
-                    at += ROWS;
-                }
-                let place = self.grid.place(y, at);
-                match width - at {
-                    5 => row.block::<S, F, 5>(s, at, place, &mut self.finish),
-                    4 => row.block::<S, F, 4>(s, at, place, &mut self.finish),
-                    3 => row.block::<S, F, 3>(s, at, place, &mut self.finish),
-                    2 => row.block::<S, F, 2>(s, at, place, &mut self.finish),
-                    1 => row.block::<S, F, 1>(s, at, place, &mut self.finish),
-                    _ => {}
-                }
-            }
+        let mut start = [s.splat(0.0); N];
+        if let Some(bias) = self.bias {
+            load_all(s, &panels(bias)[panel..], &mut start);
+        }
+        let len = TAPS * pixel;
+        let mut weights = [&panels(self.weights)[..0]; N];
+        for (n, weights) in weights.iter_mut().enumerate() {
+            *weights = &panels(self.weights)[(panel + n) * len..][..len];
+        }
+        for y in 0..height {
+            let lines = &self.x[y * line..(y + 3) * line];
+            let place = self.grid.place(y, 0);
+            let finish = &mut self.finish;
+            let mut row = Row { lines, line, pixel, weights, panel, start, place, finish };
+            in_fitting_blocks::<S, N, ROWS>(s, width, &mut row);
         }
     }
 }
 
-/// One row of the output, one panel of its channels.
-struct Row<'a, V> {
+/// One row of the output, N panels of its channels.
+struct Row<'a, 'f, F, V, const N: usize> {
     /// Three rows of the input.
     lines: &'a [f32],
     line: usize,
     pixel: usize,
-    weights: &'a [Panel],
+    weights: [&'a [Panel]; N],
     panel: usize,
-    start: [V; 2],
+    start: [V; N],
+    /// Number of the row's first pixel.
+    place: usize,
+    finish: &'f mut F,
 }
 
-impl<V: Copy> Row<'_, V> {
+impl<S: Simd, F: Finish, const N: usize> Blocks<S> for Row<'_, '_, F, S::V, N> {
     /// M pixels from `at` on.
     #[inline(always)]
-    fn block<S: Simd<V = V>, F: Finish, const M: usize>(
-        &self,
-        s: S,
-        at: usize,
-        place: usize,
-        finish: &mut F,
-    ) {
+    fn block<const M: usize>(&mut self, s: S, at: usize) {
         let run = 3 * self.pixel;
         let mut sums = [self.start; M];
         let mut x = [&self.lines[..0]; M];
-        let lines = self.lines.chunks_exact(self.line);
-        for (weights, line) in self.weights.chunks_exact(run).zip(lines) {
+        for (tap, line) in self.lines.chunks_exact(self.line).enumerate() {
             for (m, x) in x.iter_mut().enumerate() {
-                *x = &line[(at + m) * self.pixel..][..weights.len()];
+                *x = &line[(at + m) * self.pixel..][..run];
             }
-            for (k, weights) in weights.iter().enumerate() {
-                step(s, &x, k, weights, &mut sums);
+            let mut weights = self.weights;
+            for weights in &mut weights {
+                *weights = &weights[tap * run..][..run];
             }
+            steps(s, &x, &weights, &mut sums);
         }
         for (m, sums) in sums.into_iter().enumerate() {
-            finish.finish(s, place + m, self.panel, sums);
+            for (n, sum) in sums.into_iter().enumerate() {
+                self.finish.finish(s, self.place + at + m, self.panel + n, sum);
+            }
         }
     }
 }
@@ -101,10 +103,8 @@ pub(super) struct Relu<'a> {
 
 impl Finish for Relu<'_> {
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; 2]) {
-        let zero = s.splat(0.0);
-        let kept = [s.max(zero, sums[0]), s.max(zero, sums[1])];
-        store(s, kept, &mut self.out[row * self.panels + panel]);
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: S::V) {
+        s.store(s.max(s.splat(0.0), sums), &mut self.out[row * self.panels + panel]);
     }
 }
 
@@ -117,12 +117,11 @@ pub(super) struct AddRelu<'a> {
 
 impl Finish for AddRelu<'_> {
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, mut sums: [S::V; 2]) {
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: S::V) {
         let at = row * self.panels + panel;
-        add(s, load(s, &self.x[at]), &mut sums);
-        store(s, sums, &mut self.x[at]);
-        let zero = s.splat(0.0);
-        store(s, [s.max(zero, sums[0]), s.max(zero, sums[1])], &mut self.relu[at]);
+        let sums = s.add(sums, s.load(&self.x[at]));
+        s.store(sums, &mut self.x[at]);
+        s.store(s.max(s.splat(0.0), sums), &mut self.relu[at]);
     }
 }
 
@@ -136,14 +135,12 @@ pub(super) struct Masked<'a> {
 
 impl Finish for Masked<'_> {
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: [S::V; 2]) {
+    fn finish<S: Simd>(&mut self, s: S, row: usize, panel: usize, sums: S::V) {
         let at = row * self.panels + panel;
-        let (a, zero) = (load(s, &self.a[at]), s.splat(0.0));
-        let mut kept =
-            [s.where_positive(a[0], sums[0], zero), s.where_positive(a[1], sums[1], zero)];
+        let mut kept = s.where_positive(s.load(&self.a[at]), sums, s.splat(0.0));
         if self.adds {
-            add(s, load(s, &self.out[at]), &mut kept);
+            kept = s.add(kept, s.load(&self.out[at]));
         }
-        store(s, kept, &mut self.out[at]);
+        s.store(kept, &mut self.out[at]);
     }
 }
