@@ -19,7 +19,7 @@ endif
 
 MATURIN := maturin==1.16.0
 WHEEL_PACKAGES := $(MATURIN) ziglang==0.17.0 cargo-zigbuild==0.24.0
-TEST_PACKAGES := tensorboard==2.21.0 numpy safetensors gymnasium==1.4.0 ale-py==0.12.1 onnxruntime==1.31.1 $(MATURIN)
+TEST_PACKAGES := tensorboard==2.21.0 numpy safetensors gymnasium==1.4.0 ale-py==0.12.1 onnxruntime==1.31.1 grpcio==1.85.3 protobuf==7.36.2 $(MATURIN)
 ATARI_PACKAGES := gymnasium==1.4.0 ale-py==0.12.1
 
 # $(call venv,FOLDER,PACKAGES): a virtual environment with these packages, made anew if others are in it.

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use impala_rl::gym;
+use impala_rl::build;
 
 fn main() -> ExitCode {
-    impala_rl::play::main(&gym::registry())
+    impala_rl::play::main(&build::registry())
 }

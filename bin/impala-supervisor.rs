@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use impala_rl::gym;
+use impala_rl::build;
 
 fn main() -> ExitCode {
-    impala_rl::pool::main(gym::registry())
+    impala_rl::pool::main(build::registry())
 }

@@ -42,10 +42,19 @@ pub fn network(config: &Config) -> Result<(NetworkSpec, ParamSpec), SpecError> {
     Ok((network, parameters))
 }
 
-/// `envs` environments of task `task`, as the network sees them; what those in Python say goes to `log`.
+/// All environments there are: the built-in ones, those of Gymnasium and EnvPool, and those of servers.
+#[must_use]
+pub fn registry() -> Registry {
+    let mut registry = crate::gym::registry();
+    crate::grpc::register(&mut registry);
+    registry
+}
+
+/// `envs` environments of task `task`, as the network sees them; `place` is their number among
+/// those of the run, and what those in Python say goes to `log`.
 ///
 /// # Errors
-/// As [`Registry::make`].
+/// As [`Registry::make`], and if they look otherwise than when the configuration was resolved.
 ///
 /// # Panics
 /// If there is no such task, or `envs` is 0.
@@ -54,12 +63,18 @@ pub fn environments(
     task: usize,
     registry: &Registry,
     (envs, seed): (usize, u64),
-    log: Option<PathBuf>,
+    (place, log): (usize, Option<PathBuf>),
 ) -> Result<Box<dyn VectorEnv>, EnvError> {
-    let TaskConfig { id, options, .. } = &env.tasks[task];
+    let TaskConfig { id, options, spec, .. } = &env.tasks[task];
     let mut options = options.clone();
-    options.external.log = log;
-    Ok(seen_as(registry.make(id, &options, envs, seed)?, &env.spec))
+    (options.external.place, options.external.log) = (place, log);
+    let made = registry.make(id, &options, envs, seed)?;
+    let own = made.spec();
+    // A server may have been started again with another one meanwhile.
+    if (&own.observation, &own.action, own.masks) != (&spec.observation, &spec.action, spec.masks) {
+        return Err(EnvError::failed(id, "it looks otherwise than at the start of the run"));
+    }
+    Ok(seen_as(made, &env.spec))
 }
 
 /// The policy that an engine makes of a network for `envs` environments, with weights still to be loaded.

@@ -71,6 +71,8 @@ const fn flag_of(setting: EnvSetting) -> &'static str {
         EnvSetting::Seed => "--seed",
         EnvSetting::Path => "--python-path",
         EnvSetting::Python => "--python",
+        EnvSetting::Token => "--env-token-file",
+        EnvSetting::Timeout => "--env-timeout",
         _ => "--env",
     }
 }

@@ -19,6 +19,7 @@
 
 pub use impala_env as env;
 pub use impala_env::rng;
+pub use impala_grpc as grpc;
 pub use impala_gym as gym;
 pub use impala_metrics as metrics;
 pub use impala_nn as policy;

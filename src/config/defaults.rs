@@ -62,6 +62,7 @@ pub fn built_in() -> Settings {
         env: Some(vec!["CartPole-v1".into()]),
         env_defaults: Some(true),
         env_arg: Some(Vec::new()),
+        env_timeout: Some(30.0),
         actors: Some(4),
         envs_per_actor: Some(4),
         unroll: Some(16),

@@ -3,6 +3,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::ConfigError;
 use super::settings::Settings;
@@ -38,6 +39,8 @@ pub(super) fn external(
         python_path: Some(absolute(python_path)),
         wrapper: all.env_wrapper.as_deref().map(wrapper),
         observation_keys: keys,
+        token_file: all.env_token_file.as_deref().map(absolute),
+        answer_timeout: all.env_timeout.and_then(|s| Duration::try_from_secs_f64(s).ok()),
         ..ExternalEnv::new()
     })
 }

@@ -149,6 +149,7 @@ pub const WHOLE: &[Whole] = &[
 pub const REAL: &[Real] = &[
     Real::from("log-interval", |s| s.log_interval, 0.05, 3600.0),
     Real::above("checkpoint-interval", |s| s.checkpoint_interval, 0.0, 1e9).or_inf(),
+    Real::from("env-timeout", |s| s.env_timeout, 0.1, 1e6),
     Real::from("actor-hang-timeout", |s| s.actor_hang_timeout, 1.0, 1e9).or_inf(),
     Real::from("actor-start-timeout", |s| s.actor_start_timeout, 1.0, 1e9).or_inf(),
     Real::from("learner-hang-timeout", |s| s.learner_hang_timeout, 1.0, 1e9).or_inf(),

@@ -95,6 +95,8 @@ impl Config {
             pad_observations: env.padded_len,
             python: options.external.python.clone(),
             python_path: options.external.python_path.clone(),
+            env_token_file: options.external.token_file.clone(),
+            env_timeout: options.external.answer_timeout.map(|limit| limit.as_secs_f64()),
             actors: Some(pool.actors),
             envs_per_actor: Some(pool.envs_per_actor),
             unroll: Some(pool.unroll),

@@ -47,6 +47,12 @@ pub struct Settings {
     /// Folder that Python modules are looked for in first [default: the current one]
     #[arg(long, value_name = "DIR", help_heading = "Environment")]
     pub python_path: Option<PathBuf>,
+    /// File with the token that servers of environments (grpc://HOST:PORT) ask for
+    #[arg(long, value_name = "FILE", help_heading = "Environment")]
+    pub env_token_file: Option<PathBuf>,
+    /// Seconds that a server of environments may take for an answer, and that one which is gone is waited for
+    #[arg(long, value_parser = real, value_name = "S", help_heading = "Environment")]
+    pub env_timeout: Option<f64>,
 
     /// Actor processes. As many as cores is a good start; more do no harm if environments wait
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
@@ -320,7 +326,8 @@ impl Settings {
             ($($field:ident)*) => { Self { $($field: self.$field.or(below.$field)),* } };
         }
         first! {
-            env env_defaults env_arg env_wrapper observation_keys frame_stack pad_observations python python_path
+            env env_defaults env_arg env_wrapper observation_keys frame_stack pad_observations python python_path env_token_file
+            env_timeout
             actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update engine vectors pin actor_nice
             algorithm preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet

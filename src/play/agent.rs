@@ -116,7 +116,7 @@ impl Trained {
         let mut policy = build::policy(config.pool.engine, network, parameters, envs)?;
         policy.load(&checkpoint.parameters);
         let env_seed = Rng::new(seed, ENV_STREAM).next_u64();
-        let env = build::environments(&config.env, task, registry, (envs, env_seed), None)?;
+        let env = build::environments(&config.env, task, registry, (envs, env_seed), (0, None))?;
         let spec = env.spec().clone();
         let mut agent = Agent {
             policy,

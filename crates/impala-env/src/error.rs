@@ -136,6 +136,10 @@ pub enum EnvSetting {
     Path,
     /// The program that it runs in.
     Python,
+    /// The file that holds what a server asks for.
+    Token,
+    /// How long a server may take.
+    Timeout,
 }
 
 impl EnvError {

@@ -4,6 +4,8 @@ use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::flag;
+
 /// How an environment of a family (see [`super::Registry::add_family`]) is run. The built-in ones have no
 /// use for it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,6 +24,12 @@ pub struct ExternalEnv {
     pub log: Option<PathBuf>,
     /// How long the environments may take to start; `None` for as long as they like.
     pub start_timeout: Option<Duration>,
+    /// Number of these environments among those of the run: it says which of several servers steps them.
+    pub place: usize,
+    /// File whose content a server asks for; `None` to show nothing.
+    pub token_file: Option<PathBuf>,
+    /// How long a server may take for an answer, and may be gone; `None` for the default.
+    pub answer_timeout: Option<Duration>,
 }
 
 impl ExternalEnv {
@@ -36,6 +44,9 @@ impl ExternalEnv {
             trial: false,
             log: None,
             start_timeout: None,
+            place: 0,
+            token_file: None,
+            answer_timeout: None,
         }
     }
 }
@@ -49,4 +60,46 @@ pub struct SharedMemory<'a> {
     pub address: usize,
     /// Bytes of it.
     pub len_bytes: usize,
+}
+
+/// What a step of another process means, of whose episodes it ended (`ends` is `[2][E]`: terminated, truncated) and whose
+/// were `over` before (`[E]`): those it has reset, and what was written of them does not count. Writes the flags `[E]` of
+/// [`flag`], makes the rewards `[E]` of resets 0, and says in `over` whose episode the next step starts.
+///
+/// # Panics
+/// If `ends` is shorter than `over`.
+pub fn next_step_autoreset(ends: &[u8], over: &mut [bool], rewards: &mut [f32], flags: &mut [u8]) {
+    let (terminated, truncated) = ends.split_at(over.len());
+    let ends = terminated.iter().zip(truncated);
+    for (((over, reward), flags), ends) in over.iter_mut().zip(rewards).zip(flags).zip(ends) {
+        // Without branches, so that it vectorises.
+        let cut = if *ends.1 != 0 { flag::TRUNCATED } else { 0 };
+        let end = if *ends.0 != 0 { flag::TERMINATED } else { cut };
+        *flags = if *over { flag::FIRST } else { end };
+        *reward = if *over { 0.0 } else { *reward };
+        *over = *flags & flag::DONE != 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_step_after_an_end_is_a_reset_whatever_the_worker_says() {
+        let mut over = [false; 5];
+        let mut step = |ends: [u8; 10]| {
+            let (mut rewards, mut flags) = ([1.0, 1.0, 1.0, f32::NAN, 1.0], [255; 5]);
+            next_step_autoreset(&ends, &mut over, &mut rewards, &mut flags);
+            (flags, rewards.map(|reward| reward == 0.0))
+        };
+        let (ended, cut) = (flag::TERMINATED, flag::TRUNCATED);
+        let kept = [false; 5];
+        // Both bits mean that it terminated; any number but 0 is a yes.
+        assert_eq!(step([0, 1, 0, 1, 0, 0, 0, 1, 9, 0]), ([0, ended, cut, ended, 0], kept));
+        let (flags, zeroed) = step([0, 1, 1, 0, 1, 0, 1, 0, 0, 0]);
+        assert_eq!(flags, [0, flag::FIRST, flag::FIRST, flag::FIRST, ended]);
+        assert_eq!(zeroed, [false, true, true, true, false]);
+        assert_eq!(step([1, 0, 0, 0, 0, 0, 0, 0, 0, 0]).0, [ended, 0, 0, 0, flag::FIRST]);
+    }
 }

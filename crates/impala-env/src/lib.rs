@@ -31,7 +31,7 @@ pub mod synthetic;
 pub mod tasks;
 
 pub use error::{BoxError, EnvError, EnvSetting, RemedyPart};
-pub use external::{ExternalEnv, SharedMemory};
+pub use external::{ExternalEnv, SharedMemory, next_step_autoreset};
 pub use lockstep::Lockstep;
 pub use options::{EnvOptions, OptionReader};
 pub use registry::Registry;

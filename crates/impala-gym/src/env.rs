@@ -8,7 +8,8 @@ use std::os::unix::fs::FileExt as _;
 use super::messages::{Command, Region};
 use super::worker::Worker;
 use impala_env::{
-    Actions, EnvError, EnvOptions, EnvSpec, ResetOut, SharedMemory, StepOut, VectorEnv, flag,
+    Actions, EnvError, EnvOptions, EnvSpec, ResetOut, SharedMemory, StepOut, VectorEnv,
+    next_step_autoreset,
 };
 use impala_shm::Memory;
 
@@ -183,21 +184,6 @@ impl Scratch {
     }
 }
 
-/// What a step means, of whose episodes it ended (`[2][E]`: terminated, truncated) and whose were `over`
-/// before: those it has reset, and what was written of them does not count.
-fn next_step_autoreset(ends: &[u8], over: &mut [bool], rewards: &mut [f32], flags: &mut [u8]) {
-    let (terminated, truncated) = ends.split_at(over.len());
-    let ends = terminated.iter().zip(truncated);
-    for (((over, reward), flags), ends) in over.iter_mut().zip(rewards).zip(flags).zip(ends) {
-        // Without branches, so that it vectorises.
-        let cut = if *ends.1 != 0 { flag::TRUNCATED } else { 0 };
-        let end = if *ends.0 != 0 { flag::TERMINATED } else { cut };
-        *flags = if *over { flag::FIRST } else { end };
-        *reward = if *over { 0.0 } else { *reward };
-        *over = *flags & flag::DONE != 0;
-    }
-}
-
 impl VectorEnv for GymEnv {
     fn spec(&self) -> &EnvSpec {
         &self.spec
@@ -272,28 +258,5 @@ impl VectorEnv for GymEnv {
         fetched.map_err(|error| self.scratch_failed(&error))?;
         next_step_autoreset(&self.ends, &mut self.over, rewards, flags);
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_step_after_an_end_is_a_reset_whatever_the_worker_says() {
-        let mut over = [false; 5];
-        let mut step = |ends: [u8; 10]| {
-            let (mut rewards, mut flags) = ([1.0, 1.0, 1.0, f32::NAN, 1.0], [255; 5]);
-            next_step_autoreset(&ends, &mut over, &mut rewards, &mut flags);
-            (flags, rewards.map(|reward| reward == 0.0))
-        };
-        let (ended, cut) = (flag::TERMINATED, flag::TRUNCATED);
-        let kept = [false; 5];
-        // Both bits mean that it terminated; any number but 0 is a yes.
-        assert_eq!(step([0, 1, 0, 1, 0, 0, 0, 1, 9, 0]), ([0, ended, cut, ended, 0], kept));
-        let (flags, zeroed) = step([0, 1, 1, 0, 1, 0, 1, 0, 0, 0]);
-        assert_eq!(flags, [0, flag::FIRST, flag::FIRST, flag::FIRST, ended]);
-        assert_eq!(zeroed, [false, true, true, true, false]);
-        assert_eq!(step([1, 0, 0, 0, 0, 0, 0, 0, 0, 0]).0, [ended, 0, 0, 0, flag::FIRST]);
     }
 }

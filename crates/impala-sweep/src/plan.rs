@@ -3,9 +3,9 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use impala_rl::build;
 use impala_rl::config::{Args, Config, Settings, file, refusal, values};
 use impala_rl::hint::with_hint;
-use impala_rl::{build, gym};
 use serde::Serialize;
 use toml::Value;
 
@@ -237,7 +237,7 @@ fn trials(search: &Search, fixed: &Settings) -> Result<Vec<Trial>, SweepError> {
 fn check(trial: &Trial) -> Result<Config, SweepError> {
     let refused =
         |problem| SweepError::Refused { trial: trial.name.clone(), varied: trial.label(), problem };
-    let config = Config::resolve(&trial.settings, &gym::registry())
+    let config = Config::resolve(&trial.settings, &build::registry())
         .map_err(|error| refused(error.to_string()))?;
     build::network(&config).map_err(|error| refused(with_hint(&error)))?;
     Ok(config)

@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import threading
 import time
 
 import numpy as np
@@ -144,7 +145,10 @@ class _TimeIsUp(BaseException):
 @contextlib.contextmanager
 def _no_longer_than(seconds):
     """Leaves its block when the time is up. What is broken off may be left in any state: the worker of a trial
-    is needed for nothing else."""
+    is needed for nothing else. Outside of the main thread, where no signal can come, nothing is broken off."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def up(*_):
         raise _TimeIsUp

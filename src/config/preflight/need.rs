@@ -31,6 +31,8 @@ const WORKER_TASKS: u64 = 2;
 /// The same with `EnvPool`: measured with `CartPole`, Pong and `HalfCheetah`.
 const ENVPOOL_BYTES: u64 = 80 * MIB;
 const ENVPOOL_TASKS: u64 = 4;
+/// What is on its way between an actor and a server: the same in a sent and a received message, and windows.
+const REMOTE_BYTES: u64 = 4 * MIB;
 
 /// Private memory of processes that compute with one engine.
 struct Private {
@@ -123,6 +125,7 @@ impl Need {
         // As if all groups were of the task that needs most.
         let worker = |task: &TaskConfig| match task {
             task if task.options.external.python.is_none() => (0, 0),
+            task if task.id.starts_with("grpc://") => (REMOTE_BYTES, 0),
             task if task.id.starts_with("envpool:") => (ENVPOOL_BYTES, ENVPOOL_TASKS),
             _ => (WORKER_BYTES, WORKER_TASKS),
         };

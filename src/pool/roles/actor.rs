@@ -148,8 +148,8 @@ fn env_group<'p>(
     let log = pool.run_dir.worker_log(index);
     let mut make = move || {
         let log = Some(log.clone());
-        let mut env =
-            build::environments(&config.env, task, &pool.registry, (envs, seeds.next_u64()), log)?;
+        let (sizes, place) = ((envs, seeds.next_u64()), (place as usize, log));
+        let mut env = build::environments(&config.env, task, &pool.registry, sizes, place)?;
         let file = pool.memory.payload_file();
         env.attach(&SharedMemory { file, address, len_bytes })?;
         Ok(env)

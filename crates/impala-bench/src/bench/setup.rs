@@ -8,7 +8,6 @@ use super::error::BenchError;
 use impala_rl::build;
 use impala_rl::config::{Args, Config, Engine as EngineKind, refusal};
 use impala_rl::env::VectorEnv;
-use impala_rl::gym;
 use impala_rl::learner::engine::Engine;
 use impala_rl::learner::native_engine::NativeEngine;
 use impala_rl::learner::optimizer::Optimizer;
@@ -66,7 +65,7 @@ impl Setup {
     /// # Errors
     /// If the configuration is wrong.
     pub(crate) fn from_args(args: &Args) -> Result<Self, BenchError> {
-        let config = Config::resolve(&args.layers()?, &gym::registry())?;
+        let config = Config::resolve(&args.layers()?, &build::registry())?;
         if config.env.tasks.len() > 1 {
             return Err(BenchError::SeveralTasks { env: config.env.id });
         }
@@ -100,7 +99,8 @@ impl Setup {
     /// If they cannot be made.
     pub fn env(&self) -> Result<Box<dyn VectorEnv>, BenchError> {
         let Config { env, pool, run, .. } = &self.config;
-        Ok(build::environments(env, 0, &gym::registry(), (pool.envs_per_actor, run.seed), None)?)
+        let sizes = (pool.envs_per_actor, run.seed);
+        Ok(build::environments(env, 0, &build::registry(), sizes, (0, None))?)
     }
 
     /// The weights that a run starts from.

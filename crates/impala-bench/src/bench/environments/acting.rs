@@ -7,7 +7,6 @@ use crate::bench::setup::Setup;
 use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
 use impala_rl::build;
 use impala_rl::env::SharedMemory;
-use impala_rl::gym;
 use impala_rl::params::{ParamPublisher, ParamReader};
 use impala_rl::policy::act::UniformPolicy;
 use impala_rl::pool::{MemoryPlan, PoolMemory};
@@ -95,9 +94,9 @@ fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchErro
     let mut seat = memory.seat(Access::ReadWrite)?;
     let page = memory.parameters.map(Access::ReadOnly, Inherit::No)?;
     let seed = Rng::new(config.run.seed, index as u64).next_u64();
-    let registry = gym::registry();
-    let mut env =
-        build::environments(&config.env, 0, &registry, (config.pool.envs_per_actor, seed), None)?;
+    let registry = build::registry();
+    let sizes = (config.pool.envs_per_actor, seed);
+    let mut env = build::environments(&config.env, 0, &registry, sizes, (index, None))?;
     let (address, len_bytes) = (seat.address(), seat.len_bytes());
     env.attach(&SharedMemory { file: memory.payload_file(), address, len_bytes })?;
     let slab = seat.slab()?;

@@ -1,0 +1,44 @@
+//! Environments of a server, which may be on another machine: the names that begin with `grpc://`.
+//!
+//! Each group of environments of an actor has a stream of its own, over which whole vector steps travel: actions there,
+//! observations back. `proto/impala_env.proto` is the protocol; `python -m impala_env.serve` serves whatever a Python worker
+//! steps, and a server in another language needs nothing but that file.
+//!
+//! A stream has a runtime of one thread, the caller's: nothing here starts a thread, so a process that has looked at an
+//! environment may still fork. Names of hosts are resolved by the C library, on the caller's thread.
+//!
+//! Invariants:
+//! - **S1** Nothing that a server sends is taken before its length, its number and its kind are what was asked for.
+//! - **S2** Whatever is waited for has a deadline: a connection, the start of the environments, an answer.
+//! - **S3** After an answer that came too late, or was none, its stream is closed, so nothing of it is read later.
+
+mod address;
+mod backoff;
+mod env;
+mod error;
+mod link;
+mod messages;
+mod observed;
+mod spec;
+
+use impala_env::Registry;
+
+use env::RemoteEnv;
+
+/// What the names of these environments begin with.
+pub const PREFIX: &str = "grpc://";
+
+/// Adds the environments of servers.
+pub fn register(registry: &mut Registry) {
+    registry.add_family(
+        PREFIX,
+        format!("{PREFIX}HOST:PORT"),
+        "the environment of a server on this or another machine; several servers of one: grpc://HOST:PORT,HOST:PORT",
+        |id, options, envs, seed| Ok(Box::new(RemoteEnv::new(id, options, envs, seed)?)),
+    );
+}
+
+/// The examples of the README are tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
