@@ -8,16 +8,18 @@ use std::time::{Duration, Instant};
 use super::chaos::{CHAOS_TICK, Chaos};
 use super::console::{Console, last_line, means};
 use super::continued_logs::cut_back;
+use super::launcher::{self, Rank};
 use super::memory::{MemoryPlan, PageError, PoolMemory};
 use super::roles::{OnBatch, RunContext};
 use super::run::Run;
-use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
+use super::run_dir::{CHECKPOINTS, CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE, folder_of_rank};
 use super::status::Status as StatusBoard;
 use super::summary::{Status, Summary};
 use crate::build;
 use crate::config::environment::{self, ENVIRONMENT_FILE};
 use crate::config::{
-    Args, Config, ConfigError, Engine, Exchange, Schedule, TaskConfig, preflight, refusal,
+    Args, Config, ConfigError, Distributed, Engine, Exchange, Schedule, TaskConfig, preflight,
+    refusal,
 };
 use crate::env::Registry;
 use crate::hint::with_hint;
@@ -152,8 +154,10 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
         print(&config.to_toml());
         return Ok(ExitKind::Finished);
     }
+    let rank = rank_of(&config, args.resume.is_some())?;
+    let config = for_rank(config, rank);
     preflight::check(&config, &preflight::Machine::read())?;
-    let console = Console::new(config.run.quiet);
+    let console = Console::new(config.run.quiet, rank.map(|rank| rank.rank));
     for (given, TaskConfig { id, .. }) in layers.env.iter().flatten().zip(&config.env.tasks) {
         if given != id {
             let found = crate::gym::Source::of(id).map_or(id.as_str(), |(_, name)| name);
@@ -165,13 +169,16 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     }
 
     // The run folder is locked before the janitor is told what to clean in it.
-    let run_dir = match &args.resume {
-        Some(folder) => RunDir::resume(folder)?,
-        None => RunDir::create(config.run.run_dir.as_deref(), &config.env.id)?,
+    let run_dir = match (&args.resume, rank) {
+        (Some(folder), Some(Rank { rank: other @ 1.., .. })) => RunDir::of_rank(folder, other)?,
+        (Some(folder), _) => RunDir::resume(folder)?,
+        (None, _) => RunDir::create(config.run.run_dir.as_deref(), &config.env.id)?,
     };
     let mut checkpoint = None;
-    if args.resume.is_some() {
-        let (loaded, problems) = Checkpoint::load_newest(&run_dir.checkpoints(), &parameters)?;
+    if let Some(folder) = &args.resume {
+        // Those of rank 0, whichever this is.
+        let checkpoints = folder.join(CHECKPOINTS);
+        let (loaded, problems) = Checkpoint::load_newest(&checkpoints, &parameters)?;
         for problem in problems {
             console.warn(&format!("{problem}; continuing from the one before"));
         }
@@ -208,11 +215,13 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
             memory.task(index).set(TaskCounter::Episodes, task.episodes);
         }
     }
-    console.line(&headline(&config, parameters.len(), run_dir.path()));
+    console.line(&headline(&config, rank, parameters.len(), run_dir.path()));
 
     let started = started.checked_sub(before).unwrap_or(started);
     let inheritance = RunContext {
         config,
+        rank,
+        cores: launcher::cores(rank),
         registry,
         on_batch,
         memory,
@@ -236,15 +245,48 @@ fn try_main(program: Program) -> Result<ExitKind, StartError> {
     {
         run.console().warn(&error.to_string());
     }
-    report(&summary, run.inheritance.run_dir.path());
+    if rank.is_none_or(|rank| rank.rank == 0) {
+        report(&summary, run.inheritance.run_dir.path());
+    }
     Ok(outcome.exit)
 }
 
-fn headline(config: &Config, parameters: usize, run_dir: &Path) -> String {
+/// Which of several ranks this process is, if it is to learn together with others.
+fn rank_of(config: &Config, resumes: bool) -> Result<Option<Rank>, StartError> {
+    if config.run.distributed == Distributed::Off {
+        return Ok(None);
+    }
+    let Some(rank) = launcher::rank().filter(|rank| rank.size > 1) else { return Ok(None) };
+    let refused = |remedy: &str| {
+        let Rank { rank, size, .. } = rank;
+        Err(StartError::CommandLine(format!("this is rank {rank} of {size}: {remedy}")))
+    };
+    if !cfg!(feature = "mpi") {
+        return refused(
+            "this build has no MPI; build it with --features mpi, or give --distributed off for runs of their own",
+        );
+    }
+    if config.run.run_dir.is_none() && !resumes {
+        return refused("give the ranks one folder with --run-dir");
+    }
+    Ok(Some(rank))
+}
+
+/// What is rank 0's alone is left out elsewhere; the folder of another rank lies in its.
+fn for_rank(mut config: Config, rank: Option<Rank>) -> Config {
+    if let Some(Rank { rank: other @ 1.., .. }) = rank {
+        config.run.run_dir = config.run.run_dir.map(|folder| folder_of_rank(&folder, other));
+        (config.run.tensorboard, config.run.report) = (false, false);
+    }
+    config
+}
+
+fn headline(config: &Config, rank: Option<Rank>, parameters: usize, run_dir: &Path) -> String {
     let pool = &config.pool;
     format!(
-        "{}: {}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} parameters -> {}",
+        "{}: {}{}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} parameters -> {}",
         config.env.id,
+        rank.map_or_else(String::new, |rank| format!("{} ranks, each ", rank.size)),
         match pool.schedule {
             Schedule::Async => String::new(),
             Schedule::Lockstep { lag } => format!("lockstep with lag {lag}, "),

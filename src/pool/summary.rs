@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::chaos::ChaosTally;
 use crate::env::reference::Reference;
-use crate::metrics::{TaskCounter, TaskCounters};
+use crate::metrics::{RankRecord, TaskCounter, TaskCounters};
 use crate::ring::SlotCounts;
 
 /// How a run ended, in one word.
@@ -90,6 +90,9 @@ pub(crate) struct Summary {
     pub(crate) weight_bytes_per_frame: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
     pub(crate) weights_sha256: Option<String>,
+    /// Each rank, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ranks: Vec<RankRecord>,
     /// Whether the same settings give the same weights again, to the bit, as far as this program knows.
     pub(crate) reproducible: bool,
     /// Why they need not, if they need not.

@@ -35,6 +35,7 @@ mod popart;
 mod program;
 mod promises;
 mod python;
+mod ranks;
 mod replay;
 mod report;
 mod resources;
