@@ -7,6 +7,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use num_traits::ToPrimitive as _;
+
 use super::engine::Stopwatch;
 use super::loss::LossSums;
 
@@ -216,7 +218,7 @@ impl Ranks {
             None => self.message[NOT_FINITE] = 1.0,
         }
         if first {
-            self.own.frames += self.frames().iter().sum::<f64>() as u64;
+            self.own.frames += whole(self.frames().iter().sum());
             let of_block = FIXED..FIXED + self.of_block.len();
             self.message[of_block].copy_from_slice(&self.of_block);
         }
@@ -239,7 +241,7 @@ impl Ranks {
         let (sums, ranks) = self.message.split_at(FIXED + self.of_block.len());
         for (figures, rank) in self.figures.iter_mut().zip(ranks.chunks_exact(OF_RANK)) {
             *figures = RankFigures {
-                frames: rank[2] as u64,
+                frames: whole(rank[2]),
                 exchange_wait_s: rank[3],
                 block_wait_s: rank[4],
             };
@@ -308,6 +310,11 @@ fn first_other(mut numbers: impl Iterator<Item = f64>) -> Option<usize> {
     numbers.position(|number| number != first).map(|index| index + 1)
 }
 
+/// A count that travelled as a real number.
+pub(super) fn whole(count: f64) -> u64 {
+    count.to_u64().unwrap_or_default()
+}
+
 fn write_sums(sums: &LossSums, out: &mut [f64]) {
     out.copy_from_slice(&[
         sums.transitions as f64,
@@ -327,16 +334,16 @@ fn write_sums(sums: &LossSums, out: &mut [f64]) {
 
 fn read_sums(figures: &[f64]) -> LossSums {
     LossSums {
-        transitions: figures[0] as u64,
+        transitions: whole(figures[0]),
         policy: figures[1],
         baseline: figures[2],
         entropy: figures[3],
         rho: figures[4],
         c: figures[5],
-        rho_clipped: figures[6] as u64,
-        c_clipped: figures[7] as u64,
+        rho_clipped: whole(figures[6]),
+        c_clipped: whole(figures[7]),
         kl: figures[8],
-        surrogate_clipped: figures[9] as u64,
+        surrogate_clipped: whole(figures[9]),
         target: figures[10],
         target_square: figures[11],
         ..LossSums::default()

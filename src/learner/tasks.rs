@@ -2,6 +2,7 @@
 
 use super::LearnerError;
 use super::checkpoint::TaskState;
+use super::collective::whole;
 use super::episodes::{Episode, EpisodeWindow};
 use super::loss::{TaskLoss, count_transitions};
 use super::popart::PopArt;
@@ -101,7 +102,7 @@ impl<'m> Tasks<'m> {
     /// Takes these for the frames of the block: those of all ranks. Gives their sum.
     pub(super) fn set_fresh(&mut self, frames: &[f64]) -> u64 {
         for (task, frames) in self.0.iter_mut().zip(frames) {
-            task.fresh = *frames as u64;
+            task.fresh = whole(*frames);
         }
         self.0.iter().map(|task| task.fresh).sum()
     }

@@ -83,6 +83,10 @@ impl Collective for MpiLink {
             while let Err(pending) = request.test() {
                 request = pending;
                 if began.elapsed() > SPIN {
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "MPI has no descriptor to wait on"
+                    )]
                     std::thread::sleep(nap);
                     nap = (nap * 3 / 2).min(LOOK_EVERY[1]);
                 }

@@ -44,6 +44,14 @@ enum Alone {
     Killed,
 }
 
+/// What is said of the death of a rank's learner.
+pub(super) fn learner_died(rank: Rank) -> String {
+    let Rank { rank, size, .. } = rank;
+    format!(
+        "rank {rank}: its learner died, which ends all {size} ranks; --resume goes on from the last checkpoint"
+    )
+}
+
 impl Peers {
     /// Of a rank that this process's parent has started.
     pub(super) fn new(rank: Rank) -> Self {
@@ -65,16 +73,14 @@ impl Peers {
     }
 
     fn judge(&mut self, look: Look) -> Option<Verdict> {
-        let Rank { rank, size, .. } = self.rank;
+        let rank = self.rank.rank;
         let lost = |reason| Some(Verdict::Stop { exit: ExitKind::RankLost, reason });
         if look.parent != self.launcher && !self.told_of_launcher {
             self.told_of_launcher = true;
             return lost(format!("rank {rank}: what started the ranks (mpirun, srun) is gone"));
         }
         if look.learner_died && !look.stopping {
-            return lost(format!(
-                "rank {rank}: its learner died, which ends all {size} ranks; --resume goes on from the last checkpoint"
-            ));
+            return lost(learner_died(self.rank));
         }
         if !look.stopping || look.phase != Some(Phase::Exchange) {
             self.waiting_since = None;

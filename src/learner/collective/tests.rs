@@ -198,7 +198,7 @@ fn learn(
                 updater.follow_targets(&stats);
                 last = Some(stats);
             }
-            frames += ranks.as_ref().map_or(0, |ranks| ranks.frames()[0] as u64);
+            frames += ranks.as_ref().map_or(0, |ranks| whole(ranks.frames()[0]));
         });
     }
     (updater.parameters().to_vec(), last.expect("a block"), frames)

@@ -30,6 +30,7 @@ use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
 use crate::policy::normalize;
 use crate::pool::line_log::LineLog;
+use crate::pool::peers::learner_died;
 use crate::pool::published::published;
 use crate::ring::Owner;
 use crate::rng::Rng;
@@ -54,6 +55,11 @@ pub(in crate::pool) fn run_learner(
     control: &mut ChildControl,
 ) -> ExitKind {
     pool.memory.learner().set(LearnerCounter::Incarnation, u64::from(incarnation));
+    if let Some(rank) = pool.rank.filter(|_| incarnation > 1) {
+        // MPI takes one process of each rank.
+        control.log(Level::Error, &learner_died(rank));
+        return ExitKind::RankLost;
+    }
     let ending = learn(pool, incarnation, control);
     conclude(ending, control)
 }
@@ -73,10 +79,6 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
     let mut start = Start::find(pool)?;
     let link = match pool.rank {
         Some(rank) => {
-            if incarnation > 1 {
-                // MPI takes one process of each rank.
-                return Err((ExitKind::RankLost, ranks::no_successor(rank)));
-            }
             // The others may be long in coming.
             pool.memory.learner().set_phase(crate::metrics::Phase::Exchange);
             let mut link = ranks::connect(rank)?;

@@ -24,11 +24,6 @@ pub(super) fn connect(rank: Rank) -> Result<Box<dyn Collective>, (ExitKind, Stri
     }
 }
 
-/// What is said of a learner that died.
-pub(super) fn no_successor(rank: Rank) -> String {
-    format!("rank {}: its learner died, and no other can take its place", rank.rank)
-}
-
 /// Holds that all ranks learn the same from the same: where they compute may differ.
 pub(super) fn agree(link: &mut dyn Collective, config: &Config) -> Result<(), (ExitKind, String)> {
     let mut learner = config.learner.clone();
