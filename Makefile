@@ -34,7 +34,7 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train install wheel atari test test-times test-python test-wheel loom quick check deny package book bench clean distclean
+.PHONY: help libtorch build train install wheel atari test test-mpi test-times test-python test-wheel loom quick check deny package book bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,7 +83,14 @@ test: libtorch test-python test-wheel ## run every test: with torch, without, an
 	$(KILL_POINTS) build --workspace --bins --examples
 	$(KILL_POINTS) test --test supervised
 	RUST_TEST_THREADS=1 $(KILL_POINTS) test --test it -- $(UNOPTIMISED)
+	$(MAKE) --no-print-directory test-mpi
 	$(MAKE) --no-print-directory loom
+
+# Ranks as mpirun starts them. In the folder of what has no torch: all but this package and MPI are compiled there by `make check`.
+test-mpi: ## test several learners, where there are mpirun, an MPI library and libclang
+	@if command -v mpirun mpicc >/dev/null && ls /usr/lib/llvm*/lib/libclang* /usr/lib/*/libclang* >/dev/null 2>&1; then \
+	    RUST_TEST_THREADS=1 $(NO_TORCH) test --workspace --features mpi --test it -- ranks::; \
+	    else echo 'several learners are not tested: that needs openmpi-bin libopenmpi-dev libclang-dev' >&2; fi
 
 # One pass of those, in which each is timed. ARGS: a filter, such as `crash::`.
 test-times: libtorch test-python ## the slow tests with their times (docs/testing.md)

@@ -55,6 +55,16 @@ pub enum Exchange {
     Gradients,
 }
 
+/// Whether ranks that a launcher of MPI has started learn together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Distributed {
+    /// If mpirun or srun has started several
+    Auto,
+    /// Each process is a run of its own
+    Off,
+}
+
 /// Which weights fill which batch, as a flag takes it; the lag is a setting of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]

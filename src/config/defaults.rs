@@ -7,8 +7,8 @@
 //! `learner-threads` from engine and machine, and in lockstep `actors` from the groups that there are.
 
 use super::choice::{
-    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, Exchange, OnBadEnv, OptimizerName,
-    Schedule, ScheduleName, TorsoName,
+    Algorithm, CoreName, Decay, Device, Distributed, Engine, EngineChoice, Exchange, OnBadEnv,
+    OptimizerName, Schedule, ScheduleName, TorsoName,
 };
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, RewardClip};
@@ -76,6 +76,7 @@ pub fn built_in() -> Settings {
         actor_nice: Some(5),
         algorithm: Some(Algorithm::Impala),
         seed: Some(1),
+        distributed: Some(Distributed::Auto),
         log_interval: Some(1.0),
         checkpoint_interval: Some(60.0),
         keep_checkpoints: Some(3),

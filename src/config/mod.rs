@@ -25,8 +25,8 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    Algorithm, CoreName, Decay, Device, Engine, EngineChoice, Exchange, OnBadEnv, OptimizerName,
-    Schedule, ScheduleName, TorsoName, UnknownDevice,
+    Algorithm, CoreName, Decay, Device, Distributed, Engine, EngineChoice, Exchange, OnBadEnv,
+    OptimizerName, Schedule, ScheduleName, TorsoName, UnknownDevice,
 };
 pub use error::ConfigError;
 pub use render::values;
@@ -412,6 +412,8 @@ pub struct RunConfig {
     pub run_dir: Option<PathBuf>,
     /// Seed of weights, actions and environments.
     pub seed: u64,
+    /// Whether ranks that a launcher has started learn together.
+    pub distributed: Distributed,
     /// Time between lines of metrics.
     pub log_interval_s: f64,
     /// Time between checkpoints, at most 1e9 seconds; `None` for one at the end only.

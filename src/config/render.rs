@@ -119,6 +119,7 @@ impl Config {
             algorithm: Some(run.algorithm),
             preset: run.preset.clone(),
             seed: Some(run.seed),
+            distributed: Some(run.distributed),
             run_dir: run.run_dir.clone(),
             log_interval: Some(run.log_interval_s),
             checkpoint_interval: Some(run.checkpoint_interval_s.unwrap_or(f64::INFINITY)),

@@ -67,6 +67,7 @@ pub(super) fn resolve(
             preset: all.preset.clone(),
             run_dir: all.run_dir.clone(),
             seed: set(all.seed),
+            distributed: set(all.distributed),
             log_interval_s: set(all.log_interval),
             checkpoint_interval_s: all.checkpoint_interval.filter(|interval| interval.is_finite()),
             keep_checkpoints: set(all.keep_checkpoints),

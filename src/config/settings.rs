@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::choice::{
-    Algorithm, CoreName, Decay, Device, EngineChoice, Exchange, OnBadEnv, OptimizerName,
-    ScheduleName, TorsoName,
+    Algorithm, CoreName, Decay, Device, Distributed, EngineChoice, Exchange, OnBadEnv,
+    OptimizerName, ScheduleName, TorsoName,
 };
 use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, RewardClip};
 use crate::env::EnvOptions;
@@ -109,6 +109,9 @@ pub struct Settings {
     /// Seed of weights, actions and environments. Asynchrony still makes runs differ; --schedule lockstep does not
     #[arg(long, value_parser = whole::<u64>, value_name = "S", help_heading = "Run")]
     pub seed: Option<u64>,
+    /// Learn together with the other ranks that mpirun or srun has started (docs/scaling.md)
+    #[arg(long, help_heading = "Run")]
+    pub distributed: Option<Distributed>,
     /// Folder for everything that the run writes [default: a new one below runs/]
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub run_dir: Option<PathBuf>,
@@ -329,7 +332,7 @@ impl Settings {
             env env_defaults env_arg env_wrapper observation_keys frame_stack pad_observations python python_path env_token_file
             env_timeout
             actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update engine vectors pin actor_nice
-            algorithm preset seed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
+            algorithm preset seed distributed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env
             total_frames stop_at_return stop_window time_limit

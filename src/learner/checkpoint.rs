@@ -70,6 +70,24 @@ pub struct LearnerState {
     pub kl_cost: f64,
 }
 
+impl LearnerState {
+    /// For the learner of another rank.
+    #[must_use]
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        // Into memory it cannot fail.
+        bincode::encode_to_vec(self, bincode::config::standard()).unwrap_or_default()
+    }
+
+    /// What [`LearnerState::to_bytes`] gave.
+    ///
+    /// # Errors
+    /// If it is something else.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, bincode::error::DecodeError> {
+        let limit = bincode::config::standard().with_limit::<{ MAX_SMALL_FILE_BYTES as usize }>();
+        Ok(bincode::decode_from_slice(bytes, limit)?.0)
+    }
+}
+
 /// What a learner continues from of one task.
 #[derive(Debug, Clone, PartialEq, Default, Encode, Decode)]
 pub struct TaskState {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::engine::{Engine, EngineError, Evaluator, Objective, Observations, StageTimes};
-use super::loss::{AdvantageMoments, Batch, Loss, LossConfig, LossSums, TaskLoss};
+use super::loss::{AdvantageMoments, Batch, Loss, LossConfig, LossSums, Reduction, TaskLoss};
 use super::popart::ValueScale;
 use crate::env::EnvSpec;
 use crate::unroll::{BlockRef, Field};
@@ -18,6 +18,8 @@ pub(crate) struct LossGradient {
     reward_factors: Vec<f32>,
     /// What was found of each task.
     task_losses: Vec<TaskLoss>,
+    /// Whether gradients are sums that others add to, and divide if they are to be means.
+    undivided: bool,
 }
 
 impl std::fmt::Debug for LossGradient {
@@ -34,7 +36,19 @@ impl LossGradient {
     #[must_use]
     pub(crate) fn new(engine: Box<dyn Engine>, config: LossConfig) -> Self {
         let losses = Mutex::new(Vec::new());
-        Self { engine, losses, config, reward_factors: Vec::new(), task_losses: Vec::new() }
+        let (reward_factors, task_losses) = Default::default();
+        Self { engine, losses, config, reward_factors, task_losses, undivided: false }
+    }
+
+    /// Gives sums from now on, also where the loss is a mean.
+    pub(super) const fn leave_undivided(&mut self) {
+        self.undivided = true;
+    }
+
+    /// Whether a gradient is a mean over its transitions.
+    #[must_use]
+    pub(super) fn divides(&self) -> bool {
+        self.config.reduction == Reduction::Mean && !self.undivided
     }
 
     /// The loss.
@@ -151,7 +165,11 @@ impl LossGradient {
         let bound = |part| (part * columns as u64 / parts) as usize;
         let columns_of_part = bound(part)..bound(part + 1);
         let objective = BlockObjective {
-            weight: config.weight(batch.transitions(&columns_of_part)),
+            weight: if self.undivided {
+                1.0
+            } else {
+                config.weight(batch.transitions(&columns_of_part))
+            },
             batch,
             part: columns_of_part,
             config,

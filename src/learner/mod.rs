@@ -6,6 +6,7 @@
 
 pub mod admission;
 mod check;
+pub mod collective;
 
 pub mod checkpoint;
 pub mod engine;
@@ -58,6 +59,19 @@ pub enum LearnerError {
         /// How many were skipped.
         updates: u32,
     },
+    /// The weights of two ranks are not the same any more.
+    #[error(
+        "the weights of rank {rank} are not those of rank 0, {updates} updates into the run; nothing was saved since"
+    )]
+    Drifted {
+        /// The first that differs.
+        rank: usize,
+        /// Updates made.
+        updates: u64,
+    },
+    /// Another rank leaves.
+    #[error("another rank leaves")]
+    Left,
     /// An actor wrote an action that does not exist.
     #[error("a block holds action {largest}, but there are {count} actions")]
     BadAction {

@@ -26,6 +26,8 @@ pub struct ObservationStats {
     /// Where the statistics lie among the parameters.
     range: Range<usize>,
     blocks_skipped: u32,
+    /// What [`ObservationStats::observe`] finds in a block.
+    sums: Vec<f64>,
 }
 
 impl ObservationStats {
@@ -39,9 +41,16 @@ impl ObservationStats {
             count,
             mean: mean.iter().map(|&mean| f64::from(mean)).collect(),
             squares: scale.iter().map(|scale| count * variance(scale).max(0.0)).collect(),
-            range,
             blocks_skipped: 0,
+            sums: vec![0.0; 1 + range.len()],
+            range,
         }
+    }
+
+    /// Length of what describes the observations of a block.
+    #[must_use]
+    pub(crate) const fn sums_len(&self) -> usize {
+        self.sums.len()
     }
 
     /// Observations that count.
@@ -52,6 +61,19 @@ impl ObservationStats {
 
     /// Adds the T * B observations of a block that were acted on. Gives whether anything has changed.
     pub(crate) fn observe(&mut self, block: &BlockRef<'_>) -> bool {
+        let mut sums = std::mem::take(&mut self.sums);
+        let counts = self.measure(block, &mut sums);
+        if counts {
+            self.fold(&sums);
+        }
+        self.sums = sums;
+        counts
+    }
+
+    /// Describes the T * B observations of a block that were acted on: how many count; for each element the sum of its
+    /// differences from the present mean; of their squares. Descriptions of several blocks add up. Gives whether this block
+    /// counts, else `sums` is as it was.
+    pub(super) fn measure(&mut self, block: &BlockRef<'_>, sums: &mut [f64]) -> bool {
         let mut weight = 1.0;
         if self.count >= ALL_UNTIL {
             self.blocks_skipped += 1;
@@ -74,31 +96,46 @@ impl ObservationStats {
             let kept = acted_on.chunks_exact(self.mean.len()).zip(next);
             let kept = kept.filter(|(_, next)| *next & flag::FIRST == 0);
             let kept: Vec<f32> = kept.flat_map(|(frame, _)| frame).copied().collect();
-            if !kept.is_empty() {
-                self.add(&kept, weight);
-            }
+            self.describe(&kept, weight, sums);
         } else {
-            self.add(acted_on, weight);
+            self.describe(acted_on, weight, sums);
         }
         true
     }
 
-    /// Adds frames, each of which counts `weight` times (Chan et al. 1983).
-    fn add(&mut self, frames: &[f32], weight: f64) {
+    /// Describes frames, each of which counts `weight` times.
+    fn describe(&self, frames: &[f32], weight: f64, out: &mut [f64]) {
         let len = self.mean.len();
-        let rows = (frames.len() / len) as f64;
-        let total = self.count + weight * rows;
-        for (element, (mean, squares)) in self.mean.iter_mut().zip(&mut self.squares).enumerate() {
-            let of = || frames[element..].iter().step_by(len).map(|&x| f64::from(x));
+        let (count, sums) = out.split_at_mut(1);
+        let (sums, sums_of_squares) = sums.split_at_mut(len);
+        count[0] = weight * (frames.len() / len) as f64;
+        let out = sums.iter_mut().zip(sums_of_squares);
+        for (element, (mean, (sum_out, squares_out))) in self.mean.iter().zip(out).enumerate() {
+            let of = frames.iter().skip(element).step_by(len).map(|&x| f64::from(x));
             // Around the old mean, so that nothing cancels.
-            let (sum, sum_of_squares) = of().fold((0.0, 0.0), |(sum, squares), x| {
+            let (sum, squares) = of.fold((0.0, 0.0), |(sum, squares), x| {
                 let difference = x - *mean;
                 (sum + difference, squares + difference * difference)
             });
-            let shift = sum / rows;
-            *squares += weight * (sum_of_squares - rows * shift * shift)
-                + shift * shift * self.count * weight * rows / total;
-            *mean += shift * weight * rows / total;
+            (*sum_out, *squares_out) = (weight * sum, weight * squares);
+        }
+    }
+
+    /// Adds what [`ObservationStats::measure`] described (Chan et al. 1983).
+    pub(super) fn fold(&mut self, sums: &[f64]) {
+        let (added, sums) = (sums[0], &sums[1..]);
+        if added == 0.0 {
+            return;
+        }
+        let (sums, sums_of_squares) = sums.split_at(self.mean.len());
+        let total = self.count + added;
+        let each =
+            self.mean.iter_mut().zip(&mut self.squares).zip(sums.iter().zip(sums_of_squares));
+        for ((mean, squares), (sum, sum_of_squares)) in each {
+            let shift = sum / added;
+            *squares +=
+                sum_of_squares - added * shift * shift + shift * shift * self.count * added / total;
+            *mean += shift * added / total;
         }
         self.count = total;
     }
@@ -127,6 +164,14 @@ mod tests {
         ObservationStats::new(0.0, &[0.0, 0.0, 1.0, 1.0], 0..4)
     }
 
+    impl ObservationStats {
+        fn add(&mut self, frames: &[f32], weight: f64) {
+            let mut sums = vec![0.0; self.sums_len()];
+            self.describe(frames, weight, &mut sums);
+            self.fold(&sums);
+        }
+    }
+
     fn written(stats: &ObservationStats) -> Vec<f32> {
         let mut out = vec![0.0; 4];
         stats.write(&mut out);
@@ -152,6 +197,24 @@ mod tests {
             assert!((f64::from(out[2 + element]) / scale - 1.0).abs() < 1e-5, "{scale}");
         }
         assert_eq!(stats.count(), 30.0);
+    }
+
+    #[test]
+    fn descriptions_of_several_blocks_add_up() {
+        let (mut one, mut several) = (fresh(), fresh());
+        let (first, second) = ([1.0, 5.0, 2.0, 9.0], [7.0, -1.0, 3.0, 2.0]);
+        one.add(&[1.0, 2.0, 3.0, 5.0], 1.0);
+        several.add(&[1.0, 2.0, 3.0, 5.0], 1.0);
+        one.add(&[first, second].concat(), 8.0);
+        let [mut sum, mut other] = [vec![0.0; 5], vec![0.0; 5]];
+        several.describe(&first, 8.0, &mut sum);
+        several.describe(&second, 8.0, &mut other);
+        sum.iter_mut().zip(&other).for_each(|(sum, other)| *sum += other);
+        several.fold(&sum);
+        assert_eq!(one.count(), several.count());
+        for (a, b) in written(&one).iter().zip(written(&several)) {
+            assert!((a - b).abs() < 1e-6, "{a} {b}");
+        }
     }
 
     #[test]

@@ -73,6 +73,16 @@ impl Optimizer {
         (&self.first, &self.second)
     }
 
+    /// The same, to be written to.
+    pub(crate) fn state_mut(&mut self) -> (&mut [f32], &mut [f32]) {
+        (&mut self.first, &mut self.second)
+    }
+
+    /// Takes this for the count of steps that led to the state.
+    pub(crate) const fn set_steps(&mut self, steps: u64) {
+        self.steps = steps;
+    }
+
     /// Transitions taken so far.
     #[must_use]
     pub(crate) const fn steps(&self) -> u64 {

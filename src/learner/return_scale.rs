@@ -34,7 +34,22 @@ impl Moments {
         self.mean += difference / self.count;
         self.squares += difference * (x - self.mean);
     }
+
+    /// Adds `count` returns with these sums of differences from the present mean, and of their squares (Chan et al. 1983).
+    fn fold(&mut self, count: f64, sum: f64, sum_of_squares: f64) {
+        if count == 0.0 {
+            return;
+        }
+        let (shift, total) = (sum / count, self.count + count);
+        self.squares +=
+            sum_of_squares - count * shift * shift + shift * shift * self.count * count / total;
+        self.mean += shift * count / total;
+        self.count = total;
+    }
 }
+
+/// Numbers that describe the returns of one task in a block.
+const DESCRIBED_BY: usize = 3;
 
 /// Where the episodes of one stream stood at the end of its last unroll.
 #[derive(Debug)]
@@ -84,6 +99,41 @@ impl ReturnScale {
     /// # Panics
     /// If it is of a task that does not exist.
     pub(crate) fn observe(&mut self, block: &BlockRef<'_>) {
+        let mut moments = std::mem::take(&mut self.moments);
+        self.walk(block, |task, running| moments[task].push(running));
+        self.moments = moments;
+    }
+
+    /// Length of what describes the returns of a block.
+    #[must_use]
+    pub(crate) const fn sums_len(&self) -> usize {
+        DESCRIBED_BY * self.moments.len()
+    }
+
+    /// Describes the returns of a block in `sums`: of each task how many, the sum of their differences from the present mean,
+    /// and of their squares. Descriptions of several blocks add up.
+    ///
+    /// # Panics
+    /// If it is of a task that does not exist.
+    pub(super) fn measure(&mut self, block: &BlockRef<'_>, sums: &mut [f64]) {
+        let means: Vec<f64> = self.moments.iter().map(|moments| moments.mean).collect();
+        self.walk(block, |task, running| {
+            let difference = running - means[task];
+            let described = [1.0, difference, difference * difference];
+            let sums = &mut sums[DESCRIBED_BY * task..];
+            sums.iter_mut().zip(described).for_each(|(sum, part)| *sum += part);
+        });
+    }
+
+    /// Adds what [`ReturnScale::measure`] described.
+    pub(super) fn fold(&mut self, sums: &[f64]) {
+        for (moments, sums) in self.moments.iter_mut().zip(sums.chunks_exact(DESCRIBED_BY)) {
+            moments.fold(sums[0], sums[1], sums[2]);
+        }
+    }
+
+    /// Follows the returns of a block, and gives each to `see` with its task.
+    fn walk(&mut self, block: &BlockRef<'_>, mut see: impl FnMut(usize, f64)) {
         let spec = block.layout().spec();
         let (envs, columns) = (spec.envs, spec.batch);
         let rewards: &[f32] = block.field(Field::Reward);
@@ -100,7 +150,7 @@ impl ReturnScale {
             }
             (carried.incarnation, carried.next_sequence) =
                 (header.incarnation, header.sequence.wrapping_add(1));
-            let moments = &mut self.moments[header.task as usize];
+            let task = header.task as usize;
             let at = |t: usize, env: usize| t * columns + group * envs + env;
             for t in 0..spec.unroll {
                 for (env, running) in carried.returns.iter_mut().enumerate() {
@@ -110,7 +160,7 @@ impl ReturnScale {
                         continue;
                     }
                     *running = self.discount * *running + f64::from(rewards[at(t, env)]);
-                    moments.push(*running);
+                    see(task, *running);
                     if after & flag::DONE != 0 {
                         *running = 0.0;
                     }
@@ -184,6 +234,19 @@ mod tests {
     fn a_lost_unroll_breaks_the_return() {
         let scale = scale_after(1.0, &[(0, &[(1.0, 0); 3]), (2, &[(1.0, 0); 3])]);
         assert_eq!(scale.moments()[0].mean, 2.0, "1, 2, 3 and again, not 4, 5, 6");
+    }
+
+    #[test]
+    fn described_returns_are_those_that_are_added_one_by_one() {
+        let returns = [3.0, -1.0, 4.0, 1.0, -5.0];
+        let mut one_by_one = Moments { count: 2.0, mean: 7.0, squares: 3.0 };
+        let mut described = one_by_one;
+        let differences = returns.map(|r| r - described.mean);
+        described.fold(5.0, differences.iter().sum(), differences.iter().map(|d| d * d).sum());
+        returns.iter().for_each(|r| one_by_one.push(*r));
+        assert_eq!(described.count, one_by_one.count);
+        assert!((described.mean - one_by_one.mean).abs() < 1e-12);
+        assert!((described.squares - one_by_one.squares).abs() < 1e-12);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::LearnerError;
 use super::admission::Admission;
 use super::check;
 use super::checkpoint::LearnerState;
+use super::collective::{RankFigures, Ranks};
 use super::engine::Stopwatch;
 use super::episodes::{Episode, EpisodeWindow};
 use super::lockstep::Lockstep;
@@ -14,7 +15,7 @@ use super::optimizer::decayed;
 use super::replay::Replay;
 use super::return_scale::ReturnScale;
 use super::tasks::Tasks;
-use super::update::{Outcome, UpdateStats, UpdateTimes, Updater};
+use super::update::{Outcome, Parted, UpdateStats, UpdateTimes, Updater};
 use crate::env::EnvSpec;
 use crate::kill_point;
 use crate::metrics::{Histogram, LearnerCounter, LearnerCounters, Phase};
@@ -75,6 +76,8 @@ pub enum StopReason {
     AllFrames,
     /// The ring was closed or a stop was asked for.
     Stopped,
+    /// Another rank has stopped.
+    OtherRankStopped,
 }
 
 /// What the loop asks of its callbacks: the control channel and the files of the run.
@@ -87,6 +90,8 @@ pub trait LearnerCallbacks {
     fn batch(&mut self, _block: &BlockRef<'_>) {}
     /// An episode of `task` ended in the block just learnt from, `frames` into the run.
     fn episode(&mut self, frames: u64, task: usize, episode: Episode);
+    /// What is known of all ranks has changed; only where there are several.
+    fn ranks(&mut self, _figures: &[RankFigures]) {}
     /// An update was skipped, because its loss or gradient is not finite.
     fn skipped(&mut self) {}
     /// The parameters moved.
@@ -144,6 +149,8 @@ pub struct Learning<'m> {
     pub return_scale: Option<ReturnScale>,
     /// By what observations are normalised, if they are.
     pub observation_stats: Option<ObservationStats>,
+    /// The learners of all ranks, if there are several.
+    pub ranks: Option<Ranks>,
     /// Start of the run, less the time of the runs it continues.
     pub started: Instant,
 }
@@ -172,6 +179,9 @@ impl LearnLoop<'_> {
         &mut self,
         callbacks: &mut dyn LearnerCallbacks,
     ) -> Result<StopReason, LearnerError> {
+        if self.learning.ranks.is_some() {
+            self.learning.updater.leave_undivided();
+        }
         self.learning.publish_first()?;
         match self.pace {
             Pace::Free(_) => self.limit_in_flight(),
@@ -183,7 +193,8 @@ impl LearnLoop<'_> {
             let mut watch = Stopwatch::start();
             match self.learn_one(&mut watch, callbacks) {
                 Ok(()) | Err(LearnerError::Take(TakeError::TimedOut)) => {}
-                Err(LearnerError::Take(TakeError::Closed)) => return Ok(StopReason::Stopped),
+                Err(LearnerError::Take(TakeError::Closed)) => return Ok(self.learning.leave()),
+                Err(LearnerError::Left) => return Ok(StopReason::OtherRankStopped),
                 Err(error) => return Err(error),
             }
             if let Some(ended) = self.learning.goal_reached() {
@@ -192,7 +203,7 @@ impl LearnLoop<'_> {
             if last_control.elapsed() >= CONTROL_EVERY {
                 last_control = Instant::now();
                 if callbacks.stop_requested() {
-                    return Ok(StopReason::Stopped);
+                    return Ok(self.learning.leave());
                 }
                 let due = !self.learning.schedule.checkpoint_every.is_zero()
                     && last_checkpoint.elapsed() >= self.learning.schedule.checkpoint_every;
@@ -235,7 +246,9 @@ impl LearnLoop<'_> {
         let block = BlockRef::new(held.block());
         learning.tasks.check(block.headers())?;
         // Before the next block is opened: actors that compute gradients scale by what they find then.
-        learning.scale_rewards(&block);
+        if learning.ranks.is_none() {
+            learning.scale_rewards(&block);
+        }
         if let Pace::Lockstep(lockstep) = &mut self.pace
             && lockstep.overlaps()
         {
@@ -244,10 +257,14 @@ impl LearnLoop<'_> {
         }
         check::actions(&learning.env.action, block.field(Field::Action))?;
         callbacks.batch(&block);
-        let statistics_moved = learning.observe(&block);
+        let statistics_moved = match learning.ranks {
+            Some(_) => learning.describe(&block, waited),
+            None => learning.observe(&block),
+        };
         // In lockstep the weights that a block is met with are those that some block is filled with, statistics and all:
-        // they move when it was learnt from.
-        if statistics_moved && matches!(self.pace, Pace::Free(_)) {
+        // they move when it was learnt from. So it is where other ranks have a part in them.
+        let normalize_at_end = learning.ranks.is_some() || matches!(self.pace, Pace::Lockstep(_));
+        if statistics_moved && !normalize_at_end {
             learning.normalize_observations();
         }
         let mut times = UpdateTimes::default();
@@ -260,6 +277,7 @@ impl LearnLoop<'_> {
         let parts = learning.schedule.minibatches;
         let updates = learning.schedule.passes * parts;
         let first = learning.gradient(&block, again.as_ref(), (0, parts), &mut times)?;
+        learning.follow_ranks(statistics_moved);
         let mut outcome = Some(first);
         for update in 1..updates {
             if let Some(outcome) = outcome.take() {
@@ -278,10 +296,14 @@ impl LearnLoop<'_> {
         measure_lag(&block, state.version, counters, lags);
         let unrolls = block.headers().len() as u64;
         // What is replayed was counted when it was fresh.
-        let fresh = tasks.observe(&block, |task, episode| {
+        let mut fresh = tasks.observe(&block, |task, episode| {
             episodes.push(episode);
             callbacks.episode(state.frames, task, episode);
         });
+        if let Some(ranks) = &learning.ranks {
+            fresh = tasks.set_fresh(ranks.frames());
+            callbacks.ranks(ranks.figures());
+        }
         if let Some(replay) = &mut self.replay {
             if let Some(again) = &again {
                 measure_replay(again, state.version, counters);
@@ -307,14 +329,14 @@ impl LearnLoop<'_> {
             learnt |= learning.apply(outcome, &mut times, callbacks)?;
         }
         learning.adapt_kl_cost();
-        if let Pace::Lockstep(lockstep) = &self.pace {
-            if statistics_moved {
-                learning.normalize_observations();
-            }
-            if !lockstep.overlaps() {
-                learning.publish_newer()?;
-                self.consumer.open_next();
-            }
+        if statistics_moved && normalize_at_end {
+            learning.normalize_observations();
+        }
+        if let Pace::Lockstep(lockstep) = &self.pace
+            && !lockstep.overlaps()
+        {
+            learning.publish_newer()?;
+            self.consumer.open_next();
         }
         if learnt {
             learning.state.frames += fresh;
@@ -336,16 +358,73 @@ impl Learning<'_> {
         part: (u64, u64),
         times: &mut UpdateTimes,
     ) -> Result<Outcome, LearnerError> {
-        if block.layout().spec().holds_gradients() {
-            return Ok(self.updater.add_up(block, times));
+        let Some(ranks) = &mut self.ranks else {
+            if block.layout().spec().holds_gradients() {
+                return Ok(self.updater.add_up(block, times));
+            }
+            return Ok(self.updater.gradient(block, replayed, part, &self.env, times)?);
+        };
+        let own = self.updater.own_part(block, replayed, part, &self.env, times)?;
+        self.counters.set_phase(Phase::Exchange);
+        let outcome = self.updater.together(&own, ranks, times);
+        self.counters.set_phase(Phase::Learn);
+        outcome.map_err(|parted| match parted {
+            Parted::Leaving => LearnerError::Left,
+            Parted::Drifted { rank } => {
+                LearnerError::Drifted { rank, updates: self.state.version - 1 }
+            }
+        })
+    }
+
+    /// Begins a block that is learnt from together with those of other ranks: what it is like travels with its first
+    /// gradient. Gives whether what observations are like will change.
+    fn describe(&mut self, block: &BlockRef<'_>, waited: Duration) -> bool {
+        let Some(ranks) = &mut self.ranks else { return false };
+        ranks.begin(self.updater.parameters(), waited);
+        Tasks::count(block, ranks.frames_mut());
+        for (task, mean) in self.tasks.full_return_means().enumerate() {
+            ranks.set_window(task, mean);
         }
-        Ok(self.updater.gradient(block, replayed, part, &self.env, times)?)
+        if let Some(scale) = &mut self.return_scale {
+            scale.measure(block, ranks.returns_mut());
+        }
+        let stats = self.observation_stats.as_mut();
+        stats.is_some_and(|stats| stats.measure(block, ranks.observations_mut()))
+    }
+
+    /// Follows what the blocks of all ranks are like, as it came with their first gradient.
+    fn follow_ranks(&mut self, observations: bool) {
+        let Some(ranks) = &mut self.ranks else { return };
+        if let Some(scale) = &mut self.return_scale {
+            scale.fold(ranks.returns_mut());
+        }
+        if let Some(stats) = &mut self.observation_stats
+            && observations
+        {
+            stats.fold(ranks.observations_mut());
+        }
+        self.use_scale();
+    }
+
+    /// Stops, and has the other ranks do so, if there are any.
+    fn leave(&mut self) -> StopReason {
+        if let Some(ranks) = &mut self.ranks {
+            self.counters.set_phase(Phase::Exchange);
+            ranks.leave();
+        }
+        StopReason::Stopped
     }
 
     /// Follows the size of returns. The counters keep it for a successor.
     fn scale_rewards(&mut self, block: &BlockRef<'_>) {
-        let Some(scale) = &mut self.return_scale else { return };
-        scale.observe(block);
+        if let Some(scale) = &mut self.return_scale {
+            scale.observe(block);
+        }
+        self.use_scale();
+    }
+
+    fn use_scale(&mut self) {
+        let Some(scale) = &self.return_scale else { return };
         for task in 0..scale.moments().len() {
             self.updater.scale_rewards(task, scale.factor(task) as f32);
         }
@@ -488,7 +567,11 @@ impl Learning<'_> {
     /// process.
     fn goal_reached(&self) -> Option<StopReason> {
         let targets = self.stop_criteria.stop_at_return.as_deref();
-        if targets.is_some_and(|targets| self.tasks.have_reached(targets)) {
+        let reached = |targets| match &self.ranks {
+            Some(ranks) => ranks.have_reached(targets),
+            None => self.tasks.have_reached(targets),
+        };
+        if targets.is_some_and(reached) {
             self.counters.set(LearnerCounter::FramesToTarget, self.state.frames);
             self.counters
                 .set_f64(LearnerCounter::SecondsToTarget, self.started.elapsed().as_secs_f64());
@@ -528,7 +611,7 @@ impl Learning<'_> {
         }
     }
 
-    fn report_times(&self, times: &UpdateTimes) {
+    fn report_times(&mut self, times: &UpdateTimes) {
         for (counter, time) in [
             (LearnerCounter::BatchingNs, times.stages.batching),
             (LearnerCounter::ForwardNs, times.stages.forward),
@@ -537,6 +620,11 @@ impl Learning<'_> {
             (LearnerCounter::OptimizerNs, times.optimizer),
         ] {
             self.counters.add_time(counter, time);
+        }
+        if let Some(ranks) = &mut self.ranks {
+            let times = ranks.take_times();
+            self.counters.add_time(LearnerCounter::ExchangeWaitNs, times.wait);
+            self.counters.add_time(LearnerCounter::ExchangeNs, times.transfer);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::LearnerError;
 use super::checkpoint::TaskState;
+use super::collective::whole;
 use super::episodes::{Episode, EpisodeWindow};
 use super::loss::{TaskLoss, count_transitions};
 use super::popart::PopArt;
@@ -84,6 +85,33 @@ impl<'m> Tasks<'m> {
         self.0.iter().map(|task| task.fresh).sum()
     }
 
+    /// Adds each task's frames in a block to `frames`.
+    ///
+    /// # Panics
+    /// If it is of a task that does not exist.
+    pub(super) fn count(block: &BlockRef<'_>, frames: &mut [f64]) {
+        let spec = block.layout().spec();
+        let flags: &[u8] = block.field(Field::Flags);
+        for row in flags[spec.batch..].chunks_exact(spec.batch) {
+            for (group, header) in row.chunks_exact(spec.envs).zip(block.headers()) {
+                frames[header.task as usize] += count_transitions(group) as f64;
+            }
+        }
+    }
+
+    /// Takes these for the frames of the block: those of all ranks. Gives their sum.
+    pub(super) fn set_fresh(&mut self, frames: &[f64]) -> u64 {
+        for (task, frames) in self.0.iter_mut().zip(frames) {
+            task.fresh = whole(*frames);
+        }
+        self.0.iter().map(|task| task.fresh).sum()
+    }
+
+    /// The mean return of each task over a full window.
+    pub(super) fn full_return_means(&self) -> impl Iterator<Item = Option<f64>> {
+        self.0.iter().map(|task| task.episodes.full_return_mean())
+    }
+
     /// Counts the frames of the block that [`Tasks::observe`] looked through.
     pub(super) fn learnt(&mut self) {
         for task in &mut self.0 {
@@ -147,8 +175,9 @@ impl<'m> Tasks<'m> {
 
     /// Whether the mean of every task over a full window is at least its target.
     pub(super) fn have_reached(&self, targets: &[f64]) -> bool {
-        let means = self.0.iter().map(|task| task.episodes.full_return_mean());
-        means.zip(targets).all(|(mean, target)| mean.is_some_and(|mean| mean >= *target))
+        self.full_return_means()
+            .zip(targets)
+            .all(|(mean, target)| mean.is_some_and(|mean| mean >= *target))
     }
 
     /// For a checkpoint.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::collective::{Ranks, Together};
 use super::engine::{Engine, EngineError, StageTimes, Stopwatch};
 use super::gradient::{BlockShare, LossGradient};
 use super::loss::{AdvantageMoments, LossConfig, LossStats, LossSums, Reduction, TaskLoss};
@@ -18,6 +19,27 @@ pub enum Outcome {
     Applied(UpdateStats),
     /// Loss or gradient was not finite: nothing moved.
     NotFinite,
+}
+
+/// What one rank found of its block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OwnPart {
+    /// `None` if the loss is not finite.
+    sums: Option<LossSums>,
+    /// What a mean would be over.
+    weight: f64,
+}
+
+/// Why the learners of several ranks make no update together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parted {
+    /// One of them leaves.
+    Leaving,
+    /// The weights of a rank are not those of rank 0.
+    Drifted {
+        /// Which.
+        rank: usize,
+    },
 }
 
 /// What an applied update found.
@@ -134,6 +156,11 @@ impl Updater {
         self.popart.as_ref()
     }
 
+    /// Gives gradients that are sums, which [`Updater::gradient_together`] divides.
+    pub(super) const fn leave_undivided(&mut self) {
+        self.source.leave_undivided();
+    }
+
     /// Scales values from now on.
     #[must_use]
     pub(crate) fn with_popart(mut self, popart: Option<PopArt>) -> Self {
@@ -174,6 +201,19 @@ impl Updater {
         env: &EnvSpec,
         times: &mut UpdateTimes,
     ) -> Result<Outcome, EngineError> {
+        let sums = self.own_gradient(block, replayed, part, env, times)?;
+        Ok(sums.map_or(Outcome::NotFinite, |sums| self.found(&sums, times)))
+    }
+
+    /// The gradient, and the sums of its loss; `None` if that is not finite.
+    fn own_gradient(
+        &mut self,
+        block: &BlockRef<'_>,
+        replayed: Option<&BlockRef<'_>>,
+        part: (u64, u64),
+        env: &EnvSpec,
+        times: &mut UpdateTimes,
+    ) -> Result<Option<LossSums>, EngineError> {
         let Self { source, parameters, gradient, other_gradient, advantages, .. } = self;
         let [advantages, other_advantages] = advantages;
         source.clear_task_losses();
@@ -182,15 +222,13 @@ impl Updater {
             let share = BlockShare { block, steps: block.layout().spec().unroll, part };
             source.compute(parameters, share, env, advantages, gradient, times_of)
         };
-        let Some(mut sums) = of(block, advantages, gradient)? else {
-            return Ok(Outcome::NotFinite);
-        };
+        let Some(mut sums) = of(block, advantages, gradient)? else { return Ok(None) };
         if let Some(replayed) = replayed {
             other_gradient.resize(gradient.len(), 0.0);
             let Some(other) = of(replayed, other_advantages, other_gradient)? else {
-                return Ok(Outcome::NotFinite);
+                return Ok(None);
             };
-            let mean = source.config().reduction == Reduction::Mean;
+            let mean = source.divides();
             // Each is a mean over its own transitions.
             let all = (sums.transitions + other.transitions).max(1) as f32;
             let [share, other_share] =
@@ -200,11 +238,17 @@ impl Updater {
             }
             sums.add(&other);
         }
-        Ok(self.found(&sums, times))
+        Ok(Some(sums))
     }
 
     /// Adds up the gradients that `block` holds in place of unrolls, or takes their mean if losses are means.
     pub fn add_up(&mut self, block: &BlockRef<'_>, times: &mut UpdateTimes) -> Outcome {
+        let sums = self.own_sum(block, times);
+        sums.map_or(Outcome::NotFinite, |sums| self.found(&sums, times))
+    }
+
+    /// The sum, and those of the losses; `None` if that is not finite.
+    fn own_sum(&mut self, block: &BlockRef<'_>, times: &mut UpdateTimes) -> Option<LossSums> {
         let mut watch = Stopwatch::start();
         let gradients: &[f32] = block.field(Field::Gradient);
         let sums: &[LossSums] = block.field(Field::Loss);
@@ -212,7 +256,7 @@ impl Updater {
         for part in gradients.chunks_exact(self.gradient.len()) {
             self.gradient.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
         }
-        if self.source.config().reduction == Reduction::Mean {
+        if self.source.divides() {
             let scale = 1.0 / sums.len() as f32;
             self.gradient.iter_mut().for_each(|sum| *sum *= scale);
         }
@@ -223,7 +267,48 @@ impl Updater {
             self.source.add_task_loss(header.task as usize, part.into());
         }
         times.stages.batching += watch.lap();
-        if whole.is_finite() { self.found(&whole, times) } else { Outcome::NotFinite }
+        whole.is_finite().then_some(whole)
+    }
+
+    /// The part that this rank has in a gradient of the blocks of all ranks: [`Updater::gradient`], or [`Updater::add_up`], before it is
+    /// divided. [`Updater::together`] makes the whole of it.
+    ///
+    /// # Errors
+    /// If the engine fails.
+    pub(super) fn own_part(
+        &mut self,
+        block: &BlockRef<'_>,
+        replayed: Option<&BlockRef<'_>>,
+        part: (u64, u64),
+        env: &EnvSpec,
+        times: &mut UpdateTimes,
+    ) -> Result<OwnPart, EngineError> {
+        if block.layout().spec().holds_gradients() {
+            let sums = self.own_sum(block, times);
+            // The mean of gradients that are means themselves.
+            return Ok(OwnPart { sums, weight: block.headers().len() as f64 });
+        }
+        let sums = self.own_gradient(block, replayed, part, env, times)?;
+        Ok(OwnPart { sums, weight: sums.map_or(0.0, |sums| sums.transitions as f64) })
+    }
+
+    /// Makes the parts of all ranks one gradient, as if their blocks were one; waits for the others.
+    ///
+    /// # Errors
+    /// There is no update, and why. All ranks get the same.
+    pub(super) fn together(
+        &mut self,
+        own: &OwnPart,
+        ranks: &mut Ranks,
+        times: &mut UpdateTimes,
+    ) -> Result<Outcome, Parted> {
+        let mean = self.source.config().reduction == Reduction::Mean;
+        match ranks.sum(own.sums.as_ref(), own.weight, &mut self.gradient, mean) {
+            Together::Found(sums) => Ok(self.found(&sums, times)),
+            Together::NotFinite => Ok(Outcome::NotFinite),
+            Together::Leaving => Err(Parted::Leaving),
+            Together::Drifted { rank } => Err(Parted::Drifted { rank }),
+        }
     }
 
     /// What came of the gradient that lies there now.

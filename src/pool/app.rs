@@ -122,8 +122,11 @@ fn try_main(program: Program) -> Result<ExitKind, CommandError> {
         print(&config.to_toml());
         return Ok(ExitKind::Finished);
     }
-    let Ended { summary, exit } = trainer.conduct(layers, args.resume, args.chaos)?;
-    report(&summary);
+    let Ended { summary, is_other_rank, exit } =
+        trainer.conduct(layers, args.resume, args.chaos)?;
+    if !is_other_rank {
+        report(&summary);
+    }
     Ok(exit)
 }
 

@@ -93,12 +93,17 @@ pub(super) enum Console {
     Plain,
     /// Only errors.
     Quiet,
+    /// Only errors, of a rank other than 0.
+    OtherRank(usize),
 }
 
 impl Console {
-    /// Live on a terminal, plain elsewhere.
+    /// Live on a terminal, plain elsewhere. Of several ranks the first speaks for all.
     #[must_use]
-    pub(super) fn new(quiet: bool) -> Self {
+    pub(super) fn new(quiet: bool, rank: Option<usize>) -> Self {
+        if let Some(other @ 1..) = rank {
+            return Self::OtherRank(other);
+        }
         if quiet {
             return Self::Quiet;
         }
@@ -135,20 +140,24 @@ impl Console {
         match self {
             Self::Live(bar) => bar.suspend(|| print_line(line)),
             Self::Plain => print_line(line),
-            Self::Quiet => {}
+            Self::Quiet | Self::OtherRank(_) => {}
         }
     }
 
     /// Prints a line that quiet does not silence, on standard error.
     pub(super) fn warn(&self, line: &str) {
+        let of = match self {
+            Self::OtherRank(rank) => format!("rank {rank}: "),
+            _ => String::new(),
+        };
         let print = || {
             if takes_a_line(&io::stderr()) {
-                let _closed_is_fine = writeln!(io::stderr(), "impala-supervisor: {line}");
+                let _closed_is_fine = writeln!(io::stderr(), "impala-supervisor: {of}{line}");
             }
         };
         match self {
             Self::Live(bar) => bar.suspend(print),
-            Self::Plain | Self::Quiet => print(),
+            Self::Plain | Self::Quiet | Self::OtherRank(_) => print(),
         }
     }
 

@@ -9,11 +9,15 @@ pub mod chaos;
 mod console;
 mod continued_logs;
 mod hangs;
+mod launcher;
 mod line;
 mod line_log;
 mod memory;
 mod metrics_log;
+#[cfg(feature = "mpi")]
+mod mpi;
 mod never_works;
+mod peers;
 mod processes;
 mod published;
 mod reproducible;

@@ -16,6 +16,8 @@ pub(super) struct Course {
     pub(super) pages_unread: u64,
     /// How often the run was continued.
     pub(super) resumes: u64,
+    /// Ranks that learnt together.
+    pub(super) ranks: u64,
 }
 
 /// Why a run need not repeat itself to the bit; `None` if it does.
@@ -35,6 +37,7 @@ pub(super) fn why_not(pool: &PoolConfig, status: Status, course: Course) -> Opti
             Status::Interrupted => Some("a signal ended it".to_owned()),
             Status::Failed => Some("it failed".to_owned()),
         },
+        (course.ranks > 1).then(|| "MPI need not add up in the same order again".to_owned()),
         counted(course.resumes, "runs that it continues"),
         counted(course.learner_restarts, "learners replaced"),
         counted(course.actor_restarts, "actors replaced"),

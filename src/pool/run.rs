@@ -11,6 +11,7 @@ use super::console::Console;
 use super::hangs::{HangDetector, Heartbeat, Limits};
 use super::metrics_log::MetricsLog;
 use super::never_works::NeverWorks;
+use super::peers::Peers;
 use super::processes::Processes;
 use super::published::save_published;
 use super::reproducible::{Course, why_not};
@@ -22,7 +23,9 @@ use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
 use crate::env::reference::mean_scores;
 use crate::learner::checkpoint::weights_sha256;
-use crate::metrics::{ActorCounter, FaultsRecord, LearnerCounter, MetricsRecord, Phase};
+use crate::metrics::{
+    ActorCounter, FaultsRecord, LearnerCounter, MetricsRecord, Phase, RANKS_FILE, RankRecord,
+};
 use crate::policy::simd;
 use crate::ring::CrashRecord;
 use crate::supervisor::{
@@ -67,6 +70,8 @@ pub(super) struct Run {
     panicked: Vec<Role>,
     tracebacks: Tracebacks,
     never_works: NeverWorks,
+    /// If there are other ranks.
+    peers: Option<Peers>,
     /// Why the run cannot go on.
     must_stop: Option<(ExitKind, String)>,
     on_metrics: Option<OnMetrics>,
@@ -92,6 +97,7 @@ impl Run {
         let tensorboard = TensorBoard::open(run.tensorboard, run_dir, actors, frames, &console);
         let now = Sample { at: began, frames, frames_acted: 0, lag_sum: 0, unrolls: 0 };
         let tracebacks = Tracebacks::new(run.quiet, run_dir.path());
+        let peers = inheritance.rank.map(Peers::new);
         let hangs = HangDetector::new(Limits::new(&inheritance.config.faults));
         Self {
             inheritance,
@@ -115,6 +121,7 @@ impl Run {
             panicked: Vec::new(),
             tracebacks,
             never_works: NeverWorks::default(),
+            peers,
             must_stop: None,
             on_metrics,
         }
@@ -157,6 +164,10 @@ impl Run {
 
     /// If the last learner died without saving, saves what it published.
     pub(super) fn save_what_is_left(&self, outcome: &mut Outcome) {
+        // Checkpoints are rank 0's.
+        if self.inheritance.is_other_rank() {
+            return;
+        }
         let learner_is_stuck = outcome.unkillable.contains(&Role::Learner);
         // Where no environment has worked, nothing was learnt.
         if matches!(outcome.exit, ExitKind::Finished | ExitKind::NoEnvWorks)
@@ -217,6 +228,7 @@ impl Run {
             env_errors: actors(ActorCounter::EnvErrors),
             pages_unread: actors(ActorCounter::ParamBusy),
             resumes: self.inheritance.resumes(),
+            ranks: self.inheritance.rank.map_or(1, |rank| rank.size as u64),
         };
         let because = why_not(&config.pool, status, course);
         let weights_sha256 = weights_sha256(&self.inheritance.run_dir.checkpoints());
@@ -269,12 +281,22 @@ impl Run {
             weight_bytes_per_frame: per_frame(actors(ActorCounter::ParamRefreshes), weight_bytes),
             weights_sha256,
             vectors: simd::Level::active().name(),
+            ranks: self.ranks(),
             reproducible: because.is_none(),
             because,
             score_mean: scores.map(|[mean, _]| mean),
             score_mean_capped: scores.map(|[_, capped]| capped),
             tasks,
         }
+    }
+
+    /// What the learner has written of all ranks.
+    fn ranks(&self) -> Vec<RankRecord> {
+        if self.peers.is_none() || self.inheritance.is_other_rank() {
+            return Vec::new();
+        }
+        let text = std::fs::read_to_string(self.inheritance.run_dir.path().join(RANKS_FILE));
+        text.ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
     pub(super) const fn console(&self) -> &Console {
@@ -377,6 +399,15 @@ impl Pool for Run {
         }
         if let Some((exit, reason)) = self.must_stop.take() {
             return Verdict::Stop { exit, reason };
+        }
+        let phase = self.inheritance.memory.learner().phase();
+        if let Some(peers) = &mut self.peers
+            && let Some(verdict) = peers.look(status, phase)
+        {
+            if let Verdict::Stop { reason, .. } = &verdict {
+                self.console.warn(reason);
+            }
+            return verdict;
         }
         if !status.stopping
             && let Some(reason) = self.never_works.look(&self.inheritance)

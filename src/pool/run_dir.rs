@@ -12,6 +12,8 @@ use crate::metrics::atomic_file;
 const DEFAULT_PARENT: &str = "runs";
 /// The resolved configuration; a folder that holds one is a run's.
 pub(super) const CONFIG_FILE: &str = "config.toml";
+/// The folder of the checkpoints within that of the run.
+pub(super) const CHECKPOINTS: &str = "checkpoints";
 /// What the run came to.
 pub(super) const SUMMARY_FILE: &str = "summary.json";
 
@@ -103,6 +105,16 @@ impl RunDir {
         Self::lock(path.to_owned())
     }
 
+    /// Takes the folder of a rank other than 0 in that of an earlier run, which may have had fewer.
+    ///
+    /// # Errors
+    /// [`RunDirError`]
+    pub(crate) fn of_rank(run: &Path, rank: usize) -> Result<Self, RunDirError> {
+        let path = folder_of_rank(run, rank);
+        fs::create_dir_all(&path).map_err(io_error(&path, "create"))?;
+        Self::lock(path)
+    }
+
     fn lock(path: PathBuf) -> Result<Self, RunDirError> {
         let folder = File::open(&path).map_err(io_error(&path, "open"))?;
         match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
@@ -121,7 +133,7 @@ impl RunDir {
     /// The folder of the checkpoints; not made before there is one.
     #[must_use]
     pub(crate) fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// Replaces a file as a whole.
@@ -141,6 +153,11 @@ impl RunDir {
         let path = self.path.join(name);
         OpenOptions::new().create(true).append(true).open(&path).map_err(io_error(&path, "open"))
     }
+}
+
+/// Where a rank other than 0 writes.
+pub(super) fn folder_of_rank(run: &Path, rank: usize) -> PathBuf {
+    run.join(format!("rank-{rank}"))
 }
 
 /// Makes `parent/<env>-NNN` with the first number that is free.

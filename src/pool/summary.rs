@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::chaos::ChaosTally;
 use crate::env::reference::Reference;
-use crate::metrics::{TaskCounter, TaskCounters};
+use crate::metrics::{RankRecord, TaskCounter, TaskCounters};
 use crate::ring::SlotCounts;
 
 /// How a run ended, in one word.
@@ -95,6 +95,9 @@ pub struct Summary {
     pub weight_bytes_per_frame: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
     pub weights_sha256: Option<String>,
+    /// Each rank, if there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ranks: Vec<RankRecord>,
     /// The instructions that this project's own code computed with.
     pub vectors: &'static str,
     /// Whether the same settings give the same weights again, to the bit, as far as this program knows: with the

@@ -8,17 +8,18 @@ use nix::sys::signal::SigSet;
 use super::chaos::{CHAOS_TICK, Chaos};
 use super::console::Console;
 use super::continued_logs::cut_back;
+use super::launcher::{self, Rank};
 use super::memory::{MemoryPlan, PageError, PoolMemory};
 use super::roles::{OnBatch, RunContext};
 use super::run::{OnMetrics, Run as Pool};
-use super::run_dir::{CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE};
+use super::run_dir::{CHECKPOINTS, CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE, folder_of_rank};
 use super::status::Status as StatusBoard;
 use super::summary::Summary;
 use crate::build;
 use crate::config::environment::{self, ENVIRONMENT_FILE};
 use crate::config::{
-    ChaosSpec, Config, ConfigError, Engine, Exchange, Schedule, Settings, TaskConfig, file,
-    preflight,
+    ChaosSpec, Config, ConfigError, Distributed, Engine, Exchange, Schedule, Settings, TaskConfig,
+    file, preflight,
 };
 use crate::env::Registry;
 use crate::hint::with_hint;
@@ -49,6 +50,16 @@ pub enum TrainError {
     /// The CPU lacks the vectors that they ask for.
     #[error("--vectors {vectors}: {0}; leave it out", vectors = .0.vectors)]
     Vectors(#[from] NoSuchVectors),
+    /// Several ranks cannot learn together in this way.
+    #[error("this is rank {rank} of {size}: {remedy}")]
+    Rank {
+        /// Which, from 0.
+        rank: usize,
+        /// Of how many.
+        size: usize,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The machine has not what they ask for.
     #[error(transparent)]
     Preflight(#[from] preflight::PreflightError),
@@ -82,7 +93,9 @@ impl TrainError {
     #[must_use]
     pub fn exit(&self) -> ExitKind {
         match self {
-            Self::Config(_) | Self::Network(_) | Self::Vectors(_) => ExitKind::Usage,
+            Self::Config(_) | Self::Network(_) | Self::Vectors(_) | Self::Rank { .. } => {
+                ExitKind::Usage
+            }
             // More was asked for than a machine has, and everything else fits.
             Self::Preflight(error)
                 if matches!(error.remedy(), preflight::Remedy::FewerReplayed { .. }) =>
@@ -146,6 +159,8 @@ impl std::fmt::Debug for Trainer {
 /// A run that has ended.
 pub(super) struct Run {
     pub(super) summary: Summary,
+    /// Whether another rank tells what it came to.
+    pub(super) is_other_rank: bool,
     pub(super) exit: ExitKind,
 }
 
@@ -216,7 +231,7 @@ impl Trainer {
         one_thread().map_err(SupervisorError::from)?;
         let (settings, resume) = (std::mem::take(&mut self.settings), self.resume.take());
         let _as_before = Signals::kept();
-        let Run { summary, exit } = self.conduct(settings, resume, None)?;
+        let Run { summary, exit, .. } = self.conduct(settings, resume, None)?;
         match exit {
             ExitKind::Finished => Ok(summary),
             exit => Err(TrainError::Failed { exit, summary: Box::new(summary) }),
@@ -236,8 +251,10 @@ impl Trainer {
         // Before anything is built: children inherit it.
         let level = Level::choose(config.pool.vectors)?;
         let (network, parameters) = build::network(&config)?;
+        let rank = rank_of(&config, resume.is_some())?;
+        let config = for_rank(config, rank);
         preflight::check(&config, &preflight::Machine::read())?;
-        let console = Console::new(config.run.quiet);
+        let console = Console::new(config.run.quiet, rank.map(|rank| rank.rank));
         for (given, TaskConfig { id, .. }) in layers.env.iter().flatten().zip(&config.env.tasks) {
             if given != id {
                 let found = crate::gym::Source::of(id).map_or(id.as_str(), |(_, name)| name);
@@ -249,13 +266,16 @@ impl Trainer {
         }
 
         // The run folder is locked before the janitor is told what to clean in it.
-        let run_dir = match &resume {
-            Some(folder) => RunDir::resume(folder)?,
-            None => RunDir::create(config.run.run_dir.as_deref(), &config.env.id)?,
+        let run_dir = match (&resume, rank) {
+            (Some(folder), Some(Rank { rank: other @ 1.., .. })) => RunDir::of_rank(folder, other)?,
+            (Some(folder), _) => RunDir::resume(folder)?,
+            (None, _) => RunDir::create(config.run.run_dir.as_deref(), &config.env.id)?,
         };
         let mut checkpoint = None;
-        if resume.is_some() {
-            let (loaded, problems) = Checkpoint::load_newest(&run_dir.checkpoints(), &parameters)?;
+        if let Some(folder) = &resume {
+            // Those of rank 0, whichever this is.
+            let checkpoints = folder.join(CHECKPOINTS);
+            let (loaded, problems) = Checkpoint::load_newest(&checkpoints, &parameters)?;
             for problem in problems {
                 console.warn(&format!("{problem}; continuing from the one before"));
             }
@@ -292,11 +312,13 @@ impl Trainer {
                 memory.task(index).set(TaskCounter::Episodes, task.episodes);
             }
         }
-        console.line(&headline(&config, level, parameters.len(), run_dir.path()));
+        console.line(&headline(&config, (level, rank), parameters.len(), run_dir.path()));
 
         let started = started.checked_sub(before).unwrap_or(started);
         let inheritance = RunContext {
             config,
+            rank,
+            cores: launcher::cores(rank),
             registry,
             on_batch,
             memory,
@@ -320,7 +342,8 @@ impl Trainer {
         {
             run.console().warn(&error.to_string());
         }
-        Ok(Run { summary, exit: outcome.exit })
+        let is_other_rank = run.inheritance.is_other_rank();
+        Ok(Run { summary, is_other_rank, exit: outcome.exit })
     }
 }
 
@@ -349,11 +372,47 @@ impl Drop for Signals {
     }
 }
 
-fn headline(config: &Config, level: Level, parameters: usize, run_dir: &Path) -> String {
+/// Which of several ranks this process is, if it is to learn together with others.
+fn rank_of(config: &Config, resumes: bool) -> Result<Option<Rank>, TrainError> {
+    if config.run.distributed == Distributed::Off {
+        return Ok(None);
+    }
+    let Some(rank) = launcher::rank().filter(|rank| rank.size > 1) else { return Ok(None) };
+    let refused = |remedy| {
+        let Rank { rank, size, .. } = rank;
+        Err(TrainError::Rank { rank, size, remedy })
+    };
+    if !cfg!(feature = "mpi") {
+        return refused(
+            "this build has no MPI; build it with --features mpi, or give --distributed off for runs of their own",
+        );
+    }
+    if config.run.run_dir.is_none() && !resumes {
+        return refused("give the ranks one folder with --run-dir");
+    }
+    Ok(Some(rank))
+}
+
+/// What is rank 0's alone is left out elsewhere; the folder of another rank lies in its.
+fn for_rank(mut config: Config, rank: Option<Rank>) -> Config {
+    if let Some(Rank { rank: other @ 1.., .. }) = rank {
+        config.run.run_dir = config.run.run_dir.map(|folder| folder_of_rank(&folder, other));
+        (config.run.tensorboard, config.run.report) = (false, false);
+    }
+    config
+}
+
+fn headline(
+    config: &Config,
+    (level, rank): (Level, Option<Rank>),
+    parameters: usize,
+    run_dir: &Path,
+) -> String {
     let pool = &config.pool;
     format!(
-        "{}: {}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} vectors, {} parameters -> {}",
+        "{}: {}{}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} vectors, {} parameters -> {}",
         config.env.id,
+        rank.map_or_else(String::new, |rank| format!("{} ranks, each ", rank.size)),
         match pool.schedule {
             Schedule::Async => String::new(),
             Schedule::Lockstep { lag } => format!("lockstep with lag {lag}, "),

@@ -37,6 +37,7 @@ mod popart;
 mod program;
 mod promises;
 mod python;
+mod ranks;
 mod remembering;
 mod replay;
 mod report;

@@ -38,6 +38,13 @@ const EXPECTED_STILL: &[(&str, Still, &str)] = &[
         "rises while the learner starves beside idle cores; tests of learner/admission.rs move it",
     ),
     (
+        "learner.exchange_wait_ns",
+        Still::Constant,
+        "there is one rank here; two are in tests/it/ranks.rs",
+    ),
+    ("learner.exchange_ns", Still::Constant, "likewise"),
+    ("phase exchange", Still::Rare, "likewise"),
+    (
         "actors.param_busy",
         Still::Rare,
         "the learner makes four updates in the time of a copy; actor/unroll/tests.rs counts one",

@@ -11,6 +11,7 @@ pub mod atomic_file;
 pub mod counters;
 pub mod histogram;
 pub mod human;
+pub mod rank_record;
 pub mod record;
 pub mod run_id;
 pub mod status;
@@ -21,6 +22,7 @@ pub mod tensorboard;
 pub use atomic_file::AtomicFile;
 pub use counters::{ActorCounters, Counters, LearnerCounters, Snapshot, TaskCounters};
 pub use histogram::{Histogram, HistogramSnapshot};
+pub use rank_record::{RANKS_FILE, RankRecord};
 pub use record::{
     ActorsRecord, CpuRecord, LINE, LearnerRecord, MemoryRecord, MetricsRecord, PerActorRecord,
     RingRecord, TaskRecord,

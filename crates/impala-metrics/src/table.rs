@@ -124,6 +124,8 @@ macro_rules! learner_words {
                 VtraceNs = vtrace_ns ["ns"] Counter: "Time in V-trace and the losses."
                 BackwardNs = backward_ns ["ns"] Counter: "Time in the backward pass."
                 OptimizerNs = optimizer_ns ["ns"] Counter: "Time in clipping and the optimizer."
+                ExchangeWaitNs = exchange_wait_ns ["ns"] Counter: "Time waiting for the learners of other ranks; 0 in a run of one rank."
+                ExchangeNs = exchange_ns ["ns"] Counter: "Time in summing gradients over the ranks, when all were there."
                 PublishNs = publish_ns ["ns"] Counter: "Time in publishing weights."
                 CheckpointNs = checkpoint_ns ["ns"] Counter: "Time in writing checkpoints."
                 PolicyLoss = policy_loss [""] Real: "Policy-gradient loss of the latest update."
@@ -221,11 +223,13 @@ pub enum Phase {
     Learn,
     /// Writing a checkpoint.
     Save,
+    /// With the learners of other ranks: until they are there, and until sums are made; may last as long as they live.
+    Exchange,
 }
 
 impl Phase {
     /// All of them, in the order of their codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Init,
         Self::Reset,
         Self::Step,
@@ -235,6 +239,7 @@ impl Phase {
         Self::Commit,
         Self::Learn,
         Self::Save,
+        Self::Exchange,
     ];
 
     /// The phase of a code in shared memory, if it is one.
@@ -256,6 +261,7 @@ impl Phase {
             Self::Commit => "commit",
             Self::Learn => "learn",
             Self::Save => "save",
+            Self::Exchange => "exchange",
         }
     }
 
@@ -268,7 +274,7 @@ impl Phase {
     /// Whether standing still is no fault of the process's: such time is never a hang.
     #[must_use]
     pub const fn is_wait(self) -> bool {
-        matches!(self, Self::Wait)
+        matches!(self, Self::Wait | Self::Exchange)
     }
 }
 

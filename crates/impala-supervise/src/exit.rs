@@ -17,6 +17,8 @@
 //! | 13 | `LeftBehind` | all saved, but a process that SIGKILL did not end was left behind | not restarted |
 //! | 14 | `Diverged` | many updates in a row had a loss or gradient that was not finite | the run ends |
 //! | 15 | `NoEnvWorks` | every environment failed again and again before one unroll was filled | the run ends |
+//! | 16 | `RankLost` | of several ranks one was lost: its learner, its supervisor, or what had started them | the run ends |
+//! | 17 | `RanksDiffer` | ranks that must be alike are not: in their settings, or in their weights | the run ends |
 //! | 70 | `Internal` | a bug in this program | restarted |
 //!
 //! "Not restarted": an actor is given up, the others go on; without its learner the run ends with
@@ -60,6 +62,10 @@ pub enum ExitKind {
     Diverged = 14,
     /// Every environment failed again and again before one unroll was filled.
     NoEnvWorks = 15,
+    /// Of several ranks one was lost.
+    RankLost = 16,
+    /// Ranks that must be alike are not.
+    RanksDiffer = 17,
     /// A bug in this program.
     Internal = 70,
 }
@@ -77,7 +83,7 @@ pub enum Remedy {
 
 impl ExitKind {
     /// Every kind, in the order of the numbers.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Finished,
         Self::Usage,
         Self::RunFolder,
@@ -93,6 +99,8 @@ impl ExitKind {
         Self::LeftBehind,
         Self::Diverged,
         Self::NoEnvWorks,
+        Self::RankLost,
+        Self::RanksDiffer,
         Self::Internal,
     ];
 
@@ -124,7 +132,12 @@ impl ExitKind {
             | Self::CheckpointUnusable
             | Self::CheckpointNotWritten
             | Self::LeftBehind => Remedy::Never,
-            Self::Corrupt | Self::EnvFault | Self::Diverged | Self::NoEnvWorks => Remedy::StopRun,
+            Self::Corrupt
+            | Self::EnvFault
+            | Self::Diverged
+            | Self::NoEnvWorks
+            | Self::RankLost
+            | Self::RanksDiffer => Remedy::StopRun,
         }
     }
 
@@ -154,6 +167,8 @@ impl fmt::Display for ExitKind {
             Self::LeftBehind => "a process that cannot be killed was left behind",
             Self::Diverged => "learning has diverged",
             Self::NoEnvWorks => "no environment works",
+            Self::RankLost => "a rank was lost",
+            Self::RanksDiffer => "ranks differ",
             Self::Internal => "internal error",
         })
     }
@@ -172,7 +187,7 @@ mod tests {
     #[test]
     fn numbers_are_fixed() {
         let numbers: Vec<u8> = ExitKind::ALL.into_iter().map(ExitKind::code).collect();
-        assert_eq!(numbers, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 70]);
+        assert_eq!(numbers, [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 70]);
     }
 
     #[test]
@@ -181,7 +196,7 @@ mod tests {
             assert_eq!(ExitKind::from_code(i32::from(kind.code())), Some(kind));
         }
         // 1: any program; 101: a Rust panic; 256 + 2 must not pass for 2.
-        for stranger in [1, 16, 101, 134, 255, 258, -2] {
+        for stranger in [1, 18, 101, 134, 255, 258, -2] {
             assert_eq!(ExitKind::from_code(stranger), None);
         }
     }

@@ -44,7 +44,7 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
     counters.set_phase(Phase::Init);
     counters.set(ActorCounter::Incarnation, u64::from(incarnation));
     // The learner comes first; actors share the remaining places evenly.
-    pin(config, usize::from(index) + 1);
+    pin(pool, usize::from(index) + 1);
     give_way(config);
 
     let own_groups = config

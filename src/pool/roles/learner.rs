@@ -3,13 +3,16 @@
 use std::fs::File;
 use std::time::{Duration, Instant};
 
-use super::{Ending, RunContext, both_ends, conclude, engine, internal, own_ring, pin, resources};
+use super::{
+    Ending, RunContext, both_ends, conclude, engine, internal, own_ring, pin, ranks, resources,
+};
 use crate::build;
 use crate::config::{Decay, Schedule};
 use crate::hint::with_hint;
 use crate::learner::LearnerError;
 use crate::learner::admission::Admission;
 use crate::learner::checkpoint::{Checkpoint, LearnerState};
+use crate::learner::collective::{Collective, RankFigures, Ranks};
 use crate::learner::episodes::{Episode, EpisodeWindow};
 use crate::learner::lockstep::Lockstep;
 use crate::learner::observation_stats::ObservationStats;
@@ -22,11 +25,12 @@ use crate::learner::run::{
 };
 use crate::learner::tasks::Tasks;
 use crate::learner::update::Updater;
-use crate::metrics::LearnerCounter;
+use crate::metrics::{LearnerCounter, RANKS_FILE, RankRecord};
 use crate::params::ParamPublisher;
 use crate::policy::init::initial_parameters;
 use crate::policy::normalize;
 use crate::pool::line_log::LineLog;
+use crate::pool::peers::learner_died;
 use crate::pool::published::published;
 use crate::ring::Owner;
 use crate::rng::Rng;
@@ -42,6 +46,8 @@ pub(in crate::pool) const EPISODES_FILE: &str = "episodes.csv";
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 /// How often buffered episodes reach the file.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How often what is known of all ranks reaches theirs.
+const RANKS_EVERY: Duration = Duration::from_secs(2);
 
 pub(in crate::pool) fn run_learner(
     pool: &RunContext,
@@ -49,6 +55,11 @@ pub(in crate::pool) fn run_learner(
     control: &mut ChildControl,
 ) -> ExitKind {
     pool.memory.learner().set(LearnerCounter::Incarnation, u64::from(incarnation));
+    if let Some(rank) = pool.rank.filter(|_| incarnation > 1) {
+        // MPI takes one process of each rank.
+        control.log(Level::Error, &learner_died(rank));
+        return ExitKind::RankLost;
+    }
     let ending = learn(pool, incarnation, control);
     conclude(ending, control)
 }
@@ -56,7 +67,7 @@ pub(in crate::pool) fn run_learner(
 fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> Ending {
     let config = &pool.config;
     pool.memory.learner().set_phase(crate::metrics::Phase::Init);
-    pin(config, 0);
+    pin(pool, 0);
     let mut seat = pool.memory.seat(Access::ReadOnly).map_err(resources)?;
     let page = pool.memory.parameters.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
     let left = pool.memory.optimizer.map(Access::ReadWrite, Inherit::No).map_err(resources)?;
@@ -65,7 +76,19 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
     let publisher = ParamPublisher::new(page.all_words(), pool.parameters.len(), fingerprint)
         .map_err(internal)?;
 
-    let start = Start::find(pool)?;
+    let mut start = Start::find(pool)?;
+    let link = match pool.rank {
+        Some(rank) => {
+            // The others may be long in coming.
+            pool.memory.learner().set_phase(crate::metrics::Phase::Exchange);
+            let mut link = ranks::connect(rank)?;
+            ranks::agree(link.as_mut(), config)?;
+            start.share(link.as_mut())?;
+            pool.memory.learner().set_phase(crate::metrics::Phase::Init);
+            Some(link)
+        }
+        None => None,
+    };
     let means = [LearnerCounter::ReturnBest, LearnerCounter::ReturnLowest];
     let episodes = EpisodeWindow::resumed(
         config.stop.stop_window,
@@ -103,6 +126,15 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
     let observation_stats = normalize::range(&pool.parameters).map(|range| {
         ObservationStats::new(start.state.observations_seen, updater.parameters(), range)
     });
+    let return_scale = config
+        .learner
+        .normalize_rewards
+        .then(|| ReturnScale::new(config.learner.discount, returns));
+    let ranks = link.map(|link| {
+        let returns = return_scale.as_ref().map_or(0, ReturnScale::sums_len);
+        let observations = observation_stats.as_ref().map_or(0, ObservationStats::sums_len);
+        Ranks::new(link, config.pool.tasks, returns, observations)
+    });
     let learning = Learning {
         publisher,
         counters: pool.memory.learner(),
@@ -134,11 +166,9 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
         state: start.state,
         episodes,
         tasks,
-        return_scale: config
-            .learner
-            .normalize_rewards
-            .then(|| ReturnScale::new(config.learner.discount, returns)),
+        return_scale,
         observation_stats,
+        ranks,
         started: pool.started,
     };
     let (groups, slots) = (config.pool.groups_per_block(), config.pool.slots());
@@ -153,7 +183,7 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
     let replay = match kept.zip(drawn.as_mut()) {
         Some((kept, ring)) => {
             let ends = both_ends(ring, Owner::new(0, incarnation).map_err(internal)?)?;
-            let draws = Rng::new(config.run.seed, REPLAY_STREAM | u64::from(incarnation));
+            let draws = Rng::new(pool.replay_seed(), REPLAY_STREAM | u64::from(incarnation));
             Some(Replay::new(&config.pool.layout, kept.kept_groups, ends, draws))
         }
         None => None,
@@ -163,7 +193,12 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
         .map_err(internal)?;
     let mut callbacks = RunCallbacks::new(pool, control, snapshot);
     callbacks.control.ready();
-    let ended = learner.run(&mut callbacks).map_err(|error| {
+    let ended = learner.run(&mut callbacks);
+    if ended.is_err() {
+        // The end of MPI would wait for ranks that wait for this one.
+        std::mem::forget(learner.learning.ranks.take());
+    }
+    let ended = ended.map_err(|error| {
         let exit = match &error {
             LearnerError::Take(_)
             | LearnerError::Replay(_)
@@ -171,6 +206,8 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
             | LearnerError::BadTask { .. }
             | LearnerError::ActionOutOfBounds { .. } => ExitKind::Corrupt,
             LearnerError::Diverged { .. } => ExitKind::Diverged,
+            LearnerError::Drifted { .. } => ExitKind::RanksDiffer,
+            LearnerError::Left => ExitKind::Internal,
             LearnerError::Engine(_) => ExitKind::Resources,
             LearnerError::Publish(_) => ExitKind::Internal,
         };
@@ -179,10 +216,17 @@ fn learn(pool: &RunContext, incarnation: u16, control: &mut ChildControl) -> End
     match ended {
         StopReason::Solved => callbacks.control.finished("the target return was reached"),
         StopReason::AllFrames => callbacks.control.finished("all frames were learnt"),
+        StopReason::OtherRankStopped => callbacks.control.finished("another rank stopped"),
         StopReason::Stopped => {}
     }
     let saved = learner.learning.save(&mut callbacks);
     callbacks.flush();
+    if let Some(ranks) = learner.learning.ranks.as_ref().filter(|_| !pool.is_other_rank()) {
+        callbacks.write_ranks(ranks.figures());
+    }
+    // The end of MPI waits for the other ranks.
+    pool.memory.learner().set_phase(crate::metrics::Phase::Exchange);
+    drop(learner);
     Ok(if saved { ExitKind::Finished } else { ExitKind::CheckpointNotWritten })
 }
 
@@ -214,6 +258,24 @@ impl Start {
     }
 }
 
+impl Start {
+    /// Takes over what rank 0 begins with: a rank whose disk is its own may have found nothing.
+    fn share(&mut self, link: &mut dyn Collective) -> Result<(), (ExitKind, String)> {
+        link.copy_from_first(bytemuck::cast_slice_mut(&mut self.parameters));
+        let (first, second) = self.optimizer.state_mut();
+        link.copy_from_first(bytemuck::cast_slice_mut(first));
+        link.copy_from_first(bytemuck::cast_slice_mut(second));
+        let mut state = self.state.to_bytes();
+        let mut len = (state.len() as u64).to_le_bytes();
+        link.copy_from_first(&mut len);
+        state.resize(usize::try_from(u64::from_le_bytes(len)).map_err(internal)?, 0);
+        link.copy_from_first(&mut state);
+        self.state = LearnerState::from_bytes(&state).map_err(internal)?;
+        self.optimizer.set_steps(self.state.optimizer_steps);
+        Ok(())
+    }
+}
+
 /// The learning loop's callbacks in a run: control channel, run folder, and the successor's memory.
 struct RunCallbacks<'a> {
     pool: &'a RunContext,
@@ -223,6 +285,8 @@ struct RunCallbacks<'a> {
     last_snapshot: Option<Instant>,
     episodes: Option<LineLog<File>>,
     last_flush: Instant,
+    began: Instant,
+    last_ranks: Instant,
     checkpoint_requested: bool,
     told_of_skips: bool,
 }
@@ -257,8 +321,32 @@ impl<'a> RunCallbacks<'a> {
             last_snapshot: None,
             episodes,
             last_flush: now,
+            began: now,
+            last_ranks: now,
             checkpoint_requested: false,
             told_of_skips: false,
+        }
+    }
+
+    /// Tells of all ranks in the run folder.
+    fn write_ranks(&mut self, figures: &[RankFigures]) {
+        self.last_ranks = Instant::now();
+        let seconds = self.began.elapsed().as_secs_f64();
+        let mut records: Vec<RankRecord> = (0..)
+            .zip(figures)
+            .map(|(rank, figures)| RankRecord {
+                rank,
+                frames: figures.frames,
+                frames_per_s: figures.frames as f64 / seconds,
+                exchange_wait_s: figures.exchange_wait_s,
+                block_wait_s: figures.block_wait_s,
+                straggler: false,
+            })
+            .collect();
+        RankRecord::mark_straggler(&mut records);
+        let text = serde_json::to_string_pretty(&records).unwrap_or_default();
+        if let Err(error) = self.pool.run_dir.write(RANKS_FILE, &(text + "\n")) {
+            self.control.log(Level::Warn, &error.to_string());
         }
     }
 
@@ -328,7 +416,16 @@ impl LearnerCallbacks for RunCallbacks<'_> {
         let _kept_as_before = self.snapshot.publish(updater.optimizer().steps(), &self.moments);
     }
 
+    fn ranks(&mut self, figures: &[RankFigures]) {
+        if !self.pool.is_other_rank() && self.last_ranks.elapsed() >= RANKS_EVERY {
+            self.write_ranks(figures);
+        }
+    }
+
     fn save(&mut self, updater: &Updater, state: &LearnerState) -> bool {
+        if self.pool.is_other_rank() {
+            return true;
+        }
         let (first, second) = updater.optimizer().state();
         let checkpoint = Checkpoint {
             parameters: updater.parameters().to_vec(),

@@ -3,6 +3,7 @@
 mod actor;
 mod engine;
 mod learner;
+mod ranks;
 mod worker_gradient;
 
 pub(super) use actor::run_actor;
@@ -18,6 +19,7 @@ use crate::ring::Owner;
 use crate::supervisor::{ChildControl, ExitKind, Level};
 use crate::unroll::{BlockLayout, BlockRef, Consumer, HeapRing, Producer};
 
+use super::launcher::Rank;
 use super::memory::PoolMemory;
 use super::run_dir::RunDir;
 
@@ -40,12 +42,16 @@ impl std::fmt::Debug for OnBatch {
 #[derive(Debug)]
 pub(super) struct RunContext {
     pub(super) config: Config,
+    /// Which of several ranks this is, if there are several.
+    pub(super) rank: Option<Rank>,
     pub(super) registry: Registry,
     pub(super) on_batch: Option<OnBatch>,
     pub(super) memory: PoolMemory,
     pub(super) network: NetworkSpec,
     pub(super) parameters: ParamSpec,
     pub(super) run_dir: RunDir,
+    /// The cores that processes are bound to, if they are.
+    pub(super) cores: Vec<usize>,
     /// What the run continues from.
     pub(super) checkpoint: Option<Checkpoint>,
     /// Start of the run, less the time of the runs that it continues.
@@ -58,11 +64,19 @@ impl RunContext {
         self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.state.resumes + 1)
     }
 
+    /// Whether checkpoints and the like are another rank's to write.
+    pub(super) fn is_other_rank(&self) -> bool {
+        self.rank.is_some_and(|rank| rank.rank > 0)
+    }
+
     /// The seed of environments and actions. A resumed run goes on with others: it would see the episodes of
-    /// its beginning again.
+    /// its beginning again. So does each rank: all would see the same.
     fn stream_seed(&self) -> u64 {
         const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
-        self.config.run.seed.wrapping_add(self.resumes().wrapping_mul(ODD))
+        const ODD_TOO: u64 = 0xD1B5_4A32_D192_ED03;
+        let rank = self.rank.map_or(0, |rank| rank.rank as u64);
+        let seed = self.config.run.seed.wrapping_add(self.resumes().wrapping_mul(ODD));
+        seed.wrapping_add(rank.wrapping_mul(ODD_TOO))
     }
 }
 
@@ -106,15 +120,12 @@ fn resources(error: impl std::fmt::Display) -> (ExitKind, String) {
 }
 
 /// Binds this process to one core, by its place in the pool; a machine that refuses is no failure.
-fn pin(config: &Config, place: usize) {
-    if !config.pool.pin {
+fn pin(pool: &RunContext, place: usize) {
+    if !pool.config.pool.pin {
         return;
     }
     let mut set = nix::sched::CpuSet::new();
-    let allowed = nix::sched::sched_getaffinity(nix::unistd::Pid::from_raw(0)).unwrap_or(set);
-    let cores: Vec<usize> = (0..nix::sched::CpuSet::count())
-        .filter(|&core| allowed.is_set(core).unwrap_or(false))
-        .collect();
+    let cores = &pool.cores;
     if let Some(&core) = cores.get(place % cores.len().max(1))
         && set.set(core).is_ok()
     {

@@ -15,6 +15,7 @@ mod frame;
 mod lags;
 mod page;
 mod plots;
+mod ranks;
 mod run_data;
 mod scale;
 mod stages;

@@ -8,6 +8,7 @@ use maud::{Markup, PreEscaped, html};
 use super::bottleneck::Bottleneck;
 use super::document::document;
 use super::plots::groups;
+use super::ranks;
 use super::run_data::RunData;
 use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
 use super::window_means::Fall;
@@ -23,6 +24,7 @@ pub(super) fn html(runs: &[RunData]) -> String {
         @if let [run] = runs { (facts(run)) } @else { (comparison(runs)) }
         h2 { "What held it back" }
         @for run in runs { (bottleneck(run, several)) }
+        @for run in runs { (ranks::table(run, several)) }
         @for group in groups(runs) {
             h2 { (group.title) }
             div.grid {

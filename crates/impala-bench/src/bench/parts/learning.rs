@@ -199,6 +199,7 @@ fn whole_loop<'m>(
         observation_stats: None,
         episodes: EpisodeWindow::new(config.stop.stop_window),
         tasks: Tasks::new([memory.task(0)], config.stop.stop_window, &[]),
+        ranks: None,
         started: Instant::now(),
     };
     let slots = consumer.ring().shape().slots();
