@@ -441,7 +441,7 @@ fn options_in_toml<'de, D: Deserializer<'de>>(
     )]
     enum Options {
         List(Vec<String>),
-        Table(EnvOptions),
+        Table(Box<EnvOptions>),
     }
     Ok(Some(match Options::deserialize(deserializer)? {
         Options::List(list) => list,

@@ -39,6 +39,7 @@ mod promises;
 mod python;
 mod ranks;
 mod remembering;
+mod remote;
 mod replay;
 mod report;
 mod resources;

@@ -125,6 +125,7 @@ impl RemoteEnv {
                 return Err(error.when_made(&self.id));
             }
             self.at += 1;
+            #[expect(clippy::disallowed_methods, reason = "a backoff waits for nothing but time")]
             std::thread::sleep(wait);
         };
         let spec = told.checked(&self.id, self.envs).map_err(|problem| {

@@ -249,6 +249,10 @@ struct Columns<'a, const N: usize> {
 }
 
 impl<S: Simd, const N: usize> Blocks<S> for Columns<'_, N> {
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "M and N are constants: whole blocks are unrolled by their indices"
+    )]
     #[inline(always)]
     fn block<const M: usize>(&mut self, s: S, at: usize) {
         let (mut starts, mut last) = ([0; M], 0);
@@ -349,6 +353,10 @@ struct ScatterRows<'a, 'o, const N: usize> {
 }
 
 impl<S: Simd, const N: usize> Blocks<S> for ScatterRows<'_, '_, N> {
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "M and N are constants: whole blocks are unrolled by their indices"
+    )]
     #[inline(always)]
     fn block<const M: usize>(&mut self, s: S, row: usize) {
         let outputs = self.weights[0].len();

@@ -339,6 +339,10 @@ struct OuterColumns<'a, const N: usize> {
 }
 
 impl<S: Simd, const N: usize> Blocks<S> for OuterColumns<'_, N> {
+    #[expect(
+        clippy::needless_range_loop,
+        reason = "M and N are constants: whole blocks are unrolled by their indices"
+    )]
     #[inline(always)]
     fn block<const M: usize>(&mut self, s: S, column: usize) {
         let (a, b, width) = (self.a, self.b, self.a.width);
