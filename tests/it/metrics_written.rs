@@ -39,10 +39,10 @@ const EXPECTED_STILL: &[(&str, Still, &str)] = &[
     ),
     (
         "learner.exchange_wait_ns",
-        Still::Constant,
+        Still::Rare,
         "there is one rank here; two are in tests/it/ranks.rs",
     ),
-    ("learner.exchange_ns", Still::Constant, "likewise"),
+    ("learner.exchange_ns", Still::Rare, "likewise"),
     ("phase exchange", Still::Rare, "likewise"),
     (
         "actors.param_busy",
