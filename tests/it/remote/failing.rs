@@ -57,14 +57,19 @@ fn passed_on(mut from: TcpStream, mut to: TcpStream) {
 }
 
 fn endless(run_dir: &Path, env: &str) -> Command {
+    patient(run_dir, env, "1")
+}
+
+/// A run that waits so many seconds for an answer.
+fn patient(run_dir: &Path, env: &str, timeout_s: &str) -> Command {
     let mut command = supervised(run_dir, env);
     command.args(["--envs-per-actor", "2", "--batch", "4", "--total-frames", "1000000000"]);
-    command.args(["--env-timeout", "1"]);
+    command.args(["--env-timeout", timeout_s]);
     command
 }
 
 fn errors(run_dir: &Path) -> f64 {
-    last_metrics(run_dir).map_or(0.0, |metrics| number(&metrics, "env_errors"))
+    last_metrics(run_dir).map_or(0.0, |metrics| number(&metrics["actors"], "env_errors"))
 }
 
 /// Ends the run in order, and holds that nothing was lost uncounted.
@@ -167,9 +172,9 @@ fn a_stop_is_obeyed_while_a_server_is_waited_for() {
     let server = Server::of(&python, 0, &[COUNTING]);
     let folder = tempfile::tempdir().expect("temporary folder");
     let running = Running::of({
-        let mut command = endless(folder.path(), &server.env());
         // Longer than the watchdog: it is the stop that ends it.
-        command.args(["--env-timeout", "100000", "--actor-hang-timeout", "inf"]);
+        let mut command = patient(folder.path(), &server.env(), "100000");
+        command.args(["--actor-hang-timeout", "inf"]);
         command
     });
     wait_for_frames(folder.path(), 0.0);
@@ -178,7 +183,7 @@ fn a_stop_is_obeyed_while_a_server_is_waited_for() {
         let text = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap_or_default();
         let acted = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;
-            Some(number(&line, "frames_acted"))
+            Some(number(&line["actors"], "frames_acted"))
         };
         let mut newest = text.lines().rev().map(acted);
         matches!((newest.next(), newest.next()), (Some(one), Some(other)) if one == other)
