@@ -141,6 +141,7 @@ impl TrainError {
 ///
 /// While it lasts, SIGINT, SIGTERM, SIGHUP and SIGQUIT end the run in order, twice without its actors, thrice at once; the run is then one that was
 /// interrupted, and no error. All other signals are held back. Afterwards signals do what they did before. If the process is killed, so are its children.
+/// At its end it also kills what other children the process has: start none before that are to outlive the run.
 /// One run after the other is fine; two at a time need two processes.
 pub struct Trainer {
     settings: Settings,
