@@ -139,6 +139,7 @@ mod tests {
                 micro_batch: Some(8),
                 python: Some("python3".into()),
                 python_path: Some("envs".into()),
+                env_token_file: Some("token".into()),
                 blocks: Some(4),
                 lag: Some(1),
                 gradients_per_update: Some(2),
