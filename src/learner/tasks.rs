@@ -68,11 +68,7 @@ impl<'m> Tasks<'m> {
         if let [task] = &mut self.0[..] {
             task.fresh = count_transitions(next) as u64;
         } else {
-            for row in next.chunks_exact(spec.batch) {
-                for (group, header) in row.chunks_exact(spec.envs).zip(headers) {
-                    self.0[header.task as usize].fresh += count_transitions(group) as u64;
-                }
-            }
+            each_group(block, |task, count| self.0[task].fresh += count as u64);
         }
         for (at, _) in
             flags.iter().enumerate().skip(spec.batch).filter(|(_, flags)| *flags & flag::DONE != 0)
@@ -90,13 +86,7 @@ impl<'m> Tasks<'m> {
     /// # Panics
     /// If it is of a task that does not exist.
     pub(super) fn count(block: &BlockRef<'_>, frames: &mut [f64]) {
-        let spec = block.layout().spec();
-        let flags: &[u8] = block.field(Field::Flags);
-        for row in flags[spec.batch..].chunks_exact(spec.batch) {
-            for (group, header) in row.chunks_exact(spec.envs).zip(block.headers()) {
-                frames[header.task as usize] += count_transitions(group) as f64;
-            }
-        }
+        each_group(block, |task, count| frames[task] += count as f64);
     }
 
     /// Takes these for the frames of the block: those of all ranks. Gives their sum.
@@ -205,6 +195,18 @@ impl<'m> Tasks<'m> {
         match headers.iter().find(|header| header.task as usize >= tasks) {
             Some(header) => Err(LearnerError::BadTask { task: header.task, tasks }),
             None => Ok(()),
+        }
+    }
+}
+
+/// Tells the task of each group at each step of a block, and how many of its transitions count.
+fn each_group(block: &BlockRef<'_>, mut tell: impl FnMut(usize, usize)) {
+    let spec = block.layout().spec();
+    let flags: &[u8] = block.field(Field::Flags);
+    // Observation 0 is the last of the unroll before.
+    for row in flags[spec.batch..].chunks_exact(spec.batch) {
+        for (group, header) in row.chunks_exact(spec.envs).zip(block.headers()) {
+            tell(header.task as usize, count_transitions(group));
         }
     }
 }

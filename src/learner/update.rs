@@ -156,7 +156,7 @@ impl Updater {
         self.popart.as_ref()
     }
 
-    /// Gives gradients that are sums, which [`Updater::gradient_together`] divides.
+    /// Gives gradients that are sums, which [`Updater::together`] divides.
     pub(super) const fn leave_undivided(&mut self) {
         self.source.leave_undivided();
     }

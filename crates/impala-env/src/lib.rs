@@ -166,6 +166,18 @@ pub struct StepOut<'a> {
     pub masks: &'a mut [u8],
 }
 
+impl StepOut<'_> {
+    /// Holds that there is room for `envs` environments like `spec`, no more and no less.
+    ///
+    /// # Panics
+    /// If there is not.
+    pub fn assert_fits(&self, spec: &EnvSpec, envs: usize) {
+        assert_room(self.frames, self.masks, spec, envs);
+        assert_eq!(self.rewards.len(), envs, "one reward for each environment");
+        assert_eq!(self.flags.len(), envs, "one flag for each environment");
+    }
+}
+
 /// Where a reset writes.
 #[derive(Debug)]
 pub struct ResetOut<'a> {
@@ -173,6 +185,22 @@ pub struct ResetOut<'a> {
     pub frames: &'a mut [u8],
     /// E masks, as in [`StepOut`].
     pub masks: &'a mut [u8],
+}
+
+impl ResetOut<'_> {
+    /// As [`StepOut::assert_fits`].
+    ///
+    /// # Panics
+    /// If there is no such room.
+    pub fn assert_fits(&self, spec: &EnvSpec, envs: usize) {
+        assert_room(self.frames, self.masks, spec, envs);
+    }
+}
+
+fn assert_room(frames: &[u8], masks: &[u8], spec: &EnvSpec, envs: usize) {
+    let frame_bytes = spec.observation.frame_bytes();
+    assert_eq!(frames.len(), envs * frame_bytes, "one frame for each environment");
+    assert_eq!(masks.len(), envs * spec.mask_bytes(), "a mask for each environment");
 }
 
 /// E environments stepped together, with Gymnasium's *next-step* autoreset: the step after an end

@@ -185,6 +185,17 @@ pub enum Actions<'a> {
     Hybrid(&'a [i32]),
 }
 
+impl<'a> Actions<'a> {
+    /// Their words, as they lie in memory.
+    #[must_use]
+    pub fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Discrete(words) | Self::Hybrid(words) => bytemuck::cast_slice(words),
+            Self::Continuous(numbers) => bytemuck::cast_slice(numbers),
+        }
+    }
+}
+
 /// The action of one environment.
 pub trait Action: Sized {
     /// That of environment `env`, out of those that [`EnvSpec::check_actions`] let pass.

@@ -217,10 +217,8 @@ impl VectorEnv for RemoteEnv {
     }
 
     fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        out.assert_fits(&self.spec, self.envs);
         let ResetOut { frames, masks } = out;
-        let frame_bytes = self.spec.observation.frame_bytes();
-        assert_eq!(frames.len(), self.envs * frame_bytes, "one frame for each environment");
-        assert_eq!(masks.len(), self.envs * self.spec.mask_bytes(), "a mask for each environment");
         if self.link.is_none() {
             self.start_again()?;
         }
@@ -234,23 +232,15 @@ impl VectorEnv for RemoteEnv {
     }
 
     fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
+        out.assert_fits(&self.spec, self.envs);
         let StepOut { frames, rewards, flags, masks } = out;
-        let frame_bytes = self.spec.observation.frame_bytes();
-        assert_eq!(frames.len(), self.envs * frame_bytes, "one frame for each environment");
-        assert_eq!(rewards.len(), self.envs, "one reward for each environment");
-        assert_eq!(flags.len(), self.envs, "one flag for each environment");
-        assert_eq!(masks.len(), self.envs * self.spec.mask_bytes(), "a mask for each environment");
         self.spec.check_actions(actions, self.envs)?;
         let Self { spec, envs, link, .. } = self;
         let expected = Expected { spec, envs: *envs, number: 0, step: true };
         let Some(link) = link.as_mut() else {
             return Err(self.failed("its stream is gone".into()));
         };
-        let words: &[u8] = match actions {
-            Actions::Discrete(words) | Actions::Hybrid(words) => bytemuck::cast_slice(words),
-            Actions::Continuous(numbers) => bytemuck::cast_slice(numbers),
-        };
-        let answer = link.step(words, expected);
+        let answer = link.step(actions.as_bytes(), expected);
         let observed = self.settled(answer)?;
         observed.show(frames, masks);
         observed.judge(rewards, &mut self.ends);

@@ -207,13 +207,11 @@ impl VectorEnv for GymEnv {
     }
 
     fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        out.assert_fits(&self.spec, self.envs);
         let ResetOut { frames, masks } = out;
-        let frame_bytes = self.spec.observation.frame_bytes();
-        assert_eq!(frames.len(), self.envs * frame_bytes, "one frame for each environment");
         if self.worker.is_gone() {
             self.start_again()?;
         }
-        assert_eq!(masks.len(), self.envs * self.spec.mask_bytes(), "a mask for each environment");
         let [seen, masked] =
             [self.place_of(Array::Frames, frames), self.place_of(Array::Masks, masks)];
         self.worker.call(&Command::reset(seen.address, masked.address))?;
@@ -223,20 +221,13 @@ impl VectorEnv for GymEnv {
     }
 
     fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
+        out.assert_fits(&self.spec, self.envs);
         let StepOut { frames, rewards, flags, masks } = out;
-        let frame_bytes = self.spec.observation.frame_bytes();
-        assert_eq!(frames.len(), self.envs * frame_bytes, "one frame for each environment");
-        assert_eq!(rewards.len(), self.envs, "one reward for each environment");
-        assert_eq!(flags.len(), self.envs, "one flag for each environment");
-        assert_eq!(masks.len(), self.envs * self.spec.mask_bytes(), "a mask for each environment");
         self.spec.check_actions(actions, self.envs)?;
         if self.worker.is_gone() {
             return Err(self.failed("its worker is gone".into()));
         }
-        let words: &[u8] = match actions {
-            Actions::Discrete(words) | Actions::Hybrid(words) => bytemuck::cast_slice(words),
-            Actions::Continuous(numbers) => bytemuck::cast_slice(numbers),
-        };
+        let words = actions.as_bytes();
         let acted = self.place(Array::Actions, words.as_ptr().expose_provenance(), words.len());
         if let Some(offset) = acted.scratch {
             let written = self.scratch.file.write_all_at(words, offset);

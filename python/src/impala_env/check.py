@@ -24,8 +24,7 @@ def main(argv=None):
     parser = argparse.ArgumentParser("python -m impala_env.check", description=__doc__.splitlines()[0])
     parser.add_argument("env", metavar="ID", help="CartPole-v1, module:ID for a package that registers on import, or envpool:ID")
     parser.add_argument("--env-arg", metavar="KEY=VALUE", action="append", default=[], help="option of the environment")
-    parser.add_argument("--wrapper", metavar="MODULE:FUNCTION", help="applied to each environment")
-    parser.add_argument("--observation-keys", metavar="KEY,KEY", help="parts of a Dict that are seen, in this order")
+    add_environment(parser)
     parser.add_argument("--envs", metavar="E", type=int, default=4, help="environments that step together [%(default)s]")
     parser.add_argument("--steps", metavar="N", type=int, default=1000, help="vector steps [%(default)s]")
     parser.add_argument("--seed", metavar="S", type=int, default=1, help="[%(default)s]")
@@ -38,15 +37,8 @@ def main(argv=None):
         with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(sys.stderr):
             warnings.simplefilter("always")
             report = run(args)
-    except Unusable as refusal:
-        print(f"{args.env}: {refusal}{put(refusal.remedy, FLAGS)}", file=sys.stderr)
-        return 2
-    except EnvFault as fault:
-        print(f"{args.env}: {fault}{put(fault.remedy, FLAGS)}", file=sys.stderr)
-        return 1
     except Exception as error:
-        print(f"{args.env}: it cannot be made\n{described(error)}", file=sys.stderr)
-        return 1
+        return told(args.env, error, FLAGS)
     from .making import plain
 
     lines = dict.fromkeys(plain(warning.message) for warning in caught)
@@ -55,18 +47,41 @@ def main(argv=None):
     return 0
 
 
-def run(args):
-    from .making import SOURCES, maker_of
+def add_environment(parser):
+    """Adds the arguments that say what is made of an environment."""
+    parser.add_argument("--wrapper", metavar="MODULE:FUNCTION", help="applied to each environment")
+    parser.add_argument("--observation-keys", metavar="KEY,KEY", help="parts of a Dict that are seen, in this order")
 
-    options = [tuple(pair.split("=", 1)) for pair in args.env_arg]
+
+def asked_for(args):
+    """Source, name, options and keys of the environment that the arguments name."""
+    from .making import SOURCES
+
     if bad := next((pair for pair in args.env_arg if "=" not in pair), None):
         raise Unusable(f"--env-arg {bad}: write it as KEY=VALUE")
-    if args.envs < 1 or args.steps < 1:
-        raise Unusable("--envs and --steps are at least 1")
+    options = [tuple(pair.split("=", 1)) for pair in args.env_arg]
     keys = args.observation_keys.split(",") if args.observation_keys else None
     source, _, name = args.env.partition(":")
     if source not in SOURCES:
         source, name = "gym", args.env
+    return source, name, options, keys
+
+
+def told(env, error, flags):
+    """Says on standard error why `env` is not used; gives the exit code."""
+    if isinstance(error, (Unusable, EnvFault)):
+        print(f"{env}: {error}{put(error.remedy, flags)}", file=sys.stderr)
+        return 2 if isinstance(error, Unusable) else 1
+    print(f"{env}: it cannot be made\n{described(error)}", file=sys.stderr)
+    return 1
+
+
+def run(args):
+    from .making import maker_of
+
+    source, name, options, keys = asked_for(args)
+    if args.envs < 1 or args.steps < 1:
+        raise Unusable("--envs and --steps are at least 1")
     maker = maker_of(source, name, options, args.wrapper, check=True, keys=keys)
     from .batch import OwnVector, make
     from .trying import random_words, stepped

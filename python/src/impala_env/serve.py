@@ -12,12 +12,11 @@ import sys
 import threading
 from concurrent import futures
 
-from .errors import EnvFault, Unusable, described, one_line, put
+from . import check
+from .check import add_environment, asked_for, told
+from .errors import Unusable, one_line
 
-FLAGS = {
-    "env": "", "options": "--env-arg", "wrapper": "--wrapper", "keys": "--observation-keys", "envs": "--most-envs",
-    "seed": "the seed of the run", "path": "PYTHONPATH", "python": "its path",
-}
+FLAGS = {**check.FLAGS, "envs": "--most-envs", "seed": "the seed of the run"}
 """How the settings that remedies name are given to this program."""
 
 MESSAGE_BYTES = 64 << 20
@@ -31,8 +30,7 @@ def main(argv=None):
     parser.add_argument("--token-file", metavar="FILE", help="its content is asked of every client")
     parser.add_argument("--insecure", action="store_true", help="listen to other machines without a token")
     parser.add_argument("--env-arg", metavar="KEY=VALUE", action="append", default=[], help="option of the environment; those of a client come on top")
-    parser.add_argument("--wrapper", metavar="MODULE:FUNCTION", help="applied to each environment")
-    parser.add_argument("--observation-keys", metavar="KEY,KEY", help="parts of a Dict that are seen, in this order")
+    add_environment(parser)
     parser.add_argument("--streams", metavar="N", type=int, default=64, help="actors that may be served at a time [%(default)s]")
     parser.add_argument("--most-envs", metavar="E", type=int, default=4096, help="environments of one actor [%(default)s]")
     args = parser.parse_args(argv)
@@ -43,15 +41,8 @@ def main(argv=None):
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         serve(args)
-    except Unusable as refusal:
-        print(f"{args.env}: {refusal}{put(refusal.remedy, FLAGS)}", file=sys.stderr)
-        return 2
-    except EnvFault as fault:
-        print(f"{args.env}: {fault}{put(fault.remedy, FLAGS)}", file=sys.stderr)
-        return 1
     except Exception as error:
-        print(f"{args.env}: it cannot be made\n{described(error)}", file=sys.stderr)
-        return 1
+        return told(args.env, error, FLAGS)
     sys.stdout.flush()
     sys.stderr.flush()
     # Threads of environments must not keep the process.
@@ -118,16 +109,10 @@ def packages():
 def checked_maker(args):
     """What makes environments with the options of a stream, once one was made and tried."""
     from .batch import make
-    from .making import SOURCES, maker_of
+    from .making import maker_of
     from .trying import tried
 
-    if bad := next((pair for pair in args.env_arg if "=" not in pair), None):
-        raise Unusable(f"--env-arg {bad}: write it as KEY=VALUE")
-    options = [tuple(pair.split("=", 1)) for pair in args.env_arg]
-    keys = args.observation_keys.split(",") if args.observation_keys else None
-    source, _, name = args.env.partition(":")
-    if source not in SOURCES:
-        source, name = "gym", args.env
+    source, name, options, keys = asked_for(args)
 
     def maker(more):
         return maker_of(source, name, [*options, *more], args.wrapper, keys=keys)

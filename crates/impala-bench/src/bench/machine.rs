@@ -6,14 +6,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::cpu::median_ns;
-use impala_rl::policy::simd::{Kernel, LANES, Level, Simd, launch};
+use impala_rl::policy::simd::{LANES, Level, peak_multiply_adds, run_peak};
 
 /// What a copy is measured on: larger than any cache together.
 const FAR_BYTES: usize = 64 << 20;
 /// The same within the second-level cache.
 const NEAR_BYTES: usize = 128 << 10;
-/// Independent chains: two pipes for the five cycles that a multiply-add takes at most.
-const CHAINS: usize = 10;
 const PAGE_BYTES: usize = 4096;
 
 /// The machine, for the head of a report.
@@ -44,52 +42,15 @@ impl Machine {
     }
 }
 
-/// Chains of multiply-adds in registers: the most that a core does.
-struct Peak<'a> {
-    rounds: usize,
-    factor: &'a [f32; LANES],
-}
-
-impl Kernel for Peak<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> f32 {
-        if S::WIDE {
-            chains::<S, CHAINS>(s, self.rounds, self.factor)
-        } else {
-            // Vectors of several registers: half as many fit.
-            chains::<S, { CHAINS / 2 }>(s, 2 * self.rounds, self.factor)
-        }
-    }
-}
-
-#[inline(always)]
-fn chains<S: Simd, const N: usize>(s: S, rounds: usize, factor: &[f32; LANES]) -> f32 {
-    let factor = s.load(factor);
-    let mut sums = [s.splat(0.5); N];
-    for _ in 0..rounds {
-        for sum in &mut sums {
-            *sum = s.mul_add(*sum, factor, factor);
-        }
-    }
-    let mut total = factor;
-    for sum in sums {
-        total = s.add(total, sum);
-    }
-    s.sums([total; 4])[0]
-}
-
 /// Floating-point operations per second of one core in f32 (a multiply-add is two).
 #[must_use]
 pub(super) fn peak_flops(effort: Duration) -> f64 {
     const ROUNDS: usize = 20_000;
     let level = Level::active();
     let ns = median_ns(effort, || {
-        let factor = black_box(&[0.5; LANES]);
-        black_box(launch(level, Peak { rounds: ROUNDS, factor }));
+        black_box(run_peak(level, ROUNDS, black_box(&[0.5; LANES])));
     });
-    (ROUNDS * CHAINS * LANES * 2) as f64 / ns * 1e9
+    (peak_multiply_adds(ROUNDS) * 2) as f64 / ns * 1e9
 }
 
 /// The same on all cores at once: less than `cores` times one core where cores share what computes.

@@ -6,7 +6,7 @@ mod mlp;
 
 use std::hint::black_box;
 
-use impala_nn::simd::{Kernel, LANES, Level, Simd, Vectors, launch};
+use impala_nn::simd::{LANES, Level, Vectors, peak_multiply_adds, run_peak};
 use nix::time::ClockId;
 
 fn main() {
@@ -24,45 +24,6 @@ fn main() {
         lstm::measure();
         cnn::measure();
     }
-}
-
-/// Vectors of sums: two pipes for the five cycles that a multiply-add takes at most.
-const CHAINS: usize = 12;
-
-/// Independent chains of fused multiply-adds in registers: the most this core does.
-struct Peak<'a> {
-    rounds: usize,
-    factor: &'a [f32; LANES],
-}
-
-impl Kernel for Peak<'_> {
-    type Output = f32;
-
-    #[inline(always)]
-    fn run<S: Simd>(self, s: S) -> f32 {
-        if S::WIDE {
-            chains::<S, CHAINS>(s, self.rounds, self.factor)
-        } else {
-            // Vectors of several registers: half as many fit.
-            chains::<S, { CHAINS / 2 }>(s, 2 * self.rounds, self.factor)
-        }
-    }
-}
-
-#[inline(always)]
-fn chains<S: Simd, const N: usize>(s: S, rounds: usize, factor: &[f32; LANES]) -> f32 {
-    let factor = s.load(factor);
-    let mut sums = [s.splat(0.5); N];
-    for _ in 0..rounds {
-        for sum in &mut sums {
-            *sum = s.mul_add(*sum, factor, factor);
-        }
-    }
-    let mut total = factor;
-    for sum in sums {
-        total = s.add(total, sum);
-    }
-    s.sums([total; 4])[0]
 }
 
 /// Shortest of many times, in ns of this thread: the machine is shared.
@@ -90,7 +51,7 @@ fn shortest_ns(repeats: usize, mut f: impl FnMut()) -> f64 {
 fn multiply_adds_per_ns() -> f64 {
     let rounds = 100_000;
     let ns = shortest_ns(30, || {
-        black_box(launch(Level::active(), Peak { rounds, factor: black_box(&[0.5; LANES]) }));
+        black_box(run_peak(Level::active(), rounds, black_box(&[0.5; LANES])));
     });
-    (rounds * CHAINS * LANES) as f64 / ns
+    peak_multiply_adds(rounds) as f64 / ns
 }

@@ -12,9 +12,11 @@
 pub(crate) mod aligned;
 mod dispatch;
 pub(crate) mod kernels;
+mod peak;
 pub(crate) mod weights;
 
 pub use dispatch::{Level, NoSuchVectors, Vectors, launch};
+pub use peak::{peak_multiply_adds, run_peak};
 
 /// Numbers in a vector: those of one register of AVX-512. With other instructions a vector is several registers.
 pub const LANES: usize = 16;
