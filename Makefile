@@ -6,16 +6,15 @@ export LIBTORCH_FLAVOR
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
-# Builds without torch, with loom and with kill points have folders of their own: cargo would otherwise rebuild
-# all crates at each change of RUSTFLAGS, and replace the supervisor by one without torch.
+# Builds without torch and with loom have folders of their own: cargo would otherwise rebuild all crates at each
+# change of RUSTFLAGS, and replace the supervisor by one without torch.
 NO_TORCH := CARGO_TARGET_DIR="$(TARGET)/no-torch" $(CARGO)
 LOOM := CARGO_TARGET_DIR="$(TARGET)/loom" RUSTFLAGS="--cfg loom -C debug_assertions" \
         LOOM_MAX_PREEMPTIONS=$(or $(LOOM_MAX_PREEMPTIONS),3) $(CARGO)
-KILL_POINTS := CARGO_TARGET_DIR="$(TARGET)/kill-points" RUSTFLAGS="--cfg kill_points" $(CARGO)
-TORCH := $(CARGO)
 ifeq ($(LIBTORCH_FLAVOR)$(LIBTORCH)$(LIBTORCH_USE_PYTORCH),cuda)
-TORCH := LIBTORCH="$(CURDIR)/third_party/libtorch-cuda" $(CARGO)
+OF_CUDA := LIBTORCH="$(CURDIR)/third_party/libtorch-cuda"
 endif
+TORCH := $(OF_CUDA) $(CARGO)
 
 MATURIN := maturin==1.16.0
 WHEEL_PACKAGES := $(MATURIN) ziglang==0.17.0 cargo-zigbuild==0.24.0
@@ -73,16 +72,12 @@ atari: build ## train on an Atari game: GAME=Pong
 	@$(call venv,$(abspath $(TARGET))/atari-venv,$(ATARI_PACKAGES))
 	"$(TARGET)/release/impala-supervisor" --actors 4 --env "gym:ALE/$(GAME)-v5" --python "$(ATARI_PYTHON)" $(ARGS)
 
-# Optimised, because some tests train an agent. One test at a time, because each of those starts a
-# pool of processes that fills the machine. Then without optimisation, which checks for overflow and has debug
-# assertions, without torch and with kill points: what is about one of these, and what is about processes.
-UNOPTIMISED := kill_points:: dependent:: actions:: config:: cli:: pool:: faults:: crash::
+# Optimised, because some tests train an agent, with debug assertions and kill points (the profile `checked`). Two at a
+# time: each starts a pool of processes that can fill the machine, and waits for most of its time. Then what differs without torch.
+WITHOUT_TORCH := dependent:: config:: cli::
 test: libtorch test-python test-wheel ## run every test: with torch, without, and the loom models
-	RUST_TEST_THREADS=1 $(TORCH) test --workspace --release --features torch
-	$(KILL_POINTS) test --workspace --lib
-	$(KILL_POINTS) build --workspace --bins --examples
-	$(KILL_POINTS) test --test supervised
-	RUST_TEST_THREADS=1 $(KILL_POINTS) test --test it -- $(UNOPTIMISED)
+	RUST_TEST_THREADS=2 $(TORCH) test --workspace --profile checked --features torch
+	RUST_TEST_THREADS=2 $(NO_TORCH) test --test it -- $(WITHOUT_TORCH)
 	$(MAKE) --no-print-directory test-mpi
 	$(MAKE) --no-print-directory loom
 
@@ -94,8 +89,8 @@ test-mpi: ## test several learners, where there are mpirun, an MPI library and l
 
 # One pass of those, in which each is timed. ARGS: a filter, such as `crash::`.
 test-times: libtorch test-python ## the slow tests with their times (docs/testing.md)
-	$(TORCH) build --workspace --release --features torch --bins --examples
-	RUST_TEST_THREADS=1 $(TORCH) test --release --features torch --lib --test it -- $(ARGS) 2>&1 | scripts/test-times
+	$(TORCH) build --workspace --profile checked --features torch --bins --examples
+	RUST_TEST_THREADS=1 $(TORCH) test --profile checked --features torch --lib --test it -- $(ARGS) 2>&1 | scripts/test-times
 
 # What tests read our files with (TensorBoard's own reader, numpy, safetensors), and environments that they
 # step. Without Python or a network those tests say that they are skipped. So do those of EnvPool, whose packages are
@@ -122,18 +117,18 @@ quick: ## formatting, lints and the tests that need no processes: two minutes at
 loom: ## check the lock-free parts under all interleavings
 	$(LOOM) test -p impala-shm -p impala-ring --lib --release loom_
 
-# With torch in the release profile, as in `test`: so torch-sys compiles its C++ (a minute or more
-# per profile) once for both.
+# doc-only: torch-sys compiles no C++ where nothing is linked, so both lints share one folder and one profile.
+LINT_TORCH := --workspace --features torch,tch/doc-only
 check: libtorch deny package ## formatting, lints, documentation, dependencies, and that torch is optional
 	$(CARGO) fmt --all --check
 	$(NO_TORCH) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --workspace --no-deps
-	$(NO_TORCH) build --workspace
+	$(NO_TORCH) build --workspace --bins --examples
 	@echo 'without the feature torch, neither tch nor torch-sys may be in the tree'
 	@tree=$$($(CARGO) tree --workspace -e normal,build,dev --prefix none); \
 	    ! grep -E '^(tch|torch-sys) ' <<<"$$tree"
-	$(TORCH) clippy --workspace --release --features torch --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(TORCH) doc --workspace --release --features torch --no-deps
+	$(OF_CUDA) $(NO_TORCH) clippy $(LINT_TORCH) --all-targets -- -D warnings
+	$(OF_CUDA) RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc $(LINT_TORCH) --no-deps
 
 $(DENY):
 	CARGO_TARGET_DIR="$(TOOLS)/build" CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --quiet --debug \

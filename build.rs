@@ -3,7 +3,7 @@
 //! torch-sys passes no rpath on to the programs that use it, so without this file each of them
 //! would need `LD_LIBRARY_PATH`. The lookup below follows torch-sys 0.26's own, step by step.
 //! The packages whose own programs or tests link libtorch (this one, impala-nn, impala-bench,
-//! impala-export, impala-sweep) share it.
+//! impala-export, impala-sweep, impala-manual) share it.
 //! Cargo passes link arguments on to no other package: a program that depends on this one with the
 //! feature `torch` sets `LD_LIBRARY_PATH`, or has the line with `-rpath` in a build script of its own.
 

@@ -20,7 +20,7 @@ mod gradients;
 mod gym;
 mod hangs;
 mod install;
-#[cfg(kill_points)]
+#[cfg(debug_assertions)]
 mod kill_points;
 mod learn_bench;
 mod learning;

@@ -1,14 +1,9 @@
 //! Named places where a process can be made to die or to stop: at each of them a crash would hurt most.
 //!
-//! Only with `--cfg kill_points`, which an optimised build refuses; without it a place is no code at all. `IMPALA_KILL_POINT=place:pass:what` arms one of [`POINTS`]: at the n-th pass of a process
+//! Only in builds with debug assertions; in others a place is no code at all. `IMPALA_KILL_POINT=place:pass:what` arms one of [`POINTS`]: at the n-th pass of a process
 //! through it, that process gets `kill`, `stop` or `segv` as a signal, panics (`panic`), or leaves with
 //! code 1 (`exit`). `IMPALA_KILL_POINT_FIRED=FILE` makes it happen once in a run: whoever is first
 //! creates the file, with its process id in it, and the others pass.
-
-#[cfg(all(kill_points, not(debug_assertions)))]
-compile_error!(
-    "kill points are for tests alone: build without --release, or without --cfg kill_points"
-);
 
 /// All places, role by role.
 pub const POINTS: &[&str] = &[
@@ -45,19 +40,24 @@ pub const POINTS: &[&str] = &[
     "supervisor.requeuing",
 ];
 
-/// A place of [`POINTS`]. Nothing, unless `--cfg kill_points` is given.
+/// A place of [`POINTS`]. Nothing in builds without debug assertions.
 #[macro_export]
 macro_rules! kill_point {
     ($place:literal) => {
-        #[cfg(kill_points)]
-        $crate::kill_point::pass($place);
+        $crate::kill_point::pass($place)
     };
 }
 
-#[cfg(kill_points)]
-pub use armed::pass;
+/// Passes one of the places.
+#[cfg_attr(not(all(debug_assertions, not(loom))), inline(always))]
+pub fn pass(place: &str) {
+    #[cfg(all(debug_assertions, not(loom)))]
+    armed::pass(place);
+    #[cfg(not(all(debug_assertions, not(loom))))]
+    let _ = place;
+}
 
-#[cfg(kill_points)]
+#[cfg(all(debug_assertions, not(loom)))]
 mod armed {
     use std::fs::File;
     use std::io::Write as _;
@@ -85,8 +85,7 @@ mod armed {
         passes: AtomicU64,
     }
 
-    /// Passes one of the places.
-    pub fn pass(place: &str) {
+    pub(super) fn pass(place: &str) {
         static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
         let armed = ARMED.get_or_init(from_environment).as_ref();
         if let Some(armed) = armed.filter(|armed| armed.place == place)
