@@ -472,12 +472,17 @@ pub(super) fn fit_group(
     batch: usize,
     envs: usize,
 ) -> (usize, usize) {
-    // In lockstep each actor fills a group of its own at least.
-    let batch = match explicit.actors {
-        Some(actors) if schedule.is_lockstep() && explicit.batch.is_none() => {
-            batch.max(actors.saturating_mul(envs))
+    // In lockstep each actor fills a group of its own at least: of fewer environments where the batch has enough, because
+    // how much an update learns from should not depend on how many processes act; else the batch grows.
+    let (batch, envs) = match explicit.actors {
+        Some(actors) if schedule.is_lockstep() && explicit.batch.is_none() && actors > 0 => {
+            if explicit.envs_per_actor.is_none() && batch >= actors {
+                (batch, largest_divisor(batch, envs.min(batch / actors)))
+            } else {
+                (batch.max(actors.saturating_mul(envs)), envs)
+            }
         }
-        _ => batch,
+        _ => (batch, envs),
     };
     match (explicit.batch, explicit.envs_per_actor) {
         (None, Some(_)) => (batch.next_multiple_of(envs), envs),
@@ -532,7 +537,12 @@ mod tests {
         let both = explicit(Some(7), Some(2));
         assert_eq!(fit_group(&both, free, 7, 2), (7, 2), "both explicit: left to fail");
         let four = |batch| Settings { actors: Some(4), ..explicit(batch, None) };
-        assert_eq!(fit_group(&four(None), lockstep, 8, 4), (16, 4), "a group for each");
+        assert_eq!(fit_group(&four(None), lockstep, 8, 4), (8, 2), "a group for each");
+        assert_eq!(fit_group(&four(None), lockstep, 6, 4), (6, 1), "all groups are of one size");
+        assert_eq!(fit_group(&four(None), lockstep, 64, 4), (64, 4), "groups enough");
+        assert_eq!(fit_group(&four(None), lockstep, 2, 1), (4, 1), "more actors than columns");
+        let typed = Settings { envs_per_actor: Some(4), ..four(None) };
+        assert_eq!(fit_group(&typed, lockstep, 8, 4), (16, 4), "environments that were typed");
         assert_eq!(fit_group(&four(None), free, 8, 4), (8, 4));
         assert_eq!(fit_group(&four(Some(8)), lockstep, 8, 4), (8, 4), "explicit");
     }
