@@ -7,8 +7,10 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 # Builds without torch and with loom have folders of their own: cargo would otherwise rebuild all crates at each
-# change of RUSTFLAGS, and replace the supervisor by one without torch.
+# change of RUSTFLAGS, and replace the supervisor by one without torch. What is only checked or tested shares one profile
+# (`checked`) and one folder: nobody uses its programs, and the dependencies are built once for both.
 NO_TORCH := CARGO_TARGET_DIR="$(TARGET)/no-torch" $(CARGO)
+CHECKED := --workspace --profile checked
 LOOM := CARGO_TARGET_DIR="$(TARGET)/loom" RUSTFLAGS="--cfg loom -C debug_assertions" \
         LOOM_MAX_PREEMPTIONS=$(or $(LOOM_MAX_PREEMPTIONS),3) $(CARGO)
 ifeq ($(LIBTORCH_FLAVOR)$(LIBTORCH)$(LIBTORCH_USE_PYTORCH),cuda)
@@ -73,23 +75,20 @@ atari: build ## train on an Atari game: GAME=Pong
 	"$(TARGET)/release/impala-supervisor" --actors 4 --env "gym:ALE/$(GAME)-v5" --python "$(ATARI_PYTHON)" $(ARGS)
 
 # Optimised, because some tests train an agent, with debug assertions and kill points (the profile `checked`). Two at a
-# time: each starts a pool of processes that can fill the machine, and waits for most of its time. Then what differs without torch.
-WITHOUT_TORCH := dependent:: config:: cli::
-test: libtorch test-python test-wheel ## run every test: with torch, without, and the loom models
-	RUST_TEST_THREADS=2 $(TORCH) test --workspace --profile checked --features torch
-	RUST_TEST_THREADS=2 $(NO_TORCH) test --test it -- $(WITHOUT_TORCH)
-	$(MAKE) --no-print-directory test-mpi
+# time: each starts a pool of processes that can fill the machine, and waits for most of its time.
+test: libtorch test-python test-wheel ## run every test (several learners where there is MPI), and the loom models
+	@$(HAS_MPI) || echo 'several learners are not tested: that needs openmpi-bin libopenmpi-dev libclang-dev' >&2
+	RUST_TEST_THREADS=2 $(TORCH) test $(CHECKED) --features torch$$($(HAS_MPI) && echo ,mpi || true)
 	$(MAKE) --no-print-directory loom
 
-# Ranks as mpirun starts them. In the folder of what has no torch: all but this package and MPI are compiled there by `make check`.
-test-mpi: ## test several learners, where there are mpirun, an MPI library and libclang
-	@if command -v mpirun mpicc >/dev/null && ls /usr/lib/llvm*/lib/libclang* /usr/lib/*/libclang* >/dev/null 2>&1; then \
-	    RUST_TEST_THREADS=1 $(NO_TORCH) test --workspace --features mpi --test it -- ranks::; \
-	    else echo 'several learners are not tested: that needs openmpi-bin libopenmpi-dev libclang-dev' >&2; fi
+# Ranks as mpirun starts them.
+HAS_MPI := { command -v mpirun mpicc && ls -d /usr/lib/llvm*/lib/libclang*; } >/dev/null 2>&1
+test-mpi: ## test several learners, which needs mpirun, an MPI library and libclang; a part of `make test`
+	RUST_TEST_THREADS=1 $(CARGO) test $(CHECKED) --features mpi --test it -- ranks::
 
 # One pass of those, in which each is timed. ARGS: a filter, such as `crash::`.
 test-times: libtorch test-python ## the slow tests with their times (docs/testing.md)
-	$(TORCH) build --workspace --profile checked --features torch --bins --examples
+	$(TORCH) build $(CHECKED) --features torch --bins --examples
 	RUST_TEST_THREADS=1 $(TORCH) test --profile checked --features torch --lib --test it -- $(ARGS) 2>&1 | scripts/test-times
 
 # What tests read our files with (TensorBoard's own reader, numpy, safetensors), and environments that they
@@ -103,9 +102,9 @@ test-python: ## install the Python packages that some tests need (once), and tes
 	    || echo 'no Python packages for tests: those that need them are skipped' >&2
 	@[[ ! -x "$(IMPALA_TEST_PYTHON)" ]] || (cd python/tests && "$(IMPALA_TEST_PYTHON)" -W ignore -m unittest)
 
-# What it compiles is what `make check` has compiled. maturin would take CARGO, which may hold flags here, for the name of a program.
+# Most of what it compiles `make check` has compiled. maturin would take CARGO, which may hold flags here, for the name of a program.
 test-wheel: test-python ## install the wheel into a fresh virtual environment, and test it there
-	@if [[ -x "$(IMPALA_TEST_PYTHON)" ]]; then cd python/tests/wheel && env -u CARGO CARGO_TARGET_DIR="$(abspath $(TARGET))/no-torch" "$(IMPALA_TEST_PYTHON)" -m unittest; \
+	@if [[ -x "$(IMPALA_TEST_PYTHON)" ]]; then cd python/tests/wheel && env -u CARGO CARGO_TARGET_DIR="$(abspath $(TARGET))" "$(IMPALA_TEST_PYTHON)" -m unittest; \
 	    else echo 'the wheel is not tested: there is no Python for tests' >&2; fi
 
 # For the loop of edit and test: no libtorch, no Python, no process of a pool.
@@ -117,18 +116,18 @@ quick: ## formatting, lints and the tests that need no processes: two minutes at
 loom: ## check the lock-free parts under all interleavings
 	$(LOOM) test -p impala-shm -p impala-ring --lib --release loom_
 
-# doc-only: torch-sys compiles no C++ where nothing is linked, so both lints share one folder and one profile.
-LINT_TORCH := --workspace --features torch,tch/doc-only
+# doc-only: torch-sys compiles no C++ where nothing is linked.
+LINT_TORCH := $(CHECKED) --features torch,tch/doc-only
 check: libtorch deny package ## formatting, lints, documentation, dependencies, and that torch is optional
 	$(CARGO) fmt --all --check
-	$(NO_TORCH) clippy --workspace --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc --workspace --no-deps
-	$(NO_TORCH) build --workspace --bins --examples
+	$(CARGO) clippy $(CHECKED) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(CHECKED) --no-deps
+	$(TORCH) clippy $(LINT_TORCH) --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(TORCH) doc $(LINT_TORCH) --no-deps
+	$(CARGO) build $(CHECKED) --bins
 	@echo 'without the feature torch, neither tch nor torch-sys may be in the tree'
 	@tree=$$($(CARGO) tree --workspace -e normal,build,dev --prefix none); \
 	    ! grep -E '^(tch|torch-sys) ' <<<"$$tree"
-	$(OF_CUDA) $(NO_TORCH) clippy $(LINT_TORCH) --all-targets -- -D warnings
-	$(OF_CUDA) RUSTDOCFLAGS="-D warnings" $(NO_TORCH) doc $(LINT_TORCH) --no-deps
 
 $(DENY):
 	CARGO_TARGET_DIR="$(TOOLS)/build" CARGO_PROFILE_DEV_DEBUG=0 $(CARGO) install --locked --quiet --debug \

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::program::{finish, run_as_usual, summary};
 use crate::watch::wait_until;
 
-/// All dependencies are compiled anew, on a machine that may have one core.
+/// Where there are no dependencies of this profile, they are compiled, on a machine that may have one core.
 const PATIENCE: Duration = Duration::from_secs(1200);
 
 const MANIFEST: &str = r#"[package]
@@ -20,27 +20,33 @@ edition = "2024"
 [dependencies]
 impala-rl = { path = "ROOT" }
 
-[profile.dev]
-opt-level = 1
-debug = false
 "#;
+
+/// The manifest of a crate that depends on this package. It has the repository's profiles, so that most of its dependencies
+/// are those that lie in the repository's folder already.
+fn manifest(root: &Path) -> String {
+    let ours = fs::read_to_string(root.join("Cargo.toml")).expect("our own manifest");
+    let mut ours: toml::Table = ours.parse().expect("valid");
+    ours.retain(|name, _| name == "profile");
+    MANIFEST.replace("ROOT", &root.display().to_string()) + &ours.to_string()
+}
 
 #[test]
 fn a_crate_outside_the_repository_builds_and_trains() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("temporary folder");
     fs::create_dir(folder.path().join("src")).expect("created");
-    let manifest = MANIFEST.replace("ROOT", &root.display().to_string());
-    fs::write(folder.path().join("Cargo.toml"), manifest).expect("written");
+    fs::write(folder.path().join("Cargo.toml"), manifest(root)).expect("written");
     fs::write(folder.path().join("src/main.rs"), include_str!("../../examples/custom_env.rs"))
         .expect("written");
     // The same versions, which are on this machine already.
     fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock")).expect("copied");
 
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("dependent");
+    let target =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a folder of all that is built");
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--offline"]).current_dir(folder.path());
-    cargo.env("CARGO_TARGET_DIR", &target).stdin(Stdio::null());
+    cargo.args(["build", "--offline", "--profile", "checked"]).current_dir(folder.path());
+    cargo.env("CARGO_TARGET_DIR", target).stdin(Stdio::null());
     // What the repository's own cargo was told is not for this one.
     for name in ["LIBTORCH", "CPLUS_INCLUDE_PATH", "RUSTFLAGS"] {
         cargo.env_remove(name);
@@ -53,7 +59,7 @@ fn a_crate_outside_the_repository_builds_and_trains() {
     });
     assert!(status.is_some_and(|status| status.success()), "cargo build: {status:?}");
 
-    let mut treasure = run_as_usual(target.join("debug/treasure"));
+    let mut treasure = run_as_usual(target.join("checked/treasure"));
     let run_dir = folder.path().join("run");
     treasure.args(["--env", "Treasure-v0", "--actors", "2", "--stop-at-return", "0.95"]);
     treasure.args(["--total-frames", "1000000", "--seed", "1", "--run-dir"]).arg(&run_dir);

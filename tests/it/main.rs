@@ -8,8 +8,6 @@ mod config;
 mod cores;
 mod crash;
 mod damage;
-// It builds without libtorch, so the suite without it is the place.
-#[cfg(not(feature = "torch"))]
 mod dependent;
 #[cfg(feature = "torch")]
 mod engines;

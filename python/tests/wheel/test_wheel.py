@@ -20,8 +20,8 @@ MOST_BYTES = 15 << 20
 
 
 def built(folder):
-    """The wheel, unoptimised: `make test-wheel` names the folder in which `make check` has compiled nearly all of it."""
-    environment = {**os.environ, "IMPALA_WHEEL_PROFILE": "dev"}
+    """The wheel, in the profile in which `make check` has compiled nearly all of it."""
+    environment = {**os.environ, "IMPALA_WHEEL_PROFILE": "checked"}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", "")])
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT]
     subprocess.run(command, check=True, env=environment)
