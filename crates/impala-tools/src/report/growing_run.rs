@@ -157,7 +157,7 @@ impl Thinning {
         at.trailing_zeros() >= self.doublings
     }
 
-    /// Takes every second one out once there are twice as many as `most`.
+    /// Takes every second one out once there are twice as many as `most`. The next one is kept: its number is even.
     fn make_room<T>(&mut self, kept: &mut Vec<T>, most: usize) {
         if kept.len() >= 2 * most {
             let mut at = 0;
@@ -205,8 +205,8 @@ impl Lines for Metrics {
     fn line(&mut self, line: &str) {
         self.drop_newest();
         if self.thinning.keeps() {
-            self.lines.extend(serde_json::from_str::<MetricsRecord>(line).ok());
             self.thinning.make_room(&mut self.lines, MAX_LINES);
+            self.lines.extend(serde_json::from_str::<MetricsRecord>(line).ok());
         } else {
             self.newest.push_str(line);
         }
@@ -241,8 +241,8 @@ impl Lines for Episodes {
             self.means.bound(MAX_MEANS);
         }
         if self.thinning.keeps() {
-            self.kept.push(episode);
             self.thinning.make_room(&mut self.kept, MAX_EPISODES);
+            self.kept.push(episode);
         }
     }
 }
