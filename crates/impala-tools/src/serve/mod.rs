@@ -28,7 +28,7 @@ use server::Site;
 use watcher::Watcher;
 
 /// Style of what only this page has.
-const STYLE: &str = ".block{display:contents}.small{font-size:12px;margin-top:8px}.lost #said{color:#c2255c;font-weight:600}";
+const STYLE: &str = ".block{display:contents}.figures td{white-space:pre-wrap}.small{font-size:12px;margin-top:8px}.lost #said{color:#c2255c;font-weight:600}";
 
 /// Why nothing is served.
 #[derive(Debug, thiserror::Error)]

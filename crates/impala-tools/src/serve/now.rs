@@ -109,7 +109,7 @@ pub(super) fn card(now: &RunNow) -> Markup {
             @if let Some(note) = &now.note { p { (note) } }
             @if let Some((first, rest)) = now.lines.split_first() {
                 p.soft { (first) }
-                table {
+                table.figures {
                     @for (name, text) in rest.iter().filter_map(|line| line.split_once(':')) {
                         tr { th { (name) } td { (text.trim()) } }
                     }
