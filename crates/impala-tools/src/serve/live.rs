@@ -22,6 +22,9 @@ pub(super) struct Live {
     blocks: HashMap<String, Drawn>,
 }
 
+/// A heading, whether the blocks stand side by side, and the id and HTML of each.
+type DrawnSection = (Option<&'static str>, bool, Vec<(String, String)>);
+
 /// A section without its content.
 #[derive(Debug, Clone, Serialize)]
 struct Outline {
@@ -80,7 +83,7 @@ impl Live {
     fn from_parts(
         at: Instant,
         runs: Vec<RunNow>,
-        drawn: Vec<(Option<&'static str>, bool, Vec<(String, String)>)>,
+        drawn: Vec<DrawnSection>,
         before: Option<&Self>,
     ) -> Self {
         let version = before.map_or(0, |before| before.version) + 1;

@@ -110,7 +110,7 @@ impl Drop for Watcher {
 /// Looks at every run; returns whether one has more to read.
 fn look(runs: &mut [WatchedRun]) -> bool {
     // Each of them, whatever the others say.
-    runs.iter_mut().fold(false, |more, run| run.look() || more)
+    runs.iter_mut().map(WatchedRun::look).filter(|more| *more).count() > 0
 }
 
 fn watch(bell: &Bell, runs: &mut [WatchedRun], publish: &watch::Sender<Arc<Live>>, mut more: bool) {
