@@ -17,7 +17,7 @@ const MAX_EPISODES: usize = 20_000;
 /// Means of windows of episodes that are kept.
 const MAX_MEANS: usize = 20_000;
 /// Read of each log at one look.
-const BUDGET_BYTES: u64 = 16 * 1024 * 1024;
+const BUDGET_BYTES: u64 = 4 * 1024 * 1024;
 
 /// What a look found.
 #[derive(Debug, Clone, PartialEq, Eq)]
