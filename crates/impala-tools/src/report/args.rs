@@ -35,8 +35,8 @@ struct ReportArgs {
     /// Write each plot as an SVG of its own to this folder as well
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
-    /// Write nothing, and serve a page that follows the runs while they go on, until Ctrl-C. ADDRESS is IP:PORT, PORT (of
-    /// this machine alone; 0 for a free one) or IP; whoever reaches it can read the page
+    /// Write nothing, and serve a page that follows the runs while they go on, until Ctrl-C. ADDRESS is IP:PORT, PORT (for
+    /// this machine alone; 0 for a free one) or IP, without one 127.0.0.1:6170. Whoever reaches it can read the page
     #[arg(
         long,
         value_name = "ADDRESS",
