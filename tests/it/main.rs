@@ -44,6 +44,7 @@ mod resources;
 mod resume;
 mod ring_model;
 mod ring_stress;
+mod serve;
 mod soak;
 mod sweep;
 mod tasks;

@@ -35,6 +35,20 @@ const PLOTS: &[&str] = &[
     "memory",
 ];
 
+/// Flags of a browser that prints the page that it is given.
+pub(crate) const HEADLESS: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--window-size=1280,2000",
+    "--dump-dom",
+];
+
 fn report(arguments: &[&Path]) -> Finished {
     let mut command = Command::new(env!("CARGO_BIN_EXE_impala-report"));
     command.args(arguments).stdin(Stdio::null());
@@ -93,18 +107,7 @@ fn a_run_ends_with_a_report_that_a_browser_shows() {
     let measured = folder.path().join("measured.html");
     fs::write(&measured, page.replace("</body>", script)).expect("written");
     let mut command = Command::new(browser);
-    command.args([
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-quic",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--window-size=1280,2000",
-        "--dump-dom",
-    ]);
+    command.args(HEADLESS);
     command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
     command.arg(format!("file://{}", measured.display())).stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -120,7 +123,7 @@ fn a_run_ends_with_a_report_that_a_browser_shows() {
     }
 }
 
-fn browser() -> Option<PathBuf> {
+pub(crate) fn browser() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let programs = ["chromium", "chromium-browser", "google-chrome"];
     std::env::split_paths(&path)

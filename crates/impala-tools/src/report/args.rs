@@ -13,11 +13,14 @@ use super::run_data::RunData;
 use super::style::PLOTS;
 use super::window_means::Fall;
 use super::{REPORT_FILE, ReportError, page, write};
+use crate::serve::{Address, ServeError, serve};
 
 /// Wrong usage, as everywhere in this project.
 const USAGE: u8 = 2;
 /// A folder that is none, or cannot be written to.
 const RUN_FOLDER: u8 = 3;
+/// No thread, or no descriptor.
+const RESOURCES: u8 = 5;
 
 /// Turns run folders into one HTML page with plots, and says what held the runs back.
 #[derive(Debug, clap::Parser)]
@@ -32,6 +35,16 @@ struct ReportArgs {
     /// Write each plot as an SVG of its own to this folder as well
     #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
+    /// Write nothing, and serve a page that follows the runs while they go on, until Ctrl-C. ADDRESS is IP:PORT, PORT (for
+    /// this machine alone; 0 for a free one) or IP, without one 127.0.0.1:6170. Whoever reaches it can read the page
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:6170",
+        conflicts_with_all = ["output", "svg"]
+    )]
+    serve: Option<Address>,
 }
 
 /// The command line of `impala-report`, for whoever documents or completes it.
@@ -50,16 +63,31 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { USAGE.into() } else { ExitCode::SUCCESS };
         }
     };
+    if let Some(address) = args.serve {
+        return match serve(address, &args.run_dirs) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                let code = match &error {
+                    ServeError::Run(_) => RUN_FOLDER,
+                    ServeError::Listen { .. } => USAGE,
+                    ServeError::Start(_) => RESOURCES,
+                };
+                fail(&error, code)
+            }
+        };
+    }
     match report(&args) {
         Ok(text) => {
             let _closed_is_fine = io::stdout().lock().write_all(text.as_bytes());
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            let _closed_is_fine = writeln!(io::stderr(), "impala-report: {error}");
-            RUN_FOLDER.into()
-        }
+        Err(error) => fail(&error, RUN_FOLDER),
     }
+}
+
+fn fail(error: &dyn std::error::Error, code: u8) -> ExitCode {
+    let _closed_is_fine = writeln!(io::stderr(), "impala-report: {error}");
+    code.into()
 }
 
 /// Writes everything; gives what to say.

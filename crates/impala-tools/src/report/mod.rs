@@ -1,6 +1,6 @@
 //! `impala-report`: what a run folder says, as one HTML page with plots and a paragraph on the bottleneck.
 //!
-//! `run_data` reads the folder, `totals` adds its counters up, `bottleneck` draws the conclusion, `window_means` finds a
+//! `run_data` reads the folder, `growing_run` that of a run which goes on, from `tail` to tail of its logs; `totals` adds its counters up, `bottleneck` draws the conclusion, `window_means` finds a
 //! return that fell back, `plots`, `tasks`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
 //! the `frame` and with the axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
 //!
@@ -12,6 +12,7 @@ mod bottleneck;
 mod chart;
 mod document;
 mod frame;
+mod growing_run;
 mod lags;
 mod page;
 mod plots;
@@ -20,6 +21,7 @@ mod run_data;
 mod scale;
 mod stages;
 mod style;
+mod tail;
 mod tasks;
 mod totals;
 mod verdict;
@@ -28,6 +30,8 @@ mod window_means;
 pub use args::{command, main};
 pub use chart::{LineChart, Series};
 pub use document::document;
+pub(crate) use growing_run::{GrowingRun, Look};
+pub(crate) use page::{Section, sections, title};
 pub(crate) use run_data::RunData;
 
 use std::io;

@@ -7,36 +7,84 @@ use maud::{Markup, PreEscaped, html};
 
 use super::bottleneck::Bottleneck;
 use super::document::document;
-use super::plots::groups;
+use super::plots::{Plot, groups};
 use super::ranks;
 use super::run_data::RunData;
 use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
 use super::window_means::Fall;
 
+/// A part of the page, by itself: it can be drawn anew without the others.
+#[derive(Debug)]
+pub(crate) struct Block {
+    /// Names it among all blocks of the page.
+    pub(crate) id: String,
+    /// One or more elements.
+    pub(crate) markup: Markup,
+}
+
+/// Blocks below a heading.
+#[derive(Debug)]
+pub(crate) struct Section {
+    /// The heading.
+    pub(crate) title: Option<&'static str>,
+    /// Whether the blocks stand side by side.
+    pub(crate) is_grid: bool,
+    /// What is in it.
+    pub(crate) blocks: Vec<Block>,
+}
+
 /// One HTML document that needs nothing else.
 pub(super) fn html(runs: &[RunData]) -> String {
-    let title = match runs {
-        [run] => run.name.clone(),
-        runs => format!("{} runs", runs.len()),
-    };
-    let several = runs.len() > 1;
     let content = html! {
-        @if let [run] = runs { (facts(run)) } @else { (comparison(runs)) }
-        h2 { "What held it back" }
-        @for run in runs { (bottleneck(run, several)) }
-        @for run in runs { (ranks::table(run, several)) }
-        @for group in groups(runs) {
-            h2 { (group.title) }
-            div.grid {
-                @for plot in group.plots {
-                    div.card id=(plot.id) data-empty[!plot.has_data] { (PreEscaped(plot.svg)) }
-                }
+        @for Section { title, is_grid, blocks } in sections(runs) {
+            @if let Some(title) = title { h2 { (title) } }
+            @if is_grid {
+                div.grid { @for block in blocks { (block.markup) } }
+            } @else {
+                @for block in blocks { (block.markup) }
             }
         }
-        @for run in runs { (stages(run, several)) }
-        (configuration(runs))
     };
-    document(&title, &content)
+    let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
+    document(&title(&names), &content)
+}
+
+/// What a page of these runs is called.
+pub(crate) fn title(names: &[&str]) -> String {
+    match names {
+        [name] => (*name).to_owned(),
+        names => format!("{} runs", names.len()),
+    }
+}
+
+/// All that a page says of some runs, from top to bottom.
+pub(crate) fn sections(runs: &[RunData]) -> Vec<Section> {
+    let several = runs.len() > 1;
+    let each = |name: &str, of: &dyn Fn(&RunData) -> Markup| -> Vec<Block> {
+        let block = |(at, run)| Block { id: format!("{name}-of-run-{at}"), markup: of(run) };
+        runs.iter().enumerate().map(block).collect()
+    };
+    let section = |title, blocks| Section { title, is_grid: false, blocks };
+    let block = |id: &str, markup| vec![Block { id: id.to_owned(), markup }];
+    let came_to = if let [run] = runs { facts(run) } else { comparison(runs) };
+    let mut sections = vec![
+        section(None, block("facts", came_to)),
+        section(Some("What held it back"), each("verdict", &|run| bottleneck(run, several))),
+        section(None, each("ranks", &|run| ranks::table(run, several))),
+    ];
+    for group in groups(runs) {
+        let card = |plot: Plot| Block {
+            markup: html! {
+                div.card id=(plot.id) data-empty[!plot.has_data] { (PreEscaped(plot.svg)) }
+            },
+            id: format!("plot-{}", plot.id),
+        };
+        let blocks = group.plots.into_iter().map(card).collect();
+        sections.push(Section { title: Some(group.title), is_grid: true, blocks });
+    }
+    sections.push(section(None, each("stages", &|run| stages(run, several))));
+    sections.push(section(None, block("configuration", configuration(runs))));
+    sections
 }
 
 /// What a run came to: from the summary, or from the last line if there is none yet.
@@ -55,18 +103,15 @@ struct RunOutcome {
 impl RunOutcome {
     fn of(run: &RunData) -> Self {
         let last = run.last();
-        let summary = run.summary.as_ref().filter(|summary| {
-            // A summary of the run before this one was resumed is not this run's.
-            summary["frames"].as_f64().is_some_and(|frames| frames >= last.frames as f64)
-        });
+        let summary = run.own_summary();
         let key = |key: &str| summary.and_then(|summary| summary[key].as_f64());
         let (frames, wall_s) =
             (key("frames").unwrap_or(last.frames as f64), key("wall_s").unwrap_or(last.wall_s));
         Self {
-            status: summary
-                .and_then(|summary| summary["status"].as_str())
-                .unwrap_or("still running, or killed")
-                .replace('-', " "),
+            status: run.state.clone().unwrap_or_else(|| {
+                let ended = summary.and_then(|summary| summary["status"].as_str());
+                ended.unwrap_or("still running, or killed").replace('-', " ")
+            }),
             frames,
             wall_s,
             frames_per_s: frames / wall_s.max(1e-9),
@@ -80,7 +125,7 @@ impl RunOutcome {
 
     fn cells(&self) -> Vec<(&'static str, String)> {
         let mut cells = vec![
-            ("ended", self.status.clone()),
+            ("state", self.status.clone()),
             ("return", self.return_mean.map_or_else(|| "-".into(), si)),
             ("frames", si(self.frames)),
             ("wall time", duration(self.wall_s)),

@@ -338,6 +338,7 @@ mod tests {
             path: "R".into(),
             config: toml::Table::from_iter([("stop-window".to_owned(), 20.into())]),
             summary: None,
+            state: None,
             lines: vec![],
             episodes,
         }

@@ -10,7 +10,7 @@ use super::window_means::{WindowMean, window, window_means};
 use impala_metrics::MetricsRecord;
 
 /// Lines of metrics that are looked at; counters lose nothing when lines between are skipped.
-const MAX_LINES: usize = 1500;
+pub(super) const MAX_LINES: usize = 1500;
 /// Episodes that are looked at.
 const MAX_EPISODES: usize = 200_000;
 
@@ -43,6 +43,8 @@ pub(crate) struct RunData {
     pub(super) episodes: Vec<Episode>,
     /// Mean returns of full windows, of all episodes: between those that are looked at a best mean would be lost.
     pub(super) means: Vec<WindowMean>,
+    /// Whether it runs, by who knows more than its folder.
+    pub(super) state: Option<String>,
 }
 
 impl RunData {
@@ -66,22 +68,31 @@ impl RunData {
         let episodes = text("episodes.csv").unwrap_or_default();
         let block = episodes.lines().count().div_ceil(MAX_MEANS).max(1);
         // A mean over tasks whose returns have different sizes says nothing.
-        let several = config.get("env").is_some_and(toml::Value::is_array);
+        let several = has_several_tasks(&config);
         let of_one_task = episodes.lines().filter_map(episode).filter(|_| !several);
         let means = window_means(of_one_task, window(&config), block);
-        let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         Ok(Self {
-            name: full.file_name().map_or_else(
-                || full.display().to_string(),
-                |name| name.to_string_lossy().into_owned(),
-            ),
+            name: name_of(path),
             path: path.to_owned(),
             config,
             summary: text("summary.json").ok().and_then(|text| serde_json::from_str(&text).ok()),
             lines,
             episodes: thinned(&episodes, MAX_EPISODES).filter_map(episode).collect(),
             means,
+            state: None,
         })
+    }
+
+    /// Says whether it runs.
+    pub(crate) fn set_state(&mut self, state: &str) {
+        self.state = Some(state.to_owned());
+    }
+
+    /// Its summary, if it is of this run: not of the run before this one was resumed.
+    pub(crate) fn own_summary(&self) -> Option<&Json> {
+        let frames = self.last().frames as f64;
+        let summary = self.summary.as_ref();
+        summary.filter(|summary| summary["frames"].as_f64().is_some_and(|at| at >= frames))
     }
 
     /// The newest line.
@@ -126,6 +137,18 @@ impl RunData {
     }
 }
 
+/// What a run is called: its folder, however it was named.
+pub(super) fn name_of(path: &Path) -> String {
+    let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    full.file_name()
+        .map_or_else(|| full.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Whether a run has several tasks, by its settings.
+pub(super) fn has_several_tasks(config: &toml::Table) -> bool {
+    config.get("env").is_some_and(toml::Value::is_array)
+}
+
 /// Lines of `text`, the last among them, at most about `most`.
 fn thinned(text: &str, most: usize) -> impl Iterator<Item = &str> {
     let count = text.lines().count();
@@ -136,7 +159,8 @@ fn thinned(text: &str, most: usize) -> impl Iterator<Item = &str> {
         .map(|(_, l)| l)
 }
 
-fn episode(line: &str) -> Option<Episode> {
+/// A line of `episodes.csv`.
+pub(super) fn episode(line: &str) -> Option<Episode> {
     let mut fields = line.split(',').map(|field| field.parse::<f64>().ok());
     Some(Episode {
         frames: fields.next()??,

@@ -70,6 +70,7 @@ mod tests {
             path: "R".into(),
             config: "env = ['A', 'B']\nstop-at-return = [475.0, -100]".parse().expect("TOML"),
             summary: None,
+            state: None,
             lines: vec![line(1), line(2)],
             episodes: (0..100).map(|at| episode((at, at % 2))).collect(),
         };

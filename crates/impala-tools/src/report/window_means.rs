@@ -31,45 +31,85 @@ pub(super) fn window(config: &toml::Table) -> usize {
     set.and_then(|episodes| usize::try_from(episodes).ok()).filter(|&n| n > 0).unwrap_or(WINDOW)
 }
 
-/// The means of all full windows, in order; of each `block` of them in a row only the lowest and the highest.
-/// Windows with a return that is not finite have none.
+/// The means of all full windows, in order; of each block of them in a row only the lowest and the highest. Windows with a
+/// return that is not finite have none.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WindowMeans {
+    window: usize,
+    /// How many means in a row a block has.
+    block: usize,
+    recent: VecDeque<(f64, usize)>,
+    base: Option<f64>,
+    sum: f64,
+    squares: f64,
+    overflows: usize,
+    pub(super) means: Vec<WindowMean>,
+    /// Means that the last block has come from, and where in `means` it begins.
+    taken: usize,
+    begin: usize,
+}
+
+impl WindowMeans {
+    pub(super) fn new(window: usize, block: usize) -> Self {
+        Self { window, block, ..Self::default() }
+    }
+
+    /// The next episode.
+    pub(super) fn push(&mut self, last: Episode) {
+        let n = self.window as f64;
+        let is_finite = last.episode_return.is_finite();
+        // Of differences from one return: squares of large returns would take the digits of their variance.
+        let base = if is_finite { *self.base.get_or_insert(last.episode_return) } else { 0.0 };
+        let value = if is_finite { last.episode_return - base } else { 0.0 };
+        self.recent.push_back((value, usize::from(!is_finite)));
+        (self.sum, self.squares) = (self.sum + value, self.squares + value * value);
+        self.overflows += usize::from(!is_finite);
+        if self.recent.len() > self.window
+            && let Some((value, overflow)) = self.recent.pop_front()
+        {
+            (self.sum, self.squares) = (self.sum - value, self.squares - value * value);
+            self.overflows -= overflow;
+        }
+        if self.recent.len() < self.window || self.overflows > 0 {
+            return;
+        }
+        let mean = self.sum / n;
+        let variance = (self.squares / n - mean * mean).max(0.0) / n;
+        if self.taken == self.block {
+            (self.taken, self.begin) = (0, self.means.len());
+        }
+        self.taken += 1;
+        let of = WindowMean { last, mean: base + mean, variance };
+        add_to_block(&mut self.means, self.begin, of);
+    }
+
+    /// Makes blocks twice as large once there are `most` means (a multiple of four), so that a log may grow without an end.
+    pub(super) fn bound(&mut self, most: usize) {
+        if self.means.len() < most || self.taken < self.block {
+            return;
+        }
+        let two_blocks = 2 * self.block.min(2);
+        let all = std::mem::take(&mut self.means);
+        for pair in all.chunks(two_blocks) {
+            self.begin = self.means.len();
+            for of in pair {
+                add_to_block(&mut self.means, self.begin, *of);
+            }
+        }
+        self.block *= 2;
+        self.taken = self.block;
+    }
+}
+
+/// The means of all full windows of some episodes, in blocks of `block`.
 pub(super) fn window_means(
     episodes: impl Iterator<Item = Episode>,
     window: usize,
     block: usize,
 ) -> Vec<WindowMean> {
-    let mut recent = VecDeque::with_capacity(window);
-    let (mut base, mut sum, mut squares, mut overflows) = (None, 0.0, 0.0, 0);
-    let mut means: Vec<WindowMean> = Vec::new();
-    // Means that the last block has come from, and where in `means` it begins.
-    let (mut taken, mut begin) = (0, 0);
-    let n = window as f64;
-    for last in episodes {
-        let is_finite = last.episode_return.is_finite();
-        // Of differences from one return: squares of large returns would take the digits of their variance.
-        let base = if is_finite { *base.get_or_insert(last.episode_return) } else { 0.0 };
-        let value = if is_finite { last.episode_return - base } else { 0.0 };
-        recent.push_back((value, usize::from(!is_finite)));
-        (sum, squares) = (sum + value, squares + value * value);
-        overflows += usize::from(!is_finite);
-        if recent.len() > window
-            && let Some((value, overflow)) = recent.pop_front()
-        {
-            (sum, squares) = (sum - value, squares - value * value);
-            overflows -= overflow;
-        }
-        if recent.len() < window || overflows > 0 {
-            continue;
-        }
-        let mean = sum / n;
-        let variance = (squares / n - mean * mean).max(0.0) / n;
-        if taken == block {
-            (taken, begin) = (0, means.len());
-        }
-        taken += 1;
-        add_to_block(&mut means, begin, WindowMean { last, mean: base + mean, variance });
-    }
-    means
+    let mut all = WindowMeans::new(window, block);
+    episodes.for_each(|episode| all.push(episode));
+    all.means
 }
 
 /// Keeps the lowest and the highest mean of the block that begins at `begin`, in their order.
@@ -199,6 +239,25 @@ mod tests {
         assert_eq!(all.len(), 20, "two of each hundred");
         assert!(all.is_sorted_by(|a, b| a.0 < b.0), "{all:?}");
         assert!(all.contains(&(3330.0, 900.0)) && all.contains(&(7770.0, 3.0)), "{all:?}");
+    }
+
+    #[test]
+    fn a_log_without_an_end_keeps_its_best_and_its_lowest_mean() {
+        let returns = |at: usize| match at {
+            333 => 900.0,
+            7777 => 3.0,
+            _ => 20.0 + (at * 7919 % 101) as f64,
+        };
+        let mut all = WindowMeans::new(1, 1);
+        for episode in episodes((0..10_000).map(returns)) {
+            all.push(episode);
+            all.bound(64);
+            assert!(all.means.len() <= 64 + 2);
+        }
+        let means: Vec<_> = all.means.iter().map(|m| (m.last.frames, m.mean)).collect();
+        assert!(means.is_sorted_by(|a, b| a.0 < b.0), "{means:?}");
+        assert!(means.contains(&(3330.0, 900.0)) && means.contains(&(77_770.0, 3.0)), "{means:?}");
+        assert_eq!(all.block, 512, "the least power of two by which there is room");
     }
 
     #[test]

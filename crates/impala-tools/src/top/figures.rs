@@ -8,7 +8,7 @@ use impala_metrics::{
 
 /// A run at a glance. Shares are of wall time, 0 to 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub(super) struct Figures {
+pub(crate) struct Figures {
     pub(super) env: String,
     pub(super) wall_s: f64,
     pub(super) frames: f64,
@@ -32,8 +32,8 @@ pub(super) struct Figures {
     pub(super) shared_bytes: f64,
     /// Each task, where there are several.
     pub(super) tasks: Vec<Task>,
-    pub(super) actors: Vec<Actor>,
-    pub(super) stopping: bool,
+    pub(crate) actors: Vec<Actor>,
+    pub(crate) stopping: bool,
 }
 
 /// What is learnt of one of several tasks.
@@ -83,7 +83,7 @@ pub(super) struct Learner {
 
 /// One actor's line.
 #[derive(Debug, Clone, PartialEq, Serialize, Default)]
-pub(super) struct Actor {
+pub(crate) struct Actor {
     pub(super) index: usize,
     pub(super) pid: Option<i32>,
     pub(super) state: String,
@@ -103,7 +103,7 @@ pub(super) struct Actor {
 
 impl Figures {
     /// From the newest reading and an older one.
-    pub(super) fn of(newest: &StatusRecord, old: &StatusRecord) -> Self {
+    pub(crate) fn of(newest: &StatusRecord, old: &StatusRecord) -> Self {
         let now = &newest.metrics;
         let seconds = now.wall_s - old.metrics.wall_s;
         let per_s = |of: &dyn Fn(&StatusRecord) -> u64| {

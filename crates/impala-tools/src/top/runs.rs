@@ -1,6 +1,6 @@
 //! The runs of this machine, by their status segments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
@@ -14,12 +14,12 @@ const MAX_READINGS: usize = 64;
 
 /// A run that is or was watched.
 #[derive(Debug)]
-pub(super) struct Run {
-    pub(super) name: String,
+pub(crate) struct Run {
+    pub(crate) name: String,
     pub(super) id: RunId,
     pub(super) run_dir: PathBuf,
     /// Its supervisor has gone; the last reading stays.
-    pub(super) ended: bool,
+    pub(crate) ended: bool,
     view: StatusView,
     tick: u64,
     readings: Vec<(Instant, StatusRecord)>,
@@ -27,7 +27,7 @@ pub(super) struct Run {
 
 impl Run {
     /// The newest reading, and one about a second older to take differences with.
-    pub(super) fn readings(&self) -> Option<(&StatusRecord, &StatusRecord)> {
+    pub(crate) fn readings(&self) -> Option<(&StatusRecord, &StatusRecord)> {
         let (at, newest) = self.readings.last()?;
         let old = self.readings.iter().rev().find(|(then, _)| *at - *then >= SPAN);
         Some((newest, &old.or(self.readings.first())?.1))
@@ -59,21 +59,44 @@ impl Run {
     }
 }
 
+/// Which runs are watched.
+#[derive(Debug, Default)]
+enum Wanted {
+    #[default]
+    All,
+    /// Those whose segment, process id or folder is or ends with this.
+    Named(String),
+    /// Those in this folder, whatever it is called.
+    Folder(PathBuf),
+}
+
 /// All runs that are watched, in the order in which they appeared.
 #[derive(Debug, Default)]
-pub(super) struct Runs {
-    wanted: Option<String>,
-    pub(super) all: Vec<Run>,
+pub(crate) struct Runs {
+    wanted: Wanted,
+    pub(crate) all: Vec<Run>,
 }
 
 impl Runs {
     /// Watches the runs whose segment, process id or folder is or ends with `wanted`; all without one.
     pub(super) fn new(wanted: Option<String>) -> Self {
-        Self { wanted, all: Vec::new() }
+        Self { wanted: wanted.map_or(Wanted::All, Wanted::Named), all: Vec::new() }
+    }
+
+    /// Watches the runs in one folder: one at a time, because a run locks its folder.
+    pub(crate) fn in_folder(folder: &Path) -> Self {
+        let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        Self { wanted: Wanted::Folder(full), all: Vec::new() }
+    }
+
+    /// The run that appeared last; those before it are forgotten.
+    pub(crate) fn newest(&mut self) -> Option<&Run> {
+        self.all.drain(..self.all.len().saturating_sub(1));
+        self.all.last()
     }
 
     /// Reads every run anew; looks for new ones.
-    pub(super) fn refresh(&mut self) {
+    pub(crate) fn refresh(&mut self) {
         let now = Instant::now();
         for entry in list().unwrap_or_default() {
             let known = self.all.iter().any(|run| run.name == entry.name);
@@ -83,7 +106,7 @@ impl Runs {
             // Another user's, or of another version, or gone since: not ours to show.
             let Ok(view) = StatusSegment::attach(&entry.name) else { continue };
             let run_dir = view.run_dir();
-            if self.is_wanted(&entry.name, entry.id.pid, &run_dir.to_string_lossy()) {
+            if self.is_wanted(&entry.name, entry.id.pid, &run_dir) {
                 self.all.push(Run {
                     name: entry.name,
                     id: entry.id,
@@ -98,11 +121,20 @@ impl Runs {
         self.all.retain_mut(|run| run.read(now));
     }
 
-    fn is_wanted(&self, name: &str, pid: u32, run_dir: &str) -> bool {
-        self.wanted.as_deref().is_none_or(|wanted| {
-            let wanted = wanted.trim_end_matches('/');
-            name == wanted || pid.to_string() == wanted || run_dir.ends_with(wanted)
-        })
+    fn is_wanted(&self, name: &str, pid: u32, run_dir: &Path) -> bool {
+        match &self.wanted {
+            Wanted::All => true,
+            Wanted::Named(wanted) => {
+                let wanted = wanted.trim_end_matches('/');
+                let is_folder = run_dir.to_string_lossy().ends_with(wanted);
+                name == wanted || pid.to_string() == wanted || is_folder
+            }
+            Wanted::Folder(folder) => {
+                // A run may have been given a path from where it was started.
+                let full = Path::new("/proc").join(pid.to_string()).join("cwd").join(run_dir);
+                full.canonicalize().is_ok_and(|full| full == *folder)
+            }
+        }
     }
 }
 
@@ -115,10 +147,22 @@ mod tests {
     fn a_run_is_wanted_by_name_pid_or_folder() {
         let runs = |wanted: &str| Runs::new(Some(wanted.to_owned()));
         for wanted in ["impala-7-9", "7", "runs/A-001", "A-001/", "/x/runs/A-001"] {
-            assert!(runs(wanted).is_wanted("impala-7-9", 7, "/x/runs/A-001"), "{wanted}");
+            let folder = Path::new("/x/runs/A-001");
+            assert!(runs(wanted).is_wanted("impala-7-9", 7, folder), "{wanted}");
         }
-        assert!(!runs("8").is_wanted("impala-7-9", 7, "/x/runs/A-001"));
-        assert!(Runs::new(None).is_wanted("impala-7-9", 7, ""));
+        assert!(!runs("8").is_wanted("impala-7-9", 7, Path::new("/x/runs/A-001")));
+        assert!(Runs::new(None).is_wanted("impala-7-9", 7, Path::new("")));
+    }
+
+    #[test]
+    fn a_folder_is_the_same_by_any_path() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let runs = Runs::in_folder(&folder.path().join("../").join(folder.path()));
+        let pid = std::process::id();
+        assert!(runs.is_wanted("impala-7-9", pid, folder.path()));
+        assert!(!runs.is_wanted("impala-7-9", pid, Path::new("/")));
+        let here = std::env::current_dir().expect("a folder");
+        assert!(Runs::in_folder(&here).is_wanted("impala-7-9", pid, Path::new(".")), "from there");
     }
 
     #[test]

@@ -141,6 +141,12 @@ pub(super) fn plain_actors(all: &mut [Actor]) -> Vec<String> {
     plain(&buffer)
 }
 
+/// The headings and rows of the table of actors, for a page.
+pub(crate) fn actor_cells(all: &[Actor]) -> (Vec<&'static str>, Vec<Vec<String>>) {
+    let row = |actor: &Actor| ACTORS.iter().map(|column| (column.text)(actor)).collect();
+    (ACTORS.iter().map(|column| column.name).collect(), all.iter().map(row).collect())
+}
+
 /// The lines of a buffer without their style.
 pub(super) fn plain(buffer: &Buffer) -> Vec<String> {
     let line = |cells: &[Cell]| cells.iter().map(Cell::symbol).collect::<String>();
@@ -157,7 +163,7 @@ fn state(run: &Run, figures: &Figures) -> String {
 }
 
 /// The lines above the table of actors.
-pub(super) fn head(run: &Run, f: &Figures) -> Vec<String> {
+pub(crate) fn head(run: &Run, f: &Figures) -> Vec<String> {
     let l = &f.learner;
     // Without the blank of `human::percent`, at which a narrow screen would break the line.
     let percent = |share: f64| format!("{:.0}%", share * 100.0);
