@@ -19,6 +19,7 @@ mod golden;
 mod gradients;
 mod gym;
 mod hangs;
+mod inference;
 mod install;
 #[cfg(kill_points)]
 mod kill_points;

@@ -133,7 +133,7 @@ impl ProofPool {
             // Read here and nowhere else in a supervisor: to name what a dead learner held.
             payload: world.memory.payload_to_read()?,
             crashes: CrashRecord::new(shape),
-            chaos: args.chaos.map(|spec| Chaos::new(spec, args.actors)),
+            chaos: args.chaos.map(|spec| Chaos::new(spec, args.actors, false)),
             seconds: args.seconds,
             restarts: args.restarts,
             started: Instant::now(),
@@ -298,6 +298,7 @@ impl Pool for ProofPool {
         let played = match role {
             Role::Learner => roles::learn(&self.world, &mut control),
             Role::Actor(index) => roles::act(&self.world, index, incarnation, &control),
+            Role::Policy => Ok(()),
         };
         match played {
             Ok(()) => ExitKind::Finished,
@@ -331,6 +332,7 @@ impl Pool for ProofPool {
                     ..Reclaimed::default()
                 }
             }
+            Role::Policy => Reclaimed::default(),
         };
         if let Some(hit) = hit.filter(|_| reclaimed.freed > 0) {
             self.to_free.push(hit.elapsed());
@@ -345,6 +347,7 @@ impl Pool for ProofPool {
             Role::Actor(index) => {
                 self.world.memory.actor(usize::from(index)).get(ActorCounter::UnrollsCommitted)
             }
+            Role::Policy => 0,
         }
     }
 

@@ -56,11 +56,11 @@ pub(super) fn act(
     let parts = ActorParts {
         recorder,
         producer: Producer::new(slab, owner)?,
-        reader: ParamReader::new(
+        reader: Some(ParamReader::new(
             page.all_read_words(),
             parameter_count,
             world.parameters.fingerprint(),
-        )?,
+        )?),
         counters,
         groups: vec![EnvGroup {
             env: Box::new(PatternEnv::new(writer, world.config.pool.envs_per_actor)),

@@ -12,6 +12,7 @@ mod bottleneck;
 mod chart;
 mod document;
 mod frame;
+mod inference;
 mod lags;
 mod page;
 mod plots;
