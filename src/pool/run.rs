@@ -299,7 +299,11 @@ impl Run {
                 learner.get(LearnerCounter::UnrollsConsumed),
                 group_bytes,
             ),
-            weight_bytes_per_frame: per_frame(actors(ActorCounter::ParamRefreshes), weight_bytes),
+            weight_bytes_per_frame: per_frame(
+                actors(ActorCounter::ParamRefreshes)
+                    + memory.policy().get(PolicyCounter::ParamRefreshes),
+                weight_bytes,
+            ),
             weights_sha256,
             vectors: simd::Level::active().name(),
             ranks: self.ranks(),

@@ -94,7 +94,7 @@ pub struct Summary {
     pub inference: Option<InferenceSummary>,
     /// Bytes that actors wrote into the ring for each frame that was learnt from.
     pub ring_bytes_per_frame: f64,
-    /// Bytes of weights that actors read for each of them.
+    /// Bytes of weights that actors, or the policy process, read for each of them.
     pub weight_bytes_per_frame: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
     pub weights_sha256: Option<String>,
