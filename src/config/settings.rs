@@ -87,7 +87,7 @@ pub struct Settings {
     /// With --exchange gradients: gradients that one update is made of [default: 1, in lockstep one of each actor]
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
     pub gradients_per_update: Option<usize>,
-    /// Who runs the network for the actors: each its own, or one process for all, in batches. `central` pays for large
+    /// Who runs the network for the actors: each its own, or one process for all, in batches. `central` is for large
     /// networks with few environments per actor
     #[arg(long, help_heading = "Pool")]
     pub inference: Option<InferenceName>,
