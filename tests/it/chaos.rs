@@ -6,7 +6,6 @@ use crate::pool::complete;
 use crate::program::{finish, number, supervisor};
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "takes minutes without optimisation")]
 fn cartpole_is_solved_while_its_processes_are_killed() {
     for seed in ["1", "2", "3"] {
         let folder = tempfile::tempdir().expect("temporary folder");

@@ -24,7 +24,7 @@ const WAYS: [&str; 5] = ["kill", "stop", "segv", "panic", "exit"];
 const AT_ONCE: usize = 3;
 /// Length of a run: the fault comes at its beginning.
 const SECONDS: &str = "0.8";
-/// Length of a run in which the fault has to wait until another death meets a slot in use; a supervisor
+/// Length of a run in which the fault has to wait until another death meets a slot in use, or takes its time; a supervisor
 /// that dies of it ends the run at once.
 const LONGER_SECONDS: &str = "4";
 
@@ -52,6 +52,12 @@ impl Crash {
         }
     }
 
+    /// `exit` runs what libraries have left for the end of a process, which takes libtorch up to a second or two.
+    fn seconds(self) -> &'static str {
+        let waits = matches!(self.place, "supervisor.reclaiming" | "supervisor.requeuing");
+        if waits || self.way == "exit" { LONGER_SECONDS } else { SECONDS }
+    }
+
     /// The product's learner is needed where the place is in it; elsewhere one that checks.
     fn with_learning(self) -> bool {
         self.place.starts_with("learner.") || self.in_gradients() || self.in_inference()
@@ -70,7 +76,7 @@ impl Crash {
             let mut command = Command::new(env!("CARGO_BIN_EXE_impala-supervisor"));
             command.args(["--actors", "2", "--total-frames", "1000000000", "--quiet"]);
             command.args(["--unroll", "4", "--batch", "4", "--envs-per-actor", "2"]);
-            command.args(["--hidden", "8", "--time-limit", SECONDS]);
+            command.args(["--hidden", "8", "--time-limit", self.seconds()]);
             command.arg("--run-dir").arg(folder.join("run"));
             if self.in_gradients() {
                 command.args(["--exchange", "gradients"]);
@@ -81,9 +87,9 @@ impl Crash {
             command
         } else {
             let mut command = Command::new(sibling("impala-soak"));
-            let waits = matches!(self.place, "supervisor.reclaiming" | "supervisor.requeuing");
-            let seconds = if waits { LONGER_SECONDS } else { SECONDS };
-            command.args(["pool", "--seconds", seconds, "--actors", "2", "--folder"]).arg(folder);
+            command
+                .args(["pool", "--seconds", self.seconds(), "--actors", "2", "--folder"])
+                .arg(folder);
             if self.in_supervisor() {
                 // A supervisor reaps and reclaims only where others die.
                 command.args(["--chaos", "kill=40/s,learner=0.4"]);

@@ -202,7 +202,6 @@ fn what_breaks_it_is_said() {
 }
 
 #[test]
-#[cfg_attr(debug_assertions, ignore = "takes minutes without optimisation")]
 fn deaths_stop_no_run_in_lockstep() {
     for (seed, lag) in [(1, 0), (2, 1), (3, 4)] {
         let folder = tempfile::tempdir().expect("temporary folder");

@@ -14,13 +14,7 @@ use impala_rl::sync::{AtomicU64, Ordering, ReadWord};
 /// More than this machine has cores, as a rule: readers are interrupted in the midst of a copy.
 const READERS: usize = 4;
 /// Copies that each reader takes.
-const READS: u64 = if cfg!(miri) {
-    20
-} else if cfg!(debug_assertions) {
-    5_000
-} else {
-    250_000
-};
+const READS: u64 = if cfg!(miri) { 20 } else { 250_000 };
 const PARAM_LEN: usize = if cfg!(miri) { 31 } else { 1_001 };
 const FINGERPRINT: u64 = 0x70_72_6E;
 /// Versions are f32 values as well, which are exact up to here.

@@ -136,9 +136,8 @@ impl Job {
         wait_for_frames(&self.folder, 0.0);
         wait_until("a checkpoint is written", PATIENCE, || {
             self.folder.join("checkpoints").read_dir().is_ok_and(|mut entries| {
-                entries.any(|entry| {
-                    entry.is_ok_and(|entry| entry.path().join("weights.safetensors").exists())
-                })
+                // One that is still being written has another extension.
+                entries.any(|entry| entry.is_ok_and(|entry| entry.path().extension().is_none()))
             })
         });
     }

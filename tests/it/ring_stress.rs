@@ -39,14 +39,8 @@ const SPEC: UnrollSpec = UnrollSpec {
     frame_stack: 2,
     ..UnrollSpec::PLAIN
 };
-/// Miri is a thousand times slower, and a debug build ten times.
-const BLOCKS_TO_CONSUME: u64 = if cfg!(miri) {
-    8
-} else if cfg!(debug_assertions) {
-    5_000
-} else {
-    50_000
-};
+/// Miri is a thousand times slower.
+const BLOCKS_TO_CONSUME: u64 = if cfg!(miri) { 8 } else { 50_000 };
 /// One unroll in so many is given up by its actor, and one kills it.
 const UNROLLS_PER_FAULT: u64 = if cfg!(miri) { 4 } else { 40 };
 /// One block in so many kills the learner.
