@@ -133,6 +133,7 @@ fn a_killed_actor_does_not_stop_the_others() {
         frames = wait_for_frames(folder.path(), frames);
         send(victim, Signal::SIGKILL);
     }
+    wait_for_pid(running.pid(), "actor-1", victim);
     wait_for_frames(folder.path(), frames);
     let (summary, log) = books_hold(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "actor_restarts"), 5.0, "{log}");
