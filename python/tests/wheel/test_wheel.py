@@ -17,6 +17,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 MOST_BYTES = 15 << 20
+"""Of a wheel as it is published."""
+MOST_BYTES_CHECKED = 25 << 20
+"""Of one that is built here, with assertions and what unwinding needs."""
 
 
 def built(folder):
@@ -58,7 +61,8 @@ class Wheel(unittest.TestCase):
         return subprocess.run(command, env=environment, cwd=self.folder.name, timeout=600, **options)
 
     def test_a_it_is_small_and_holds_what_it_should(self):
-        self.assertLess(self.wheel.stat().st_size, MOST_BYTES)
+        most_bytes = MOST_BYTES if os.environ.get("IMPALA_TEST_WHEEL") else MOST_BYTES_CHECKED
+        self.assertLess(self.wheel.stat().st_size, most_bytes)
         with zipfile.ZipFile(self.wheel) as archive:
             names = archive.namelist()
             metadata = archive.read(next(n for n in names if n.endswith("METADATA"))).decode()
