@@ -13,7 +13,6 @@ mod chart;
 mod document;
 mod frame;
 mod growing_run;
-mod inference;
 mod lags;
 mod page;
 mod plots;
