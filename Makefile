@@ -35,7 +35,7 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train install wheel atari test test-mpi test-times test-python test-wheel loom quick check deny package book bench clean distclean
+.PHONY: help libtorch build train install wheel atari test mpi test-mpi test-times test-python test-wheel loom quick check deny package book bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,8 +81,13 @@ test: libtorch test-python test-wheel ## run every test (several learners where 
 	RUST_TEST_THREADS=2 $(TORCH) test $(CHECKED) --features torch$$($(HAS_MPI) && echo ,mpi || true)
 	$(MAKE) --no-print-directory loom
 
-# Ranks as mpirun starts them.
+# What the tests of several learners need, where it can be installed.
 HAS_MPI := { command -v mpirun mpicc && ls -d /usr/lib/llvm*/lib/libclang*; } >/dev/null 2>&1
+mpi: ## install MPI and libclang, as root on a Debian (once)
+	@$(HAS_MPI) || { [[ $$EUID == 0 ]] && apt-get update -qq && apt-get install -y -qq openmpi-bin libopenmpi-dev libclang-dev; } >/dev/null 2>&1 \
+	    || echo 'MPI and libclang cannot be installed here' >&2
+
+# Ranks as mpirun starts them.
 test-mpi: ## test several learners, which needs mpirun, an MPI library and libclang; a part of `make test`
 	RUST_TEST_THREADS=1 $(CARGO) test $(CHECKED) --features mpi --test it -- ranks::
 

@@ -126,10 +126,12 @@ fn gradients_of_several_tasks_are_put_together() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let found = run(
         folder.path(),
-        &format!("{TWO} --algorithm a3c --actors 4 --total-frames 30000 --quiet"),
+        // In lockstep each update has its share of both; else it is a matter of who gets a core.
+        &format!(
+            "{TWO} --algorithm a3c --schedule lockstep --actors 4 --total-frames 30000 --quiet"
+        ),
     );
-    // How many is a matter of who gets a core: steps of Acrobot cost several of CartPole.
-    assert!(frames(&found).iter().all(|&frames| frames > 500.0), "{found}");
+    assert!(frames(&found).iter().all(|&frames| frames > 5000.0), "{found}");
     let line = last_metrics(folder.path()).expect("a line");
     assert!(tasks(&line).iter().all(|task| number(task, "baseline_loss") > 0.0), "{line}");
 }

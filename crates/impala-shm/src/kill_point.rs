@@ -49,7 +49,7 @@ macro_rules! kill_point {
 }
 
 /// Passes one of the places.
-#[cfg_attr(not(all(debug_assertions, not(loom))), inline(always))]
+#[inline]
 pub fn pass(place: &str) {
     #[cfg(all(debug_assertions, not(loom)))]
     armed::pass(place);
