@@ -14,7 +14,7 @@
 //! ```
 //!
 //! The modules stand in the order of that flow. Dependencies point one way: `pool` -> {`supervisor`,
-//! `actor`, `learner`} -> {`ring`, `params`, `policy`, `env`, `unroll`, `metrics`} -> `shm`.
+//! `actor`, `inference`, `learner`} -> {`ring`, `params`, `policy`, `env`, `unroll`, `metrics`} -> `shm`.
 //! Without the feature `torch` nothing here knows libtorch; networks learn all the same.
 
 pub use impala_env as env;
@@ -33,6 +33,7 @@ pub mod actor;
 pub mod build;
 pub mod config;
 pub mod hint;
+pub mod inference;
 pub mod learner;
 pub mod params;
 pub mod play;

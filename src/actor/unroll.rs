@@ -11,7 +11,7 @@ use crate::env::{EnvSpec, StepOut, VectorEnv, flag};
 use crate::kill_point;
 use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{ParamReader, Refresh};
-use crate::policy::act::{ActInputs, Policy};
+use crate::policy::act::{ActError, ActInputs, Policy};
 use crate::policy::frames::StackedFrames;
 use crate::policy::sampler::ActionSampler;
 use crate::ring::{ClaimError, OwnGroups, Owner, Ring};
@@ -33,7 +33,7 @@ pub struct EnvGroup<'m> {
     /// What is done when they fail.
     pub remedy: EnvRemedy<'m>,
     /// The policy, with whatever it remembers of their episodes.
-    pub policy: Box<dyn Policy>,
+    pub policy: Box<dyn Policy + 'm>,
     /// Chooses their actions.
     pub sampler: ActionSampler,
     /// Number of their stream of experience: unrolls of one stream follow each other.
@@ -54,8 +54,8 @@ pub struct ActorParts<'m> {
     pub producer: Producer<'m>,
     /// Makes gradients of its unrolls, where these are what travels.
     pub recorder: Option<Recorder<'m>>,
-    /// Its view of the parameter page.
-    pub reader: ParamReader<'m>,
+    /// Its view of the parameter page; `None` if its policies have their weights from elsewhere.
+    pub reader: Option<ParamReader<'m>>,
     /// Its counters.
     pub counters: ActorCounters<'m>,
     /// Its environments: groups that it acts with in turn, or where blocks are filled in turn one for each of `own_groups`.
@@ -92,7 +92,7 @@ pub struct ActorLoop<'m> {
 
 /// What acts, wherever the unroll lies.
 struct Acting<'m> {
-    reader: ParamReader<'m>,
+    reader: Option<ParamReader<'m>>,
     counters: ActorCounters<'m>,
     groups: Vec<EnvGroup<'m>>,
     on_failure: Box<dyn FnMut(&ActorError) + 'm>,
@@ -238,13 +238,14 @@ impl<'m> ActorLoop<'m> {
             Some(own) => own.place_of(grant.group()),
         };
         acting.refresh(ring, recorder.is_some())?;
+        let index = grant.index();
         let mut slot = GroupMut::new(grant.slot_mut());
         let filled = match recorder {
-            None => acting.fill(&mut slot, (ring, waiting), false)?,
+            None => acting.fill((index, &mut slot), (ring, waiting), false)?,
             Some(recorder) => {
                 let mut record = recorder.producer.claim(Duration::ZERO)?;
                 let place = &mut GroupMut::new(record.slot_mut());
-                let filled = acting.fill(place, (ring, waiting), recorder.whole_episodes)?;
+                let filled = acting.fill((0, place), (ring, waiting), recorder.whole_episodes)?;
                 record.commit()?;
                 let started = Instant::now();
                 acting.counters.set_phase(Phase::Learn);
@@ -337,10 +338,11 @@ impl Acting<'_> {
     /// newer, the old ones act on, which V-trace corrects for. Where blocks are filled in turn, the newest are those of this
     /// block until the last slot of it is filled. `insists`: the weights must lie here, whatever the learner does meanwhile.
     fn refresh(&mut self, ring: Ring<'_>, insists: bool) -> Result<(), ActorError> {
-        self.counters.set_phase(Phase::Refresh);
         let refreshing = self.timed().then(Instant::now);
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        self.counters.set_phase(Phase::Refresh);
         loop {
-            match self.reader.refresh(self.version, &mut self.parameters) {
+            match reader.refresh(self.version, &mut self.parameters) {
                 Refresh::Unchanged => break,
                 Refresh::Busy => {
                     self.counters.add(ActorCounter::ParamBusy, 1);
@@ -373,11 +375,11 @@ impl Acting<'_> {
         Ok(())
     }
 
-    /// Acts for one unroll and writes it into `group`. With `whole_episodes` all environments start anew, and it is over
+    /// Acts for one unroll and writes it into `group`, which is slot `slot`. With `whole_episodes` all environments start anew, and it is over
     /// when each has come to an end.
     fn fill(
         &mut self,
-        group: &mut GroupMut<'_>,
+        (slot, group): (usize, &mut GroupMut<'_>),
         (ring, waiting): (Ring<'_>, Instant),
         whole_episodes: bool,
     ) -> Result<Filled, ActorError> {
@@ -417,11 +419,13 @@ impl Acting<'_> {
         let mut ended = 0;
         let mut episodes = whole_episodes.then(|| FirstEpisodes::new(env.envs()));
         let mut steps = 0;
+        let mut oldest = running.version;
         while steps < *unroll {
             // The end of a run waits for a short unroll and not for a long one; those are all timed.
             if timed && ring.is_closed() && waiting.elapsed() > PROMPT {
                 return Err(ClaimError::Closed.into());
             }
+            policy.observe(slot, steps);
             let step = Step {
                 env: env.as_mut(),
                 policy: policy.as_mut(),
@@ -432,6 +436,12 @@ impl Acting<'_> {
             };
             let over = step.take(steps, group, &mut running.history, logits, times.as_mut())?;
             kill_point!("actor.mid_unroll");
+            // Weights may change in an unroll: it counts as old as the oldest of them.
+            if let Some(version) = policy.acted_with() {
+                oldest = if steps == 0 { version } else { oldest.min(version) };
+                running.version = version;
+                counters.set(ActorCounter::ParamVersion, version);
+            }
             steps += 1;
             match &mut episodes {
                 None => ended += over,
@@ -443,6 +453,7 @@ impl Acting<'_> {
                 }
             }
         }
+        group.header_mut().policy_version = oldest;
         for (row, frames) in running.history.frames.rows_mut().enumerate() {
             frames.copy_from_slice(group.frame(steps + row));
         }
@@ -537,7 +548,10 @@ impl Step<'_, '_> {
             last_actions: &history.actions,
             last_rewards: &history.rewards,
         };
-        self.policy.logits(&inputs, logits)?;
+        self.policy.logits(&inputs, logits).map_err(|error| match error {
+            ActError::Closed => ClaimError::Closed.into(),
+            error => ActorError::from(error),
+        })?;
         if !self.sampler.sample(logits, step.mask, step.actions, step.log_probs) {
             return Err(ActorError::Logits { version: self.version });
         }

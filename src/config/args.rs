@@ -143,6 +143,8 @@ mod tests {
                 blocks: Some(4),
                 lag: Some(1),
                 gradients_per_update: Some(2),
+                inference_batch: Some(8),
+                inference_wait_us: Some(50),
                 learner_threads: Some(2),
                 action_reward_inputs: Some(true),
                 preset: Some("throughput".into()),

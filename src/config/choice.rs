@@ -95,6 +95,38 @@ impl Schedule {
     }
 }
 
+/// Who runs the network for the actors, as a flag takes it; sizes of batches are settings of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum InferenceName {
+    /// Each actor, with weights of its own
+    Local,
+    /// One policy process for all actors, in batches of what they wait for
+    Central,
+}
+
+/// Who runs the network for the actors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inference {
+    /// Each actor, with weights of its own.
+    Local,
+    /// One policy process for all actors, in batches of what they wait for.
+    Central {
+        /// N: observations of a batch, at most; those of one actor stay together.
+        batch: usize,
+        /// U: how long a batch that is not full waits for more.
+        wait_us: u64,
+    },
+}
+
+impl Inference {
+    /// Whether there is a policy process.
+    #[must_use]
+    pub(crate) const fn is_central(self) -> bool {
+        matches!(self, Self::Central { .. })
+    }
+}
+
 /// What computes the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {

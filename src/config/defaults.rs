@@ -7,8 +7,8 @@
 //! `learner-threads` from engine and machine, and in lockstep `actors` from the groups that there are.
 
 use super::choice::{
-    Algorithm, CoreName, Decay, Device, Distributed, Engine, EngineChoice, Exchange, OnBadEnv,
-    OptimizerName, Schedule, ScheduleName, TorsoName,
+    Algorithm, CoreName, Decay, Device, Distributed, Engine, EngineChoice, Exchange, InferenceName,
+    OnBadEnv, OptimizerName, Schedule, ScheduleName, TorsoName,
 };
 use super::settings::Settings;
 use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, RewardClip};
@@ -70,6 +70,7 @@ pub fn built_in() -> Settings {
         max_lag: Some(2),
         schedule: Some(ScheduleName::Async),
         exchange: Some(Exchange::Trajectories),
+        inference: Some(InferenceName::Local),
         engine: Some(EngineChoice::Auto),
         vectors: Some(Vectors::Auto),
         pin: Some(false),

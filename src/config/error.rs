@@ -211,6 +211,16 @@ pub enum ConfigError {
         /// Why, and what to do.
         why: &'static str,
     },
+    /// A setting that does not go with who runs the network for the actors.
+    #[error("{what} does not go together with --inference {inference}: {why}")]
+    Inference {
+        /// The setting.
+        what: String,
+        /// Who runs it.
+        inference: &'static str,
+        /// Why, and what to do.
+        why: &'static str,
+    },
     /// Less is kept than one update draws.
     #[error(
         "--replay-unrolls {unrolls} is fewer than the {needed} that one update draws; use --replay-unrolls {needed} or more, or a smaller --replay-fraction"

@@ -25,8 +25,8 @@ pub mod ranges;
 pub use args::{Args, refusal};
 pub use chaos::{ChaosError, ChaosSpec};
 pub use choice::{
-    Algorithm, CoreName, Decay, Device, Distributed, Engine, EngineChoice, Exchange, OnBadEnv,
-    OptimizerName, Schedule, ScheduleName, TorsoName, UnknownDevice,
+    Algorithm, CoreName, Decay, Device, Distributed, Engine, EngineChoice, Exchange, Inference,
+    InferenceName, OnBadEnv, OptimizerName, Schedule, ScheduleName, TorsoName, UnknownDevice,
 };
 pub use error::ConfigError;
 pub use render::values;
@@ -128,6 +128,8 @@ pub struct PoolConfig {
     pub max_lag: usize,
     /// Which weights fill which batch.
     pub schedule: Schedule,
+    /// Who runs the network for the actors.
+    pub inference: Inference,
     /// What computes the network, in actors and learner.
     pub engine: Engine,
     /// How wide the vectors are that are computed with. Whether this CPU has them is not for a configuration to say.

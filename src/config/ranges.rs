@@ -131,6 +131,9 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("lag", |s| wide(s.lag), 0, 1024)
         .because("the learner keeps that many versions of the weights"),
     Whole::row("gradients-per-update", |s| wide(s.gradients_per_update), 1, 8192),
+    Whole::row("inference-batch", |s| wide(s.inference_batch), 1, 1_048_576),
+    Whole::row("inference-wait-us", |s| s.inference_wait_us, 0, 1_000_000)
+        .because("all actors wait as long"),
     Whole::row("actor-nice", |s| wide(s.actor_nice), 0, 19).because("nice goes no further"),
     Whole::row("seed", |s| s.seed, 0, TOML_MAX),
     Whole::row("keep-checkpoints", |s| wide(s.keep_checkpoints), 1, 1_000_000),
@@ -246,6 +249,8 @@ mod tests {
                 blocks: Some(4),
                 lag: Some(1),
                 gradients_per_update: Some(2),
+                inference_batch: Some(4),
+                inference_wait_us: Some(100),
                 learner_threads: Some(2),
                 stop_at_return: Some(vec![475.0]),
                 time_limit: Some(60.0),

@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use super::choice::{CoreName, EngineChoice, Schedule, ScheduleName, TorsoName};
+use super::choice::{
+    CoreName, EngineChoice, Inference, InferenceName, Schedule, ScheduleName, TorsoName,
+};
 use super::settings::Settings;
 use super::{Config, Engine, Optimizer};
 
@@ -108,6 +110,22 @@ impl Config {
             lag,
             exchange: Some(pool.exchange()),
             gradients_per_update: pool.record.is_some().then(|| pool.groups_per_block()),
+            inference: Some(if pool.inference.is_central() {
+                InferenceName::Central
+            } else {
+                InferenceName::Local
+            }),
+            inference_batch: match pool.inference {
+                // All rows is what it is unless it is set, also with another number of actors.
+                Inference::Central { batch, .. } => {
+                    Some(batch).filter(|&batch| batch != pool.actors * pool.envs_per_actor)
+                }
+                Inference::Local => None,
+            },
+            inference_wait_us: match pool.inference {
+                Inference::Central { wait_us, .. } => Some(wait_us).filter(|&us| us > 0),
+                Inference::Local => None,
+            },
             engine: Some(match pool.engine {
                 Engine::Native => EngineChoice::Native,
                 Engine::Libtorch => EngineChoice::Libtorch,

@@ -3,8 +3,8 @@
 use num_traits::ToPrimitive as _;
 
 use super::choice::{
-    CoreName, Device, Engine, EngineChoice, Exchange, OptimizerName, Schedule, ScheduleName,
-    TorsoName,
+    CoreName, Device, Engine, EngineChoice, Exchange, Inference, InferenceName, OptimizerName,
+    Schedule, ScheduleName, TorsoName,
 };
 use super::defaults::{self, ALGORITHMS, OPTIMIZERS, PRESETS};
 use super::error::ConfigError;
@@ -244,12 +244,52 @@ fn pool(
         blocks,
         max_lag: set(all.max_lag),
         schedule,
+        inference: inference(all, schedule, actors * envs)?,
         engine,
         vectors: set(all.vectors),
         pin: set(all.pin),
         actor_nice: set(all.actor_nice),
         layout,
         record,
+    })
+}
+
+/// Who runs the network for `rows` environments of all actors.
+fn inference(all: &Settings, schedule: Schedule, rows: usize) -> Result<Inference, ConfigError> {
+    let name = set(all.inference);
+    let refused = |what: String, why| {
+        let inference = match name {
+            InferenceName::Local => "local",
+            InferenceName::Central => "central",
+        };
+        Err(ConfigError::Inference { what, inference, why })
+    };
+    if name == InferenceName::Local {
+        let why = "actors run the network themselves; add --inference central or leave it out";
+        if let Some(batch) = all.inference_batch {
+            return refused(format!("--inference-batch {batch}"), why);
+        }
+        if let Some(wait_us) = all.inference_wait_us {
+            return refused(format!("--inference-wait-us {wait_us}"), why);
+        }
+        return Ok(Inference::Local);
+    }
+    // Before the schedule: some algorithms have both, and this is what tells them apart.
+    if set(all.exchange) == Exchange::Gradients {
+        return refused(
+            "--exchange gradients".to_owned(),
+            "actors need the weights to compute gradients; use --inference local",
+        );
+    }
+    if schedule.is_lockstep() {
+        return refused(
+            "--schedule lockstep".to_owned(),
+            "batches of whoever waits make no run that repeats itself; use --inference local or --schedule async",
+        );
+    }
+    Ok(Inference::Central {
+        batch: all.inference_batch.unwrap_or(rows),
+        wait_us: all.inference_wait_us.unwrap_or(0),
     })
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::choice::{
-    Algorithm, CoreName, Decay, Device, Distributed, EngineChoice, Exchange, OnBadEnv,
-    OptimizerName, ScheduleName, TorsoName,
+    Algorithm, CoreName, Decay, Device, Distributed, EngineChoice, Exchange, InferenceName,
+    OnBadEnv, OptimizerName, ScheduleName, TorsoName,
 };
 use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, RewardClip};
 use crate::env::EnvOptions;
@@ -87,6 +87,17 @@ pub struct Settings {
     /// With --exchange gradients: gradients that one update is made of [default: 1, in lockstep one of each actor]
     #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
     pub gradients_per_update: Option<usize>,
+    /// Who runs the network for the actors: each its own, or one process for all, in batches. `central` is for large
+    /// networks with few environments per actor
+    #[arg(long, help_heading = "Pool")]
+    pub inference: Option<InferenceName>,
+    /// With --inference central: observations that go through the network together at most
+    /// [default: those of all actors]
+    #[arg(long, value_parser = whole::<usize>, value_name = "N", help_heading = "Pool")]
+    pub inference_batch: Option<usize>,
+    /// With --inference central: how long a batch waits for more observations, in microseconds [default: 0]
+    #[arg(long, value_parser = whole::<u64>, value_name = "U", help_heading = "Pool")]
+    pub inference_wait_us: Option<u64>,
     /// What computes the network. Leave it at auto unless you compare the two
     #[arg(long, help_heading = "Pool")]
     pub engine: Option<EngineChoice>,
@@ -331,7 +342,8 @@ impl Settings {
         first! {
             env env_defaults env_arg env_wrapper observation_keys frame_stack pad_observations python python_path env_token_file
             env_timeout
-            actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update engine vectors pin actor_nice
+            actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update
+            inference inference_batch inference_wait_us engine vectors pin actor_nice
             algorithm preset seed distributed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet
             actor_hang_timeout actor_start_timeout learner_hang_timeout on_bad_env

@@ -1,4 +1,6 @@
-//! Which child hangs: its heartbeat does not change, in a phase that is no wait, for too long.
+//! Which child hangs: its heartbeat does not change, in a phase that is no wait, for too long. The policy process looks around ten
+//! times a second while it waits, and counts that; so it is judged in its wait too: nobody acts without it, and who waits
+//! for it is not judged.
 //!
 //! Time is that of the supervisor. From one look to the next it counts at most [`LONGEST_STEP`], so
 //! that a supervisor that was stopped, suspended, or without a core blames nobody for it; where it
@@ -37,8 +39,8 @@ impl Limits {
     fn of(&self, role: Role, phase: Option<Phase>) -> Option<Duration> {
         match (role, phase) {
             (Role::Learner, _) => self.learner,
-            (Role::Actor(_), Some(Phase::Init)) => self.actor_start,
-            (Role::Actor(_), _) => self.actor,
+            (Role::Actor(_) | Role::Policy, Some(Phase::Init)) => self.actor_start,
+            (Role::Actor(_) | Role::Policy, _) => self.actor,
         }
     }
 }
@@ -100,7 +102,7 @@ impl HangDetector {
             }
             let (before, still) = &mut self.seen[place];
             let judged = matches!(beat.state, ChildState::Starting | ChildState::Running)
-                && !beat.phase.is_some_and(Phase::is_wait);
+                && (beat.role == Role::Policy || !beat.phase.is_some_and(Phase::is_wait));
             // A change from starting to running is one of the supervisor's, not of the child's.
             let same =
                 before.is_some_and(|before| before == Heartbeat { state: before.state, ..beat });
@@ -150,6 +152,9 @@ mod tests {
             (actor, Phase::Reset, Some(2)),
             (actor, Phase::Init, Some(5)),
             (actor, Phase::Wait, None),
+            (Role::Policy, Phase::Infer, Some(2)),
+            (Role::Policy, Phase::Wait, Some(2)),
+            (Role::Policy, Phase::Init, Some(5)),
             (Role::Learner, Phase::Learn, Some(4)),
             (Role::Learner, Phase::Init, Some(4)),
             (Role::Learner, Phase::Save, Some(4)),

@@ -5,7 +5,7 @@ use super::processes::{MAX_ACTORS_SHOWN, Processes, Usage};
 use super::roles::RunContext;
 use crate::metrics::{
     ActorCounter, ActorsRecord, CpuRecord, LearnerRecord, MemoryRecord, MetricsRecord,
-    PerActorRecord, RingRecord, Snapshot, TaskRecord,
+    PerActorRecord, PolicyRecord, RingRecord, Snapshot, TaskRecord,
 };
 use crate::supervisor::Role;
 
@@ -25,6 +25,7 @@ pub(super) fn compose(
     let actors: Vec<Snapshot<ActorCounter>> =
         (0..pool.config.pool.actors).map(|index| memory.actor(index).snapshot()).collect();
     let (learner, acting) = (processes.of(Role::Learner), processes.actors());
+    let policy = processes.of(Role::Policy);
     MetricsRecord {
         wall_s: progress.wall.as_secs_f64(),
         frames: progress.frames,
@@ -44,6 +45,7 @@ pub(super) fn compose(
             shared_bytes: memory.shared_bytes() as u64,
             supervisor_bytes: processes.supervisor().rss_bytes,
             learner_bytes: learner.rss_bytes,
+            policy_bytes: policy.rss_bytes,
             actors_bytes: acting.private_bytes,
         },
         cpu: CpuRecord {
@@ -51,6 +53,8 @@ pub(super) fn compose(
             supervisor_ns: processes.supervisor().cpu_ns,
             learner_ns: learner.cpu_ns,
             learner_core_wait_ns: learner.core_wait_ns,
+            policy_ns: policy.cpu_ns,
+            policy_core_wait_ns: policy.core_wait_ns,
             actors_ns: acting.cpu_ns,
             actors_core_wait_ns: acting.core_wait_ns,
         },
@@ -58,6 +62,7 @@ pub(super) fn compose(
         tasks: (0..pool.config.pool.tasks)
             .map(|task| TaskRecord::of(&memory.task(task).snapshot()))
             .collect(),
+        policy: memory.board().map(|_| PolicyRecord::of(&memory.policy().snapshot())),
         actors: ActorsRecord::sum(&actors),
         per_actor: each(&actors, processes),
         lag_histogram: memory

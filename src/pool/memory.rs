@@ -2,8 +2,9 @@
 
 use crate::config::Config;
 use crate::hint::with_hint;
+use crate::inference::{Board, BoardPlan};
 use crate::metrics::histogram::HISTOGRAM_WORDS;
-use crate::metrics::{ActorCounters, Histogram, LearnerCounters, TaskCounters};
+use crate::metrics::{ActorCounters, Histogram, LearnerCounters, PolicyCounters, TaskCounters};
 use crate::params::{PageMismatch, ParamPublisher, page_words};
 use crate::policy::spec::ParamSpec;
 use crate::ring::{DefaultOrders, Ring, RingError, RingShape};
@@ -26,6 +27,8 @@ pub struct PoolMemory {
     control: Region,
     /// K blocks. Private, as the control words are: see `seat`.
     payload: Memory,
+    /// The request board, where one process runs the network for all actors; mapped as the control words are.
+    requests: Option<Region>,
     /// The parameter page.
     pub parameters: Memory,
     /// The optimizer's vectors as the learner last left them, for its successor.
@@ -42,12 +45,15 @@ pub struct MemoryPlan {
     actors: usize,
     parameter_count: usize,
     payload_bytes: usize,
+    board: Option<BoardPlan>,
 }
 
 impl MemoryPlan {
     /// The sizes that `config` and a network of `parameter_count` parameters need.
     #[must_use]
     pub fn new(config: &Config, parameter_count: usize) -> Self {
+        let (pool, network) = (&config.pool, &config.network);
+        let board = || BoardPlan::new(pool.actors, pool.envs_per_actor, &network.spec(&config.env));
         Self {
             shape: RingShape { blocks: config.pool.blocks, groups: config.pool.groups_per_block() },
             layout: config.pool.layout.clone(),
@@ -55,19 +61,21 @@ impl MemoryPlan {
             actors: config.pool.actors,
             parameter_count,
             payload_bytes: config.pool.ring_bytes(),
+            board: config.pool.inference.is_central().then(board),
         }
     }
 
-    /// Offsets in the control memory, in words: ring, learner, lags, tasks, actors, wait words, end.
-    const fn control(&self) -> [usize; 7] {
+    /// Offsets in the control memory, in words: ring, learner, lags, tasks, actors, policy process, wait words, end.
+    const fn control(&self) -> [usize; 8] {
         let learner = Ring::<'static, DefaultOrders>::word_count(self.shape);
         let lags = learner + LearnerCounters::WORDS;
         let tasks = lags + HISTOGRAM_WORDS;
         let actors = tasks + self.tasks * TaskCounters::WORDS;
-        let waits = actors + self.actors * ActorCounters::WORDS;
+        let policy = actors + self.actors * ActorCounters::WORDS;
+        let waits = policy + PolicyCounters::WORDS;
         // Wait words are half as wide; rounding up keeps the end on a word.
         let end = waits + Ring::<'static, DefaultOrders>::wait_count().div_ceil(2);
-        [0, learner, lags, tasks, actors, waits, end]
+        [0, learner, lags, tasks, actors, policy, waits, end]
     }
 }
 
@@ -90,9 +98,13 @@ impl PoolMemory {
     pub fn create(plan: MemoryPlan) -> Result<Self, ShmError> {
         let [.., control_words] = plan.control();
         let control = Memory::create("impala-control", control_words * WORD_BYTES)?;
+        let requests = |board: &BoardPlan| {
+            Memory::create("impala-requests", board.bytes())?.map(Access::ReadWrite, Inherit::Yes)
+        };
         Ok(Self {
             control: control.map(Access::ReadWrite, Inherit::Yes)?,
             payload: Memory::create("impala-payload", plan.payload_bytes)?,
+            requests: plan.board.as_ref().map(requests).transpose()?,
             parameters: Memory::create(
                 "impala-parameters",
                 page_words(plan.parameter_count) * WORD_BYTES,
@@ -125,7 +137,7 @@ impl PoolMemory {
     /// # Errors
     /// If its shape is impossible.
     pub fn ring(&self) -> Result<Ring<'_>, RingError> {
-        let [ring, learner, _, _, _, waits, _] = self.plan.control();
+        let [ring, learner, .., waits, _] = self.plan.control();
         let waits: &[AtomicU32] =
             self.control.words32(waits * WORD_BYTES, Ring::<'static, DefaultOrders>::wait_count());
         Ring::new(self.words(ring, learner), waits, self.plan.shape)
@@ -151,7 +163,11 @@ impl PoolMemory {
         let [.., control_words] = self.plan.control();
         let pages =
             page_words(self.plan.parameter_count) + page_words(2 * self.plan.parameter_count);
-        self.plan.payload_bytes + (control_words + pages) * WORD_BYTES
+        let board = match &self.plan.board {
+            Some(board) => board.bytes(),
+            None => 0,
+        };
+        self.plan.payload_bytes + board + (control_words + pages) * WORD_BYTES
     }
 
     /// The learner's counters of one task.
@@ -164,6 +180,31 @@ impl PoolMemory {
         let [_, _, _, tasks, ..] = self.plan.control();
         let start = tasks + index * TaskCounters::WORDS;
         TaskCounters::new(self.words(start, start + TaskCounters::WORDS))
+    }
+
+    /// The counters of the policy process.
+    #[must_use]
+    pub fn policy(&self) -> PolicyCounters<'_> {
+        let [.., policy, waits, _] = self.plan.control();
+        PolicyCounters::new(self.words(policy, waits))
+    }
+
+    /// The request board, if one process runs the network for all actors.
+    #[must_use]
+    pub fn board(&self) -> Option<Board<'_>> {
+        Some(Board::new(self.requests.as_ref()?, self.plan.board?))
+    }
+
+    /// Ends the run for all who wait for something.
+    ///
+    /// # Errors
+    /// If the ring's shape is impossible.
+    pub fn close(&self) -> Result<(), RingError> {
+        self.ring()?.close();
+        if let Some(board) = self.board() {
+            board.wake_all();
+        }
+        Ok(())
     }
 
     /// The counters of one actor.

@@ -34,5 +34,7 @@ pub use app::{Program, command, main};
 pub use memory::{MemoryPlan, PageError, PoolMemory, Seat};
 pub use roles::give_way;
 pub use run_dir::RunDirError;
-pub use summary::{InjectedFaults, SlotCountsSummary, Status, Summary, TaskSummary};
+pub use summary::{
+    InferenceSummary, InjectedFaults, SlotCountsSummary, Status, Summary, TaskSummary,
+};
 pub use trainer::{TrainError, Trainer};

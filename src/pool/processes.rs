@@ -83,7 +83,10 @@ impl Processes {
     /// Reads `/proc` anew.
     pub(super) fn sample(&mut self, status: &PoolStatus) {
         self.supervisor = self.usage(Pid::this()).map_or(self.supervisor, |(usage, _)| usage);
-        for child in status.children.iter().take(MAX_ACTORS_SHOWN + 1) {
+        let shown = status.children.iter().take(MAX_ACTORS_SHOWN + 1);
+        // The policy process is the last of them, if there is one.
+        let policy = status.children.iter().skip(MAX_ACTORS_SHOWN + 1);
+        for child in shown.chain(policy.filter(|child| child.role == Role::Policy)) {
             let now = child.pid.map(|pid| self.with_started(Pid::from_raw(pid)));
             if let Some(now) = now.filter(|now| !now.is_empty()) {
                 self.roles.entry(child.role).or_default().add(now);

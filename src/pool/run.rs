@@ -15,16 +15,19 @@ use super::peers::Peers;
 use super::processes::Processes;
 use super::published::save_published;
 use super::reproducible::{Course, why_not};
-use super::roles::{RunContext, run_actor, run_learner};
+use super::roles::{RunContext, run_actor, run_learner, run_policy};
 use super::status::Status as StatusBoard;
-use super::summary::{InjectedFaults, SlotCountsSummary, Status, Summary, TaskSummary};
+use super::summary::{
+    InferenceSummary, InjectedFaults, SlotCountsSummary, Status, Summary, TaskSummary,
+};
 use super::tensorboard::TensorBoard;
 use super::tracebacks::Tracebacks;
 use crate::config::OnBadEnv;
 use crate::env::reference::mean_scores;
 use crate::learner::checkpoint::weights_sha256;
 use crate::metrics::{
-    ActorCounter, FaultsRecord, LearnerCounter, MetricsRecord, Phase, RANKS_FILE, RankRecord,
+    ActorCounter, FaultsRecord, LearnerCounter, MetricsRecord, Phase, PolicyCounter, RANKS_FILE,
+    RankRecord,
 };
 use crate::policy::simd;
 use crate::ring::CrashRecord;
@@ -138,6 +141,10 @@ impl Run {
                 let actor = memory.actor(usize::from(index));
                 (actor.phase(), actor.get(ActorCounter::Progress))
             }
+            Role::Policy => {
+                let policy = memory.policy();
+                (policy.phase(), policy.get(PolicyCounter::Progress))
+            }
         };
         let ChildStatus { role, state, incarnation, .. } = *child;
         Heartbeat { role, state, incarnation, phase, progress }
@@ -157,6 +164,12 @@ impl Run {
                 let actor = memory.actor(usize::from(index));
                 let last = actor.phase();
                 actor.set_phase(Phase::Init);
+                last
+            }
+            Role::Policy => {
+                let policy = memory.policy();
+                let last = policy.phase();
+                policy.set_phase(Phase::Init);
                 last
             }
         }
@@ -274,11 +287,23 @@ impl Run {
             faults: self.chaos.as_ref().map(|chaos| InjectedFaults::new(chaos.tally(), abandoned)),
             params_published: learner.get(LearnerCounter::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
+            inference: config.pool.inference.is_central().then(|| {
+                let restarts = u64::from(outcome.policy_restarts);
+                let answers = actors(ActorCounter::AnswerWaitNs);
+                InferenceSummary::of(
+                    &memory.policy(),
+                    (restarts, answers, self.began.elapsed().as_secs_f64()),
+                )
+            }),
             ring_bytes_per_frame: per_frame(
                 learner.get(LearnerCounter::UnrollsConsumed),
                 group_bytes,
             ),
-            weight_bytes_per_frame: per_frame(actors(ActorCounter::ParamRefreshes), weight_bytes),
+            weight_bytes_per_frame: per_frame(
+                actors(ActorCounter::ParamRefreshes)
+                    + memory.policy().get(PolicyCounter::ParamRefreshes),
+                weight_bytes,
+            ),
             weights_sha256,
             vectors: simd::Level::active().name(),
             ranks: self.ranks(),
@@ -310,13 +335,13 @@ impl Pool for Run {
         match role {
             Role::Learner => run_learner(&self.inheritance, incarnation, &mut control),
             Role::Actor(index) => run_actor(&self.inheritance, index, incarnation, &control),
+            Role::Policy => run_policy(&self.inheritance, incarnation, &control),
         }
     }
 
     fn request_stop(&mut self) {
-        if let Ok(ring) = self.inheritance.memory.ring() {
-            ring.close();
-        }
+        // A ring of an impossible shape was refused before the first fork.
+        let _it_has_a_shape = self.inheritance.memory.close();
     }
 
     fn reclaim(&mut self, dead: &Dead) -> Result<Reclaimed, PoolCorrupt> {
@@ -354,6 +379,8 @@ impl Pool for Run {
                     ..Reclaimed::default()
                 })
             }
+            // It held nothing: questions stay where they are.
+            Role::Policy => Ok(Reclaimed { phase, ..Reclaimed::default() }),
         }
     }
 
@@ -365,6 +392,7 @@ impl Pool for Run {
                 .memory
                 .actor(usize::from(index))
                 .get(ActorCounter::UnrollsCommitted),
+            Role::Policy => self.inheritance.memory.policy().get(PolicyCounter::Requests),
         }
     }
 

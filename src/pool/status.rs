@@ -10,7 +10,7 @@ use crate::metrics::{
     ChildRecord, FaultsRecord, MetricsRecord, PoolRecord, RunId, StatusRecord, StatusSegment,
 };
 use crate::supervisor::{
-    ChildState, ChildStatus, CleanupTarget, PoolStatus, Supervisor, SupervisorError,
+    ChildState, ChildStatus, CleanupTarget, PoolStatus, Role, Supervisor, SupervisorError,
 };
 
 /// Where POSIX shared memory has its names on Linux.
@@ -58,7 +58,9 @@ impl Status {
         let Some(segment) = &mut self.segment else {
             return;
         };
-        let shown = status.children.iter().take(MAX_ACTORS_SHOWN + 1);
+        let (shown, rest) =
+            status.children.split_at(status.children.len().min(MAX_ACTORS_SHOWN + 1));
+        let policy = rest.iter().filter(|child| child.role == Role::Policy);
         let pool = &config.pool;
         let record = StatusRecord {
             env: config.env.id.clone(),
@@ -74,7 +76,7 @@ impl Status {
             stopping: status.stopping,
             total_frames: config.stop.total_frames,
             metrics,
-            children: shown.map(child).collect(),
+            children: shown.iter().chain(policy).map(child).collect(),
             faults,
         };
         if let Ok(bytes) = serde_json::to_vec(&record) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::chaos::ChaosTally;
 use crate::env::reference::Reference;
-use crate::metrics::{RankRecord, TaskCounter, TaskCounters};
+use crate::metrics::{PolicyCounter, PolicyCounters, RankRecord, TaskCounter, TaskCounters};
 use crate::ring::SlotCounts;
 
 /// How a run ended, in one word.
@@ -89,9 +89,12 @@ pub struct Summary {
     pub params_published: u64,
     /// Mean over all unrolls of the learner's version at use less the version that acted.
     pub policy_lag_mean: f64,
+    /// The policy process, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inference: Option<InferenceSummary>,
     /// Bytes that actors wrote into the ring for each frame that was learnt from.
     pub ring_bytes_per_frame: f64,
-    /// Bytes of weights that actors read for each of them.
+    /// Bytes of weights that actors, or the policy process, read for each of them.
     pub weight_bytes_per_frame: f64,
     /// SHA-256 of the last checkpoint's `weights.safetensors`.
     pub weights_sha256: Option<String>,
@@ -111,6 +114,48 @@ pub struct Summary {
     pub score_mean: Option<f64>,
     /// The same with no score counting more than 1.
     pub score_mean_capped: Option<f64>,
+}
+
+/// What one process came to that ran the network for all actors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct InferenceSummary {
+    /// Policy processes that were replaced.
+    pub policy_restarts: u64,
+    /// Batches that the network was run on.
+    pub batches: u64,
+    /// Observations in them.
+    pub rows: u64,
+    /// Observations of a batch on average.
+    pub batch_rows_mean: f64,
+    /// Part of the run's time that batches took.
+    pub busy_fraction: f64,
+    /// Part of the run's time in which nobody asked.
+    pub wait_fraction: f64,
+    /// Milliseconds since the weights of a batch were fetched, on average.
+    pub weights_age_ms_mean: f64,
+    /// Microseconds from a request to its answer, on average.
+    pub answer_us_mean: f64,
+}
+
+impl InferenceSummary {
+    pub(super) fn of(
+        policy: &PolicyCounters<'_>,
+        (policy_restarts, answer_wait_ns, wall_s): (u64, u64, f64),
+    ) -> Self {
+        let get = |counter| policy.get(counter) as f64;
+        let per = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
+        let (batches, requests) = (get(PolicyCounter::Batches), get(PolicyCounter::Requests));
+        Self {
+            policy_restarts,
+            batches: policy.get(PolicyCounter::Batches),
+            rows: policy.get(PolicyCounter::Rows),
+            batch_rows_mean: per(get(PolicyCounter::Rows), batches),
+            busy_fraction: per(get(PolicyCounter::BusyNs) / 1e9, wall_s),
+            wait_fraction: per(get(PolicyCounter::WaitNs) / 1e9, wall_s),
+            weights_age_ms_mean: per(get(PolicyCounter::WeightsAgeNs) / 1e6, batches),
+            answer_us_mean: per(answer_wait_ns as f64 / 1e3, requests),
+        }
+    }
 }
 
 /// What was learnt of one task.
@@ -202,11 +247,16 @@ impl fmt::Display for InjectedFaults {
         let Self { injected, tally, unrolls_abandoned } = self;
         write!(
             f,
-            "chaos: {injected} faults ({} actors and {} learners killed, {} actors stopped), \
+            "chaos: {injected} faults ({} actors and {} learners killed, {} actors stopped{}), \
              {} recovered, {} overtaken by another, {} open at the end; {unrolls_abandoned} unrolls abandoned",
             tally.actors_killed,
             tally.learners_killed,
             tally.actors_stopped,
+            match (tally.policies_killed, tally.policies_stopped) {
+                (0, 0) => String::new(),
+                (killed, stopped) =>
+                    format!(", {killed} policy processes killed and {stopped} stopped"),
+            },
             tally.recovered,
             tally.overtaken,
             tally.open_at_end

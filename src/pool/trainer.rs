@@ -18,8 +18,8 @@ use super::summary::Summary;
 use crate::build;
 use crate::config::environment::{self, ENVIRONMENT_FILE};
 use crate::config::{
-    ChaosSpec, Config, ConfigError, Distributed, Engine, Exchange, Schedule, Settings, TaskConfig,
-    file, preflight,
+    ChaosSpec, Config, ConfigError, Distributed, Engine, Exchange, Inference, Schedule, Settings,
+    TaskConfig, file, preflight,
 };
 use crate::env::Registry;
 use crate::hint::with_hint;
@@ -293,8 +293,12 @@ impl Trainer {
 
         let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
         let tick = if chaos.is_some() { CHAOS_TICK } else { TICK };
-        let mut supervisor =
-            Supervisor::new(Options { seed: config.run.seed, tick, ..Options::new(actors) })?;
+        let mut supervisor = Supervisor::new(Options {
+            policy_process: config.pool.inference.is_central(),
+            seed: config.run.seed,
+            tick,
+            ..Options::new(actors)
+        })?;
         for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
             supervisor.guard(CleanupTarget::TempFiles(folder))?;
         }
@@ -329,7 +333,8 @@ impl Trainer {
             checkpoint,
             started,
         };
-        let chaos = chaos.map(|spec| Chaos::new(spec, actors));
+        let central = inheritance.config.pool.inference.is_central();
+        let chaos = chaos.map(|spec| Chaos::new(spec, actors, central));
         let mut run = Pool::new(inheritance, console, board, chaos, on_metrics);
         let mut outcome = supervisor.run(&mut run);
         run.name_the_cause(&mut outcome);
@@ -418,9 +423,13 @@ fn headline(
             Schedule::Async => String::new(),
             Schedule::Lockstep { lag } => format!("lockstep with lag {lag}, "),
         },
-        match pool.exchange() {
-            Exchange::Trajectories => String::new(),
-            Exchange::Gradients => format!("{} gradients per update, ", pool.groups_per_block()),
+        match (pool.exchange(), pool.inference) {
+            (Exchange::Trajectories, Inference::Central { batch, .. }) => {
+                format!("central inference of {batch} rows at most, ")
+            }
+            (Exchange::Trajectories, Inference::Local) => String::new(),
+            (Exchange::Gradients, _) =>
+                format!("{} gradients per update, ", pool.groups_per_block()),
         },
         pool.actors,
         pool.envs_per_actor * pool.groups_per_actor(),

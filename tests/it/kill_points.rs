@@ -60,7 +60,11 @@ impl Crash {
 
     /// The product's learner is needed where the place is in it; elsewhere one that checks.
     fn with_learning(self) -> bool {
-        self.place.starts_with("learner.") || self.in_gradients()
+        self.place.starts_with("learner.") || self.in_gradients() || self.in_inference()
+    }
+
+    fn in_inference(self) -> bool {
+        self.place == "actor.asked" || self.place.starts_with("policy.")
     }
 
     fn in_gradients(self) -> bool {
@@ -76,6 +80,9 @@ impl Crash {
             command.arg("--run-dir").arg(folder.join("run"));
             if self.in_gradients() {
                 command.args(["--exchange", "gradients"]);
+            }
+            if self.in_inference() {
+                command.args(["--inference", "central"]);
             }
             command
         } else {
@@ -166,6 +173,16 @@ impl Crash {
                     summary["actor_restarts"] == replaced
                         && summary["learner_restarts"] == 0
                         && summary["unrolls_abandoned"] == replaced
+                } else if self.place == "actor.asked" {
+                    summary["actor_restarts"] == replaced
+                        && summary["learner_restarts"] == 0
+                        && summary["inference"]["policy_restarts"] == 0
+                } else if self.in_inference() {
+                    // Nothing is lost with who answers.
+                    summary["inference"]["policy_restarts"] == replaced
+                        && summary["actor_restarts"] == 0
+                        && summary["learner_restarts"] == 0
+                        && summary["unrolls_overwritten"] == 0
                 } else {
                     summary["learner_restarts"] == replaced && summary["unrolls_abandoned"] == 0
                 };

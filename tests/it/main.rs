@@ -17,6 +17,7 @@ mod golden;
 mod gradients;
 mod gym;
 mod hangs;
+mod inference;
 mod install;
 #[cfg(debug_assertions)]
 mod kill_points;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use impala_rl::metrics::{
-    ActorCounter, Descriptor, Kind, LINE, LearnerCounter, Phase, Table, TaskCounter,
+    ActorCounter, Descriptor, Kind, LINE, LearnerCounter, Phase, PolicyCounter, Table, TaskCounter,
 };
 use serde_json::Value;
 
@@ -41,6 +41,7 @@ fn every_metric_is_documented_with_its_unit_and_meaning() {
     documented_as("## A line", LINE);
     documented_as("## The learner", LearnerCounter::DESCRIPTORS);
     documented_as("## A task", TaskCounter::DESCRIPTORS);
+    documented_as("## The policy process", PolicyCounter::DESCRIPTORS);
     documented_as("## An actor", ActorCounter::DESCRIPTORS);
     let phases: Vec<String> =
         Phase::ALL.iter().map(|phase| format!("{} `{}`", *phase as u8, phase.name())).collect();

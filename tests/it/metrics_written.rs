@@ -7,7 +7,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use impala_rl::metrics::{
-    ActorCounter, Kind, LINE, LearnerCounter, PerActorRecord, Phase, Table, TaskCounter,
+    ActorCounter, Kind, LINE, LearnerCounter, PerActorRecord, Phase, PolicyCounter, Table,
+    TaskCounter,
 };
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -49,12 +50,14 @@ const EXPECTED_STILL: &[(&str, Still, &str)] = &[
         Still::Rare,
         "the learner makes four updates in the time of a copy; actor/unroll/tests.rs counts one",
     ),
+    ("policy.param_busy", Still::Rare, "likewise; the copy is the same code"),
 ];
 
 /// Names that documentation gives to numbers of a line, and one for each phase that a process can be in.
 fn documented() -> BTreeSet<String> {
     let mut names: BTreeSet<String> = LINE.iter().map(|word| word.name.to_owned()).collect();
     names.extend(LearnerCounter::DESCRIPTORS.iter().map(|word| format!("learner.{}", word.name)));
+    names.extend(PolicyCounter::DESCRIPTORS.iter().map(|word| format!("policy.{}", word.name)));
     names.extend(TaskCounter::DESCRIPTORS.iter().map(|word| format!("task.{}", word.name)));
     let counters = ActorCounter::DESCRIPTORS.iter().filter(|word| word.kind == Kind::Counter);
     names.extend(counters.map(|word| format!("actors.{}", word.name)));
@@ -217,6 +220,22 @@ fn cases(folder: &Path) -> Vec<Case> {
             &["actors.gradient_ns", "per_actor.gradient_ns"],
         ),
         case(
+            "central",
+            program("central"),
+            "--actors 3 --inference central --inference-wait-us 100 --chaos kill=10/s,seed=3",
+            &[
+                "actors.answer_wait_ns",
+                "per_actor.answer_wait_ns",
+                "policy.incarnation",
+                "policy.phase",
+                "policy.gather_ns",
+                "policy.wait_ns",
+                "policy.rows",
+                "memory.policy_bytes",
+                "cpu.policy_ns",
+            ],
+        ),
+        case(
             "scaled",
             program("scaled"),
             "--actors 2 --popart",
@@ -310,7 +329,11 @@ fn every_documented_metric_moves_in_some_run() {
     let mut still: Vec<&str> = EXPECTED_STILL.iter().map(|(name, ..)| *name).collect();
     if !Path::new("/proc/self/schedstat").exists() {
         // Without scheduler statistics a kernel does not say how long threads wait for a core.
-        still.extend(["cpu.learner_core_wait_ns", "cpu.actors_core_wait_ns"]);
+        still.extend([
+            "cpu.learner_core_wait_ns",
+            "cpu.actors_core_wait_ns",
+            "cpu.policy_core_wait_ns",
+        ]);
     }
     let folder = tempfile::tempdir().expect("temporary folder");
     let mut found = Found::default();

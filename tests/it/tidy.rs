@@ -189,10 +189,21 @@ fn modules_depend_one_way() {
         ),
         ("src/actor/", &["gym", "learner", "supervisor", "pool", "config"]),
         ("src/learner/", &["gym", "actor", "supervisor", "pool", "config"]),
+        ("src/inference/", &["gym", "actor", "learner", "supervisor", "pool", "config"]),
         ("src/play/", &["ring", "params", "shm", "actor"]),
         (
             "src/config/",
-            &["gym", "ring", "params", "shm", "actor", "supervisor", "pool", "metrics"],
+            &[
+                "gym",
+                "ring",
+                "params",
+                "shm",
+                "actor",
+                "inference",
+                "supervisor",
+                "pool",
+                "metrics",
+            ],
         ),
     ];
     for (name, text) in rust_files() {

@@ -60,6 +60,7 @@ fn place(role: Role) -> usize {
     match role {
         Role::Learner => 0,
         Role::Actor(index) => 1 + usize::from(index),
+        Role::Policy => unreachable!("this pool has none"),
     }
 }
 
@@ -83,7 +84,7 @@ impl Pool for Toy {
         control.ready();
         match role {
             Role::Learner => self.learn(&mut control),
-            Role::Actor(_) => self.act(place, &control),
+            Role::Actor(_) | Role::Policy => self.act(place, &control),
         }
     }
 

@@ -3,7 +3,7 @@
 //! [`super::table`] names the words. A block survives its writer: a restarted actor goes on counting where the last one stopped.
 //! Words are sampled one by one, so two counters of a snapshot may be some nanoseconds apart.
 
-use super::table::{ActorCounter, Kind, LearnerCounter, Phase, Table, TaskCounter};
+use super::table::{ActorCounter, Kind, LearnerCounter, Phase, PolicyCounter, Table, TaskCounter};
 use impala_shm::sync::{AtomicU64, Ordering};
 use std::marker::PhantomData;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct Counters<'m, T> {
 pub type ActorCounters<'m> = Counters<'m, ActorCounter>;
 /// The block that the learner has for a task.
 pub type TaskCounters<'m> = Counters<'m, TaskCounter>;
+/// The policy process's block.
+pub type PolicyCounters<'m> = Counters<'m, PolicyCounter>;
 /// The learner's block.
 pub type LearnerCounters<'m> = Counters<'m, LearnerCounter>;
 
@@ -114,6 +116,19 @@ impl Counters<'_, ActorCounter> {
     #[must_use]
     pub fn phase(&self) -> Option<Phase> {
         Phase::from_code(self.get(ActorCounter::Phase))
+    }
+}
+
+impl Counters<'_, PolicyCounter> {
+    /// Says what the policy process is about to do.
+    pub fn set_phase(&self, phase: Phase) {
+        self.set(PolicyCounter::Phase, phase as u64);
+    }
+
+    /// What the policy process is doing; `None` if the word holds no phase.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        Phase::from_code(self.get(PolicyCounter::Phase))
     }
 }
 

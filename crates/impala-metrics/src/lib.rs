@@ -20,17 +20,21 @@ pub mod table;
 pub mod tensorboard;
 
 pub use atomic_file::AtomicFile;
-pub use counters::{ActorCounters, Counters, LearnerCounters, Snapshot, TaskCounters};
+pub use counters::{
+    ActorCounters, Counters, LearnerCounters, PolicyCounters, Snapshot, TaskCounters,
+};
 pub use histogram::{Histogram, HistogramSnapshot};
 pub use rank_record::{RANKS_FILE, RankRecord};
 pub use record::{
     ActorsRecord, CpuRecord, LINE, LearnerRecord, MemoryRecord, MetricsRecord, PerActorRecord,
-    RingRecord, TaskRecord,
+    PolicyRecord, RingRecord, TaskRecord,
 };
 pub use run_id::{RunEntry, RunId, list, sweep};
 pub use status::{StatusError, StatusSegment, StatusView};
 pub use status_record::{ChildRecord, FaultsRecord, PoolRecord, StatusRecord};
-pub use table::{ActorCounter, Descriptor, Kind, LearnerCounter, Phase, Table, TaskCounter};
+pub use table::{
+    ActorCounter, Descriptor, Kind, LearnerCounter, Phase, PolicyCounter, Table, TaskCounter,
+};
 
 /// The examples of the README are tests.
 #[cfg(doctest)]

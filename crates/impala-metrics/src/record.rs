@@ -9,7 +9,7 @@
 
 mod words;
 
-pub use words::{ActorsRecord, LearnerRecord, PerActorRecord, TaskRecord};
+pub use words::{ActorsRecord, LearnerRecord, PerActorRecord, PolicyRecord, TaskRecord};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -85,6 +85,9 @@ macro_rules! line {
             /// The learner's words of each task, in the order of the tasks.
             #[serde(default)]
             pub tasks: Vec<TaskRecord>,
+            /// The words of the policy process, if there is one.
+            #[serde(default, skip_serializing_if = "Option::is_none")]
+            pub policy: Option<PolicyRecord>,
             /// Sums of the actors' counters.
             #[serde(default)]
             pub actors: ActorsRecord,
@@ -157,6 +160,7 @@ line! {
         shared_bytes ["bytes"] Gauge: "Shared memory of the run; fixed from the start."
         supervisor_bytes ["bytes"] Gauge: "Resident memory of the supervisor."
         learner_bytes ["bytes"] Gauge: "Resident memory of the learner, shared pages included."
+        policy_bytes ["bytes"] Gauge: "Resident memory of the policy process, shared pages included; 0 if there is none."
         actors_bytes ["bytes"] Gauge: "Memory that the actors and their workers have to themselves, all together."
     }
     /// Time on cores, and waiting for one.
@@ -165,6 +169,8 @@ line! {
         supervisor_ns ["ns"] Counter: "Time of the supervisor on a core."
         learner_ns ["ns"] Counter: "Time of the learner on cores, all its threads together."
         learner_core_wait_ns ["ns"] Counter: "Time that its threads were ready to run and all cores were busy."
+        policy_ns ["ns"] Counter: "Time of the policy process on a core."
+        policy_core_wait_ns ["ns"] Counter: "Time that it was ready to run and all cores were busy."
         actors_ns ["ns"] Counter: "Time of the actors and their workers on cores, all together."
         actors_core_wait_ns ["ns"] Counter: "Time that they were ready to run and all cores were busy."
     }

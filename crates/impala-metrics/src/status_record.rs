@@ -24,7 +24,7 @@ pub struct StatusRecord {
     pub total_frames: u64,
     /// The numbers of the last second, otherwise as in `metrics.jsonl`.
     pub metrics: MetricsRecord,
-    /// The learner, then the actors.
+    /// The learner, then the actors, then the policy process if there is one.
     #[serde(default)]
     pub children: Vec<ChildRecord>,
     /// What went wrong and was mended.
@@ -54,7 +54,7 @@ pub struct PoolRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ChildRecord {
-    /// `learner`, or `actor-` and its index.
+    /// `learner`, `policy`, or `actor-` and its index.
     pub role: String,
     /// What the supervisor does with it, in one word.
     pub state: String,

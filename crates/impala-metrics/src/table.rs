@@ -87,6 +87,7 @@ macro_rules! actor_words {
                 Episodes = episodes ["episodes"] Counter each: "Episodes that ended."
                 EnvNs = env_ns ["ns"] Counter each: "Time in environments."
                 InferNs = infer_ns ["ns"] Counter each: "Time in the network and in drawing actions."
+                AnswerWaitNs = answer_wait_ns ["ns"] Counter each: "Time from a request to its answer, where the policy process runs the network (`inference`); a part of `infer_ns`."
                 GradientNs = gradient_ns ["ns"] Counter each: "Time in computing gradients, where these are what travels (`exchange`)."
                 RefreshNs = refresh_ns ["ns"] Counter each: "Time in fetching weights."
                 SlotWaitNs = slot_wait_ns ["ns"] Counter each: "Time waiting for a free slot: back-pressure of the learner."
@@ -195,13 +196,38 @@ macro_rules! task_words {
     };
 }
 
-pub(super) use {actor_words, learner_words, task_words};
+/// The words of the policy process's block, given to a macro.
+macro_rules! policy_words {
+    ($make:ident) => {
+        $make! {
+            /// What the policy process counts.
+            PolicyCounter {
+                Phase = phase [""] Gauge: "What it is doing, see `Phase`."
+                Progress = progress ["steps"] Counter: "Moves on with every batch, and with every look around while nothing is asked, to tell slow from stuck."
+                Incarnation = incarnation [""] Gauge: "Which incarnation of the policy process, from 1."
+                Batches = batches ["batches"] Counter: "Batches that it ran the network on."
+                Requests = requests ["requests"] Counter: "Requests of actors in those batches."
+                Rows = rows ["observations"] Counter: "Observations in those batches; over `batches` it is the mean size of one."
+                WaitNs = wait_ns ["ns"] Counter: "Time in which nobody asked."
+                GatherNs = gather_ns ["ns"] Counter: "Time waiting for more requests when some were there (`inference-wait-us`)."
+                BusyNs = busy_ns ["ns"] Counter: "Time from the look at the weights to the last answer of a batch."
+                WeightsAgeNs = weights_age_ns ["ns"] Counter: "Time since the weights of each batch were fetched, summed over the batches; over `batches` it is the mean age."
+                ParamRefreshes = param_refreshes ["versions"] Counter: "Versions of the weights fetched."
+                ParamBusy = param_busy ["refreshes"] Counter: "Refreshes overtaken by the learner, which kept the old weights."
+                ParamVersion = param_version ["version"] Gauge: "Version of the weights that it answers with."
+            }
+        }
+    };
+}
+
+pub(super) use {actor_words, learner_words, policy_words, task_words};
 
 actor_words!(table);
 learner_words!(table);
 task_words!(table);
+policy_words!(table);
 
-/// What an actor or the learner is doing.
+/// What an actor, the learner or the policy process is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum Phase {
@@ -215,7 +241,7 @@ pub enum Phase {
     Infer,
     /// Fetching weights.
     Refresh,
-    /// Waiting for a free slot, for a full block, for the first weights; may last for ever.
+    /// Waiting for a free slot, for a full block, for the first weights, for a request or its answer; may last for ever.
     Wait,
     /// Committing an unroll.
     Commit,
@@ -299,6 +325,7 @@ mod tests {
         check(ActorCounter::DESCRIPTORS);
         check(LearnerCounter::DESCRIPTORS);
         check(TaskCounter::DESCRIPTORS);
+        check(PolicyCounter::DESCRIPTORS);
     }
 
     #[test]

@@ -29,6 +29,9 @@ pub enum ActError {
     /// The library underneath threw.
     #[error("inference failed: {0}")]
     Library(String),
+    /// The network runs in another process, which gives no more answers.
+    #[error("the run is over")]
+    Closed,
 }
 
 /// A policy with weights that can be replaced: all that the acting loop knows of networks.
@@ -45,6 +48,22 @@ pub trait Policy {
     /// `[E][S]`: state of a recurrent core, before the next observations; empty without one.
     fn recurrent_state(&self) -> &[f32] {
         &[]
+    }
+
+    /// Goes on from another state, `[E][S]`, in as many environments as that is of; of nothing without a core.
+    ///
+    /// # Panics
+    /// If it is no whole number of rows.
+    fn set_state(&mut self, state: &[f32]) {
+        assert!(state.is_empty(), "a policy without a core has no state");
+    }
+
+    /// Says where the next observations lie, for a policy whose network runs elsewhere: at which step of which slot of the ring.
+    fn observe(&mut self, _slot: usize, _step: usize) {}
+
+    /// Version of the weights that gave the last logits, if it is not the one that was loaded.
+    fn acted_with(&self) -> Option<u64> {
+        None
     }
 }
 

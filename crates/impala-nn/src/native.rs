@@ -43,17 +43,6 @@ impl NativePolicy {
             }
         }))
     }
-
-    /// Goes on from another state, `[E][S]` (`h`, then `c`), in as many environments as that is of; of nothing without a core.
-    ///
-    /// # Panics
-    /// If it is no whole number of rows.
-    pub fn set_state(&mut self, state: &[f32]) {
-        match &mut self.0 {
-            Actor::Composed(actor) => actor.set_state(state),
-            _ => assert!(state.is_empty(), "a network without a core has no state"),
-        }
-    }
 }
 
 impl Policy for NativePolicy {
@@ -87,6 +76,13 @@ impl Policy for NativePolicy {
         match &self.0 {
             Actor::Composed(actor) => actor.state(),
             _ => &[],
+        }
+    }
+
+    fn set_state(&mut self, state: &[f32]) {
+        match &mut self.0 {
+            Actor::Composed(actor) => actor.set_state(state),
+            _ => assert!(state.is_empty(), "a network without a core has no state"),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! it is gone when the last process that holds it is gone, however that ended. A [`Region`] is a mapping of it, or plain
 //! heap memory in tests. Over its words:
 //! - [`seqlock`]: one writer publishes whole versions, any number of readers copy them, and nobody waits;
+//! - [`request`]: one asks and one answers, and either may be replaced meanwhile;
 //! - [`EventCount`]: sleep until something changed, without a system call when nobody sleeps ([`futex`]).
 //!
 //! Each party may die at any instruction: no word of another party is ever left half written, and nobody waits for the
@@ -15,6 +16,7 @@
 pub mod kill_point;
 
 pub mod event_count;
+pub mod request;
 pub mod seqlock;
 pub mod sync;
 

@@ -24,13 +24,14 @@ struct Workers {
 
 impl Workers {
     fn word(&self, index: usize) -> &AtomicU64 {
-        &self.words.words(0, 2 + usize::from(ACTORS))[index]
+        &self.words.words(0, 3 + usize::from(ACTORS))[index]
     }
 
     fn done(&self, role: Role) -> &AtomicU64 {
         self.word(match role {
             Role::Learner => 1,
             Role::Actor(index) => 2 + usize::from(index),
+            Role::Policy => 2 + usize::from(ACTORS),
         })
     }
 }
@@ -53,10 +54,10 @@ impl Pool for Workers {
                 Role::Learner if done >= 10 => control.finished("counted to ten"),
                 Role::Learner => {}
                 Role::Actor(_) if done % 7 == 3 => std::process::abort(),
-                Role::Actor(_) if self.word(STOP).load(Ordering::Relaxed) != 0 => {
+                Role::Actor(_) | Role::Policy if self.word(STOP).load(Ordering::Relaxed) != 0 => {
                     return ExitKind::Finished;
                 }
-                Role::Actor(_) => {}
+                Role::Actor(_) | Role::Policy => {}
             }
             if role == Role::Learner && (done >= 10 || control.poll() == Some(ToChild::Stop)) {
                 return ExitKind::Finished;

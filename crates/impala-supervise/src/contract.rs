@@ -15,6 +15,8 @@ pub enum Role {
     Learner,
     /// One of the processes that step environments, counted from 0.
     Actor(u16),
+    /// The one process that runs the network for all actors, where they do not run it themselves.
+    Policy,
 }
 
 impl fmt::Display for Role {
@@ -22,6 +24,7 @@ impl fmt::Display for Role {
         match self {
             Self::Learner => f.write_str("learner"),
             Self::Actor(index) => write!(f, "actor-{index}"),
+            Self::Policy => f.write_str("policy"),
         }
     }
 }
@@ -200,7 +203,7 @@ pub struct ChildStatus {
 pub struct PoolStatus {
     /// Time since the supervisor began to run.
     pub uptime: Duration,
-    /// The learner, then the actors in order.
+    /// The learner, then the actors in order, then the policy process if there is one.
     pub children: Vec<ChildStatus>,
     /// Whether the run is ending.
     pub stopping: bool,
@@ -220,6 +223,8 @@ pub struct Outcome {
     pub learner_restarts: u32,
     /// How often each actor was started again.
     pub actor_restarts: Vec<u32>,
+    /// How often the policy process was started again, if there is one.
+    pub policy_restarts: u32,
     /// Children that were given up.
     pub failed: Vec<Role>,
     /// Children that SIGKILL did not end in time: they sit in the kernel and die when it lets go.

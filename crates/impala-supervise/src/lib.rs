@@ -61,6 +61,7 @@ pub use machine::{Action, Cause, Event, Machine, RestartPolicy};
 pub use orphans::children_of;
 
 use janitor::Janitor;
+use machine::Places;
 use watch::{ChildSlot, Owned, Watch, WatchConfig};
 
 /// Descriptors that the supervisor needs for itself, with room for the pool's files.
@@ -74,6 +75,8 @@ const CHILD_DESCRIPTORS: u64 = 3;
 pub struct Options {
     /// Actors to run.
     pub actors: u16,
+    /// Whether a policy process runs beside them.
+    pub policy_process: bool,
     /// When to restart, when to give up, how long an ordered end may take.
     pub policy: RestartPolicy,
     /// Moves the jitter of the restarts.
@@ -89,7 +92,14 @@ impl Options {
     #[must_use]
     pub fn new(actors: u16) -> Self {
         let tick = Duration::from_millis(100);
-        Self { actors, policy: RestartPolicy::default(), seed: 0, tick, adjust_oom: true }
+        let policy = RestartPolicy::default();
+        Self { actors, policy_process: false, policy, seed: 0, tick, adjust_oom: true }
+    }
+}
+
+impl Options {
+    const fn places(&self) -> Places {
+        Places::new(self.actors, self.policy_process)
     }
 }
 
@@ -178,7 +188,7 @@ impl Supervisor {
         let janitor = Janitor::start(&run)?;
         let events = events::Events::new(options.tick).map_err(errno("wait for events"))?;
         events.watch_janitor(janitor.pidfd()).map_err(errno("watch the janitor"))?;
-        let slots = (0..=options.actors).map(|_| ChildSlot::default()).collect();
+        let slots = (0..options.places().count()).map(|_| ChildSlot::default()).collect();
         let config =
             WatchConfig { run, ignored, adjust_oom: options.adjust_oom, tick: options.tick };
         Ok(Self { options, config, owned: Some(Owned { events, janitor, slots }) })
@@ -206,8 +216,8 @@ impl Supervisor {
     /// # Panics
     /// If `epoll_wait` fails, which it has no reason for; the janitor then ends the pool.
     pub fn run(&mut self, pool: &mut dyn Pool) -> Outcome {
-        let Options { actors, policy, seed, .. } = self.options.clone();
-        let machine = Machine::new(actors, policy, seed);
+        let Options { policy, seed, .. } = self.options.clone();
+        let machine = Machine::of(self.options.places(), policy, seed);
         Watch::new(&self.config, &mut self.owned, pool, machine).run()
     }
 }
@@ -222,7 +232,7 @@ impl Drop for Supervisor {
 
 /// Raises the soft limit on open files as far as needed and allowed.
 fn allow_descriptors(actors: u16) -> Result<(), SupervisorError> {
-    let needed = OWN_DESCRIPTORS + CHILD_DESCRIPTORS * (u64::from(actors) + 1);
+    let needed = OWN_DESCRIPTORS + CHILD_DESCRIPTORS * (u64::from(actors) + 2);
     // Without an answer there is nothing to refuse: a lack shows when a child is started.
     let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else {
         return Ok(());

@@ -64,31 +64,62 @@ enum Phase {
 pub struct Machine {
     policy: RestartPolicy,
     rng: Xoshiro256PlusPlus,
-    /// The learner, then the actors.
+    places: Places,
+    /// The learner, then the actors, then the policy process if there is one.
     children: Vec<Child>,
     phase: Phase,
     stop_signals: u32,
 }
 
-/// The place of a role in lists that begin with the learner.
-pub(super) fn index_of(role: Role) -> usize {
-    match role {
-        Role::Learner => 0,
-        Role::Actor(index) => 1 + usize::from(index),
-    }
+/// The places of roles in lists that begin with the learner, go on with so many actors, and end with the policy process if there
+/// is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Places {
+    actors: u16,
+    policy: bool,
 }
 
-/// The role at a place in lists that begin with the learner.
-pub(super) fn role_at(index: usize) -> Role {
-    index.checked_sub(1).map_or(Role::Learner, |actor| {
-        Role::Actor(u16::try_from(actor).expect("actors are counted in u16"))
-    })
+impl Places {
+    pub(super) const fn new(actors: u16, policy: bool) -> Self {
+        Self { actors, policy }
+    }
+
+    /// How many there are.
+    pub(super) fn count(self) -> usize {
+        1 + usize::from(self.actors) + usize::from(self.policy)
+    }
+
+    pub(super) fn index_of(self, role: Role) -> usize {
+        match role {
+            Role::Learner => 0,
+            Role::Actor(index) => 1 + usize::from(index),
+            Role::Policy => 1 + usize::from(self.actors),
+        }
+    }
+
+    pub(super) fn role_at(self, index: usize) -> Role {
+        match index.checked_sub(1).map(u16::try_from) {
+            None => Role::Learner,
+            Some(Ok(actor)) if actor < self.actors => Role::Actor(actor),
+            Some(_) => Role::Policy,
+        }
+    }
 }
 
 impl Machine {
     /// A pool of one learner and `actors` actors, nothing started yet. `seed` moves the jitter.
     #[must_use]
     pub fn new(actors: u16, policy: RestartPolicy, seed: u64) -> Self {
+        Self::of(Places::new(actors, false), policy, seed)
+    }
+
+    /// The same with a policy process.
+    #[must_use]
+    pub fn with_policy(actors: u16, policy: RestartPolicy, seed: u64) -> Self {
+        Self::of(Places::new(actors, true), policy, seed)
+    }
+
+    pub(super) fn of(places: Places, policy: RestartPolicy, seed: u64) -> Self {
         let child = Child {
             process: Process::Waiting { at: Duration::ZERO },
             started: false,
@@ -97,15 +128,24 @@ impl Machine {
             doublings: 0,
             permanent: false,
         };
-        let children = vec![child; 1 + usize::from(actors)];
+        let children = vec![child; places.count()];
         let rng = Xoshiro256PlusPlus::seed_from_u64(seed ^ u64::from_le_bytes(*b"restarts"));
-        Self { policy, rng, children, phase: Phase::Running, stop_signals: 0 }
+        Self { policy, rng, places, children, phase: Phase::Running, stop_signals: 0 }
+    }
+
+    /// Where each role has its place.
+    pub(super) const fn places(&self) -> Places {
+        self.places
+    }
+
+    fn actors(&self) -> &[Child] {
+        &self.children[1..=usize::from(self.places.actors)]
     }
 
     /// How a child is doing, and how often it was started again.
     #[must_use]
     pub fn child(&self, role: Role) -> (ChildState, u32) {
-        let child = &self.children[index_of(role)];
+        let child = &self.children[self.places.index_of(role)];
         let state = match child.process {
             Process::Waiting { .. } => ChildState::Waiting,
             Process::Alive { ready: false, .. } => ChildState::Starting,
@@ -158,18 +198,19 @@ impl Machine {
             Event::Gap(gap) => self.extend_deadlines(gap),
             Event::SpawnFailed { role, why } => self.spawn_failed(role, &why, now, &mut actions),
             Event::Ready(role) => {
-                if let Process::Alive { ready, .. } = &mut self.children[index_of(role)].process {
+                let index = self.places.index_of(role);
+                if let Process::Alive { ready, .. } = &mut self.children[index].process {
                     *ready = true;
                 }
             }
             Event::ChildFailed { role, permanent } => {
-                self.children[index_of(role)].permanent |= permanent;
+                self.children[self.places.index_of(role)].permanent |= permanent;
             }
             Event::Reaped { role, cause, progressed } => {
                 actions.push(Action::Reclaim(role));
                 self.reaped(role, cause, progressed, now, &mut actions);
             }
-            Event::Hung(role) => self.kill(index_of(role), now, &mut actions),
+            Event::Hung(role) => self.kill(self.places.index_of(role), now, &mut actions),
             Event::StopSignal(name) => self.stop_signal(name, now, &mut actions),
             Event::Stop { exit, reason } => self.stop(exit, reason, now, &mut actions),
         }
@@ -188,10 +229,13 @@ impl Machine {
                     child.restarts += u32::from(child.started);
                     child.started = true;
                     child.process = Process::Alive { since: now, ready: false };
-                    actions.push(Action::Spawn(role_at(index)));
+                    actions.push(Action::Spawn(self.places.role_at(index)));
                 }
                 Process::Alive { .. } => {
-                    actions.push(Action::Tell(format!("{} did not leave in time", role_at(index))));
+                    actions.push(Action::Tell(format!(
+                        "{} did not leave in time",
+                        self.places.role_at(index)
+                    )));
                     self.kill(index, now, actions);
                 }
                 Process::Dying { .. } => self.quarantine(index, now, actions),
@@ -215,7 +259,7 @@ impl Machine {
     fn kill(&mut self, index: usize, now: Duration, actions: &mut Vec<Action>) {
         if matches!(self.children[index].process, Process::Alive { .. }) {
             self.children[index].process = Process::Dying { since: now };
-            actions.push(Action::Kill(role_at(index)));
+            actions.push(Action::Kill(self.places.role_at(index)));
         }
     }
 
@@ -223,14 +267,19 @@ impl Machine {
     /// without it, or ends.
     fn quarantine(&mut self, index: usize, now: Duration, actions: &mut Vec<Action>) {
         self.children[index].process = Process::Unkillable;
-        let role = role_at(index);
+        let role = self.places.role_at(index);
         let line = format!("{role} does not die of SIGKILL; what it holds stays out of use");
         actions.push(Action::Tell(line));
-        if role == Role::Learner {
-            let reason = "the learner cannot be killed, so there can be no other".to_owned();
-            self.stop(ExitKind::LeftBehind, reason, now, actions);
-        } else {
-            self.stop_if_too_few(role, ExitKind::LeftBehind, now, actions);
+        match role {
+            Role::Learner | Role::Policy => {
+                let who = match role {
+                    Role::Learner => "learner",
+                    _ => "policy process",
+                };
+                let reason = format!("the {who} cannot be killed, so there can be no other");
+                self.stop(ExitKind::LeftBehind, reason, now, actions);
+            }
+            Role::Actor(_) => self.stop_if_too_few(role, ExitKind::LeftBehind, now, actions),
         }
     }
 
@@ -297,7 +346,10 @@ impl Machine {
         }
         let roles = |wanted: &dyn Fn(&Child) -> bool| -> Vec<Role> {
             let numbered = self.children.iter().enumerate();
-            numbered.filter(|(_, child)| wanted(child)).map(|(index, _)| role_at(index)).collect()
+            numbered
+                .filter(|(_, child)| wanted(child))
+                .map(|(index, _)| self.places.role_at(index))
+                .collect()
         };
         let unkillable = roles(&stuck);
         let left_behind = *exit == ExitKind::Finished && !unkillable.is_empty();
@@ -305,7 +357,11 @@ impl Machine {
             exit: if left_behind { ExitKind::LeftBehind } else { *exit },
             reason: reason.clone(),
             learner_restarts: self.children[0].restarts,
-            actor_restarts: self.children[1..].iter().map(|actor| actor.restarts).collect(),
+            actor_restarts: self.actors().iter().map(|actor| actor.restarts).collect(),
+            policy_restarts: self
+                .children
+                .get(self.places.index_of(Role::Policy))
+                .map_or(0, |policy| policy.restarts),
             failed: roles(&|child| matches!(child.process, Process::Failed)),
             unkillable,
         };

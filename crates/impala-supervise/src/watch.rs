@@ -16,7 +16,7 @@ use super::events::Events;
 use super::exit::ExitKind;
 use super::fork::ForkError;
 use super::janitor::Janitor;
-use super::machine::{Action, Event, Machine, index_of, role_at};
+use super::machine::{Action, Event, Machine};
 use super::spawn::{Identity, Process, Reaped, spawn};
 use impala_shm::kill_point;
 use messages::FINAL_DRAIN;
@@ -29,7 +29,7 @@ const GAP: Duration = Duration::from_secs(2);
 pub(super) struct Owned {
     pub(super) events: Events,
     pub(super) janitor: Janitor,
-    /// The learner, then the actors.
+    /// The learner, then the actors, then the policy process if there is one.
     pub(super) slots: Vec<ChildSlot>,
 }
 
@@ -132,6 +132,12 @@ impl<'a> Watch<'a> {
         self.owned.as_mut().expect("taken in a child alone")
     }
 
+    /// The place of one role.
+    fn slot(&mut self, role: Role) -> &mut ChildSlot {
+        let index = self.machine.places().index_of(role);
+        &mut self.owned().slots[index]
+    }
+
     fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -168,7 +174,7 @@ impl<'a> Watch<'a> {
                 }
             }
             Action::Kill(role) => {
-                if let Some(process) = &self.owned().slots[index_of(role)].process {
+                if let Some(process) = &self.slot(role).process {
                     process.kill();
                 }
                 self.pool.log(Level::Warn, &format!("{role}: killed"));
@@ -189,7 +195,7 @@ impl<'a> Watch<'a> {
 
     fn spawn(&mut self, role: Role) -> Result<(), ForkError> {
         kill_point!("supervisor.before_fork");
-        let index = index_of(role);
+        let index = self.machine.places().index_of(role);
         let progress = self.pool.progress(role);
         let owned = self.owned.as_mut().expect("taken in a child alone");
         let slot = &mut owned.slots[index];
@@ -312,7 +318,7 @@ impl<'a> Watch<'a> {
     fn status(&mut self) -> PoolStatus {
         let mut children = Vec::with_capacity(self.owned().slots.len());
         for index in 0..self.owned().slots.len() {
-            let role = role_at(index);
+            let role = self.machine.places().role_at(index);
             let (state, restarts) = self.machine.child(role);
             let slot = &self.owned().slots[index];
             let pid = slot.process.as_ref().map(|process| process.pid.as_raw());

@@ -51,7 +51,7 @@ fn fill<T>(
     let parts = ActorParts {
         producer: seats.producer(owner).expect("the first"),
         recorder,
-        reader: ParamReader::new(ReadWord::of(page), PARAMETERS, 0).expect("laid out"),
+        reader: Some(ParamReader::new(ReadWord::of(page), PARAMETERS, 0).expect("laid out")),
         counters,
         groups: vec![EnvGroup {
             env: Box::new(env),

@@ -1,8 +1,8 @@
 //! What a run needs of a machine.
 
 use super::MIB;
-use crate::config::{Config, Device, Engine, Schedule, TaskConfig, TorsoName};
-use crate::policy::spec::ParamSpec;
+use crate::config::{Config, Device, Engine, PoolConfig, Schedule, TaskConfig, TorsoName};
+use crate::policy::spec::{NetworkSpec, ParamSpec};
 
 /// Buffers of the parameter page, and of the page with the optimizer's state.
 const PAGE_BUFFERS: u64 = 4;
@@ -13,6 +13,8 @@ const CONTROL_PER_CHILD_BYTES: u64 = 4096;
 const CONTROL_BASE_BYTES: u64 = 64 * 1024;
 /// A word of a slot, with its share of whatever belongs to it.
 const CONTROL_PER_SLOT_BYTES: u64 = 64;
+/// Parts of shared words start on cache lines.
+const LINE_BYTES: usize = 64;
 /// What a strip of convolutions takes, forwards and backwards, unless a column of it is larger.
 const STRIP_BYTES: u64 = 48 * MIB;
 /// The supervisor itself: heap, stack, page tables.
@@ -67,6 +69,8 @@ pub struct Need {
     pub actor_bytes: u64,
     /// Private memory of the learner.
     pub learner_bytes: u64,
+    /// Private memory of the policy process; 0 if there is none.
+    pub policy_bytes: u64,
     /// Actor processes.
     pub actors: u64,
     /// File descriptors of the supervisor, beyond those open now.
@@ -131,26 +135,39 @@ impl Need {
         };
         let (worker_bytes, worker_tasks) =
             config.env.tasks.iter().map(worker).max().unwrap_or_default();
+        let central = pool.inference.is_central();
+        let board_bytes = if central { board(pool, &config.network.spec(&config.env)) } else { 0 };
+        // Weights as they come and as they are used, and the way of all actors' rows through the network.
+        let policy_bytes = private
+            .actor
+            .saturating_add(weights.saturating_mul(2))
+            .saturating_add(actors.saturating_mul(actor_work));
+        let own_network = if central { 0 } else { weights.saturating_add(actor_work) };
         Self {
             ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
             parameter_bytes: page(weights),
             optimizer_bytes: page(weights.saturating_mul(OPTIMIZER_VECTORS)),
             control_bytes: CONTROL_BASE_BYTES
-                + (actors + 1) * CONTROL_PER_CHILD_BYTES
+                + (actors + 2) * CONTROL_PER_CHILD_BYTES
+                + board_bytes
                 + slots * CONTROL_PER_SLOT_BYTES,
-            actor_bytes: private.actor.saturating_add(own_gradients).saturating_add(
-                groups.saturating_mul(
-                    worker_bytes.saturating_add(weights).saturating_add(actor_work),
-                ),
-            ),
+            actor_bytes: private
+                .actor
+                .saturating_add(own_gradients)
+                .saturating_add(groups.saturating_mul(worker_bytes.saturating_add(own_network))),
             learner_bytes: private
                 .learner
                 .saturating_add(learner_weights)
                 .saturating_add(replay_bytes)
                 .saturating_add(learner_work),
+            policy_bytes: if central { policy_bytes } else { 0 },
             actors,
-            descriptors: DESCRIPTORS_BASE + (actors + 1) * DESCRIPTORS_PER_CHILD,
-            tasks: actors + threads + actors.saturating_mul(groups).saturating_mul(worker_tasks),
+            descriptors: DESCRIPTORS_BASE
+                + (actors + 1 + u64::from(central)) * DESCRIPTORS_PER_CHILD,
+            tasks: u64::from(central)
+                + actors
+                + threads
+                + actors.saturating_mul(groups).saturating_mul(worker_tasks),
         }
     }
 
@@ -163,6 +180,7 @@ impl Need {
             .saturating_add(self.control_bytes)
             .saturating_add(self.actors.saturating_mul(self.actor_bytes))
             .saturating_add(self.learner_bytes)
+            .saturating_add(self.policy_bytes)
             .saturating_add(SUPERVISOR_BYTES)
     }
 
@@ -171,6 +189,13 @@ impl Need {
     pub(crate) const fn largest_private_bytes(&self) -> u64 {
         if self.learner_bytes > self.actor_bytes { self.learner_bytes } else { self.actor_bytes }
     }
+}
+
+/// Bytes of the request board: what an actor asks and is answered for each of its environments.
+fn board(pool: &PoolConfig, network: &NetworkSpec) -> u64 {
+    let spec = pool.layout.spec();
+    let words = 2 + spec.action_words + 2 * spec.state_len + network.action.outputs();
+    (pool.actors as u64).saturating_mul((pool.envs_per_actor * words * 4 + 4 * LINE_BYTES) as u64)
 }
 
 /// Bytes of a page of shared words that holds four versions of `content` bytes.

@@ -33,6 +33,10 @@ pub struct ChaosTally {
     pub learners_killed: u64,
     /// Actors that were sent SIGSTOP, and SIGCONT a moment later.
     pub actors_stopped: u64,
+    /// Policy processes that were sent SIGKILL.
+    pub policies_killed: u64,
+    /// Policy processes that were sent SIGSTOP, and SIGCONT a moment later.
+    pub policies_stopped: u64,
     /// Killed roles whose successor did useful work, and stopped ones that went on doing so.
     pub recovered: u64,
     /// Stops of processes that died before they had gone on.
@@ -48,7 +52,11 @@ impl ChaosTally {
     /// Faults that were injected.
     #[must_use]
     pub(crate) const fn faults(&self) -> u64 {
-        self.actors_killed + self.learners_killed + self.actors_stopped
+        self.actors_killed
+            + self.learners_killed
+            + self.actors_stopped
+            + self.policies_killed
+            + self.policies_stopped
     }
 }
 
@@ -86,10 +94,10 @@ pub struct Chaos {
 }
 
 impl Chaos {
-    /// The faults of `spec` for a pool of `actors` actors.
+    /// The faults of `spec` for a pool of `actors` actors, and a policy process if there is one.
     #[must_use]
-    pub fn new(spec: ChaosSpec, actors: u16) -> Self {
-        let plan = Plan::new(spec, actors);
+    pub fn new(spec: ChaosSpec, actors: u16, policy: bool) -> Self {
+        let plan = Plan::new(spec, actors, policy);
         let (before, open) = (HashMap::new(), Vec::new());
         Self { plan, paused: Duration::ZERO, before, open, tally: ChaosTally::default() }
     }
@@ -194,7 +202,9 @@ impl Chaos {
             return;
         }
         match (fault.kind, fault.role) {
+            (FaultKind::Stop(_), Role::Policy) => self.tally.policies_stopped += 1,
             (FaultKind::Stop(_), _) => self.tally.actors_stopped += 1,
+            (FaultKind::Kill, Role::Policy) => self.tally.policies_killed += 1,
             (FaultKind::Kill, Role::Learner) => self.tally.learners_killed += 1,
             (FaultKind::Kill, Role::Actor(_)) => self.tally.actors_killed += 1,
         }

@@ -38,6 +38,7 @@ pub(crate) struct Fault {
 pub(crate) struct Plan {
     spec: ChaosSpec,
     actors: usize,
+    policy: bool,
     kills: Rng,
     stops: Rng,
     next_kill: Option<Fault>,
@@ -45,12 +46,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// The schedule for a pool of `actors` actors.
+    /// The schedule for a pool of `actors` actors, with a policy process that is hit as often as one of them if there is one.
     #[must_use]
-    pub(crate) fn new(spec: ChaosSpec, actors: u16) -> Self {
+    pub(crate) fn new(spec: ChaosSpec, actors: u16, policy: bool) -> Self {
         let mut plan = Self {
             spec,
             actors: usize::from(actors),
+            policy,
             kills: Rng::new(spec.seed, KILLS),
             stops: Rng::new(spec.seed, STOPS),
             next_kill: None,
@@ -81,14 +83,14 @@ impl Plan {
     fn kill_after(&mut self, last: Duration) -> Option<Fault> {
         let at = last + gap(&mut self.kills, self.spec.kills_per_s)?;
         let learner = self.kills.unit_f64() < self.spec.learner_share;
-        let actor = actor(&mut self.kills, self.actors);
+        let actor = actor(&mut self.kills, self.actors, self.policy);
         Some(Fault { at, kind: FaultKind::Kill, role: if learner { Role::Learner } else { actor } })
     }
 
     fn stop_after(&mut self, last: Duration) -> Option<Fault> {
         let at = last + gap(&mut self.stops, self.spec.stops_per_s)?;
         let length = self.stops.uniform_f64(STOP_SHORTEST_S, STOP_LONGEST_S);
-        let role = actor(&mut self.stops, self.actors);
+        let role = actor(&mut self.stops, self.actors, self.policy);
         Some(Fault { at, kind: FaultKind::Stop(Duration::from_secs_f64(length)), role })
     }
 }
@@ -98,8 +100,11 @@ fn gap(rng: &mut Rng, per_s: f64) -> Option<Duration> {
     (per_s > 0.0).then(|| Duration::from_secs_f64(-(1.0 - rng.unit_f64()).ln() / per_s))
 }
 
-fn actor(rng: &mut Rng, actors: usize) -> Role {
-    Role::Actor(u16::try_from(rng.below(actors.max(1))).expect("below a u16"))
+fn actor(rng: &mut Rng, actors: usize, policy: bool) -> Role {
+    match rng.below(actors.max(1) + usize::from(policy)) {
+        last if policy && last == actors => Role::Policy,
+        actor => Role::Actor(u16::try_from(actor).expect("below a u16")),
+    }
 }
 
 #[cfg(test)]
@@ -107,7 +112,7 @@ mod tests {
     use super::*;
 
     fn faults(text: &str, seconds: u64) -> Vec<Fault> {
-        let mut plan = Plan::new(text.parse().expect("valid"), 3);
+        let mut plan = Plan::new(text.parse().expect("valid"), 3, false);
         std::iter::from_fn(|| plan.due(Duration::from_secs(seconds))).collect()
     }
 
@@ -131,6 +136,17 @@ mod tests {
         for actor in 0..3 {
             let hits = count(&|fault| fault.role == Role::Actor(actor));
             assert!((1_700..2_150).contains(&hits), "{hits} of actor {actor}");
+        }
+    }
+
+    #[test]
+    fn the_policy_process_is_hit_as_often_as_an_actor() {
+        let spec = "kill=5/s,stop=5/s,learner=0".parse().expect("valid");
+        let mut plan = Plan::new(spec, 3, true);
+        let all: Vec<_> = std::iter::from_fn(|| plan.due(Duration::from_secs(1_000))).collect();
+        for role in [Role::Policy, Role::Actor(0), Role::Actor(2)] {
+            let hits = all.iter().filter(|fault| fault.role == role).count();
+            assert!((2_300..2_700).contains(&hits), "{hits} of {role}");
         }
     }
 

@@ -6,7 +6,8 @@
 //!   counters are other words.)
 //! - **M2** The payload is private as well. It is mapped as a [`Seat`], which only its slab can reach into;
 //!   and read-only by `payload_to_read`, for the proof, which loads the headers of slots that are READY or
-//!   HELD. A Gymnasium worker writes for the holder of a claim, who waits meanwhile (`gym`, G1 to G3).
+//!   HELD, and for the policy process, which loads words of slots whose holders wait for it, and uses nothing of what
+//!   it loads if one of them does not any more (`inference`). A Gymnasium worker writes for the holder of a claim, who waits meanwhile (`gym`, G1 to G3).
 //! - **M3** Ring, shape and layout of all seats are those of the one plan, made before the first fork.
 //! - **M4** Seats are not inherited by a fork.
 //! - **M5** A child makes producers of the owner that its role and incarnation name and of no other, and a
@@ -70,7 +71,7 @@ impl PoolMemory {
         self.payload.as_fd()
     }
 
-    /// The payload, to look at headers of slots that nobody writes.
+    /// The payload, to load what nobody writes, or what is of no use if somebody does.
     ///
     /// # Errors
     /// If the kernel refuses.

@@ -11,8 +11,10 @@ use crate::build;
 use crate::config::{OnBadEnv, Returns};
 use crate::env::{EnvError, SharedMemory};
 use crate::hint::with_hint;
+use crate::inference::CentralPolicy;
 use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
+use crate::policy::act::Policy;
 use crate::ring::{ClaimError, OwnGroups, Owner, Ring};
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit, futex};
@@ -65,20 +67,22 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
         counters.add(ActorCounter::Progress, 1);
     }
 
-    let page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
     let ring = pool.memory.ring().map_err(internal)?;
     let slab = seat.slab().map_err(internal)?;
     let owner = Owner::new(index, incarnation).map_err(internal)?;
-    let Some(reader) = first_weights(
-        page.all_read_words(),
-        pool.parameters.len(),
-        pool.parameters.fingerprint(),
-        ring,
-        &counters,
-    )
-    .map_err(internal)?
-    else {
-        return Ok(ExitKind::Finished);
+    let page;
+    let reader = if config.pool.inference.is_central() {
+        // Who answers has them.
+        None
+    } else {
+        page = pool.memory.parameters.map(Access::ReadOnly, Inherit::No).map_err(resources)?;
+        let wanted = (pool.parameters.len(), pool.parameters.fingerprint());
+        let looks = || counters.set_phase(Phase::Wait);
+        let reader = first_weights(page.all_read_words(), wanted, ring, looks);
+        let Some(reader) = reader.map_err(internal)? else {
+            return Ok(ExitKind::Finished);
+        };
+        Some(reader)
     };
     let mut record = own_ring(config.pool.record.as_ref())?;
     let recorder = record.as_mut().map(|ring| recorder(pool, owner, ring)).transpose()?;
@@ -158,8 +162,15 @@ fn env_group<'p>(
         counters.add(ActorCounter::EnvErrors, 1);
         (bad_env, with_hint(&e))
     })?;
-    let policy = build::policy(config.pool.engine, &pool.network, &pool.parameters, envs)
-        .map_err(internal)?;
+    let policy: Box<dyn Policy + 'p> = match pool.memory.board() {
+        Some(board) => {
+            let ring = pool.memory.ring().map_err(internal)?;
+            let counters = pool.memory.actor(usize::from(index));
+            Box::new(CentralPolicy::new(board, (index, incarnation), ring, counters))
+        }
+        None => build::policy(config.pool.engine, &pool.network, &pool.parameters, envs)
+            .map_err(internal)?,
+    };
     Ok(EnvGroup {
         env,
         remedy: match config.faults.on_bad_env {
@@ -192,19 +203,18 @@ fn teller(control: &ChildControl) -> impl FnMut(&ActorError) {
     }
 }
 
-/// Waits until a learner of this run has published weights. It is forked before the actors, which says
+/// Waits until a learner of this run has published weights, `(length, fingerprint)`, and calls `looks` before each look. It is forked before the actors, which says
 /// nothing about who gets here first; and it may be dead, and its successor not yet there. `None` if
 /// the run ends before that.
-fn first_weights<'m>(
+pub(super) fn first_weights<'m>(
     page: &'m [ReadWord],
-    len: usize,
-    fingerprint: u64,
+    (len, fingerprint): (usize, u64),
     ring: Ring<'_>,
-    counters: &ActorCounters<'_>,
+    looks: impl Fn(),
 ) -> Result<Option<ParamReader<'m>>, PageMismatch> {
     let nobody_rings = AtomicU32::new(0);
-    counters.set_phase(Phase::Wait);
     while !ring.is_closed() {
+        looks();
         match ParamReader::new(page, len, fingerprint) {
             Ok(reader) if reader.latest_version() > 0 => return Ok(Some(reader)),
             Ok(_) | Err(PageMismatch::NotLaidOut) => {
@@ -250,7 +260,9 @@ mod tests {
         let counters = ActorCounters::new(&block);
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
-                first_weights(ReadWord::of(&page), LEN, 7, ring, &ActorCounters::new(&block))
+                let counters = ActorCounters::new(&block);
+                let looks = || counters.set_phase(Phase::Wait);
+                first_weights(ReadWord::of(&page), (LEN, 7), ring, looks)
                     .expect("one layout")
                     .map(|reader| reader.latest_version())
             });
@@ -265,11 +277,11 @@ mod tests {
         ring.close();
         let empty = words(page_words(LEN));
         assert!(
-            first_weights(ReadWord::of(&empty), LEN, 7, ring, &counters)
+            first_weights(ReadWord::of(&empty), (LEN, 7), ring, || {})
                 .expect("nothing wrong")
                 .is_none()
         );
-        let other = first_weights(ReadWord::of(&page), LEN, 8, ring, &counters);
+        let other = first_weights(ReadWord::of(&page), (LEN, 8), ring, || {});
         assert!(other.expect("closed before a look").is_none());
     }
 }

@@ -3,11 +3,13 @@
 mod actor;
 mod engine;
 mod learner;
+mod policy;
 mod ranks;
 mod worker_gradient;
 
 pub(super) use actor::run_actor;
 pub(super) use learner::{EPISODES_FILE, run_learner};
+pub(super) use policy::run_policy;
 
 use std::time::Instant;
 

@@ -59,6 +59,9 @@ pub(crate) struct PoolArgs {
     /// Let gradients travel in place of unrolls
     #[arg(long)]
     pub(crate) gradients: bool,
+    /// Let one process run the network for all actors
+    #[arg(long)]
+    pub(crate) central: bool,
     /// Actors
     #[arg(long, default_value_t = 4, value_name = "N")]
     pub(crate) actors: u16,

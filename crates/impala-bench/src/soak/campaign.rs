@@ -45,6 +45,8 @@ pub(super) struct Results {
     pub(super) chaos: PoolReport,
     /// Kills and stops at random, with gradients in place of unrolls.
     pub(super) gradients: PoolReport,
+    /// Kills and stops at random, with one process that runs the network for all actors.
+    pub(super) central: PoolReport,
     /// Only stops.
     pub(super) stops: PoolReport,
     /// Only kills of actors, as fast as they are replaced.
@@ -103,6 +105,9 @@ fn soak(args: &SoakArgs) -> Result<bool, ProofError> {
     tell(&format!("{gradients_s:.0} s of the same with gradients in place of unrolls"));
     let flags = ["--gradients", "--chaos", &faults];
     let gradients = one_pool(args, folder.path(), "gradients", gradients_s, &flags)?;
+    tell(&format!("{gradients_s:.0} s of the same with central inference"));
+    let flags = ["--central", "--chaos", &faults];
+    let central = one_pool(args, folder.path(), "central", gradients_s, &flags)?;
     tell("stops alone");
     let stops = format!("stop=10/s,seed={}", args.seed);
     let stops_s = STOPS_SECONDS.min(seconds / 2.0);
@@ -115,7 +120,7 @@ fn soak(args: &SoakArgs) -> Result<bool, ProofError> {
     let command = |folder: &Path| pool_command(args, folder, 1e6, &["--chaos", "kill=2/s"]);
     let supervisors =
         kill_supervisors(|path| command(path), folder.path(), args.supervisors, args.seed)?;
-    let results = Results { chaos, gradients, stops, restarts, supervisors };
+    let results = Results { chaos, gradients, central, stops, restarts, supervisors };
     let promises = promises(&results, args);
     let kept = promises.iter().all(|promise| promise.kept);
     print(args, &results, &promises, kept);

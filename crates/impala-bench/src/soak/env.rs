@@ -1,13 +1,15 @@
 //! The pattern environment, and a policy that goes with it: what an actor of a proof acts with.
 
-use super::pattern::{ACTIONS, Incarnation, are_whole};
+use super::pattern::{ACTIONS, Incarnation, mix};
 use super::record::{Count, Record};
 use impala_rl::actor::{ActorError, GradientSource};
 use impala_rl::env::{
     ActionSpec, Actions, Dtype, EnvError, EnvSpec, ObservationSpec, Registry, ResetOut, StepOut,
     VectorEnv,
 };
+use impala_rl::inference::CentralPolicy;
 use impala_rl::policy::act::{ActError, ActInputs, Policy};
+use impala_rl::policy::frames::FrameRows;
 use impala_rl::unroll::{BlockRef, LOSS_WORDS};
 
 /// The name that a configuration finds it under.
@@ -109,12 +111,69 @@ impl GradientSource for PatternGradient {
     }
 }
 
+/// A number that follows from all that a policy is shown of one environment.
+#[expect(clippy::cast_precision_loss, reason = "24 bits fit an f32")]
+fn digest(inputs: &ActInputs<'_>, env: usize) -> f32 {
+    let seen = &inputs.observations;
+    let FrameRows::Separate(rows) = seen.rows else { return f32::NAN };
+    let frames = rows.iter().flat_map(|row| row[env * FRAME_BYTES..][..FRAME_BYTES].chunks(8));
+    let word = |bytes: &[u8]| bytes.iter().fold(0, |word: u64, &byte| word << 8 | u64::from(byte));
+    let start = u64::from(inputs.flags[env]) << 8 | u64::from(seen.valid[env]);
+    (frames.fold(start, |digest, bytes| mix(digest ^ word(bytes))) >> 40) as f32
+}
+
+/// Answers for all actors: the first logit of a row says what it was shown.
+#[derive(Debug)]
+pub(super) struct PatternAnswers {
+    pub(super) record: Record,
+}
+
+impl Policy for PatternAnswers {
+    fn load(&mut self, parameters: &[f32]) {
+        self.record.weights(parameters);
+    }
+
+    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
+        logits.fill(0.0);
+        for (env, row) in logits.chunks_exact_mut(ACTIONS).enumerate() {
+            row[0] = digest(inputs, env);
+        }
+        Ok(())
+    }
+}
+
+/// Asks, holds the answer against what it has asked, and acts the pattern.
+#[derive(Debug)]
+pub(super) struct AskingPolicy<'m> {
+    pub(super) central: CentralPolicy<'m>,
+    pub(super) pattern: PatternPolicy,
+}
+
+impl Policy for AskingPolicy<'_> {
+    fn load(&mut self, _parameters: &[f32]) {}
+
+    fn observe(&mut self, slot: usize, step: usize) {
+        self.central.observe(slot, step);
+    }
+
+    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
+        self.central.logits(inputs, logits)?;
+        let rows = logits.chunks_exact(ACTIONS).enumerate();
+        let wrong = rows.filter(|(env, row)| row[0].to_bits() != digest(inputs, *env).to_bits());
+        let record = &self.pattern.record;
+        record.add(Count::AnswersWrong, wrong.count() as u64);
+        record.add(Count::Answers, inputs.observations.envs() as u64);
+        self.pattern.logits(inputs, logits)
+    }
+
+    fn acted_with(&self) -> Option<u64> {
+        self.central.acted_with()
+    }
+}
+
 impl Policy for PatternPolicy {
     fn load(&mut self, parameters: &[f32]) {
-        self.record.add(Count::WeightsRead, 1);
-        if !are_whole(parameters) {
-            self.record.add(Count::WeightsTorn, 1);
-        }
+        self.record.weights(parameters);
     }
 
     fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {

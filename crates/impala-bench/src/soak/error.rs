@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use impala_rl::actor::ActorError;
 use impala_rl::config::ConfigError;
 use impala_rl::hint::with_hint;
+use impala_rl::inference::PolicyError;
 use impala_rl::learner::checkpoint::CheckpointError;
 use impala_rl::params::{PageMismatch, PublishError};
 use impala_rl::policy::spec::SpecError;
@@ -51,6 +52,9 @@ pub(crate) enum ProofError {
     /// An actor failed.
     #[error(transparent)]
     Actor(#[from] ActorError),
+    /// A policy process failed.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// There is no supervisor.
     #[error(transparent)]
     Supervisor(#[from] SupervisorError),

@@ -15,9 +15,9 @@ use super::record::{Count, Record};
 use super::report::{Percentiles, PoolReport};
 use super::roles;
 use super::vitals::Vitals;
-use impala_rl::config::{Config, EngineChoice, Exchange, Settings};
+use impala_rl::config::{Config, EngineChoice, Exchange, InferenceName, Settings};
 use impala_rl::env::Registry;
-use impala_rl::metrics::{ActorCounter, LearnerCounter};
+use impala_rl::metrics::{ActorCounter, LearnerCounter, PolicyCounter};
 use impala_rl::policy::spec::{Activation, NetworkSpec, ParamSpec, Torso};
 use impala_rl::pool::chaos::{CHAOS_TICK, Chaos};
 use impala_rl::pool::{MemoryPlan, PoolMemory};
@@ -62,6 +62,7 @@ impl World {
             hidden: Some(vec![8]),
             engine: Some(EngineChoice::Native),
             exchange: args.gradients.then_some(Exchange::Gradients),
+            inference: args.central.then_some(InferenceName::Central),
             gradients_per_update: args.gradients.then_some(GROUPS),
             ..Settings::default()
         };
@@ -87,7 +88,12 @@ impl World {
 /// Runs a pool and prints its [`PoolReport`] as one line of JSON.
 pub(super) fn run(args: &PoolArgs) -> Result<(), ProofError> {
     let tick = if args.chaos.is_some() { CHAOS_TICK } else { Duration::from_millis(20) };
-    let options = Options { seed: args.seed, tick, ..Options::new(args.actors) };
+    let options = Options {
+        policy_process: args.central,
+        seed: args.seed,
+        tick,
+        ..Options::new(args.actors)
+    };
     let mut supervisor = Supervisor::new(options)?;
     std::fs::create_dir_all(args.folder.join("checkpoints"))
         .map_err(ProofError::io("make the folder of checkpoints"))?;
@@ -133,7 +139,7 @@ impl ProofPool {
             // Read here and nowhere else in a supervisor: to name what a dead learner held.
             payload: world.memory.payload_to_read()?,
             crashes: CrashRecord::new(shape),
-            chaos: args.chaos.map(|spec| Chaos::new(spec, args.actors)),
+            chaos: args.chaos.map(|spec| Chaos::new(spec, args.actors, args.central)),
             seconds: args.seconds,
             restarts: args.restarts,
             started: Instant::now(),
@@ -143,7 +149,7 @@ impl ProofPool {
             to_commit: Vec::with_capacity(1 << 14),
             identity: [0; 3],
             unsettled: false,
-            moved: vec![(0, Duration::ZERO); actors + 1],
+            moved: vec![(0, Duration::ZERO); actors + 1 + usize::from(args.central)],
             hangs: 0,
             learner_progress: [0; 2],
             vitals: Vitals::default(),
@@ -247,11 +253,14 @@ impl ProofPool {
             actors_killed: tally.actors_killed,
             learners_killed: tally.learners_killed,
             actors_stopped: tally.actors_stopped,
+            policies_killed: tally.policies_killed,
+            policies_stopped: tally.policies_stopped,
             recovered: tally.recovered,
             overtaken: tally.overtaken,
             open_at_end: tally.open_at_end,
             actor_restarts: outcome.actor_restarts.iter().map(|&n| u64::from(n)).sum(),
             learner_restarts: u64::from(outcome.learner_restarts),
+            policy_restarts: u64::from(outcome.policy_restarts),
             hangs: self.hangs,
             incarnations: sum.incarnations,
             idle_at_end: self.idle_at_end(),
@@ -270,6 +279,8 @@ impl ProofPool {
             books_agree: agree,
             weights_read: record.get(Count::WeightsRead),
             weights_torn: record.get(Count::WeightsTorn),
+            answers: record.get(Count::Answers),
+            answers_wrong: record.get(Count::AnswersWrong),
             checkpoints_saved: record.get(Count::CheckpointsSaved),
             checkpoints_read: record.get(Count::CheckpointsRead),
             checkpoints_bad: record.get(Count::CheckpointsBad),
@@ -289,7 +300,7 @@ fn corrupt(error: RingError) -> PoolCorrupt {
 }
 
 fn restarts_of(status: &PoolStatus) -> u64 {
-    let actors = status.children.iter().filter(|child| child.role != Role::Learner);
+    let actors = status.children.iter().filter(|child| matches!(child.role, Role::Actor(_)));
     actors.map(|child| u64::from(child.restarts)).sum()
 }
 
@@ -298,6 +309,7 @@ impl Pool for ProofPool {
         let played = match role {
             Role::Learner => roles::learn(&self.world, &mut control),
             Role::Actor(index) => roles::act(&self.world, index, incarnation, &control),
+            Role::Policy => roles::answer(&self.world, incarnation, &control),
         };
         match played {
             Ok(()) => ExitKind::Finished,
@@ -309,9 +321,8 @@ impl Pool for ProofPool {
     }
 
     fn request_stop(&mut self) {
-        if let Ok(ring) = self.world.memory.ring() {
-            ring.close();
-        }
+        // A ring of an impossible shape was refused before the first fork.
+        let _it_has_a_shape = self.world.memory.close();
     }
 
     fn reclaim(&mut self, dead: &Dead) -> Result<Reclaimed, PoolCorrupt> {
@@ -331,6 +342,7 @@ impl Pool for ProofPool {
                     ..Reclaimed::default()
                 }
             }
+            Role::Policy => Reclaimed::default(),
         };
         if let Some(hit) = hit.filter(|_| reclaimed.freed > 0) {
             self.to_free.push(hit.elapsed());
@@ -345,13 +357,14 @@ impl Pool for ProofPool {
             Role::Actor(index) => {
                 self.world.memory.actor(usize::from(index)).get(ActorCounter::UnrollsCommitted)
             }
+            Role::Policy => self.world.memory.policy().get(PolicyCounter::Requests),
         }
     }
 
     fn tick(&mut self, status: &PoolStatus) -> Verdict {
         if let Some(mut chaos) = self.chaos.take() {
             for (role, hit) in chaos.tick(status, |role| self.progress(role)) {
-                if role != Role::Learner {
+                if matches!(role, Role::Actor(_)) {
                     self.to_commit.push(hit.elapsed());
                 }
             }

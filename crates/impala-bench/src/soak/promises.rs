@@ -13,8 +13,8 @@ const GROWTH_KIB: u64 = 1_024;
 
 /// All promises, in the order in which they are printed.
 pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
-    let Results { chaos, gradients, stops, restarts, supervisors } = results;
-    let pools = [chaos, gradients, stops, restarts];
+    let Results { chaos, gradients, central, stops, restarts, supervisors } = results;
+    let pools = [chaos, gradients, central, stops, restarts];
     let sum = |figure: fn(&PoolReport) -> u64| pools.into_iter().map(figure).sum::<u64>();
     let of = |promise, kept, measured| Promise { promise, measured, kept };
     let none = |promise, count: u64, what: &str, of_what: u64| {
@@ -41,10 +41,12 @@ pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
             "the pool recovers from every fault",
             recovered == faults && open <= few && faults > 0,
             format!(
-                "{faults} faults: {} actors killed, {} learners killed, {} actors stopped; {open} open at the end",
+                "{faults} faults: {} actors, {} learners and {} policy processes killed, {} and {} of the first and last stopped; {open} open at the end",
                 sum(|pool| pool.actors_killed),
                 sum(|pool| pool.learners_killed),
+                sum(|pool| pool.policies_killed),
                 sum(|pool| pool.actors_stopped),
+                sum(|pool| pool.policies_stopped),
             ),
         ),
         none("nothing hangs", sum(|pool| pool.hangs), "faults", faults),
@@ -102,6 +104,14 @@ pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
             "versions read",
             sum(|pool| pool.weights_read),
         ),
+        of(
+            "every answer is to its own question (central inference)",
+            central.answers_wrong == 0 && central.answers > 0 && central.policies_killed > 0,
+            format!(
+                "{} of {} rows wrong, {} policy processes killed",
+                central.answers_wrong, central.answers, central.policies_killed
+            ),
+        ),
         none(
             "every finished checkpoint is whole",
             sum(|pool| pool.checkpoints_bad),
@@ -149,9 +159,9 @@ pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
             "no dead child stays unreaped for a second",
             sum(|pool| pool.zombies),
             "restarts",
-            sum(|pool| pool.actor_restarts + pool.learner_restarts),
+            sum(|pool| pool.actor_restarts + pool.learner_restarts + pool.policy_restarts),
         ),
-        none("no process outlives its pool", sum(|pool| pool.left_behind), "pools", 3),
+        none("no process outlives its pool", sum(|pool| pool.left_behind), "pools", 5),
         of(
             "when a supervisor is killed, its last process is gone within 1 s",
             supervisors.until_gone.max_ms < GONE_WITHIN_MS && supervisors.left_behind == 0,

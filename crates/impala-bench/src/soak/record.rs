@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::pattern::Incarnation;
+use super::pattern::{Incarnation, are_whole};
 use impala_rl::shm::{Access, Inherit, Memory, Region, ShmError};
 use impala_rl::sync::{AtomicU64, Ordering};
 
@@ -30,6 +30,9 @@ pub(super) enum Count {
     Impossible,
     WeightsRead,
     WeightsTorn,
+    /// Rows that a policy process answered, and those of them whose answer was to something else.
+    Answers,
+    AnswersWrong,
     CheckpointsSaved,
     CheckpointsRead,
     CheckpointsBad,
@@ -72,6 +75,14 @@ impl Record {
 
     pub(super) fn add(&self, count: Count, n: u64) {
         self.word(count as usize).fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Counts weights that were read.
+    pub(super) fn weights(&self, parameters: &[f32]) {
+        self.add(Count::WeightsRead, 1);
+        if !are_whole(parameters) {
+            self.add(Count::WeightsTorn, 1);
+        }
     }
 
     pub(super) fn get(&self, count: Count) -> u64 {

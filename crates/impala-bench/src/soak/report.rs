@@ -19,6 +19,10 @@ pub struct PoolReport {
     pub learners_killed: u64,
     /// Actors that were sent SIGSTOP and SIGCONT.
     pub actors_stopped: u64,
+    /// Policy processes that were sent SIGKILL.
+    pub policies_killed: u64,
+    /// Policy processes that were sent SIGSTOP and SIGCONT.
+    pub policies_stopped: u64,
     /// Faults after which the role did useful work again.
     pub recovered: u64,
     /// Stops whose process was killed before it went on.
@@ -29,6 +33,8 @@ pub struct PoolReport {
     pub actor_restarts: u64,
     /// Learners that were started again.
     pub learner_restarts: u64,
+    /// Policy processes that were started again.
+    pub policy_restarts: u64,
     /// Roles that stood still for half a minute, and pools that did.
     pub hangs: u64,
     /// Incarnations of actors.
@@ -66,6 +72,10 @@ pub struct PoolReport {
     pub weights_read: u64,
     /// See `weights_read`.
     pub weights_torn: u64,
+    /// Rows that policy processes answered, and those of them whose answer was to something else.
+    pub answers: u64,
+    /// See `answers`.
+    pub answers_wrong: u64,
     /// Checkpoints written.
     pub checkpoints_saved: u64,
     /// Checkpoints that later learners read back, and those of them that were not whole.
@@ -90,7 +100,11 @@ impl PoolReport {
     /// Faults that were injected.
     #[must_use]
     pub(crate) const fn faults(&self) -> u64 {
-        self.actors_killed + self.learners_killed + self.actors_stopped
+        self.actors_killed
+            + self.learners_killed
+            + self.actors_stopped
+            + self.policies_killed
+            + self.policies_stopped
     }
 }
 

@@ -3,18 +3,19 @@
 use std::time::{Duration, Instant};
 
 use super::check::{Checker, action_sampler};
-use super::env::{PatternEnv, PatternGradient, PatternPolicy};
+use super::env::{AskingPolicy, PatternAnswers, PatternEnv, PatternGradient, PatternPolicy};
 use super::error::ProofError;
 use super::pattern::{self, Incarnation};
 use super::pool::World;
 use super::record::{Count, Record, Seen};
 use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy, Recorder};
+use impala_rl::inference::{CentralPolicy, PolicyLoop, PolicyParts};
 use impala_rl::learner::checkpoint::{Checkpoint, LearnerState, list};
-use impala_rl::metrics::{ActorCounter, LearnerCounter, Phase};
+use impala_rl::metrics::{ActorCounter, LearnerCounter, Phase, PolicyCounter};
 use impala_rl::params::{ParamPublisher, ParamReader};
 use impala_rl::pool::give_way;
 use impala_rl::ring::{Owner, TakeError};
-use impala_rl::shm::{Access, Inherit};
+use impala_rl::shm::{Access, Inherit, Region};
 use impala_rl::supervisor::{ChildControl, Level, ToChild};
 use impala_rl::unroll::{BlockRef, Consumer, HeapRing, Producer};
 
@@ -53,19 +54,24 @@ pub(super) fn act(
         }
         None => None,
     };
+    let pattern = PatternPolicy { writer, record: world.record.clone(), step: 0 };
     let parts = ActorParts {
         recorder,
         producer: Producer::new(slab, owner)?,
-        reader: ParamReader::new(
-            page.all_read_words(),
-            parameter_count,
-            world.parameters.fingerprint(),
-        )?,
+        reader: if world.memory.board().is_some() { None } else { Some(reader(world, &page)?) },
         counters,
         groups: vec![EnvGroup {
             env: Box::new(PatternEnv::new(writer, world.config.pool.envs_per_actor)),
             remedy: EnvRemedy::Fail,
-            policy: Box::new(PatternPolicy { writer, record: world.record.clone(), step: 0 }),
+            policy: match world.memory.board() {
+                None => Box::new(pattern),
+                Some(board) => {
+                    let (who, ring) = ((index, incarnation), world.memory.ring()?);
+                    let counters = world.memory.actor(usize::from(index));
+                    let central = CentralPolicy::new(board, who, ring, counters);
+                    Box::new(AskingPolicy { central, pattern })
+                }
+            },
             sampler: action_sampler(world.seed, writer),
             stream: u32::from(index),
             task: 0,
@@ -79,6 +85,43 @@ pub(super) fn act(
     let mut acting = ActorLoop::new(parts)?;
     control.ready();
     Ok(acting.run()?)
+}
+
+/// The weights, for whoever runs a network.
+fn reader<'m>(world: &World, page: &'m Region) -> Result<ParamReader<'m>, ProofError> {
+    let (len, fingerprint) = (world.parameters.len(), world.parameters.fingerprint());
+    Ok(ParamReader::new(page.all_read_words(), len, fingerprint)?)
+}
+
+/// Answers for all actors until the ring is closed.
+pub(super) fn answer(
+    world: &World,
+    incarnation: u16,
+    control: &ChildControl,
+) -> Result<(), ProofError> {
+    let counters = world.memory.policy();
+    counters.set_phase(Phase::Init);
+    counters.set(PolicyCounter::Incarnation, u64::from(incarnation));
+    give_way(&world.config);
+    let Some(board) = world.memory.board() else { return Ok(()) };
+    let payload = world.memory.payload_to_read()?;
+    let page = world.memory.parameters.map(Access::ReadOnly, Inherit::No)?;
+    let pool = &world.config.pool;
+    let mut answering = PolicyLoop::new(PolicyParts {
+        board,
+        payload: payload.all_read_words(),
+        layout: &pool.layout,
+        observation: &world.config.env.spec.observation,
+        reader: reader(world, &page)?,
+        counters,
+        policy: Box::new(PatternAnswers { record: world.record.clone() }),
+        ring: world.memory.ring()?,
+        batch: pool.actors * pool.envs_per_actor,
+        wait: Duration::ZERO,
+        parameter_count: world.parameters.len(),
+    });
+    control.ready();
+    Ok(answering.run()?)
 }
 
 /// Checks blocks until the ring is closed and drained; publishes and saves meanwhile.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::*;
-use crate::table::{ActorCounter, LearnerCounter, Table, TaskCounter};
+use crate::table::{ActorCounter, LearnerCounter, PolicyCounter, Table, TaskCounter};
 use crate::{Counters, LearnerCounters};
 use impala_shm::sync::AtomicU64;
 
@@ -35,6 +35,9 @@ fn a_record_has_the_documented_names_and_no_others() {
     assert_eq!(keys(&line["learner"]), names(LearnerCounter::DESCRIPTORS, false));
     let task = serde_json::to_value(TaskRecord::default()).expect("numbers");
     assert_eq!(keys(&task), names(TaskCounter::DESCRIPTORS, false));
+    assert!(line.get("policy").is_none(), "there is none");
+    let policy = serde_json::to_value(PolicyRecord::default()).expect("numbers");
+    assert_eq!(keys(&policy), names(PolicyCounter::DESCRIPTORS, false));
     assert_eq!(keys(&line["actors"]), names(ActorCounter::DESCRIPTORS, true));
     let mut each = expected("per_actor.");
     assert_eq!(each.len(), 2, "what the kernel says");

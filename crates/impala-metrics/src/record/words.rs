@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::{number, or_null};
 use crate::counters::Snapshot;
 use crate::table::{
-    ActorCounter, LearnerCounter, TaskCounter, actor_words, learner_words, task_words,
+    ActorCounter, LearnerCounter, PolicyCounter, TaskCounter, actor_words, learner_words,
+    policy_words, task_words,
 };
 
 macro_rules! value {
@@ -50,7 +51,12 @@ macro_rules! of_task {
     ($($words:tt)*) => { all! { TaskRecord, $($words)* } };
 }
 
+macro_rules! of_policy {
+    ($($words:tt)*) => { all! { PolicyRecord, $($words)* } };
+}
+
 learner_words!(of_learner);
+policy_words!(of_policy);
 task_words!(of_task);
 
 /// Takes the counters out of the words, one after the other.

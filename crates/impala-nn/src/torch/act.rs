@@ -47,6 +47,7 @@ impl TorchPolicy {
         shape.extend(&self.input_shape);
         let (width, words) = (spec.extra_inputs(), spec.action.words());
         let extra = if width > 0 {
+            self.extra.resize(envs * width, 0.0);
             for (env, out) in self.extra.chunks_exact_mut(width).enumerate() {
                 let action = &inputs.last_actions[env * words..(env + 1) * words];
                 encode(&spec.action, action, inputs.last_rewards[env], inputs.flags[env], out);
@@ -122,6 +123,14 @@ impl Policy for TorchPolicy {
 
     fn recurrent_state(&self) -> &[f32] {
         &self.state
+    }
+
+    fn set_state(&mut self, state: &[f32]) {
+        let len = self.network.spec().state_len();
+        let whole = state.len().checked_rem(len).unwrap_or(state.len()) == 0;
+        assert!(whole, "{} numbers of state", state.len());
+        self.state.clear();
+        self.state.extend_from_slice(state);
     }
 }
 

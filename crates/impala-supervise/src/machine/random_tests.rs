@@ -114,10 +114,12 @@ proptest! {
         moves in proptest::collection::vec(any_move(), 0..80),
         actors in 1_u16..5,
         immortal in proptest::option::of(0_usize..5),
+        policy in proptest::bool::ANY,
     ) {
-        let mut machine = Machine::new(actors, RestartPolicy::default(), 3);
+        let places = Places::new(actors, policy);
+        let mut machine = Machine::of(places, RestartPolicy::default(), 3);
         let (mut world, mut now) = (World::default(), ms(0));
-        let slot = |place: usize| role_at(place % (usize::from(actors) + 1));
+        let slot = |place: usize| places.role_at(place % places.count());
         let immortal = immortal.map(slot);
         world.obey(&mut machine, Event::Start, now);
         for one in moves {

@@ -3,7 +3,7 @@
 use rand_xoshiro::rand_core::Rng as _;
 use std::time::Duration;
 
-use super::{Action, Cause, Child, Machine, Process, index_of};
+use super::{Action, Cause, Child, Machine, Process};
 use crate::contract::Role;
 use crate::exit::{ExitKind, Remedy};
 
@@ -19,7 +19,7 @@ impl Machine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let index = index_of(role);
+        let index = self.places.index_of(role);
         let process = self.children[index].process;
         if self.stopping() {
             self.children[index].process = Process::Gone;
@@ -46,7 +46,7 @@ impl Machine {
         let outside = matches!(process, Process::Alive { .. }) && cause == Cause::Signaled(SIGKILL);
         let own = match role {
             Role::Learner => self.policy.learner_deaths,
-            Role::Actor(_) => self.policy.actor_deaths,
+            Role::Actor(_) | Role::Policy => self.policy.actor_deaths,
         };
         let limit = if outside { own.saturating_mul(self.policy.outside_factor) } else { own };
         let child = &mut self.children[index];
@@ -84,7 +84,7 @@ impl Machine {
     }
 
     fn give_up(&mut self, role: Role, cause: Cause, now: Duration, actions: &mut Vec<Action>) {
-        let child = &mut self.children[index_of(role)];
+        let child = &mut self.children[self.places.index_of(role)];
         child.process = Process::Failed;
         let deaths = child.deaths;
         actions.push(Action::TellFailed(role, deaths));
@@ -97,6 +97,13 @@ impl Machine {
                 self.stop(exit, reason, now, actions);
             }
             Role::Actor(_) => self.stop_if_too_few(role, exit, now, actions),
+            // Without it nobody acts.
+            Role::Policy => {
+                let reason = format!(
+                    "the policy process failed, {deaths} deaths in a row without an answer"
+                );
+                self.stop(exit, reason, now, actions);
+            }
         }
     }
 
@@ -109,7 +116,7 @@ impl Machine {
         actions: &mut Vec<Action>,
     ) {
         let lost = |actor: &&Child| matches!(actor.process, Process::Failed | Process::Unkillable);
-        let left = self.children.len() - 1 - self.children[1..].iter().filter(lost).count();
+        let left = self.actors().iter().filter(|actor| !lost(actor)).count();
         let least = self.policy.min_actors;
         if left < least {
             let reason = format!("{left} actors are left of at least {least}; {role} failed last");
@@ -124,7 +131,7 @@ impl Machine {
         now: Duration,
         actions: &mut Vec<Action>,
     ) {
-        let index = index_of(role);
+        let index = self.places.index_of(role);
         if self.stopping() {
             self.children[index].process = Process::Gone;
             return;

@@ -1,7 +1,7 @@
 use rand_xoshiro::rand_core::Rng as _;
 
 use super::*;
-use crate::contract::Role::{Actor, Learner};
+use crate::contract::Role::{Actor, Learner, Policy};
 use crate::exit::Remedy;
 
 const KILLED: Cause = Cause::Signaled(9);
@@ -15,8 +15,17 @@ fn started(actors: u16) -> Machine {
     let mut machine = Machine::new(actors, RestartPolicy::default(), 7);
     let spawned = machine.step(Event::Start, ms(0));
     let expected: Vec<Action> =
-        (0..=usize::from(actors)).map(|i| Action::Spawn(role_at(i))).collect();
+        std::iter::once(Learner).chain((0..actors).map(Actor)).map(Action::Spawn).collect();
     assert_eq!(spawned, expected);
+    machine
+}
+
+/// The same with a policy process, which is started last.
+fn started_with_policy(actors: u16) -> Machine {
+    let mut machine = Machine::with_policy(actors, RestartPolicy::default(), 7);
+    let spawned = machine.step(Event::Start, ms(0));
+    assert_eq!(spawned.len(), 2 + usize::from(actors));
+    assert_eq!(spawned.last(), Some(&Action::Spawn(Policy)));
     machine
 }
 
@@ -56,10 +65,49 @@ fn outcome(actions: &[Action]) -> &Outcome {
 
 #[test]
 fn roles_and_places_agree() {
-    for (index, role) in [Learner, Actor(0), Actor(1), Actor(u16::MAX)].into_iter().enumerate() {
-        assert_eq!(role_at(index_of(role)), role);
-        assert!(index_of(role) >= index);
+    let places = Places::new(u16::MAX, true);
+    let roles = [Learner, Actor(0), Actor(1), Actor(u16::MAX - 1), Policy];
+    for (index, role) in roles.into_iter().enumerate() {
+        assert_eq!(places.role_at(places.index_of(role)), role);
+        assert!(places.index_of(role) >= index);
     }
+    assert_eq!(places.index_of(Policy), places.count() - 1);
+    assert_eq!(Places::new(3, true).role_at(4), Policy);
+    assert_eq!(Places::new(3, false).count(), 4);
+}
+
+#[test]
+fn a_policy_process_that_dies_is_replaced_and_is_no_actor() {
+    let mut machine = started_with_policy(2);
+    let actions = machine.step(reaped(Policy, KILLED, true), ms(1_000));
+    assert_eq!(actions, [Action::Reclaim(Policy), Action::TellRestart(Policy, ms(0))]);
+    assert_eq!(machine.step(Event::Tick, ms(1_000)), [Action::Spawn(Policy)]);
+    assert_eq!(machine.child(Policy), (ChildState::Starting, 1));
+    machine.step(stop(ExitKind::Finished), ms(2_000));
+    let mut last = Vec::new();
+    for role in [Learner, Actor(0), Actor(1), Policy] {
+        last = machine.step(reaped(role, Cause::Exited(0), true), ms(2_100));
+    }
+    let outcome = outcome(&last);
+    assert_eq!((outcome.policy_restarts, &outcome.actor_restarts[..]), (1, &[0, 0][..]));
+    assert_eq!(outcome.exit, ExitKind::Finished);
+}
+
+#[test]
+fn a_policy_process_that_never_answers_ends_the_run() {
+    let mut machine = started_with_policy(2);
+    let (delays, last) = die_in_a_row(&mut machine, Policy, CRASHED);
+    assert_eq!(delays.len(), 4);
+    assert!(last.contains(&Action::TellFailed(Policy, 5)), "{last:?}");
+    assert!(machine.stopping(), "nobody acts without it");
+}
+
+#[test]
+fn a_policy_process_that_cannot_be_killed_ends_the_run() {
+    let mut machine = started_with_policy(1);
+    assert_eq!(machine.step(Event::Hung(Policy), ms(1_000)), [Action::Kill(Policy)]);
+    let actions = machine.step(Event::Tick, ms(12_000));
+    assert!(actions.contains(&Action::RequestStop), "{actions:?}");
 }
 
 #[test]
@@ -190,7 +238,7 @@ fn a_pool_that_is_killed_all_the_time_and_works_goes_on_for_ever() {
         now += ms(50);
         machine.step(Event::Tick, now);
         // Every third incarnation has no time for a commit.
-        let role = role_at(below(4));
+        let role = machine.places().role_at(below(4));
         if matches!(machine.child(role).0, ChildState::Starting | ChildState::Running) {
             let actions = machine.step(reaped(role, KILLED, below(3) > 0), now);
             let Action::TellRestart(_, delay) = actions[1] else { panic!("{kill}: {actions:?}") };

@@ -14,7 +14,8 @@ pub struct RestartPolicy {
     pub backoff_most: Duration,
     /// A child that made progress is restarted at once, unless it lived shorter than this.
     pub short_life: Duration,
-    /// An actor is given up after this many deaths in a row without a commit.
+    /// An actor is given up after this many deaths in a row without a commit; the run, after this many of the policy process without
+    /// an answer.
     pub actor_deaths: u32,
     /// The run is given up after this many deaths of the learner in a row without an update.
     pub learner_deaths: u32,

@@ -8,7 +8,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{Pid, getpgid};
 
 use super::messages::FINAL_DRAIN;
-use super::{Event, ExitKind, Level, Role, Watch, index_of, role_at};
+use super::{Event, ExitKind, Level, Role, Watch};
 use crate::contract::Dead;
 use crate::machine::Cause;
 use crate::orphans;
@@ -36,7 +36,7 @@ impl Watch<'_> {
         let (cause, reaped_pid) = (reaped.cause, reaped.pid);
         slot.reaped = Some(reaped);
         let before = slot.progress_at_start;
-        let role = role_at(index);
+        let role = self.machine.places().role_at(index);
         let progressed = self.pool.progress(role) != before;
         self.awaiting_group_exit.push((reaped_pid, Event::Reaped { role, cause, progressed }));
         self.kill_orphans();
@@ -72,7 +72,7 @@ impl Watch<'_> {
     }
 
     pub(super) fn reclaim(&mut self, role: Role) {
-        let slot = &mut self.owned().slots[index_of(role)];
+        let slot = self.slot(role);
         let incarnation = slot.incarnation;
         // Only what was reaped can be here.
         let Some(reaped) = slot.reaped.take() else {
@@ -142,11 +142,12 @@ impl Watch<'_> {
         let group = getpgid(Some(orphan)).ok();
         let mark = orphans::mark_of(orphan);
         let run = self.config.run.clone();
+        let places = self.machine.places();
         (0..).zip(&self.owned().slots).any(|(index, slot)| {
             let Some(process) = &slot.process else {
                 return false;
             };
-            let expected = format!("{run}/{}/{}", role_at(index), slot.incarnation);
+            let expected = format!("{run}/{}/{}", places.role_at(index), slot.incarnation);
             group == Some(process.pid) || mark.as_ref() == Some(&expected)
         })
     }

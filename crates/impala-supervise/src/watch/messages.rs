@@ -1,6 +1,6 @@
 //! What the children say.
 
-use super::{Event, ExitKind, Level, Role, Watch, role_at};
+use super::{Event, ExitKind, Level, Role, Watch};
 use crate::contract::ChildState;
 use crate::control::{Drained, FromChild};
 
@@ -28,7 +28,7 @@ impl Watch<'_> {
         let mut messages = Vec::new();
         let drained = process.control.drain(most, |message| messages.push(message));
         for message in messages {
-            self.on_message(role_at(index), message);
+            self.on_message(self.machine.places().role_at(index), message);
         }
         drained
     }

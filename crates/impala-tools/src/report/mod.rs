@@ -13,6 +13,7 @@ mod chart;
 mod document;
 mod frame;
 mod growing_run;
+mod inference;
 mod lags;
 mod page;
 mod plots;

@@ -7,6 +7,7 @@ use maud::{Markup, PreEscaped, html};
 
 use super::bottleneck::Bottleneck;
 use super::document::document;
+use super::inference;
 use super::plots::{Plot, groups};
 use super::ranks;
 use super::run_data::RunData;
@@ -190,6 +191,9 @@ fn bottleneck(run: &RunData, named: bool) -> Markup {
                 " " (found.because)
             }
             p { b { "What to change:" } " " (found.advice) }
+            @if let Some(sentences) = inference::said_of(run) {
+                p { b { "Inference:" } " " (sentences) }
+            }
             @if let Some(fall) = Fall::of(run) {
                 p { b { "What was lost:" } " " (fall.sentence()) }
             }

@@ -1,7 +1,7 @@
 //! Where the time of a run went: sums of its counters, and what they are per frame and per update.
 
 use super::run_data::RunData;
-use impala_metrics::{ActorsRecord, LearnerRecord, MetricsRecord, PerActorRecord};
+use impala_metrics::{ActorsRecord, LearnerRecord, MetricsRecord, PerActorRecord, PolicyRecord};
 
 /// A stage of an update: its name, and its time.
 type LearnerStage = (&'static str, fn(&LearnerRecord) -> u64);
@@ -55,6 +55,17 @@ pub(super) const ACTOR_STAGES: &[ActorStage] = &[
     },
 ];
 
+/// What a policy process came to; all 0 if there was none.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct PolicyTotals {
+    pub(super) batches: f64,
+    pub(super) requests: f64,
+    pub(super) rows: f64,
+    pub(super) busy_s: f64,
+    /// Time that actors waited for its answers.
+    pub(super) answer_s: f64,
+}
+
 /// What a run came to between two of its lines. Times in seconds; those of actors are sums over them.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Totals {
@@ -80,9 +91,11 @@ pub(crate) struct Totals {
     pub(crate) learner_s: [f64; 8],
     /// Environment, inference, weight refresh, slot wait, commit, held back, gradient.
     pub(crate) actors_s: [f64; 7],
-    /// Time on cores: learner, actors.
+    /// The policy process, if there was one.
+    pub(super) policy: PolicyTotals,
+    /// Time on cores: learner, actors and policy process.
     pub(crate) cpu_s: (f64, f64),
-    /// Time ready to run without a core: learner, actors.
+    /// Time ready to run without a core: learner, actors and policy process.
     pub(crate) core_wait_s: (f64, f64),
 }
 
@@ -105,6 +118,9 @@ impl Totals {
         for (s, stage) in actors_s.iter_mut().zip(ACTOR_STAGES) {
             *s = added(lines, |line| (stage.sum)(&line.actors) as f64) / 1e9;
         }
+        let of_policy = |of: fn(&PolicyRecord) -> u64| {
+            added(lines, |line| line.policy.as_ref().map_or(0, of) as f64)
+        };
         let last = lines.last();
         Self {
             wall_s: added(lines, |line| line.wall_s),
@@ -118,10 +134,20 @@ impl Totals {
             lag: (sum(|line| line.learner.lag_sum), sum(|line| line.learner.unrolls_consumed)),
             learner_s,
             actors_s,
-            cpu_s: (seconds(|line| line.cpu.learner_ns), seconds(|line| line.cpu.actors_ns)),
+            policy: PolicyTotals {
+                batches: of_policy(|policy| policy.batches),
+                requests: of_policy(|policy| policy.requests),
+                rows: of_policy(|policy| policy.rows),
+                busy_s: of_policy(|policy| policy.busy_ns) / 1e9,
+                answer_s: seconds(|line| line.actors.answer_wait_ns),
+            },
+            cpu_s: (
+                seconds(|line| line.cpu.learner_ns),
+                seconds(|line| line.cpu.actors_ns + line.cpu.policy_ns),
+            ),
             core_wait_s: (
                 seconds(|line| line.cpu.learner_core_wait_ns),
-                seconds(|line| line.cpu.actors_core_wait_ns),
+                seconds(|line| line.cpu.actors_core_wait_ns + line.cpu.policy_core_wait_ns),
             ),
         }
     }

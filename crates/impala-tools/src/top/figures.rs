@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use impala_metrics::{
-    ChildRecord, LearnerRecord, PerActorRecord, Phase, RingRecord, StatusRecord, TaskRecord,
+    ChildRecord, LearnerRecord, PerActorRecord, Phase, PolicyRecord, RingRecord, StatusRecord,
+    TaskRecord,
 };
 
 /// A run at a glance. Shares are of wall time, 0 to 1.
@@ -28,6 +29,8 @@ pub(crate) struct Figures {
     pub(super) restarts: f64,
     pub(super) unrolls_abandoned: f64,
     pub(super) learner: Learner,
+    /// The process that runs the network for all actors, if there is one.
+    pub(super) policy: Option<Policy>,
     pub(super) ring: RingRecord,
     pub(super) shared_bytes: f64,
     /// Each task, where there are several.
@@ -78,6 +81,25 @@ pub(super) struct Learner {
     pub(super) backward: f64,
     pub(super) optimizer: f64,
     pub(super) publish: f64,
+    pub(super) rss_bytes: f64,
+}
+
+/// The policy process's line.
+#[derive(Debug, Clone, PartialEq, Serialize, Default)]
+pub(super) struct Policy {
+    pub(super) pid: Option<i32>,
+    pub(super) state: String,
+    pub(super) restarts: f64,
+    pub(super) wait: f64,
+    pub(super) gather: f64,
+    pub(super) busy: f64,
+    pub(super) batches_per_s: f64,
+    /// Rows of a batch on average.
+    pub(super) batch_rows: f64,
+    /// Versions between the newest weights and those that it answers with.
+    pub(super) behind: f64,
+    /// Seconds since the weights of a batch were fetched, on average.
+    pub(super) weights_age_s: f64,
     pub(super) rss_bytes: f64,
 }
 
@@ -142,6 +164,28 @@ impl Figures {
                 cpu: share(|each| &each.cpu_ns),
             }
         };
+        let policy = now.policy.as_ref().map(|policy| {
+            let of = |of: fn(&PolicyRecord) -> u64| {
+                move |status: &StatusRecord| status.metrics.policy.as_ref().map_or(0, of)
+            };
+            let is_it = |child: &&ChildRecord| child.role == "policy";
+            let child = newest.children.iter().find(is_it).cloned().unwrap_or_default();
+            let batches_per_s = per_s(&of(|policy| policy.batches));
+            let per_batch = |sum: f64| if batches_per_s > 0.0 { sum / batches_per_s } else { 0.0 };
+            Policy {
+                pid: child.pid,
+                state: child.state,
+                restarts: f64::from(child.restarts),
+                wait: share(&of(|policy| policy.wait_ns)),
+                gather: share(&of(|policy| policy.gather_ns)),
+                busy: share(&of(|policy| policy.busy_ns)),
+                batches_per_s,
+                batch_rows: per_batch(per_s(&of(|policy| policy.rows))),
+                behind: now.learner.version.saturating_sub(policy.param_version) as f64,
+                weights_age_s: per_batch(per_s(&of(|policy| policy.weights_age_ns)) / 1e9),
+                rss_bytes: now.memory.policy_bytes as f64,
+            }
+        });
         let ChildRecord { pid, state, restarts, .. } = child(0);
         // Both are 0 until a window is full.
         let LearnerRecord { return_best: best, return_lowest: lowest, .. } = now.learner;
@@ -176,6 +220,7 @@ impl Figures {
                 publish: stage(|learner| learner.publish_ns),
                 rss_bytes: now.memory.learner_bytes as f64,
             },
+            policy,
             ring: now.ring,
             shared_bytes: now.memory.shared_bytes as f64,
             tasks: if newest.tasks.len() > 1 { tasks(newest) } else { Vec::new() },
@@ -232,6 +277,31 @@ mod tests {
         assert_eq!((first.frames_per_s, first.phase.as_str(), first.behind), (100.0, "step", 0.0));
         assert_eq!((second.pid, second.phase.as_str(), second.behind), (None, "infer", 2.0));
         assert_eq!((second.state.as_str(), second.restarts), ("waiting", 3.0));
+    }
+
+    #[test]
+    fn batches_of_the_policy_process_have_a_mean_size() {
+        let at = |wall_s, batches, rows, busy_ns| {
+            let policy = PolicyRecord {
+                batches,
+                rows,
+                busy_ns,
+                weights_age_ns: batches * 2_000_000,
+                param_version: 6,
+                ..PolicyRecord::default()
+            };
+            let mut status = status(wall_s, [100, 50], 0);
+            let role = "policy".to_owned();
+            status.children.push(ChildRecord { role, pid: Some(19), ..ChildRecord::default() });
+            status.metrics.policy = Some(policy);
+            status
+        };
+        let figures = Figures::of(&at(12.0, 30, 90, 1_000_000_000), &at(10.0, 10, 30, 0));
+        let policy = figures.policy.expect("there is one");
+        assert_eq!((policy.pid, policy.batches_per_s, policy.batch_rows), (Some(19), 10.0, 3.0));
+        assert_eq!((policy.busy, policy.behind), (0.5, 3.0));
+        assert!((policy.weights_age_s - 0.002).abs() < 1e-9, "{policy:?}");
+        assert_eq!(figures.actors.len(), 2, "it is no actor");
     }
 
     #[test]

@@ -224,6 +224,23 @@ pub(crate) fn head(run: &Run, f: &Figures) -> Vec<String> {
             l.restarts,
             bytes(l.rss_bytes)
         ),
+        f.policy.as_ref().map_or_else(String::new, |p| {
+            format!(
+                "Policy:  pid {} {}, {:.1} rows a batch, {} batches/s, {} wait, {} gather, {} busy, {:.1} ms old weights, \
+                 {} behind, {} restarts, {}",
+                pid(p.pid),
+                p.state,
+                p.batch_rows,
+                si(p.batches_per_s),
+                percent(p.wait),
+                percent(p.gather),
+                percent(p.busy),
+                p.weights_age_s * 1e3,
+                p.behind,
+                p.restarts,
+                bytes(p.rss_bytes)
+            )
+        }),
         format!(
             "Actors:  {running} of {actors} running, {env} env, {infer} infer, {weights} weights, \
              {slot_wait} slot wait, {} restarts",
@@ -236,6 +253,8 @@ pub(crate) fn head(run: &Run, f: &Figures) -> Vec<String> {
             bytes(f.shared_bytes)
         ),
     ]);
+    // Without a policy process its line is empty.
+    lines.retain(|line| !line.is_empty());
     lines
 }
 

@@ -105,7 +105,7 @@ fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchErro
     let mut acting = ActorLoop::new(ActorParts {
         recorder: None,
         producer: Producer::new(slab, owner)?,
-        reader: ParamReader::new(page.all_read_words(), len, fingerprint)?,
+        reader: Some(ParamReader::new(page.all_read_words(), len, fingerprint)?),
         counters: memory.actor(index),
         groups: vec![EnvGroup {
             env,

@@ -50,7 +50,7 @@ pub(super) fn act(setup: &Setup, memory: &PoolMemory) -> Result<Duration, BenchE
     let mut acting = ActorLoop::new(ActorParts {
         recorder: None,
         producer: Producer::new(slab, owner()?)?,
-        reader: ParamReader::new(page.all_read_words(), parameter_count, fingerprint)?,
+        reader: Some(ParamReader::new(page.all_read_words(), parameter_count, fingerprint)?),
         counters: memory.actor(0),
         groups: vec![EnvGroup {
             env: setup.env()?,

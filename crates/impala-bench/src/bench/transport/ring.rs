@@ -206,6 +206,7 @@ impl Pool for WriteAndRead {
         let played = match role {
             Role::Learner => self.read(&mut control),
             Role::Actor(index) => self.write(index, incarnation, &control),
+            Role::Policy => Ok(()),
         };
         match played {
             Ok(()) => ExitKind::Finished,
@@ -230,6 +231,7 @@ impl Pool for WriteAndRead {
             Role::Learner => {
                 self.memory.learner_died(dead, &mut self.crashes).map_err(corrupt)?;
             }
+            Role::Policy => {}
         }
         Ok(Reclaimed::default())
     }
@@ -241,6 +243,7 @@ impl Pool for WriteAndRead {
                 let counters = self.memory.actor(usize::from(index));
                 counters.get(ActorCounter::UnrollsCommitted)
             }
+            Role::Policy => 0,
         }
     }
 

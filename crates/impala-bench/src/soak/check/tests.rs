@@ -65,7 +65,7 @@ fn the_products_actor_writes_the_pattern() {
         let record = Record::create(2, 2).expect("memory");
         let parts = ActorParts {
             recorder: None,
-            reader: ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("fits"),
+            reader: Some(ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("fits")),
             counters: ActorCounters::new(&counted),
             groups: vec![EnvGroup {
                 env: Box::new(PatternEnv::new(writer, ENVS)),

@@ -1,5 +1,6 @@
 //! Verdicts on made-up totals.
 
+use super::super::totals::PolicyTotals;
 use super::*;
 
 /// Ten seconds of a run of four actors.
@@ -16,6 +17,7 @@ fn totals(learner_s: [f64; 8], each_actor_s: [f64; 6]) -> Totals {
         lag: (64_000.0, 32_000.0),
         learner_s,
         actors_s: std::array::from_fn(|stage| 4.0 * each_actor_s.get(stage).unwrap_or(&0.0)),
+        policy: PolicyTotals::default(),
         cpu_s: (9.0, 20.0),
         core_wait_s: (0.1, 0.2),
     }
