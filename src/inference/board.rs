@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! line 0                    u32 count, waiters of the event "something was asked"
-//! line 1 + desk * stride    u64 request word, place (slot << 32 | step), version; u32 count, waiters of "answered"
+//! line 1 + desk * stride    u64 request (3), place (slot << 32 | step), version; u32 count, waiters of "answered"
 //!        + 1 ..             u32 question: E flags, E * W words of actions, E rewards, E * S of the core's state
 //!        + ..               u32 answer:   E * A logits, E * S of the core's state
 //! ```
@@ -10,18 +10,17 @@
 //! Each part starts on a cache line of its own. Zeroed memory is a board on which nothing was asked.
 
 use crate::policy::spec::NetworkSpec;
-use crate::shm::request::{Asked, Request};
+use crate::shm::request::{Answerer, Asked, Asker, REQUEST_WORDS};
 use crate::shm::{EventCount, Region};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 const LINE_BYTES: usize = 64;
 const WORD_BYTES: usize = 4;
-const REQUEST: usize = 0;
-const PLACE: usize = 1;
-const VERSION: usize = 2;
-const HEAD_WORDS: usize = 3;
+const PLACE: usize = 0;
+const VERSION: usize = 1;
+const HEAD_WORDS: usize = 2;
 /// Offset of the event of a desk in its line.
-const EVENT_BYTES: usize = HEAD_WORDS * size_of::<u64>();
+const EVENT_BYTES: usize = (REQUEST_WORDS + HEAD_WORDS) * size_of::<u64>();
 
 /// Sizes of a board, from the configuration alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,8 +116,14 @@ impl<'m> Board<'m> {
         let [question, answer, end] = self.plan.desk();
         let start = LINE_BYTES + index * end;
         let words = |at, count| self.memory.words32(start + at, count);
+        let Some((request, head)) =
+            self.memory.words(start, REQUEST_WORDS + HEAD_WORDS).split_first_chunk()
+        else {
+            unreachable!("both were asked for");
+        };
         Desk {
-            head: self.memory.words(start, HEAD_WORDS),
+            request,
+            head,
             question: words(question, self.plan.question_words()),
             answer: words(answer, self.plan.answer_words()),
             answered: self.event(start + EVENT_BYTES),
@@ -162,6 +167,7 @@ pub(super) struct Question<'a> {
 /// The desk of one actor.
 #[derive(Debug, Clone, Copy)]
 pub struct Desk<'m> {
+    request: &'m [AtomicU64; REQUEST_WORDS],
     head: &'m [AtomicU64],
     question: &'m [AtomicU32],
     answer: &'m [AtomicU32],
@@ -169,14 +175,19 @@ pub struct Desk<'m> {
     plan: BoardPlan,
 }
 
-impl Desk<'_> {
-    pub(super) fn request(&self) -> Request<'_> {
-        Request::new(&self.head[REQUEST])
+impl<'m> Desk<'m> {
+    fn asker(&self) -> Asker<'m> {
+        Asker::new(self.request)
+    }
+
+    /// The other side of it.
+    pub(super) fn answerer(&self) -> Answerer<'m> {
+        Answerer::new(self.request)
     }
 
     /// The asker: asks.
     pub(super) fn ask(&self, incarnation: u16, question: &Question<'_>) -> Asked {
-        self.request().ask(incarnation, || {
+        self.asker().ask(incarnation, || {
             let Place { slot, step } = question.place;
             self.head[PLACE].store(u64::from(slot) << 32 | u64::from(step), Ordering::Relaxed);
             let mut words = self.question.iter();
@@ -201,7 +212,7 @@ impl Desk<'_> {
         logits: &mut [f32],
         state: &mut [f32],
     ) -> Option<u64> {
-        self.request().look(asked, || {
+        self.asker().look(asked, || {
             let (first, second) = self.answer.split_at(self.plan.envs * self.plan.outputs);
             load(first, logits);
             load(second, state);
@@ -231,14 +242,13 @@ impl Desk<'_> {
         into.state.extend(state.iter().map(|w| f32::from_bits(w.load(Ordering::Relaxed))));
     }
 
-    /// The answerer: answers. False if nobody waits for it any more.
-    pub(super) fn answer(&self, asked: Asked, logits: &[f32], state: &[f32], version: u64) -> bool {
+    /// The answerer: writes an answer, which is still to be said.
+    pub(super) fn write_answer(&self, logits: &[f32], state: &[f32], version: u64) {
         let numbers = logits.iter().chain(state);
         for (word, number) in self.answer.iter().zip(numbers) {
             word.store(number.to_bits(), Ordering::Relaxed);
         }
         self.head[VERSION].store(version, Ordering::Relaxed);
-        self.request().answer(asked)
     }
 }
 

@@ -6,7 +6,7 @@
 //!   waits, acts             ◀──  logits, core state, version   ◀──  runs the network on a batch of them
 //! ```
 //!
-//! Each actor has a [`Desk`]: a request word ([`crate::shm::request`]) beside the question and the answer. An actor asks with
+//! Each actor has a [`Desk`]: a request ([`crate::shm::request`]) with the question and the answer. An actor asks with
 //! the policy that it is given in place of a network ([`CentralPolicy`]); the policy process takes what it finds
 //! ([`PolicyLoop`]), as many rows as there are, at most N, and waits for no particular actor: one that is dead or slow
 //! stops nobody.

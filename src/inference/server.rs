@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::batch::{Batch, NoSuchPlace, Payload};
-use super::board::Board;
+use super::board::{Board, Desk};
 use crate::env::ObservationSpec;
 use crate::kill_point;
 use crate::metrics::{Phase, PolicyCounter, PolicyCounters};
@@ -12,6 +12,7 @@ use crate::policy::act::{ActError, Policy};
 use crate::ring::Ring;
 use crate::shm::event_count::{DefaultOrders, Orders as _};
 use crate::shm::futex;
+use crate::shm::request::Answerer;
 use crate::sync::ReadWord;
 use crate::unroll::BlockLayout;
 
@@ -71,6 +72,7 @@ impl std::fmt::Debug for PolicyParts<'_> {
 /// A policy process at work.
 pub struct PolicyLoop<'m> {
     board: Board<'m>,
+    desks: Vec<(Desk<'m>, Answerer<'m>)>,
     reader: ParamReader<'m>,
     counters: PolicyCounters<'m>,
     policy: Box<dyn Policy>,
@@ -97,7 +99,9 @@ impl<'m> PolicyLoop<'m> {
     pub fn new(parts: PolicyParts<'m>) -> Self {
         parts.board.asked().forget_waiters();
         let payload = Payload { words: parts.payload, layout: parts.layout };
+        let desks = (0..parts.board.plan.desks).map(|index| parts.board.desk(index));
         Self {
+            desks: desks.map(|desk| (desk, desk.answerer())).collect(),
             batch: Batch::new(payload, parts.observation, parts.board.plan.envs),
             board: parts.board,
             reader: parts.reader,
@@ -136,8 +140,7 @@ impl<'m> PolicyLoop<'m> {
 
     /// Requests that wait for an answer.
     fn waiting(&self) -> usize {
-        let desks = 0..self.board.plan.desks;
-        desks.filter(|&index| self.board.desk(index).request().take().is_some()).count()
+        self.desks.iter().filter(|(_, answerer)| answerer.take().is_some()).count()
     }
 
     /// Sleeps until at least `requests` wait, `timeout` has passed, or the run comes to its end if it is not over; how many do.
@@ -166,7 +169,7 @@ impl<'m> PolicyLoop<'m> {
             return;
         }
         let gathering = Instant::now();
-        let requests = rows.div_ceil(self.board.plan.envs).min(self.board.plan.desks);
+        let requests = rows.div_ceil(self.board.plan.envs).min(self.desks.len());
         self.wait_for(requests, wait, is_over);
         self.counters.add_time(PolicyCounter::GatherNs, gathering.elapsed());
     }
@@ -181,7 +184,7 @@ impl<'m> PolicyLoop<'m> {
         self.counters.set_phase(Phase::Infer);
         self.collect()?;
         kill_point!("policy.taken");
-        let Self { batch, policy, logits, .. } = self;
+        let Self { batch, policy, logits, desks, .. } = self;
         let rows = batch.len();
         let outputs = self.board.plan.outputs;
         logits.resize(rows * outputs, 0.0);
@@ -192,13 +195,13 @@ impl<'m> PolicyLoop<'m> {
         let state = policy.recurrent_state();
         let state_len = envs * self.board.plan.state_len;
         for (place, &(index, asked)) in batch.taken.iter().enumerate() {
-            let desk = self.board.desk(index);
+            let (desk, answerer) = &mut desks[index];
             let logits = &logits[place * envs * outputs..][..envs * outputs];
             let state = &state[place * state_len..][..state_len];
-            if desk.answer(asked, logits, state, self.version) {
-                DefaultOrders::change_then_look();
-                desk.answered.notify(futex::wake_all);
-            }
+            desk.write_answer(logits, state, self.version);
+            answerer.answer(asked);
+            DefaultOrders::change_then_look();
+            desk.answered.notify(futex::wake_all);
             kill_point!("policy.answered");
         }
         let counters = &self.counters;
@@ -216,11 +219,11 @@ impl<'m> PolicyLoop<'m> {
     /// Copies rows together until the batch is full or nobody else waits.
     fn collect(&mut self) -> Result<(), NoSuchPlace> {
         self.batch.clear();
-        let (desks, envs) = (self.board.plan.desks, self.board.plan.envs);
+        let (desks, envs) = (self.desks.len(), self.board.plan.envs);
         for index in (0..desks).map(|offset| (self.first + offset) % desks) {
-            let desk = self.board.desk(index);
-            let Some(asked) = desk.request().take() else { continue };
-            self.batch.add(&desk, index, asked)?;
+            let (desk, answerer) = &self.desks[index];
+            let Some(asked) = answerer.take() else { continue };
+            self.batch.add(desk, index, asked)?;
             if self.batch.len() + envs > self.limits.0 {
                 break;
             }

@@ -278,7 +278,7 @@ fn the_end_of_a_run_ends_a_wait() {
     };
     std::thread::scope(|scope| {
         let asking = scope.spawn(|| central.logits(&inputs, &mut [0.0; 2 * ENVS]));
-        while world.board().desk(0).request().take().is_none() {
+        while world.board().desk(0).answerer().take().is_none() {
             std::thread::yield_now();
         }
         assert!(!asking.is_finished(), "nobody answers");

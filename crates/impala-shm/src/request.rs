@@ -1,35 +1,34 @@
 //! One asks, one answers: a question and its answer in shared memory, either side of which may die at any instruction.
 //!
-//! A *request word* lies beside two areas of words. The asker writes its question into the one and says so; the answerer
-//! writes its answer into the other and says so. The word:
+//! A request is three words beside two areas. The asker writes its question into the one area and stores the question's number
+//! in `asked`; the answerer writes its answer into the other and stores the same number in `answered`. Each of them is written by
+//! one side alone:
 //!
 //! ```text
-//!   number << 24 | incarnation << 8 | state
-//!
-//!            ask (asker)            answer (answerer)
-//!   IDLE ───────────────▶ ASKED ─────────────────────▶ ANSWERED
-//!   (zeroed memory)         ▲                              │
-//!                           └───────── ask (asker) ◀───────┘      also from ASKED: the question before is dropped
+//!   asked      number << 16 | incarnation      what waits for an answer, unless `answered` is the same
+//!   answered   number << 16 | incarnation      what the answer is to
+//!   number     of the last question            for askers alone
 //! ```
 //!
-//! The number rises with every question, whoever asks; the incarnation says which process of the asker's role it was.
-//! `take` is a load: a question that was taken and not answered, because its answerer died, is still there for the next one.
+//! Zeroed memory is a request that was never made. The number rises with every question, whoever asks; the incarnation says which
+//! process of the asker's role it was. A question may be followed by another before it is answered: it is dropped.
+//! [`Answerer::take`] is a load: a question that was taken and not answered, because its answerer died, is still there for the
+//! next one.
 //!
 //! Two promises come from outside, and are kept where processes are started anew only after they were reaped:
 //! - **Q1** There is one asker at a time.
 //! - **Q2** There is one answerer at a time, and it is one thread.
 //!
 //! Why no asker takes an answer that is not to its question, nor half of one:
-//! 1. *It is another's.* [`Request::look`] accepts ANSWERED with the number and the incarnation that it asked with, and numbers are
-//!    not used twice. [`Request::answer`] is a compare-and-swap from the very word that was taken, so an answer to a question that
-//!    was dropped, or whose asker is dead and replaced, changes nothing.
-//! 2. *Its question was not seen whole.* The word was taken with Acquire from the Release that followed the question. A
+//! 1. *It is another's.* [`Asker::look`] accepts the number and the incarnation that it asked with, and numbers are not used twice.
+//!    The answer to a question that was dropped, or whose asker is dead and replaced, is accepted by nobody.
+//! 2. *Its question was not seen whole.* The number was taken with Acquire from the Release that followed the question. A
 //!    later question is written over it only by an asker that has taken this answer or will never look for it.
 //! 3. *It is not seen whole.* The look acquires the Release of the answer that followed its words. They are written again
 //!    only for a later question, which the answerer takes (Acquire) after this asker has read them (Release of its next
 //!    `ask`); or for an earlier one, which the one thread of Q2 had done with before it took this one.
 //!
-//! Each ordering has a model in which weakening it fails (`loom_tests`). Wake-ups travel beside the word ([`crate::EventCount`]).
+//! Each ordering has a model in which weakening it fails (`loom_tests`). Wake-ups travel beside the words ([`crate::EventCount`]).
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -39,26 +38,25 @@ use crate::sync::{AtomicU64, Ordering};
 #[cfg(all(test, loom))]
 mod loom_tests;
 
-const STATE_BITS: u32 = 8;
-const NUMBER_SHIFT: u32 = 24;
-const STATE_MASK: u64 = (1 << STATE_BITS) - 1;
-const ASKED: u64 = 1;
-const ANSWERED: u64 = 2;
+/// Words of a request, beside its two areas.
+pub const REQUEST_WORDS: usize = 3;
+
+const NUMBER_SHIFT: u32 = 16;
 
 /// The orderings that the argument above rests on; injectable, so that models can weaken each.
 pub trait Orders: Copy + Debug + 'static {
-    /// Store of ASKED: the question came before, and the reading of the last answer.
-    // pairs with the Acquire load in `Request::take`.
+    /// Store of `asked`: the question came before, and the reading of the last answer.
+    // pairs with the Acquire load in `Answerer::take`.
     const ASK: Ordering = Ordering::Release;
 
-    /// Load in `Request::take`. Acquire end of [`Self::ASK`].
+    /// Load in `Answerer::take`. Acquire end of [`Self::ASK`].
     const TAKE: Ordering = Ordering::Acquire;
 
-    /// Compare-and-swap to ANSWERED: the answer came before.
-    // pairs with the Acquire load in `Request::look`.
+    /// Store of `answered`: the answer came before.
+    // pairs with the Acquire load in `Asker::look`.
     const ANSWER: Ordering = Ordering::Release;
 
-    /// Load in `Request::look`. Acquire end of [`Self::ANSWER`].
+    /// Load in `Asker::look`. Acquire end of [`Self::ANSWER`].
     const LOOK: Ordering = Ordering::Acquire;
 }
 
@@ -76,68 +74,90 @@ impl Asked {
     /// Which process of the asker's role asked.
     #[must_use]
     pub const fn incarnation(self) -> u16 {
-        (self.0 >> STATE_BITS) as u16
-    }
-
-    const fn answered(self) -> u64 {
-        self.0 & !STATE_MASK | ANSWERED
+        self.0 as u16
     }
 }
 
-/// A handle to a request word; copies are the same word.
+/// The asker's end. It keeps nothing: copies are the same asker.
 ///
 /// ```
-/// use impala_shm::request::Request;
+/// use impala_shm::request::{Answerer, Asker, DefaultOrders};
 /// use impala_shm::sync::{AtomicU64, Ordering::Relaxed};
 ///
-/// let [word, question, answer] = [0; 3].map(AtomicU64::new);
-/// let request = Request::<impala_shm::request::DefaultOrders>::new(&word);
-/// let asked = request.ask(1, || question.store(20, Relaxed));
-/// let taken = request.take().expect("something was asked");
+/// let words = [0; 3].map(AtomicU64::new);
+/// let [question, answer] = [0; 2].map(AtomicU64::new);
+/// let asker = Asker::<DefaultOrders>::new(&words);
+/// let asked = asker.ask(1, || question.store(20, Relaxed));
+///
+/// let mut answerer = Answerer::<DefaultOrders>::new(&words);
+/// let taken = answerer.take().expect("something was asked");
 /// answer.store(question.load(Relaxed) + 1, Relaxed);
-/// assert!(request.answer(taken));
-/// assert_eq!(request.look(asked, || answer.load(Relaxed)), Some(21));
+/// answerer.answer(taken);
+///
+/// assert_eq!(asker.look(asked, || answer.load(Relaxed)), Some(21));
 /// ```
 #[derive(Debug, Clone, Copy)]
-pub struct Request<'m, O: Orders = DefaultOrders> {
-    word: &'m AtomicU64,
+pub struct Asker<'m, O: Orders = DefaultOrders> {
+    asked: &'m AtomicU64,
+    answered: &'m AtomicU64,
+    number: &'m AtomicU64,
     orders: PhantomData<O>,
 }
 
-impl<'m, O: Orders> Request<'m, O> {
-    /// The request in this word; zero is one that was never made.
+impl<'m, O: Orders> Asker<'m, O> {
+    /// The asker of this request.
     #[must_use]
-    pub const fn new(word: &'m AtomicU64) -> Self {
-        Self { word, orders: PhantomData }
+    pub const fn new(words: &'m [AtomicU64; REQUEST_WORDS]) -> Self {
+        let [asked, answered, number] = words;
+        Self { asked, answered, number, orders: PhantomData }
     }
 
-    /// The asker: `write`s a question and says so. What was asked before is dropped.
+    /// `write`s a question and says so. What was asked before is dropped.
     pub fn ask(&self, incarnation: u16, write: impl FnOnce()) -> Asked {
-        // The only other store is that of an answer, which keeps the number.
-        let number = (self.word.load(Ordering::Relaxed) >> NUMBER_SHIFT) + 1;
+        // Q1: nobody else touches it. A number whose asker dies before it asks is left out.
+        let number = self.number.load(Ordering::Relaxed) + 1;
+        self.number.store(number, Ordering::Relaxed);
         write();
-        let asked = Asked(number << NUMBER_SHIFT | u64::from(incarnation) << STATE_BITS | ASKED);
-        self.word.store(asked.0, O::ASK);
+        let asked = Asked(number << NUMBER_SHIFT | u64::from(incarnation));
+        self.asked.store(asked.0, O::ASK);
         asked
     }
 
-    /// The asker: `read`s the answer to what it asked, if it is there.
+    /// `read`s the answer to what was asked, if it is there.
     pub fn look<T>(&self, asked: Asked, read: impl FnOnce() -> T) -> Option<T> {
-        (self.word.load(O::LOOK) == asked.answered()).then(read)
+        (self.answered.load(O::LOOK) == asked.0).then(read)
+    }
+}
+
+/// The answerer's end.
+#[derive(Debug)]
+pub struct Answerer<'m, O: Orders = DefaultOrders> {
+    asked: &'m AtomicU64,
+    answered: &'m AtomicU64,
+    /// What `answered` holds. Q2: nobody else stores there.
+    last: u64,
+    orders: PhantomData<O>,
+}
+
+impl<'m, O: Orders> Answerer<'m, O> {
+    /// The answerer of this request, from now on.
+    #[must_use]
+    pub fn new(words: &'m [AtomicU64; REQUEST_WORDS]) -> Self {
+        let [asked, answered, _] = words;
+        Self { asked, answered, last: answered.load(Ordering::Relaxed), orders: PhantomData }
     }
 
-    /// The answerer: the question that waits for an answer, if there is one. Its words are whole for as long as
-    /// [`Request::answer`] would find it.
+    /// The question that waits for an answer, if there is one. Its words are whole for as long as somebody waits for the answer.
     #[must_use]
     pub fn take(&self) -> Option<Asked> {
-        let word = self.word.load(O::TAKE);
-        (word & STATE_MASK == ASKED).then_some(Asked(word))
+        let asked = self.asked.load(O::TAKE);
+        (asked != self.last).then_some(Asked(asked))
     }
 
-    /// The answerer: says that the answer is written. False if nobody waits for it any more.
-    pub fn answer(&self, asked: Asked) -> bool {
-        let answered = asked.answered();
-        self.word.compare_exchange(asked.0, answered, O::ANSWER, Ordering::Relaxed).is_ok()
+    /// Says that the answer is written.
+    pub fn answer(&mut self, asked: Asked) {
+        self.last = asked.0;
+        self.answered.store(asked.0, O::ANSWER);
     }
 }
 
@@ -145,54 +165,64 @@ impl<'m, O: Orders> Request<'m, O> {
 mod tests {
     use super::*;
 
-    fn request(word: &AtomicU64) -> Request<'_> {
-        Request::new(word)
+    type Words = [AtomicU64; REQUEST_WORDS];
+
+    fn words() -> Words {
+        [0; REQUEST_WORDS].map(AtomicU64::new)
+    }
+
+    fn ends(words: &Words) -> (Asker<'_>, Answerer<'_>) {
+        (Asker::new(words), Answerer::new(words))
     }
 
     #[test]
     fn a_question_is_there_until_it_is_answered() {
-        let word = AtomicU64::new(0);
-        let request = request(&word);
-        assert_eq!(request.take(), None, "nothing was asked");
-        let asked = request.ask(7, || {});
+        let words = words();
+        let (asker, answerer) = ends(&words);
+        assert_eq!(answerer.take(), None, "nothing was asked");
+        let asked = asker.ask(7, || {});
         assert_eq!(asked.incarnation(), 7);
-        // An answerer that dies takes it and does no more.
-        assert_eq!(request.take(), Some(asked));
-        assert_eq!(request.take(), Some(asked));
-        assert_eq!(request.look(asked, || ()), None);
-        assert!(request.answer(asked));
-        assert_eq!(request.take(), None);
-        assert_eq!(request.look(asked, || "answer"), Some("answer"));
+        assert_eq!(answerer.take(), Some(asked));
+        // It has died; the next one finds the question, and its own successor finds that it is answered.
+        let mut answerer = Answerer::<DefaultOrders>::new(&words);
+        assert_eq!(answerer.take(), Some(asked));
+        assert_eq!(asker.look(asked, || ()), None);
+        answerer.answer(asked);
+        assert_eq!(answerer.take(), None);
+        assert_eq!(Answerer::<DefaultOrders>::new(&words).take(), None);
+        assert_eq!(asker.look(asked, || "answer"), Some("answer"));
     }
 
     #[test]
     fn no_answer_to_an_earlier_question_is_taken() {
-        let word = AtomicU64::new(0);
-        let request = request(&word);
-        let first = request.ask(1, || {});
-        let taken = request.take().expect("asked");
-        let second = request.ask(1, || {});
-        assert!(!request.answer(taken), "it was dropped");
-        assert_eq!(request.look(second, || ()), None);
-        assert_eq!(request.take(), Some(second));
-        assert!(request.answer(second));
-        assert_eq!(request.look(first, || ()), None);
-        assert_eq!(request.look(second, || ()), Some(()));
+        let words = words();
+        let (asker, mut answerer) = ends(&words);
+        let first = asker.ask(1, || {});
+        let taken = answerer.take().expect("asked");
+        let second = asker.ask(1, || {});
+        answerer.answer(taken);
+        assert_eq!(asker.look(second, || ()), None);
+        assert_eq!(answerer.take(), Some(second));
+        answerer.answer(second);
+        assert_eq!(asker.look(first, || ()), None);
+        assert_eq!(asker.look(second, || ()), Some(()));
     }
 
     #[test]
     fn no_answer_to_another_incarnation_is_taken() {
-        let word = AtomicU64::new(0);
-        let request = request(&word);
-        let dead = request.ask(1, || {});
-        assert!(request.answer(dead));
-        let living = request.ask(2, || {});
-        assert_eq!(request.look(living, || ()), None);
-        assert!(!request.answer(dead));
-        assert!(request.answer(living));
+        let words = words();
+        let (asker, mut answerer) = ends(&words);
+        let dead = asker.ask(1, || {});
+        answerer.answer(dead);
+        let living = asker.ask(2, || {});
+        assert_eq!(asker.look(living, || ()), None);
+        answerer.answer(dead);
+        assert_eq!(asker.look(living, || ()), None);
+        assert_eq!(answerer.take(), Some(living));
+        answerer.answer(living);
         // Incarnations wrap; numbers do not.
-        let again = request.ask(1, || {});
+        let again = asker.ask(1, || {});
         assert_ne!(again, dead);
-        assert_eq!(request.look(again, || ()), None);
+        assert_eq!(asker.look(again, || ()), None);
     }
 }

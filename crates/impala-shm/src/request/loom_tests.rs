@@ -1,6 +1,6 @@
 //! Models of [`super`]. A question is two words of one number, its answer two words that follow from them.
 
-use super::{Asked, DefaultOrders, Orders, Request};
+use super::{Answerer, Asked, Asker, DefaultOrders, Orders, REQUEST_WORDS};
 use crate::sync::{AtomicU64, Ordering};
 use loom::thread;
 use std::marker::PhantomData;
@@ -9,7 +9,7 @@ const OFFSET: u64 = 100;
 
 /// A request with its two areas. Leaked, so that threads can have it.
 struct Desk<O> {
-    word: AtomicU64,
+    words: [AtomicU64; REQUEST_WORDS],
     question: [AtomicU64; 2],
     answer: [AtomicU64; 2],
     orders: PhantomData<O>,
@@ -17,35 +17,41 @@ struct Desk<O> {
 
 impl<O: Orders> Desk<O> {
     fn new() -> &'static Self {
-        let words = || [AtomicU64::new(0), AtomicU64::new(0)];
-        let word = AtomicU64::new(0);
-        let desk = Self { word, question: words(), answer: words(), orders: PhantomData };
+        let two = || [AtomicU64::new(0), AtomicU64::new(0)];
+        let words = [0; REQUEST_WORDS].map(AtomicU64::new);
+        let desk = Self { words, question: two(), answer: two(), orders: PhantomData };
         Box::leak(Box::new(desk))
     }
 
-    fn request(&self) -> Request<'_, O> {
-        Request::new(&self.word)
+    fn asker(&self) -> Asker<'_, O> {
+        Asker::new(&self.words)
+    }
+
+    /// Made before its thread is: it loads the word that it stores to, which hides races from loom
+    /// (see [`crate::seqlock::Writer`]).
+    fn answerer(&self) -> Answerer<'_, O> {
+        Answerer::new(&self.words)
     }
 
     fn ask(&self, incarnation: u16, value: u64) -> Asked {
-        self.request().ask(incarnation, || {
+        self.asker().ask(incarnation, || {
             self.question.iter().for_each(|word| word.store(value, Ordering::Relaxed));
         })
     }
 
     fn look(&self, asked: Asked) -> Option<[u64; 2]> {
         let read = || [0, 1].map(|at: usize| self.answer[at].load(Ordering::Relaxed));
-        self.request().look(asked, read)
+        self.asker().look(asked, read)
     }
 
-    /// One look of an answerer; whether somebody got an answer.
-    fn serve(&self) -> bool {
-        let Some(asked) = self.request().take() else { return false };
+    /// One look of an answerer.
+    fn serve(&self, answerer: &mut Answerer<'_, O>) {
+        let Some(asked) = answerer.take() else { return };
         let question = [0, 1].map(|at: usize| self.question[at].load(Ordering::Relaxed));
         for (word, value) in self.answer.iter().zip(question) {
             word.store(value + OFFSET, Ordering::Relaxed);
         }
-        self.request().answer(asked)
+        answerer.answer(asked);
     }
 }
 
@@ -59,14 +65,15 @@ fn check(answer: Option<[u64; 2]>, value: u64) {
 fn two_questions<O: Orders + Send + Sync>() {
     loom::model(|| {
         let desk = Desk::<O>::new();
-        let answerer = thread::spawn(move || (0..3).filter(|_| desk.serve()).count());
+        let mut answerer = desk.answerer();
+        let answering = thread::spawn(move || (0..3).for_each(|_| desk.serve(&mut answerer)));
         let first = desk.ask(1, 1);
         let answer = desk.look(first);
         check(answer, 1);
         if answer.is_some() {
             check(desk.look(desk.ask(1, 2)), 2);
         }
-        answerer.join().expect("answerer");
+        answering.join().expect("answerer");
     });
 }
 
@@ -74,15 +81,19 @@ fn two_questions<O: Orders + Send + Sync>() {
 fn a_successor_asks<O: Orders + Send + Sync>() {
     loom::model(|| {
         let desk = Desk::<O>::new();
+        let mut answerer = desk.answerer();
         desk.ask(1, 1);
-        let answerer = thread::spawn(move || (0..2).filter(|_| desk.serve()).count());
+        let answering = thread::spawn(move || {
+            (0..2).for_each(|_| desk.serve(&mut answerer));
+            answerer
+        });
         let asked = desk.ask(2, 2);
         check(desk.look(asked), 2);
-        answerer.join().expect("answerer");
+        let mut answerer = answering.join().expect("answerer");
         // Whoever comes late finds the question or its answer.
-        let served = desk.serve();
+        desk.serve(&mut answerer);
         let answer = desk.look(asked);
-        assert!(answer.is_some(), "the question was lost (served now: {served})");
+        assert!(answer.is_some(), "the question was lost");
         check(answer, 2);
     });
 }
@@ -91,6 +102,8 @@ fn a_successor_asks<O: Orders + Send + Sync>() {
 fn an_answerer_is_replaced<O: Orders + Send + Sync>() {
     loom::model(|| {
         let desk = Desk::<O>::new();
+        // The first answers nothing, so the second could be made later.
+        let (first, mut second) = (desk.answerer(), desk.answerer());
         let asking = thread::spawn(move || {
             let asked = desk.ask(1, 1);
             check(desk.look(asked), 1);
@@ -98,14 +111,14 @@ fn an_answerer_is_replaced<O: Orders + Send + Sync>() {
         });
         // Half of an answer.
         let first = thread::spawn(move || {
-            if desk.request().take().is_some() {
+            if first.take().is_some() {
                 desk.answer[0].store(7, Ordering::Relaxed);
             }
         });
         first.join().expect("reaped");
-        desk.serve();
+        desk.serve(&mut second);
         let asked = asking.join().expect("asker");
-        desk.serve();
+        desk.serve(&mut second);
         check(desk.look(asked), 1);
         assert!(desk.look(asked).is_some(), "the question was lost");
     });
