@@ -24,8 +24,8 @@ const WAYS: [&str; 5] = ["kill", "stop", "segv", "panic", "exit"];
 const AT_ONCE: usize = 3;
 /// Length of a run: the fault comes at its beginning.
 const SECONDS: &str = "0.8";
-/// Length of a run in which the fault has to wait until another death meets a slot in use, or takes its time; a supervisor
-/// that dies of it ends the run at once.
+/// Length of a run in which the fault has to wait until another death meets a slot in use; a supervisor that dies of it ends the
+/// run at once.
 const LONGER_SECONDS: &str = "4";
 
 /// One crash.
@@ -52,10 +52,9 @@ impl Crash {
         }
     }
 
-    /// `exit` runs what libraries have left for the end of a process, which takes libtorch up to a second or two.
     fn seconds(self) -> &'static str {
         let waits = matches!(self.place, "supervisor.reclaiming" | "supervisor.requeuing");
-        if waits || self.way == "exit" { LONGER_SECONDS } else { SECONDS }
+        if waits { LONGER_SECONDS } else { SECONDS }
     }
 
     /// The product's learner is needed where the place is in it; elsewhere one that checks.
