@@ -191,6 +191,21 @@ fn modules_depend_one_way() {
         ("src/learner/", &["gym", "actor", "supervisor", "pool", "config"]),
         ("src/play/", &["ring", "params", "shm", "actor"]),
         (
+            "src/tune/",
+            &[
+                "gym",
+                "ring",
+                "env",
+                "params",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+            ],
+        ),
+        (
             "src/config/",
             &["gym", "ring", "params", "shm", "actor", "supervisor", "pool", "metrics"],
         ),
