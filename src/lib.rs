@@ -38,4 +38,5 @@ pub mod learner;
 pub mod params;
 pub mod play;
 pub mod pool;
+pub mod tune;
 pub mod unroll;

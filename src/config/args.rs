@@ -31,6 +31,10 @@ pub struct Args {
     /// Run folder to continue from. Its config.toml is read unless --config names another file
     #[arg(long, value_name = "DIR", help_heading = "Configuration")]
     pub resume: Option<PathBuf>,
+    /// Try sizes of the pool for up to S seconds before the run begins, and take those that are faster than the defaults: --actors,
+    /// --envs-per-actor and --learner-threads, as far as they are not set [default without a number: 10]
+    #[arg(long, value_parser = seconds, value_name = "S", num_args = 0..=1, require_equals = true, default_missing_value = "10", help_heading = "Configuration")]
+    pub auto: Option<f64>,
     /// Faults that the run injects into itself, to see what deaths cost: kill=2/s,stop=0.5/s,seed=7
     #[arg(long, value_name = "FAULTS", help_heading = "Faults")]
     pub chaos: Option<ChaosSpec>,
@@ -90,6 +94,12 @@ impl Args {
             None => Ok(self.settings.clone()),
         }
     }
+}
+
+/// Reads a time that something may take.
+fn seconds(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok().filter(|&s: &f64| (1.0..=3600.0).contains(&s));
+    parsed.ok_or_else(|| "give seconds from 1 to 3600, such as 10".into())
 }
 
 /// Clap's error on one line, for standard error and exit code 2; `None` if it is no error but the help

@@ -70,6 +70,26 @@ impl Config {
     pub fn resolve(explicit: &Settings, registry: &Registry) -> Result<Self, ConfigError> {
         resolve::resolve(explicit, registry, cfg!(feature = "torch"))
     }
+
+    /// The same with other numbers of actors, of environments of each, and of threads of the learner. `blocks` is what was asked
+    /// for; else they follow from the actors. What an update learns from stays.
+    ///
+    /// # Errors
+    /// If they do not fit the batch or the ring.
+    pub(crate) fn resized(
+        &self,
+        blocks: Option<usize>,
+        (actors, envs_per_actor, learner_threads): (usize, usize, usize),
+    ) -> Result<Self, ConfigError> {
+        let settings = Settings {
+            actors: Some(actors),
+            envs_per_actor: Some(envs_per_actor),
+            learner_threads: Some(learner_threads),
+            blocks,
+            ..self.to_settings()
+        };
+        resolve::resize(self, &settings)
+    }
 }
 
 /// What is learnt: one task, or several that one network learns.

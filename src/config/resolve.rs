@@ -78,6 +78,16 @@ pub(super) fn resolve(
     })
 }
 
+/// [`Config::resized`], to what `all` says of the pool.
+pub(super) fn resize(config: &Config, all: &Settings) -> Result<Config, ConfigError> {
+    ranges::check(all)?;
+    let pool = pool(all, all, &config.env, &config.network, config.pool.engine)?;
+    let replay = replay(all, &pool)?;
+    let threads = set(all.learner_threads);
+    let learner = LearnerConfig { threads, replay, ..config.learner.clone() };
+    Ok(Config { pool, learner, ..config.clone() })
+}
+
 /// Takes a setting that the lowest layer has.
 fn set<T>(setting: Option<T>) -> T {
     setting.expect("the tables of `defaults` set everything that has no other source")

@@ -2,11 +2,13 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::console::{last_line, means};
 use super::run_dir::{CONFIG_FILE, RunDirError, SUMMARY_FILE};
 use super::summary::{Status, Summary};
 use super::trainer::{Run as Ended, TrainError, Trainer};
+use super::tuning::TuneError;
 use crate::build;
 use crate::config::{Args, Config, refusal};
 use crate::env::Registry;
@@ -114,6 +116,9 @@ fn try_main(program: Program) -> Result<ExitKind, CommandError> {
     {
         return Err(TrainError::from(RunDirError::NoRun { path: folder.to_owned() }).into());
     }
+    if args.auto.is_some() && args.resume.is_some() {
+        return Err(TrainError::from(TuneError::Resume).into());
+    }
     let layers = args.layers().map_err(TrainError::from)?;
     if args.print_config {
         let config = Config::resolve(&layers, trainer.environments()).map_err(TrainError::from)?;
@@ -122,8 +127,13 @@ fn try_main(program: Program) -> Result<ExitKind, CommandError> {
         print(&config.to_toml());
         return Ok(ExitKind::Finished);
     }
-    let Ended { summary, is_other_rank, exit } =
-        trainer.conduct(layers, args.resume, args.chaos)?;
+    let ended = match args.auto {
+        Some(budget_s) => {
+            trainer.conduct_tuned(layers, args.chaos, Duration::from_secs_f64(budget_s))
+        }
+        None => trainer.conduct(layers, args.resume, args.chaos),
+    };
+    let Ended { summary, is_other_rank, exit, .. } = ended?;
     if !is_other_rank {
         report(&summary);
     }

@@ -93,6 +93,8 @@ pub(super) enum Console {
     Plain,
     /// Only errors.
     Quiet,
+    /// Nothing: a trial, which somebody else speaks for.
+    Silent,
     /// Only errors, of a rank other than 0.
     OtherRank(usize),
 }
@@ -140,7 +142,7 @@ impl Console {
         match self {
             Self::Live(bar) => bar.suspend(|| print_line(line)),
             Self::Plain => print_line(line),
-            Self::Quiet | Self::OtherRank(_) => {}
+            Self::Quiet | Self::Silent | Self::OtherRank(_) => {}
         }
     }
 
@@ -158,6 +160,7 @@ impl Console {
         match self {
             Self::Live(bar) => bar.suspend(print),
             Self::Plain | Self::Quiet | Self::OtherRank(_) => print(),
+            Self::Silent => {}
         }
     }
 

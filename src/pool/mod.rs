@@ -29,6 +29,8 @@ mod summary;
 mod tensorboard;
 mod tracebacks;
 mod trainer;
+mod tuned;
+mod tuning;
 
 pub use app::{Program, command, main};
 pub use memory::{MemoryPlan, PageError, PoolMemory, Seat};
@@ -38,3 +40,5 @@ pub use summary::{
     InferenceSummary, InjectedFaults, SlotCountsSummary, Status, Summary, TaskSummary,
 };
 pub use trainer::{TrainError, Trainer};
+pub use tuned::TunedSummary;
+pub use tuning::TuneError;

@@ -1,10 +1,12 @@
 //! A run, as the supervisor drives it: what children inherit, what is reclaimed, what is logged.
 
 mod recording;
+mod trial;
 
 use std::time::{Duration, Instant};
 
 use recording::Sample;
+pub(super) use trial::TrialClock;
 
 use super::chaos::Chaos;
 use super::console::Console;
@@ -78,6 +80,8 @@ pub(super) struct Run {
     /// Why the run cannot go on.
     must_stop: Option<(ExitKind, String)>,
     on_metrics: Option<OnMetrics>,
+    /// If it is to be measured for a while and to end then.
+    pub(super) trial: Option<TrialClock>,
 }
 
 impl Run {
@@ -127,6 +131,7 @@ impl Run {
             peers,
             must_stop: None,
             on_metrics,
+            trial: None,
         }
     }
 
@@ -285,6 +290,7 @@ impl Run {
             unkillable: outcome.unkillable.iter().map(ToString::to_string).collect(),
             slot_counts: counts.map(SlotCountsSummary::new).unwrap_or_default(),
             faults: self.chaos.as_ref().map(|chaos| InjectedFaults::new(chaos.tally(), abandoned)),
+            tuned: None,
             params_published: learner.get(LearnerCounter::ParamsPublished),
             policy_lag_mean: ratio(now.lag_sum, now.unrolls),
             inference: config.pool.inference.is_central().then(|| {
@@ -414,6 +420,11 @@ impl Pool for Run {
             self.recent = now;
         }
         self.record(&now, status);
+        if !status.stopping
+            && let Some(verdict) = self.look_at_trial(&now, status)
+        {
+            return verdict;
+        }
         let limit = self.inheritance.config.stop.time_limit_s;
         if !status.stopping && limit.is_some_and(|limit| status.uptime.as_secs_f64() >= limit) {
             self.time_is_up = true;

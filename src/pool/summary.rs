@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::chaos::ChaosTally;
+use super::tuned::TunedSummary;
 use crate::env::reference::Reference;
 use crate::metrics::{PolicyCounter, PolicyCounters, RankRecord, TaskCounter, TaskCounters};
 use crate::ring::SlotCounts;
@@ -85,6 +86,9 @@ pub struct Summary {
     pub slot_counts: SlotCountsSummary,
     /// What `--chaos` did, if it was given.
     pub faults: Option<InjectedFaults>,
+    /// What `--auto` chose and expected, if it was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<TunedSummary>,
     /// Versions of the weights that were published.
     pub params_published: u64,
     /// Mean over all unrolls of the learner's version at use less the version that acted.

@@ -11,10 +11,12 @@ use super::continued_logs::cut_back;
 use super::launcher::{self, Rank};
 use super::memory::{MemoryPlan, PageError, PoolMemory};
 use super::roles::{OnBatch, RunContext};
-use super::run::{OnMetrics, Run as Pool};
+use super::run::{OnMetrics, Run as Pool, TrialClock};
 use super::run_dir::{CHECKPOINTS, CONFIG_FILE, RunDir, RunDirError, SUMMARY_FILE, folder_of_rank};
 use super::status::Status as StatusBoard;
 use super::summary::Summary;
+use super::tuned::TunedSummary;
+use super::tuning::TuneError;
 use crate::build;
 use crate::config::environment::{self, ENVIRONMENT_FILE};
 use crate::config::{
@@ -36,6 +38,8 @@ use crate::unroll::BlockRef;
 
 /// How often the supervisor looks at the counters: a run that is over in a second should leave curves.
 const TICK: Duration = Duration::from_millis(25);
+/// The same in a trial, whose ends are where an update ends.
+const TRIAL_TICK: Duration = Duration::from_millis(5);
 
 /// Why a run did not come about, or failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +64,9 @@ pub enum TrainError {
         /// What to do.
         remedy: &'static str,
     },
+    /// Sizes of the pool cannot be tried for such a run.
+    #[error(transparent)]
+    Tune(#[from] TuneError),
     /// The machine has not what they ask for.
     #[error(transparent)]
     Preflight(#[from] preflight::PreflightError),
@@ -96,6 +103,7 @@ impl TrainError {
             Self::Config(_) | Self::Network(_) | Self::Vectors(_) | Self::Rank { .. } => {
                 ExitKind::Usage
             }
+            Self::Tune(error) => error.exit(),
             // More was asked for than a machine has, and everything else fits.
             Self::Preflight(error)
                 if matches!(error.remedy(), preflight::Remedy::FewerReplayed { .. }) =>
@@ -157,9 +165,30 @@ impl std::fmt::Debug for Trainer {
     }
 }
 
+/// What a run is for.
+pub(super) enum Purpose {
+    /// To learn, with sizes that were set or that were chosen.
+    Learn(Option<TunedSummary>),
+    /// To be measured.
+    Trial(TrialClock),
+}
+
+/// A run that is to begin.
+pub(super) struct Plan {
+    pub(super) config: Config,
+    /// What was set, of which the configuration follows.
+    pub(super) layers: Settings,
+    pub(super) resume: Option<PathBuf>,
+    pub(super) chaos: Option<ChaosSpec>,
+    pub(super) started: Instant,
+    pub(super) purpose: Purpose,
+}
+
 /// A run that has ended.
 pub(super) struct Run {
     pub(super) summary: Summary,
+    /// What was measured, if it was for that.
+    pub(super) trial: Option<TrialClock>,
     /// Whether another rank tells what it came to.
     pub(super) is_other_rank: bool,
     pub(super) exit: ExitKind,
@@ -219,6 +248,16 @@ impl Trainer {
         Self { on_metrics: Some(OnMetrics::new(look)), ..self }
     }
 
+    /// What was set.
+    pub(super) const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether it continues a run.
+    pub(super) const fn resumes(&self) -> bool {
+        self.resume.is_some()
+    }
+
     /// The environments that there are.
     pub(super) const fn environments(&self) -> &Registry {
         &self.registry
@@ -246,16 +285,30 @@ impl Trainer {
         resume: Option<PathBuf>,
         chaos: Option<ChaosSpec>,
     ) -> Result<Run, TrainError> {
-        let Self { registry, on_batch, on_metrics, .. } = self;
         let started = Instant::now();
-        let config = Config::resolve(&layers, &registry)?;
+        let config = Config::resolve(&layers, &self.registry)?;
+        let purpose = Purpose::Learn(None);
+        self.follow(Plan { config, layers, resume, chaos, started, purpose })
+    }
+
+    /// The run from a configuration to its summary. Signals stay blocked.
+    pub(super) fn follow(self, plan: Plan) -> Result<Run, TrainError> {
+        let Self { registry, on_batch, on_metrics, .. } = self;
+        let Plan { config, layers, resume, chaos, started, purpose } = plan;
+        let (tuned, trial) = match purpose {
+            Purpose::Learn(tuned) => (tuned, None),
+            Purpose::Trial(clock) => (None, Some(clock)),
+        };
         // Before anything is built: children inherit it.
         let level = Level::choose(config.pool.vectors)?;
         let (network, parameters) = build::network(&config)?;
         let rank = rank_of(&config, resume.is_some())?;
         let config = for_rank(config, rank);
         preflight::check(&config, &preflight::Machine::read())?;
-        let console = Console::new(config.run.quiet, rank.map(|rank| rank.rank));
+        let console = match trial {
+            Some(_) => Console::Silent,
+            None => Console::new(config.run.quiet, rank.map(|rank| rank.rank)),
+        };
         for (given, TaskConfig { id, .. }) in layers.env.iter().flatten().zip(&config.env.tasks) {
             if given != id {
                 let found = crate::gym::Source::of(id).map_or(id.as_str(), |(_, name)| name);
@@ -292,13 +345,20 @@ impl Trainer {
             checkpoint.as_ref().map_or(Duration::ZERO, |c| Duration::from_millis(c.state.wall_ms));
 
         let actors = u16::try_from(config.pool.actors).unwrap_or(u16::MAX);
-        let tick = if chaos.is_some() { CHAOS_TICK } else { TICK };
+        let tick = match (&trial, &chaos) {
+            (Some(_), _) => TRIAL_TICK,
+            (_, Some(_)) => CHAOS_TICK,
+            _ => TICK,
+        };
         let mut supervisor = Supervisor::new(Options {
             policy_process: config.pool.inference.is_central(),
             seed: config.run.seed,
             tick,
             ..Options::new(actors)
         })?;
+        if trial.is_some() {
+            supervisor.guard(CleanupTarget::Folder(run_dir.path().to_owned()))?;
+        }
         for folder in [run_dir.path().to_owned(), run_dir.checkpoints()] {
             supervisor.guard(CleanupTarget::TempFiles(folder))?;
         }
@@ -316,6 +376,9 @@ impl Trainer {
                 memory.task(index).set(TaskCounter::Frames, task.frames);
                 memory.task(index).set(TaskCounter::Episodes, task.episodes);
             }
+        }
+        if let Some(tuned) = &tuned {
+            console.line(&tuned.to_string());
         }
         console.line(&headline(&config, (level, rank), parameters.len(), run_dir.path()));
 
@@ -336,10 +399,11 @@ impl Trainer {
         let central = inheritance.config.pool.inference.is_central();
         let chaos = chaos.map(|spec| Chaos::new(spec, actors, central));
         let mut run = Pool::new(inheritance, console, board, chaos, on_metrics);
+        run.trial = trial;
         let mut outcome = supervisor.run(&mut run);
         run.name_the_cause(&mut outcome);
         run.save_what_is_left(&mut outcome);
-        let summary = run.finish(&outcome);
+        let summary = Summary { tuned, ..run.finish(&outcome) };
         if let Err(error) = run.inheritance.run_dir.write(SUMMARY_FILE, &summary.to_json()) {
             run.console().warn(&error.to_string());
         }
@@ -349,18 +413,18 @@ impl Trainer {
             run.console().warn(&error.to_string());
         }
         let is_other_rank = run.inheritance.is_other_rank();
-        Ok(Run { summary, is_other_rank, exit: outcome.exit })
+        Ok(Run { summary, trial: run.trial.take(), is_other_rank, exit: outcome.exit })
     }
 }
 
 /// The signals of this thread, and whether orphans come to it, as they were: given back at the end.
-struct Signals {
+pub(super) struct Signals {
     mask: Option<SigSet>,
     adopts: bool,
 }
 
 impl Signals {
-    fn kept() -> Self {
+    pub(super) fn kept() -> Self {
         let adopts = nix::sys::prctl::get_child_subreaper().unwrap_or(true);
         Self { mask: SigSet::thread_get_mask().ok(), adopts }
     }

@@ -52,5 +52,6 @@ mod tasks;
 mod tensorboard;
 mod tidy;
 mod top;
+mod tune;
 mod vtrace;
 mod watch;

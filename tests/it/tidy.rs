@@ -192,6 +192,21 @@ fn modules_depend_one_way() {
         ("src/inference/", &["gym", "actor", "learner", "supervisor", "pool", "config"]),
         ("src/play/", &["ring", "params", "shm", "actor"]),
         (
+            "src/tune/",
+            &[
+                "gym",
+                "ring",
+                "env",
+                "params",
+                "policy",
+                "actor",
+                "learner",
+                "supervisor",
+                "pool",
+                "config",
+            ],
+        ),
+        (
             "src/config/",
             &[
                 "gym",

@@ -1,6 +1,7 @@
 //! Environments by name.
 
 use std::fmt;
+use std::rc::Rc;
 
 use super::{
     EnvError, EnvOptions, EnvSpec, Environment, Lockstep, VectorEnv, acrobot, cartpole, catch,
@@ -17,10 +18,11 @@ type Made = Result<Box<dyn VectorEnv>, EnvError>;
 type Make = dyn Fn(&EnvOptions, usize, u64) -> Made;
 type MakeNamed = dyn Fn(&str, &EnvOptions, usize, u64) -> Made;
 
+#[derive(Clone)]
 struct Entry {
     id: String,
     description: String,
-    make: Box<Make>,
+    make: Rc<Make>,
 }
 
 impl fmt::Debug for Entry {
@@ -30,11 +32,12 @@ impl fmt::Debug for Entry {
 }
 
 /// All names that begin alike.
+#[derive(Clone)]
 struct Family {
     prefix: String,
     shown: String,
     description: String,
-    make: Box<MakeNamed>,
+    make: Rc<MakeNamed>,
 }
 
 impl fmt::Debug for Family {
@@ -54,7 +57,7 @@ impl fmt::Debug for Family {
 /// assert_eq!(envs.envs(), 8);
 /// # Ok::<(), impala_env::EnvError>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Registry {
     entries: Vec<Entry>,
     families: Vec<Family>,
@@ -119,7 +122,7 @@ impl Registry {
         description: impl Into<String>,
         make: impl Fn(&EnvOptions, usize, u64) -> Result<Box<dyn VectorEnv>, EnvError> + 'static,
     ) -> &mut Self {
-        let entry = Entry { id: id.into(), description: description.into(), make: Box::new(make) };
+        let entry = Entry { id: id.into(), description: description.into(), make: Rc::new(make) };
         match self.entries.iter_mut().find(|old| old.id == entry.id) {
             Some(old) => *old = entry,
             None => self.entries.push(entry),
@@ -153,7 +156,7 @@ impl Registry {
         make: impl Fn(&str, &EnvOptions, usize, u64) -> Result<Box<dyn VectorEnv>, EnvError> + 'static,
     ) -> &mut Self {
         let (prefix, shown) = (prefix.into(), shown.into());
-        let (description, make) = (description.into(), Box::new(make));
+        let (description, make) = (description.into(), Rc::new(make));
         self.families.push(Family { prefix, shown, description, make });
         self
     }

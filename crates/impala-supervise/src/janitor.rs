@@ -42,6 +42,8 @@ pub enum CleanupTarget {
     Segment(PathBuf),
     /// Every `*.tmp` file or folder right in this folder.
     TempFiles(PathBuf),
+    /// This folder, with all that is in it.
+    Folder(PathBuf),
 }
 
 /// The supervisor's hold on its janitor.
@@ -108,6 +110,7 @@ impl Janitor {
         let note = match guard {
             CleanupTarget::Segment(path) => Note::Segment(std::path::absolute(path)?),
             CleanupTarget::TempFiles(path) => Note::TempFiles(std::path::absolute(path)?),
+            CleanupTarget::Folder(path) => Note::Folder(std::path::absolute(path)?),
         };
         tell(&self.pipe, &note)?;
         self.cleanup.learn(note);
@@ -245,6 +248,9 @@ impl JanitorProcess {
             let _ = fs::remove_file(segment);
         }
         self.cleanup.temp_folders.iter().for_each(|folder| remove_temporary(folder));
+        for folder in &self.cleanup.folders {
+            let _ = fs::remove_dir_all(folder);
+        }
         self.kill_the_unnamed(pipe, deadline);
         0
     }

@@ -31,6 +31,8 @@ pub(crate) enum BenchCommand {
     Transport(TransportArgs),
     /// The whole system with 1, 2, 4, 8 and 16 actors
     Scaling(ScalingArgs),
+    /// Which --actors, --envs-per-actor and --learner-threads are fastest here, with the same batch and no older data
+    Tune(TuneArgs),
     /// How well environments are learnt: a suite of them, several seeds each, judged by fresh episodes
     ///
     /// Exit code 0: every run finished. 1: some failed, the others are in the tables. 2: bad usage, nothing was run.
@@ -85,6 +87,31 @@ pub(crate) struct ScalingArgs {
     /// Flags of impala-supervisor, without --actors
     #[arg(last = true, value_name = "FLAGS")]
     pub(crate) flags: Vec<OsString>,
+}
+
+/// A choice of sizes.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct TuneArgs {
+    /// Turns that the fastest candidate takes with the defaults, at least 2
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) repeats: u32,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Seconds for which each trial is measured, once frames come
+    #[arg(long, default_value_t = 1.5, value_name = "S", value_parser = trial_seconds)]
+    pub(crate) seconds: f64,
+    /// Candidates that are tried
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    pub(crate) candidates: usize,
+    /// Flags of impala-supervisor; what they set is not changed
+    #[arg(last = true, value_name = "FLAGS")]
+    pub(crate) flags: Vec<OsString>,
+}
+
+fn trial_seconds(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok().filter(|&s: &f64| (0.05..=600.0).contains(&s));
+    parsed.ok_or_else(|| "give seconds from 0.05 to 600, such as 1.5".into())
 }
 
 /// A measurement of transports.

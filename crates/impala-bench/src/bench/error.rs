@@ -13,7 +13,7 @@ use impala_rl::params::{PageMismatch, PublishError};
 use impala_rl::policy::act::ActError;
 use impala_rl::policy::simd::NoSuchVectors;
 use impala_rl::policy::spec::SpecError;
-use impala_rl::pool::PageError;
+use impala_rl::pool::{PageError, TrainError};
 use impala_rl::ring::{ClaimError, CommitError, RingError, SlabError, TakeError};
 use impala_rl::shm::ShmError;
 use impala_rl::supervisor::SupervisorError;
@@ -27,6 +27,9 @@ pub enum BenchError {
     /// A benchmark of learning ended.
     #[error(transparent)]
     Learn(#[from] LearnError),
+    /// Sizes of the pool could not be tried.
+    #[error(transparent)]
+    Train(#[from] TrainError),
     /// The flags after `--` are not those of the supervisor.
     #[error("{0}; the flags after -- are those of impala-supervisor")]
     Flags(String),

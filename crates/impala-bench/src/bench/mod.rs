@@ -19,6 +19,7 @@ mod stats;
 #[cfg(feature = "torch")]
 mod torch_engine;
 mod transport;
+mod tune;
 mod work;
 
 pub use error::BenchError;

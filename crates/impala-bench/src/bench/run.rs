@@ -10,7 +10,7 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 use signal_hook::low_level::emulate_default_handler;
 
-use super::args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs};
+use super::args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs, TuneArgs};
 use super::environments::{EnvReport, EnvSample};
 use super::error::BenchError;
 use super::learn::{self, LearnError};
@@ -21,6 +21,7 @@ use super::pool::{self, PoolSample};
 use super::pool_report::PoolReport;
 use super::setup::Setup;
 use super::transport;
+use super::tune::TuneReport;
 use super::work::FrameWork;
 use impala_rl::config::refusal;
 use impala_rl::supervisor::ExitKind;
@@ -57,6 +58,9 @@ pub fn main() -> ExitCode {
                     ExitKind::Internal.into()
                 }
                 BenchError::Learn(error) => error.exit_code(),
+                BenchError::Train(error) if error.exit() == ExitKind::Usage => {
+                    ExitKind::Usage.into()
+                }
                 BenchError::Flags(_) | BenchError::Config(_) | BenchError::Network(_) => {
                     ExitKind::Usage.into()
                 }
@@ -78,6 +82,13 @@ fn run(command: BenchCommand) -> Result<(), BenchError> {
             let report = transport::measure(&args)?;
             let fields = json!({ "actors": args.actors, "loads": &report.loads });
             print("transport", args.common, &machine, fields, &[&report]);
+            Ok(())
+        }
+        BenchCommand::Tune(args) => {
+            let report = TuneReport::measure(&args)?;
+            let TuneArgs { repeats, json, seconds, .. } = args;
+            let common = Common { repeats, json, effort_ms: 0, seconds };
+            print("tune", common, &machine, report.fields(), &[&report]);
             Ok(())
         }
         BenchCommand::Learn(args) => Ok(learn::run(&args)?),

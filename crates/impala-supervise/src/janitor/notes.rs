@@ -16,6 +16,8 @@ pub(super) enum Note {
     Segment(PathBuf),
     /// The temporary files in this folder are to be removed.
     TempFiles(PathBuf),
+    /// This folder is to be removed.
+    Folder(PathBuf),
     /// This process group is to be killed.
     GroupStarted(i32),
     /// This process group is dead, and its number may be used again.
@@ -31,6 +33,7 @@ impl Note {
         let (tag, text) = match self {
             Self::Segment(path) => (b's', path.as_os_str().as_bytes()),
             Self::TempFiles(path) => (b't', path.as_os_str().as_bytes()),
+            Self::Folder(path) => (b'f', path.as_os_str().as_bytes()),
             Self::GroupStarted(pid) | Self::GroupGone(pid) => {
                 group = pid.to_le_bytes();
                 (if matches!(self, Self::GroupStarted(_)) { b'+' } else { b'-' }, &group[..])
@@ -50,6 +53,7 @@ impl Note {
         match tag {
             b's' => Some(Self::Segment(path())),
             b't' => Some(Self::TempFiles(path())),
+            b'f' => Some(Self::Folder(path())),
             b'+' => group().map(Self::GroupStarted),
             b'-' => group().map(Self::GroupGone),
             b'x' => Some(Self::Leave),
@@ -90,6 +94,7 @@ pub(super) struct CleanupList {
     pub(super) groups: BTreeSet<i32>,
     pub(super) segments: BTreeSet<PathBuf>,
     pub(super) temp_folders: BTreeSet<PathBuf>,
+    pub(super) folders: BTreeSet<PathBuf>,
 }
 
 impl CleanupList {
@@ -98,6 +103,7 @@ impl CleanupList {
         match note {
             Note::Segment(path) => drop(self.segments.insert(path)),
             Note::TempFiles(path) => drop(self.temp_folders.insert(path)),
+            Note::Folder(path) => drop(self.folders.insert(path)),
             Note::GroupStarted(group) => drop(self.groups.insert(group)),
             Note::GroupGone(group) => drop(self.groups.remove(&group)),
             Note::Leave => {}
@@ -115,6 +121,7 @@ mod tests {
         prop_oneof![
             path().prop_map(Note::Segment),
             path().prop_map(Note::TempFiles),
+            path().prop_map(Note::Folder),
             (2..i32::MAX).prop_map(Note::GroupStarted),
             (2..i32::MAX).prop_map(Note::GroupGone),
             Just(Note::Leave),

@@ -11,6 +11,7 @@ use super::bottleneck::Bottleneck;
 use super::plots::groups;
 use super::run_data::RunData;
 use super::style::PLOTS;
+use super::tuned;
 use super::window_means::Fall;
 use super::{REPORT_FILE, ReportError, page, write};
 use crate::serve::{Address, ServeError, serve};
@@ -122,6 +123,9 @@ fn report(args: &ReportArgs) -> Result<String, ReportError> {
             found.because,
             found.advice
         ));
+        if let Some(sentence) = tuned::sentence(run) {
+            text.push_str(&format!("{}: {sentence}\n", run.name));
+        }
         if let Some(fall) = Fall::of(run) {
             text.push_str(&format!("{}: {}\n", run.name, fall.sentence()));
         }

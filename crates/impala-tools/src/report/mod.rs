@@ -1,7 +1,7 @@
 //! `impala-report`: what a run folder says, as one HTML page with plots and a paragraph on the bottleneck.
 //!
 //! `run_data` reads the folder, `growing_run` that of a run which goes on, from `tail` to tail of its logs; `totals` adds its counters up, `bottleneck` draws the conclusion, `window_means` finds a
-//! return that fell back, `plots`, `tasks`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
+//! return that fell back, `tuned` compares with what was expected, `plots`, `tasks`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
 //! the `frame` and with the axes of `scale`, `page` puts it together. Nothing here knows processes: a folder is all it takes.
 //!
 //! Other pages of this project are a [`document`] with the same [`LineChart`].
@@ -25,6 +25,7 @@ mod style;
 mod tail;
 mod tasks;
 mod totals;
+mod tuned;
 mod verdict;
 mod window_means;
 

@@ -12,6 +12,7 @@ use super::plots::{Plot, groups};
 use super::ranks;
 use super::run_data::RunData;
 use super::totals::{ACTOR_STAGES, LEARNER_STAGES, Totals};
+use super::tuned;
 use super::window_means::Fall;
 
 /// A part of the page, by itself: it can be drawn anew without the others.
@@ -193,6 +194,9 @@ fn bottleneck(run: &RunData, named: bool) -> Markup {
             p { b { "What to change:" } " " (found.advice) }
             @if let Some(sentences) = inference::said_of(run) {
                 p { b { "Inference:" } " " (sentences) }
+            }
+            @if let Some(sentence) = tuned::sentence(run) {
+                p { b { "What was expected:" } " " (sentence) }
             }
             @if let Some(fall) = Fall::of(run) {
                 p { b { "What was lost:" } " " (fall.sentence()) }
