@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use super::console::{last_line, means};
 use super::run_dir::{CONFIG_FILE, RunDirError, SUMMARY_FILE};
@@ -10,6 +11,7 @@ use super::trainer::{Run as Ended, TrainError, Trainer};
 use crate::build;
 use crate::config::{Args, Config, refusal};
 use crate::env::Registry;
+use crate::metrics::RunId;
 use crate::metrics::human::{clock, si};
 use crate::policy::simd::Level;
 use crate::supervisor::ExitKind;
@@ -81,6 +83,7 @@ impl Program {
 }
 
 fn try_main(program: Program) -> Result<ExitKind, CommandError> {
+    let launched = launched();
     let trainer = program.trainer;
     let args = match Args::from_argv(std::env::args_os()) {
         Ok(args) => args,
@@ -123,11 +126,18 @@ fn try_main(program: Program) -> Result<ExitKind, CommandError> {
         return Ok(ExitKind::Finished);
     }
     let Ended { summary, is_other_rank, exit } =
-        trainer.conduct(layers, args.resume, args.chaos)?;
+        trainer.conduct(layers, args.resume, args.chaos, launched)?;
     if !is_other_rank {
         report(&summary);
     }
     Ok(exit)
+}
+
+/// When this process was started, or now where the kernel does not tell.
+fn launched() -> Instant {
+    let now = Instant::now();
+    let age = RunId::of_this_process().ok().and_then(RunId::age);
+    age.and_then(|age| now.checked_sub(age)).unwrap_or(now)
 }
 
 /// The last line: shown even when quiet.

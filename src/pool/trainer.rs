@@ -232,19 +232,21 @@ impl Trainer {
         one_thread().map_err(SupervisorError::from)?;
         let (settings, resume) = (std::mem::take(&mut self.settings), self.resume.take());
         let _as_before = Signals::kept();
-        let Run { summary, exit, .. } = self.conduct(settings, resume, None)?;
+        let Run { summary, exit, .. } = self.conduct(settings, resume, None, Instant::now())?;
         match exit {
             ExitKind::Finished => Ok(summary),
             exit => Err(TrainError::Failed { exit, summary: Box::new(summary) }),
         }
     }
 
-    /// The run from explicit settings to its summary. Signals stay blocked.
+    /// The run from explicit settings to its summary. Signals stay blocked. `launched` is the start of the program, or
+    /// of the call.
     pub(super) fn conduct(
         self,
         layers: Settings,
         resume: Option<PathBuf>,
         chaos: Option<ChaosSpec>,
+        launched: Instant,
     ) -> Result<Run, TrainError> {
         let Self { registry, on_batch, on_metrics, .. } = self;
         let started = Instant::now();
@@ -328,6 +330,7 @@ impl Trainer {
             run_dir,
             checkpoint,
             started,
+            launched,
         };
         let chaos = chaos.map(|spec| Chaos::new(spec, actors));
         let mut run = Pool::new(inheritance, console, board, chaos, on_metrics);
