@@ -35,11 +35,11 @@ DENY := $(TOOLS)/cargo-deny-$(DENY_VERSION)/bin/cargo-deny
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
-.PHONY: help libtorch build train install wheel atari test mpi test-mpi test-times test-python test-wheel loom quick check deny package book bench clean distclean
+.PHONY: help libtorch build train install wheel atari test mpi test-mpi test-times test-python test-wheel loom quick check deny package book peers bench clean distclean
 
 help: ## this list
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'Variables: ARGS="..." for train and bench, PREFIX and DESTDIR for install, LIBTORCH_FLAVOR=cuda, CARGO.'
+	@echo 'Variables: ARGS="..." for train, peers and bench, PREFIX and DESTDIR for install, LIBTORCH_FLAVOR=cuda, CARGO.'
 
 libtorch: ## fetch libtorch into third_party/ (once; 527 MB to download)
 	@scripts/fetch-libtorch
@@ -161,6 +161,11 @@ book: $(MDBOOK) ## the documentation as a book, into target/book; installs mdBoo
 UNPUBLISHED := impala-bench impala-export impala-manual impala-python impala-sweep
 package: ## put the published crates together, as cargo publish would
 	$(NO_TORCH) package --workspace --allow-dirty --no-verify --quiet $(addprefix --exclude ,$(UNPUBLISHED))
+
+# Installs them into target/peers (8 GB). ARGS: names, --rounds, --seconds; benches/peers/README.md.
+peers: ## other systems beside ours on this machine: ARGS="envpool --rounds 3"
+	$(CARGO) build --release --bin impala-supervisor
+	benches/peers/run.py --programs "$(TARGET)/release" $(ARGS)
 
 bench: libtorch ## run the benchmarks
 	$(TORCH) bench --features torch $(ARGS)

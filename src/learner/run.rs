@@ -342,6 +342,7 @@ impl LearnLoop<'_> {
             learning.state.frames += fresh;
             learning.tasks.learnt();
             learning.counters.set(LearnerCounter::Frames, learning.state.frames);
+            learning.report_moment();
         }
         learning.report_times(&times);
         learning.report_episodes();
@@ -582,6 +583,15 @@ impl Learning<'_> {
             .total_frames
             .filter(|&total| self.state.frames >= total)
             .map(|_| StopReason::AllFrames)
+    }
+
+    /// When frames were learnt. The first moment outlives this process: a learner that replaces another keeps it.
+    fn report_moment(&self) {
+        let now = self.started.elapsed().as_secs_f64();
+        if self.counters.get_f64(LearnerCounter::FirstFrameS) == 0.0 {
+            self.counters.set_f64(LearnerCounter::FirstFrameS, now);
+        }
+        self.counters.set_f64(LearnerCounter::LastFrameS, now);
     }
 
     fn report(&self, stats: &UpdateStats, rate: f32) {

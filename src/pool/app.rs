@@ -2,7 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::console::{last_line, means};
 use super::run_dir::{CONFIG_FILE, RunDirError, SUMMARY_FILE};
@@ -12,6 +12,7 @@ use super::tuning::TuneError;
 use crate::build;
 use crate::config::{Args, Config, refusal};
 use crate::env::Registry;
+use crate::metrics::RunId;
 use crate::metrics::human::{clock, si};
 use crate::policy::simd::Level;
 use crate::supervisor::ExitKind;
@@ -83,6 +84,7 @@ impl Program {
 }
 
 fn try_main(program: Program) -> Result<ExitKind, CommandError> {
+    let launched = launched();
     let trainer = program.trainer;
     let args = match Args::from_argv(std::env::args_os()) {
         Ok(args) => args,
@@ -129,15 +131,23 @@ fn try_main(program: Program) -> Result<ExitKind, CommandError> {
     }
     let ended = match args.auto {
         Some(budget_s) => {
-            trainer.conduct_tuned(layers, args.chaos, Duration::from_secs_f64(budget_s))
+            let budget = Duration::from_secs_f64(budget_s);
+            trainer.conduct_tuned(layers, args.chaos, budget, launched)
         }
-        None => trainer.conduct(layers, args.resume, args.chaos),
+        None => trainer.conduct(layers, args.resume, args.chaos, launched),
     };
     let Ended { summary, is_other_rank, exit, .. } = ended?;
     if !is_other_rank {
         report(&summary);
     }
     Ok(exit)
+}
+
+/// When this process was started, or now where the kernel does not tell.
+fn launched() -> Instant {
+    let now = Instant::now();
+    let age = RunId::of_this_process().ok().and_then(RunId::age);
+    age.and_then(|age| now.checked_sub(age)).unwrap_or(now)
 }
 
 /// The last line: shown even when quiet.

@@ -222,6 +222,13 @@ impl Run {
         let reached = learner.get(LearnerCounter::TargetReached) != 0;
         let frames = now.frames;
         let wall_s = self.inheritance.started.elapsed().as_secs_f64();
+        let moment = |word| {
+            let at = Duration::try_from_secs_f64(learner.get_f64(word)).ok()?;
+            (!at.is_zero()).then(|| self.inheritance.started + at)
+        };
+        let first = moment(LearnerCounter::FirstFrameS);
+        let last = moment(LearnerCounter::LastFrameS);
+        let first_after = first.map(|at| at.saturating_duration_since(self.inheritance.launched));
         // The ring's own counts, which no death makes inexact: everybody was reaped.
         let counts = memory.ring().map(|ring| ring.slot_counts());
         let left = memory.ring().and_then(|ring| ring.occupancy()).unwrap_or_default();
@@ -275,6 +282,8 @@ impl Run {
             return_mean_100: self.return_mean(),
             frames_to_target: reached.then(|| learner.get(LearnerCounter::FramesToTarget)),
             seconds_to_target: reached.then(|| learner.get_f64(LearnerCounter::SecondsToTarget)),
+            start_to_first_frame_s: first_after.map(|time| time.as_secs_f64()),
+            last_frame_to_summary_s: last.map(|at| at.elapsed().as_secs_f64()),
             actor_restarts,
             learner_restarts,
             unrolls_produced: counts.as_ref().map_or(0, |b| b.consumed + b.dropped) + in_ring,

@@ -56,6 +56,10 @@ pub struct Summary {
     pub frames_to_target: Option<u64>,
     /// Seconds from the start until then.
     pub seconds_to_target: Option<f64>,
+    /// Seconds from the start of the process to the first frame that was learnt; none if there is none.
+    pub start_to_first_frame_s: Option<f64>,
+    /// Seconds from the last frame that was learnt until this was written: the report and the exit come after it.
+    pub last_frame_to_summary_s: Option<f64>,
     /// Replaced actors.
     pub actor_restarts: u64,
     /// Replaced learners.

@@ -180,6 +180,8 @@ pub(super) struct Plan {
     pub(super) layers: Settings,
     pub(super) resume: Option<PathBuf>,
     pub(super) chaos: Option<ChaosSpec>,
+    /// The start of the program, or of the call.
+    pub(super) launched: Instant,
     pub(super) started: Instant,
     pub(super) purpose: Purpose,
 }
@@ -271,30 +273,31 @@ impl Trainer {
         one_thread().map_err(SupervisorError::from)?;
         let (settings, resume) = (std::mem::take(&mut self.settings), self.resume.take());
         let _as_before = Signals::kept();
-        let Run { summary, exit, .. } = self.conduct(settings, resume, None)?;
+        let Run { summary, exit, .. } = self.conduct(settings, resume, None, Instant::now())?;
         match exit {
             ExitKind::Finished => Ok(summary),
             exit => Err(TrainError::Failed { exit, summary: Box::new(summary) }),
         }
     }
 
-    /// The run from explicit settings to its summary. Signals stay blocked.
+    /// The run from explicit settings to its summary. Signals stay blocked. `launched` as in [`Plan`].
     pub(super) fn conduct(
         self,
         layers: Settings,
         resume: Option<PathBuf>,
         chaos: Option<ChaosSpec>,
+        launched: Instant,
     ) -> Result<Run, TrainError> {
         let started = Instant::now();
         let config = Config::resolve(&layers, &self.registry)?;
         let purpose = Purpose::Learn(None);
-        self.follow(Plan { config, layers, resume, chaos, started, purpose })
+        self.follow(Plan { config, layers, resume, chaos, launched, started, purpose })
     }
 
     /// The run from a configuration to its summary. Signals stay blocked.
     pub(super) fn follow(self, plan: Plan) -> Result<Run, TrainError> {
         let Self { registry, on_batch, on_metrics, .. } = self;
-        let Plan { config, layers, resume, chaos, started, purpose } = plan;
+        let Plan { config, layers, resume, chaos, launched, started, purpose } = plan;
         let (tuned, trial) = match purpose {
             Purpose::Learn(tuned) => (tuned, None),
             Purpose::Trial(clock) => (None, Some(clock)),
@@ -395,6 +398,7 @@ impl Trainer {
             run_dir,
             checkpoint,
             started,
+            launched,
         };
         let central = inheritance.config.pool.inference.is_central();
         let chaos = chaos.map(|spec| Chaos::new(spec, actors, central));

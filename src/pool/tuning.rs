@@ -94,6 +94,7 @@ impl Trainer {
         layers: Settings,
         chaos: Option<ChaosSpec>,
         budget: Duration,
+        launched: Instant,
     ) -> Result<Run, TrainError> {
         let config = Config::resolve(&layers, self.environments())?;
         may_be_tuned(&config, false)?;
@@ -101,7 +102,7 @@ impl Trainer {
         let config = config.resized(layers.blocks, triple(tuning.chosen))?;
         let purpose = Purpose::Learn(Some(TunedSummary::of(&tuning)));
         let started = Instant::now();
-        self.follow(Plan { config, layers, resume: None, chaos, started, purpose })
+        self.follow(Plan { config, layers, resume: None, chaos, launched, started, purpose })
     }
 }
 
@@ -217,6 +218,7 @@ impl Bench for Trials<'_> {
             layers: Settings::default(),
             resume: None,
             chaos: None,
+            launched: began,
             started: began,
             purpose: Purpose::Trial(TrialClock::new(self.measured)),
         };

@@ -1,5 +1,6 @@
 //! The two engines against each other, and the closed-form loss against libtorch's autograd.
 
+use impala_rl::config::Device;
 use impala_rl::env::{ActionSpec, Dtype, ObservationSpec, flag};
 use std::ops::Range;
 use std::sync::Mutex;
@@ -113,6 +114,13 @@ fn both_give_the_same_outputs_and_gradients() {
 }
 
 fn the_same(spec: &NetworkSpec, rng: &mut Rng) {
+    let [native, torch] = by_both(spec, rng, Place::Cpu { threads: 1 });
+    close(&format!("{spec:?} output"), &native.0, &torch.0);
+    close(&format!("{spec:?} gradient"), &native.1, &torch.1);
+}
+
+/// Outputs and gradient of the engine in Rust, and of libtorch at `place`.
+fn by_both(spec: &NetworkSpec, rng: &mut Rng, place: Place) -> [(Vec<f32>, Vec<f32>); 2] {
     let stack = spec.observation.frame_stack;
     let layout = ParamSpec::new(spec).expect("valid");
     let mut parameters = initial_parameters(&layout, 3);
@@ -155,11 +163,55 @@ fn the_same(spec: &NetworkSpec, rng: &mut Rng) {
         assert!(done.expect("runs"));
         (objective.outputs.into_inner().expect("one thread"), gradient)
     };
-    let native = run(&mut NativeEngine::new(spec, 1).expect("native"));
-    let place = Place::Cpu { threads: 1 };
-    let torch = run(&mut TorchEngine::new(spec, &layout, place).expect("libtorch"));
-    close(&format!("{spec:?} output"), &native.0, &torch.0);
-    close(&format!("{spec:?} gradient"), &native.1, &torch.1);
+    [
+        run(&mut NativeEngine::new(spec, 1).expect("native")),
+        run(&mut TorchEngine::new(spec, &layout, place).expect("libtorch")),
+    ]
+}
+
+/// Where `a_device_has_the_gradients_of_the_cpu` computes: `IMPALA_TEST_DEVICE`, else the first GPU if there is one.
+fn device_under_test() -> Option<Place> {
+    let given = std::env::var("IMPALA_TEST_DEVICE").ok();
+    let device =
+        given.map(|text| text.parse().unwrap_or_else(|e| panic!("IMPALA_TEST_DEVICE: {e}")));
+    match device {
+        Some(Device::Cpu) => Some(Place::Cpu { threads: 1 }),
+        Some(Device::Cuda(index)) => Some(Place::Cuda { index }),
+        None => tch::Cuda::is_available().then_some(Place::Cuda { index: 0 }),
+    }
+}
+
+/// Length of the difference over that of `reference`.
+fn relative_error(found: &[f32], reference: &[f32]) -> f64 {
+    let length =
+        |numbers: &mut dyn Iterator<Item = f64>| numbers.map(|x| x * x).sum::<f64>().sqrt();
+    let differences = found.iter().zip(reference).map(|(a, b)| f64::from(a - b));
+    length(&mut { differences }) / length(&mut reference.iter().map(|&b| f64::from(b)))
+}
+
+#[test]
+fn a_device_has_the_gradients_of_the_cpu() {
+    let Some(place) = device_under_test() else {
+        eprintln!("skipped: libtorch finds no GPU");
+        return;
+    };
+    // Convolutions on a GPU may round their inputs to 10 bits (TF32), so single numbers differ.
+    const MOST: f64 = 5e-3;
+    let pixels = |torso| network(Dtype::U8, 4, &[84, 84], torso);
+    let nature = cnn(&[(32, 8, 4), (64, 4, 2), (64, 3, 1)], &[512]);
+    let deep = Torso::ImpalaDeep { channels: vec![16, 32, 32], hidden: vec![256] };
+    let dense = network(Dtype::F32, 1, &[5], mlp(Activation::Tanh));
+    let lstm = NetworkSpec { core: Core::Lstm { hidden: 32 }, ..dense.clone() };
+    for (name, spec) in
+        [("mlp", dense), ("lstm", lstm), ("nature", pixels(nature)), ("impala-deep", pixels(deep))]
+    {
+        let [cpu, device] = by_both(&spec, &mut Rng::new(6, 0), place);
+        let (output, gradient) =
+            (relative_error(&device.0, &cpu.0), relative_error(&device.1, &cpu.1));
+        // `scripts/device-check` reads these lines.
+        println!("device-gradient {name} {output:.1e} {gradient:.1e}");
+        assert!(output < MOST && gradient < MOST, "{name} on {place:?}: {output} {gradient}");
+    }
 }
 
 #[test]

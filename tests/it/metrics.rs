@@ -1,7 +1,7 @@
 //! What a run says about itself, against what `docs/metrics.md` says of it.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use impala_rl::metrics::{
     ActorCounter, Descriptor, Kind, LINE, LearnerCounter, Phase, PolicyCounter, Table, TaskCounter,
@@ -9,7 +9,7 @@ use impala_rl::metrics::{
 use serde_json::Value;
 
 use crate::pool::complete;
-use crate::program::{last_metrics, number};
+use crate::program::{last_metrics, number, resume, summary as read_summary};
 
 const DOCS: &str = include_str!("../../docs/metrics.md");
 
@@ -129,6 +129,44 @@ fn a_line_has_every_metric_and_nothing_else() {
     let lags = line["lag_histogram"].as_array().expect("buckets");
     let counted: f64 = lags.iter().map(|bucket| bucket[2].as_f64().expect("a count")).sum();
     assert_eq!(counted, number(&summary, "unrolls_consumed"), "each unroll has a lag");
+}
+
+#[test]
+fn the_summary_says_how_long_start_and_end_took() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let before = Instant::now();
+    let summary = complete(folder.path(), &["--actors", "2", "--total-frames", "60000"]);
+    // A clock tick is at most 10 ms, and the start of the process is known to one.
+    let whole_s = before.elapsed().as_secs_f64() + 0.01;
+    let documented = rows("## Start and end");
+    let times: Vec<f64> = documented.iter().map(|row| number(&summary, row[0])).collect();
+    assert_eq!(times.len(), 2, "{documented:?}");
+    assert!(times.iter().all(|&time| time > 0.0), "{times:?}");
+    let line = last_metrics(folder.path()).expect("a line");
+    let moment = |name| number(&line["learner"], name);
+    let learning_s = moment("last_frame_s") - moment("first_frame_s");
+    assert!(learning_s > 0.0, "{line}");
+    let sum = times[0] + learning_s + times[1];
+    assert!(sum <= whole_s, "{times:?} and {learning_s} between, of {whole_s}");
+
+    // A run that goes on has a start of its own.
+    let before = Instant::now();
+    let resumed = resume(folder.path(), &["--total-frames", "120000"]).wait();
+    assert_eq!(resumed.code(), Some(0), "{}", resumed.stderr);
+    let whole_s = before.elapsed().as_secs_f64() + 0.01;
+    let again = number(&read_summary(folder.path()), "start_to_first_frame_s");
+    assert!(0.0 < again && again <= whole_s, "{again} of {whole_s}");
+}
+
+#[test]
+fn a_run_without_a_frame_has_no_such_times() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let flags = ["--env", "Synthetic-v0", "--env-arg", "reset-cost-us=60000000"];
+    let summary = complete(folder.path(), &[&flags[..], &["--time-limit", "0.3"]].concat());
+    assert_eq!(number(&summary, "frames"), 0.0);
+    for row in rows("## Start and end") {
+        assert!(summary[row[0]].is_null(), "{}: {summary}", row[0]);
+    }
 }
 
 #[test]

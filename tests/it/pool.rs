@@ -25,6 +25,8 @@ const SUMMARY_KEYS: &[&str] = &[
     "return_mean_100",
     "frames_to_target",
     "seconds_to_target",
+    "start_to_first_frame_s",
+    "last_frame_to_summary_s",
     "actor_restarts",
     "learner_restarts",
     "unrolls_produced",

@@ -7,6 +7,10 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{SysconfVar, sysconf};
 
 /// Where Linux keeps named shared memory.
 const SHM_DIR: &str = "/dev/shm";
@@ -32,6 +36,15 @@ impl RunId {
         let (_, start_ticks) = state_and_start(&stat)
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "/proc/self/stat"))?;
         Ok(Self { pid, start_ticks })
+    }
+
+    /// How long ago the process started, to a clock tick: 10 ms on most machines, and never too short. An `exec` does
+    /// not begin a process anew. `None` where the kernel does not tell.
+    #[must_use]
+    pub fn age(self) -> Option<Duration> {
+        let per_s = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok()?;
+        let now: Duration = clock_gettime(ClockId::CLOCK_BOOTTIME).ok()?.into();
+        now.checked_sub(ticks(self.start_ticks, per_s)?)
     }
 
     /// Reads it from a segment's name, `impala-<pid>-<start>`; whatever follows another hyphen is
@@ -60,6 +73,12 @@ impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{PREFIX}{}-{}", self.pid, self.start_ticks)
     }
+}
+
+/// So many clock ticks.
+fn ticks(count: u64, per_s: u64) -> Option<Duration> {
+    let nanos = count.checked_rem(per_s)? * 1_000_000_000 / per_s;
+    Some(Duration::new(count / per_s, u32::try_from(nanos).ok()?))
 }
 
 /// Fields 3 and 22 of a `stat` file. Field 2, the program's name, may itself hold brackets and
@@ -136,7 +155,7 @@ fn is_locked(path: &Path) -> bool {
 mod tests {
     use super::*;
     use std::process::Command;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     /// Asks until there is an answer.
     fn poll<T>(mut ask: impl FnMut() -> Option<T>) -> T {
@@ -186,6 +205,28 @@ mod tests {
         assert!(id.is_alive());
         assert!(!RunId { start_ticks: id.start_ticks + 1, ..id }.is_alive());
         assert!(!dead().is_alive());
+    }
+
+    #[test]
+    fn ages_grow_and_are_no_longer_than_a_process_was_there() {
+        let before = Instant::now();
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep runs");
+        let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).expect("not reaped");
+        let (_, start_ticks) = state_and_start(&stat).expect("a stat line");
+        let id = RunId { pid: child.id(), start_ticks };
+        let (first, second) = (id.age().expect("told"), id.age().expect("told"));
+        // A tick is a hundredth of a second, or less.
+        let longest = before.elapsed() + Duration::from_millis(10);
+        assert!(first <= second && second <= longest, "{first:?} {second:?} of {longest:?}");
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
+    }
+
+    #[test]
+    fn ticks_become_seconds() {
+        assert_eq!(ticks(1_234, 100), Some(Duration::from_millis(12_340)));
+        assert_eq!(ticks(u64::MAX, 1_000).map(|long| long.subsec_millis()), Some(615));
+        assert_eq!(ticks(1, 0), None);
     }
 
     #[test]

@@ -162,6 +162,8 @@ macro_rules! learner_words {
                 PassesStopped = passes_stopped ["passes"] Counter: "Passes that were left out because the policy had moved as far as `stop-passes-at-kl` allows."
                 FramesToTarget = frames_to_target ["frames"] Gauge: "Frames when the target return was reached; 0 if not yet."
                 SecondsToTarget = seconds_to_target ["s"] Real: "Wall time when the target return was reached; 0 if not yet."
+                FirstFrameS = first_frame_s ["s"] Real: "Wall time when the first frame since the start or the resume was learnt; 0 if not yet."
+                LastFrameS = last_frame_s ["s"] Real: "Wall time when the latest frame was learnt; 0 if not yet."
                 TargetReached = target_reached [""] Gauge: "1 once the target return was reached."
                 Phase = phase [""] Gauge: "What it is doing, see `Phase`."
             }

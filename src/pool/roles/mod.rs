@@ -58,6 +58,8 @@ pub(super) struct RunContext {
     pub(super) checkpoint: Option<Checkpoint>,
     /// Start of the run, less the time of the runs that it continues.
     pub(super) started: Instant,
+    /// When the program was started, or the call that runs it.
+    pub(super) launched: Instant,
 }
 
 impl RunContext {

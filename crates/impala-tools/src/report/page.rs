@@ -97,6 +97,8 @@ struct RunOutcome {
     frames_per_s: f64,
     return_mean: Option<f64>,
     to_target: Option<(f64, f64)>,
+    /// From the start to the first frame, and from the last one to the summary.
+    edges_s: [Option<f64>; 2],
     restarts: f64,
     abandoned: f64,
     lag: f64,
@@ -119,6 +121,7 @@ impl RunOutcome {
             frames_per_s: frames / wall_s.max(1e-9),
             return_mean: last.return_mean,
             to_target: key("frames_to_target").zip(key("seconds_to_target")),
+            edges_s: ["start_to_first_frame_s", "last_frame_to_summary_s"].map(key),
             restarts: last.restarts as f64,
             abandoned: last.unrolls_abandoned as f64,
             lag: Totals::of(run).lag_mean(),
@@ -126,6 +129,7 @@ impl RunOutcome {
     }
 
     fn cells(&self) -> Vec<(&'static str, String)> {
+        let or_dash = |time: Option<f64>| time.map_or_else(|| "-".into(), duration);
         let mut cells = vec![
             ("state", self.status.clone()),
             ("return", self.return_mean.map_or_else(|| "-".into(), si)),
@@ -135,6 +139,8 @@ impl RunOutcome {
             ("policy lag", format!("{:.2}", self.lag)),
             ("restarts", si(self.restarts)),
             ("unrolls lost", si(self.abandoned)),
+            ("start to first frame", or_dash(self.edges_s[0])),
+            ("last frame to summary", or_dash(self.edges_s[1])),
         ];
         if let Some((frames, seconds)) = self.to_target {
             cells.insert(2, ("solved after", format!("{}, {}", si(frames), duration(seconds))));

@@ -1,16 +1,17 @@
-"""The rival: an actor-learner in PyTorch as people write it, after MonoBeast (its network, T, B, actors and optimizer).
+"""The loop that one writes with torch.multiprocessing, after MonoBeast (its network, T, B, actors and optimizer).
 
 Actor processes act with batches of one and write into shared tensors; the learner stacks them, corrects with V-trace and
-steps RMSProp. The environment is ale-py's vector environment in C++, which is faster than the wrappers in Python that MonoBeast uses.
+steps RMSProp. Pong is ale-py's vector environment in C++, which is faster than the wrappers in Python that MonoBeast uses;
+CartPole is Gymnasium's, with a network of 64x64 units.
 
-    python benches/torch_loop.py [ACTORS] [SECONDS] [LEARNER_THREADS]
+    python benches/peers/monobeast_loop.py [--env ALE/Pong-v5] [--actors 4] [--seconds 15] [--learner-threads 2]
 
-Needs torch, gymnasium and ale-py. Prints learned agent steps per second, and the learner's share of it.
+Needs torch, gymnasium and, for Pong, ale-py.
 """
 
 import os
-import sys
 import time
+from typing import Any
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -20,7 +21,27 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from torch import nn
 
-UNROLL, BATCH, ACTIONS, DISCOUNT = 80, 8, 6, 0.99
+import settings
+from meter import Meter
+
+ARGS = settings.parse(__doc__, {"env": "ALE/Pong-v5", "actors": 4, "learner_threads": 2, "unroll": 80, "batch": 8})
+IS_PONG = ARGS.env == "ALE/Pong-v5"
+UNROLL, BATCH, DISCOUNT = ARGS.unroll, ARGS.batch, 0.99
+SHAPE, ACTIONS = ((4, 84, 84), 6) if IS_PONG else ((4,), 2)
+
+
+class Dense(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.torso = nn.Sequential(nn.Linear(4, 64), nn.Tanh(), nn.Linear(64, 64), nn.Tanh())
+        self.heads = nn.Linear(64, ACTIONS + 1)
+
+    def forward(self, frame, reward, last_action):
+        """As in `Nature`; reward and last action are no inputs."""
+        out = self.heads(self.torso(frame))
+        logits, values = out[..., :ACTIONS], out[..., ACTIONS]
+        action = torch.multinomial(F.softmax(logits.flatten(0, 1), 1), 1)
+        return logits, values, action.view(frame.shape[:2])
 
 
 class Nature(nn.Module):
@@ -45,13 +66,20 @@ class Nature(nn.Module):
         return logits.view(time, batch, -1), self.baseline(x).view(time, batch), action.view(time, batch)
 
 
-def act(seed, model, buffers, free, full):
-    torch.set_num_threads(1)
-    import ale_py
+def make_env() -> Any:
     import gymnasium as gym
 
-    gym.register_envs(ale_py)
-    env = gym.make_vec("ALE/Pong-v5", num_envs=1, num_threads=1, stack_num=4, repeat_action_probability=0.0)
+    if IS_PONG:
+        import ale_py
+
+        gym.register_envs(ale_py)
+        return gym.make_vec(ARGS.env, num_envs=1, num_threads=1, stack_num=4, repeat_action_probability=0.0)
+    return gym.make_vec(ARGS.env, num_envs=1, vectorization_mode="vector_entry_point")
+
+
+def act(seed, model, buffers, free, full):
+    torch.set_num_threads(1)
+    env = make_env()
     frame, _ = env.reset(seed=seed)
     reward, done, action = torch.zeros(1, 1), False, torch.zeros(1, 1, dtype=torch.int64)
 
@@ -97,31 +125,32 @@ def loss_of(model, batch):
     return -(log_probability * advantage).sum() + 0.25 * (targets - values).pow(2).sum() - 0.0006 * entropy
 
 
-def main(actors=4, seconds=15.0, learner_threads=2):
-    torch.set_num_threads(learner_threads)
+def main():
+    torch.set_num_threads(ARGS.learner_threads)
     context = mp.get_context("fork")
-    count = max(2 * actors, BATCH)
+    count = max(2 * ARGS.actors, BATCH)
 
     def tensors(*shape, dtype=torch.float32):
         return [torch.zeros(UNROLL + 1, *shape, dtype=dtype).share_memory_() for _ in range(count)]
 
-    buffers = dict(frame=tensors(4, 84, 84, dtype=torch.uint8), reward=tensors(), done=tensors(dtype=torch.bool),
-                   last_action=tensors(dtype=torch.int64), logits=tensors(ACTIONS), action=tensors(dtype=torch.int64))
-    shared, model = Nature().share_memory(), Nature()
+    buffers = dict(frame=tensors(*SHAPE, dtype=torch.uint8 if IS_PONG else torch.float32), reward=tensors(),
+                   done=tensors(dtype=torch.bool), last_action=tensors(dtype=torch.int64), logits=tensors(ACTIONS),
+                   action=tensors(dtype=torch.int64))
+    network = Nature if IS_PONG else Dense
+    shared, model = network().share_memory(), network()
     model.load_state_dict(shared.state_dict())
     optimizer = torch.optim.RMSprop(model.parameters(), lr=0.00048, alpha=0.99, eps=0.01)
     free, full = context.SimpleQueue(), context.SimpleQueue()
     for index in range(count):
         free.put(index)
-    workers = [context.Process(target=act, args=(seed, shared, buffers, free, full)) for seed in range(actors)]
+    workers = [context.Process(target=act, args=(seed, shared, buffers, free, full)) for seed in range(ARGS.actors)]
     for worker in workers:
         worker.start()
     try:
-        # The first batches are not counted: everybody starts.
-        started, frames, learning = None, 0, 0.0
-        for update in range(1 << 60):
+        meter, frames, ended, began, learning = Meter(ARGS.seconds), 0, [], time.perf_counter(), 0.0
+        while True:
             indices = [full.get() for _ in range(BATCH)]
-            began = time.perf_counter()
+            taken = time.perf_counter()
             batch = {key: torch.stack([buffer[index] for index in indices], 1) for key, buffer in buffers.items()}
             for index in indices:
                 free.put(index)
@@ -130,19 +159,19 @@ def main(actors=4, seconds=15.0, learner_threads=2):
             nn.utils.clip_grad_norm_(model.parameters(), 40)
             optimizer.step()
             shared.load_state_dict(model.state_dict())
-            now = time.perf_counter()
-            if started is not None:
-                frames, learning = frames + UNROLL * BATCH, learning + now - began
-                if now - started >= seconds:
-                    break
-            elif update == 2:
-                started = now
-        wall = now - started
-        print(f"{frames / wall:.0f} learned agent steps/s, the learner busy for {learning / wall:.2f} of the time")
+            learning += time.perf_counter() - taken
+            frames += UNROLL * BATCH
+            ended.append(int(batch["done"][1:].sum()))
+            if meter.learned(frames):
+                break
+        recent = ended[-len(ended) // 4:]
+        length = UNROLL * BATCH * len(recent) / max(1, sum(recent))
+        busy = round(learning / (time.perf_counter() - began), 2)
+        meter.report({**settings.used(ARGS), "learner_busy": busy}, ["torch", "gymnasium"], length)
     finally:
         for worker in workers:
             worker.kill()
 
 
 if __name__ == "__main__":
-    main(*(kind(text) for kind, text in zip((int, float, int), sys.argv[1:])))
+    main()
