@@ -78,11 +78,13 @@ pub(super) fn resolve(
     })
 }
 
-/// [`Config::resized`], to what `all` says of the pool.
-pub(super) fn resize(config: &Config, all: &Settings) -> Result<Config, ConfigError> {
-    ranges::check(all)?;
-    let pool = pool(all, all, &config.env, &config.network, config.pool.engine)?;
-    let replay = replay(all, &pool)?;
+/// [`Config::resized`], to what `settings` say of the pool.
+pub(super) fn resize(config: &Config, settings: &Settings) -> Result<Config, ConfigError> {
+    // What has no meaning for a configuration is not in its settings.
+    let all = settings.clone().or(defaults::built_in());
+    ranges::check(&all)?;
+    let pool = pool(settings, &all, &config.env, &config.network, config.pool.engine)?;
+    let replay = replay(&all, &pool)?;
     let threads = set(all.learner_threads);
     let learner = LearnerConfig { threads, replay, ..config.learner.clone() };
     Ok(Config { pool, learner, ..config.clone() })

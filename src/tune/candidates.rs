@@ -159,7 +159,8 @@ pub fn candidates(
     };
     let mut all = Vec::new();
     for actors in space.actors(costs) {
-        for envs_per_actor in space.envs_per_actor() {
+        // Of equals those with more environments go first: their inference leaves more of the cores to the learner.
+        for envs_per_actor in space.envs_per_actor().into_iter().rev() {
             for threads in space.threads() {
                 let sizes = Sizes { actors, envs_per_actor, learner_threads: threads.given };
                 if sizes != space.default && space.is_as_varied(sizes) {
@@ -170,7 +171,7 @@ pub fn candidates(
             }
         }
     }
-    // Stable: of equals, those with fewer actors and environments first.
+    // Stable: of equals, those with fewer actors first.
     all.sort_by(|a, b| b.1.total_cmp(&a.1));
     let mut chosen: Vec<(Sizes, f64)> = Vec::new();
     for candidate in all {
@@ -216,7 +217,7 @@ mod tests {
     #[test]
     fn cheap_inference_and_few_processes_go_first() {
         let found = candidates(&space(), &CHEAP, INFERENCE, 4);
-        assert_eq!(sizes(&found), [(2, 8), (3, 8), (2, 4), (3, 4)]);
+        assert_eq!(sizes(&found), [(1, 8), (2, 8), (2, 4), (3, 4)]);
         assert!(found.windows(2).all(|pair| pair[0].1 >= pair[1].1));
     }
 

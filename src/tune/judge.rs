@@ -17,10 +17,12 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// How much faster the candidate was.
+    /// How much faster the candidate was; 0 if that cannot be said.
     #[must_use]
     pub fn ratio(&self) -> f64 {
-        self.candidate.frames_per_s / self.default.frames_per_s.max(f64::MIN_POSITIVE)
+        let ratio = self.candidate.frames_per_s / self.default.frames_per_s;
+        // Of defaults that came to nothing there is none.
+        if ratio.is_finite() { ratio } else { 0.0 }
     }
 }
 

@@ -9,8 +9,9 @@ use super::candidates::{Costs, Space, candidates};
 use super::judge::{FEWEST_PAIRS, MARGIN, Pair, judge, lag_limit};
 use super::{Figures, Measured, Sizes, median};
 
-/// A candidate that was not faster by so much in its first trial does not get a second.
-const PROMISING: f64 = 1.02;
+/// A candidate that was slower than this part of the defaults in its first trial gets no second. What was a little slower may have met a
+/// slow moment of the machine.
+const PROMISING: f64 = 0.95;
 /// Part of the time that the first trial may take.
 const FIRST_MAY_TAKE: f64 = 0.4;
 

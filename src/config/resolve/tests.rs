@@ -51,6 +51,34 @@ fn the_tables_of_defaults_resolve() {
 }
 
 #[test]
+fn other_sizes_leave_the_rest_as_it_is() {
+    for text in [
+        "env = 'CartPole-v1'",
+        "env = 'Catch-v0'",
+        "env = 'Pendulum-v1'",
+        "replay-fraction = 0.5",
+        "algorithm = 'a3c'",
+        "blocks = 7",
+    ] {
+        let config = with(false, text).expect(text);
+        let blocks = file::parse(text, Path::new("test.toml")).expect(text).blocks;
+        let (pool, threads) = (&config.pool, config.learner.threads);
+        let same = config.resized(blocks, (pool.actors, pool.envs_per_actor, threads));
+        assert_eq!(same.as_ref(), Ok(&config), "{text}");
+        let more = config.resized(blocks, (pool.actors * 2, pool.envs_per_actor, threads));
+        let more = more.expect(text);
+        assert_eq!((more.pool.actors, more.pool.batch), (pool.actors * 2, pool.batch), "{text}");
+        // As if they had been set.
+        let set = format!("{text}\nactors = {}", pool.actors * 2);
+        assert_eq!(Ok(more), with(false, &set), "{text}");
+    }
+    let config = with(false, "env = 'CartPole-v1'").expect("valid");
+    let whole = config.resized(None, (2, 8, 1)).expect("a divisor of the batch");
+    assert_eq!((whole.pool.batch, whole.pool.groups_per_block()), (8, 1));
+    assert!(config.resized(None, (2, 5, 1)).is_err(), "no divisor");
+}
+
+#[test]
 fn every_row_has_an_environment() {
     let registry = Registry::builtin();
     let rows = ENVIRONMENTS.iter().map(|row| row.name);

@@ -82,10 +82,16 @@ fn the_fastest_is_chosen_and_compared_in_turns() {
 
 #[test]
 fn the_defaults_are_kept_unless_something_is_faster() {
-    let (tuning, order) = found(&space(), TRIAL, |_| figures(100.0, 2.0));
-    assert_eq!((tuning.chosen, tuning.reason), (space().default, Reason::NoneFaster));
+    let default = space().default;
+    let slower = |sizes| figures(if sizes == default { 100.0 } else { 90.0 }, 2.0);
+    let (tuning, order) = found(&space(), TRIAL, slower);
+    assert_eq!((tuning.chosen, tuning.reason), (default, Reason::NoneFaster));
     assert_eq!(order.len(), 6, "one trial each");
     assert_eq!(tuning.expected.map(|figures| figures.frames_per_s), Some(100.0));
+
+    let (tuning, order) = found(&space(), TRIAL, |_| figures(100.0, 2.0));
+    assert_eq!((tuning.chosen, tuning.reason), (default, Reason::Noise));
+    assert!(order.len() > 6, "equals take a turn: {order:?}");
 
     let mut seen = std::collections::HashMap::new();
     let lucky_once = |sizes: Sizes| {
