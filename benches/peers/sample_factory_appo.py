@@ -18,6 +18,8 @@ def make_env(name: str, cfg: Any, env_config: Any, render_mode: str | None = Non
     seed = 0 if env_config is None else env_config.env_id
     env = envpool.make(name, env_type="gymnasium", num_envs=ARGS.envs, num_threads=ARGS.env_threads, seed=seed)
     env = EnvPoolResetFixWrapper(env)
+    # What Gymnasium 0.29 closes EnvPool never opened.
+    env.close = lambda: None
     env.num_agents = ARGS.envs
     return env
 
@@ -33,7 +35,7 @@ def main() -> None:
     class Clock(AlgoObserver):
         def on_training_step(self, runner: Runner, training_iteration_since_resume: int) -> None:
             if meter.learned(runner.env_steps.get(0, 0)):
-                runner.cfg.train_for_seconds = 0
+                runner.cfg.train_for_seconds = -1
 
     register_env("CartPole-v1", make_env)
     frames = ARGS.envs * ARGS.workers * ARGS.splits * ARGS.rollout
