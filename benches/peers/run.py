@@ -42,7 +42,10 @@ def last_line(text: str) -> str:
 
 def run(command: list[str], limit_s: float) -> str:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=limit_s, stdin=subprocess.DEVNULL)
+        # Some peers leave files and links where they run.
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                command, capture_output=True, text=True, timeout=limit_s, stdin=subprocess.DEVNULL, cwd=folder)
     except subprocess.TimeoutExpired:
         raise RunFailed(f"not done after {limit_s:.0f} s") from None
     except OSError as error:
