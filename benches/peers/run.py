@@ -149,6 +149,7 @@ def parsed() -> argparse.Namespace:
         parser.error(f"--rounds {args.rounds}: at least 1")
     if not 1.0 <= args.seconds <= 3600.0:
         parser.error(f"--seconds {args.seconds}: between 1 and 3600")
+    args.programs = args.programs.resolve()
     if not args.table and not (args.programs / "impala-supervisor").is_file():
         parser.error(f"{args.programs} has no impala-supervisor: build it with cargo build --release, or name another --programs")
     return args
