@@ -81,8 +81,8 @@ def spread(numbers: list[float]) -> dict[str, float]:
     return {"median": statistics.median(numbers), "min": min(numbers), "max": max(numbers)}
 
 
-def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Rounds of ours with default flags, ours with the preset, the peer."""
+def measure(name: str, args: argparse.Namespace, file: pathlib.Path) -> dict[str, Any]:
+    """Rounds of ours with default flags, ours with the preset, the peer. Each is kept in `file`, also if it is the last."""
     peer = PEERS[name]
     result: dict[str, Any] = {"peer": name, "what": peer.what, "seconds": args.seconds, "rounds": []}
     try:
@@ -91,16 +91,21 @@ def measure(name: str, args: argparse.Namespace) -> dict[str, Any]:
             round_ = {of: ours(args.programs, flags, args.seconds) for of, flags in OURS.items()}
             round_["peer"] = theirs(python, peer, args.seconds)
             result["rounds"].append(round_)
+            sum_up(result)
+            file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     except (CannotInstall, RunFailed) as error:
         result["why_not"] = str(error)
-    if result["rounds"]:
-        rounds = result["rounds"]
-        frames = [round_["peer"]["frames_per_s"] for round_ in rounds]
-        result["frames_per_s"] = spread(frames)
-        for of in OURS:
-            result[f"ours_{of}_frames_per_s"] = spread([round_[of] for round_ in rounds])
-            result[f"ours_{of}_over_peer"] = spread([round_[of] / x for round_, x in zip(rounds, frames)])
+        file.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
+
+
+def sum_up(result: dict[str, Any]) -> None:
+    rounds = result["rounds"]
+    frames = [round_["peer"]["frames_per_s"] for round_ in rounds]
+    result["frames_per_s"] = spread(frames)
+    for of in OURS:
+        result[f"ours_{of}_frames_per_s"] = spread([round_[of] for round_ in rounds])
+        result[f"ours_{of}_over_peer"] = spread([round_[of] / x for round_, x in zip(rounds, frames)])
 
 
 def short(x: float) -> str:
@@ -166,8 +171,7 @@ def main() -> None:
                 results.append(json.loads(file.read_text(encoding="utf-8")))
             continue
         print(f"peers: {name}", file=sys.stderr, flush=True)
-        results.append(measure(name, args))
-        file.write_text(json.dumps(results[-1], indent=1) + "\n", encoding="utf-8")
+        results.append(measure(name, args, file))
     print(json.dumps(results, indent=1) if args.json else table(results))
 
 

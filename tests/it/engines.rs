@@ -172,8 +172,8 @@ fn by_both(spec: &NetworkSpec, rng: &mut Rng, place: Place) -> [(Vec<f32>, Vec<f
 /// Where `a_device_has_the_gradients_of_the_cpu` computes: `IMPALA_TEST_DEVICE`, else the first GPU if there is one.
 fn device_under_test() -> Option<Place> {
     let given = std::env::var("IMPALA_TEST_DEVICE").ok();
-    let device =
-        given.map(|text| text.parse().unwrap_or_else(|e| panic!("IMPALA_TEST_DEVICE: {e}")));
+    let device = given
+        .map(|text| text.parse::<Device>().unwrap_or_else(|e| panic!("IMPALA_TEST_DEVICE: {e}")));
     match device {
         Some(Device::Cpu) => Some(Place::Cpu { threads: 1 }),
         Some(Device::Cuda(index)) => Some(Place::Cuda { index }),
