@@ -170,7 +170,7 @@ pub(super) enum Purpose {
     /// To learn, with sizes that were set or that were chosen.
     Learn(Option<TunedSummary>),
     /// To be measured.
-    Trial(TrialClock),
+    Trial(Box<TrialClock>),
 }
 
 /// A run that is to begin.
@@ -300,7 +300,7 @@ impl Trainer {
         let Plan { config, layers, resume, chaos, launched, started, purpose } = plan;
         let (tuned, trial) = match purpose {
             Purpose::Learn(tuned) => (tuned, None),
-            Purpose::Trial(clock) => (None, Some(clock)),
+            Purpose::Trial(clock) => (None, Some(*clock)),
         };
         // Before anything is built: children inherit it.
         let level = Level::choose(config.pool.vectors)?;

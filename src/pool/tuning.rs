@@ -220,7 +220,7 @@ impl Bench for Trials<'_> {
             chaos: None,
             launched: began,
             started: began,
-            purpose: Purpose::Trial(TrialClock::new(self.measured)),
+            purpose: Purpose::Trial(Box::new(TrialClock::new(self.measured))),
         };
         let trainer = Trainer::of_program(self.registry.clone());
         let Run { summary, trial, exit, .. } = trainer.follow(plan).map_err(|e| failed(&e))?;

@@ -135,7 +135,6 @@ mod armed {
             made.is_ok_and(|mut file| write!(file, "{}", std::process::id()).is_ok())
         }
 
-        #[expect(clippy::disallowed_methods, reason = "an abrupt end is the purpose")]
         fn fire(&self) {
             match self.what {
                 What::Signal(signal) => {
