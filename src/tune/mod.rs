@@ -66,7 +66,8 @@ pub struct Measured {
 }
 
 /// The value in the middle, the mean of the two if there are two; 0 of none.
-fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+#[must_use]
+pub fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     let mut sorted: Vec<f64> = values.into_iter().collect();
     sorted.sort_by(f64::total_cmp);
     let half = sorted.len() / 2;

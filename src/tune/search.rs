@@ -83,6 +83,10 @@ pub struct Candidate {
 }
 
 impl Candidate {
+    const fn new(sizes: Sizes, predicted_frames_per_s: Option<f64>) -> Self {
+        Self { sizes, predicted_frames_per_s, trials: Vec::new(), failure: None }
+    }
+
     /// The median of its trials, and their mean lag; nothing if there was none.
     #[must_use]
     pub fn figures(&self) -> Option<Figures> {
@@ -239,8 +243,6 @@ struct Search<'a> {
 impl<'a> Search<'a> {
     fn new(space: &'a Space, effort: &'a Effort, bench: &'a mut dyn Bench) -> Self {
         let sizes = space.default;
-        let default =
-            Candidate { sizes, predicted_frames_per_s: None, trials: Vec::new(), failure: None };
         Self {
             space,
             effort,
@@ -248,7 +250,7 @@ impl<'a> Search<'a> {
             chosen: sizes,
             costs: None,
             inference_ns: Vec::new(),
-            tried: vec![default],
+            tried: vec![Candidate::new(sizes, None)],
             longest: Duration::ZERO,
         }
     }
@@ -280,13 +282,7 @@ impl<'a> Search<'a> {
             if !self.has_time_for(1 + 2 * FEWEST_PAIRS) {
                 break;
             }
-            let predicted_frames_per_s = Some(predicted);
-            self.tried.push(Candidate {
-                sizes,
-                predicted_frames_per_s,
-                trials: Vec::new(),
-                failure: None,
-            });
+            self.tried.push(Candidate::new(sizes, Some(predicted)));
             self.measure(self.tried.len() - 1)?;
         }
         if self.tried.len() == 1 {

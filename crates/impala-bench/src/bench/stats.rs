@@ -3,6 +3,7 @@
 use std::fmt;
 
 use impala_rl::metrics::human::si;
+use impala_rl::tune::median;
 use serde::Serialize;
 
 /// Median, smallest and largest of the repeats of one measurement.
@@ -20,18 +21,13 @@ impl Spread {
     /// Of at least one sample; all zero of none.
     #[must_use]
     pub(crate) fn of(samples: &[f64]) -> Self {
-        let mut sorted = samples.to_vec();
-        sorted.sort_by(f64::total_cmp);
-        let (Some(&min), Some(&max)) = (sorted.first(), sorted.last()) else {
+        let by = |a: &f64, b: &f64| a.total_cmp(b);
+        let (Some(min), Some(max)) =
+            (samples.iter().copied().min_by(by), samples.iter().copied().max_by(by))
+        else {
             return Self::default();
         };
-        let middle = sorted.len() / 2;
-        let median = if sorted.len().is_multiple_of(2) {
-            f64::midpoint(sorted[middle - 1], sorted[middle])
-        } else {
-            sorted[middle]
-        };
-        Self { median, min, max }
+        Self { median: median(samples.iter().copied()), min, max }
     }
 
     /// Of one figure of each repeat.
