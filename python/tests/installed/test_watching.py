@@ -55,7 +55,7 @@ class Run:
     def __init__(self): self.summary = Summary()
     def log(self, values, step):
         lines.append([step, values])
-        if os.environ.get("FAKE_DIES") and len(lines) > 1: raise OSError("no network")
+        if os.environ.get("FAKE_DIES"): raise OSError("no network")
     def finish(self):
         with open(os.environ["FAKE_OUT"], "w") as file: json.dump({"config": config, "lines": lines, "summary": self.summary}, file)
 def init(project, name, config, dir):
