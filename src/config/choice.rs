@@ -1,4 +1,4 @@
-//! The values that are chosen by name: one enum each, spelt the same on the command line and in TOML.
+//! Settings whose values are names: one enum each, with the same spelling on the command line and in TOML.
 
 use std::fmt;
 use std::str::FromStr;
@@ -144,6 +144,26 @@ pub enum Device {
     Cpu,
     /// A CUDA device, by number.
     Cuda(usize),
+    /// Of several learners on one machine each another CUDA device: that of its number there, from 0.
+    CudaOfRank,
+}
+
+impl Device {
+    /// Whether it is a GPU.
+    #[must_use]
+    pub const fn is_gpu(self) -> bool {
+        !matches!(self, Self::Cpu)
+    }
+
+    /// The number of the CUDA device, for the learner that has this number among those of its machine; none for the CPU.
+    #[must_use]
+    pub const fn cuda_index(self, local_rank: usize) -> Option<usize> {
+        match self {
+            Self::Cpu => None,
+            Self::Cuda(index) => Some(index),
+            Self::CudaOfRank => Some(local_rank),
+        }
+    }
 }
 
 impl fmt::Display for Device {
@@ -151,13 +171,14 @@ impl fmt::Display for Device {
         match self {
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
+            Self::CudaOfRank => f.write_str("cuda:auto"),
         }
     }
 }
 
 /// No device has this name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown device {0:?}, use cpu, cuda or cuda:0")]
+#[error("unknown device {0:?}, use cpu, cuda, cuda:0 or cuda:auto")]
 pub struct UnknownDevice(pub String);
 
 impl FromStr for Device {
@@ -167,6 +188,7 @@ impl FromStr for Device {
         match text.split_once(':') {
             None if text == "cpu" => Some(Self::Cpu),
             None if text == "cuda" => Some(Self::Cuda(0)),
+            Some(("cuda", "auto")) => Some(Self::CudaOfRank),
             Some(("cuda", index)) => index.parse().ok().map(Self::Cuda),
             _ => None,
         }
@@ -280,10 +302,16 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for text in ["cpu", "cuda:0", "cuda:3"] {
+        for text in ["cpu", "cuda:0", "cuda:3", "cuda:auto"] {
             assert_eq!(text.parse::<Device>().expect("valid").to_string(), text);
         }
         assert_eq!("cuda".parse::<Device>(), Ok(Device::Cuda(0)));
+    }
+
+    #[test]
+    fn each_rank_of_a_machine_has_a_device_of_its_own() {
+        let of_rank = |text: &str| text.parse::<Device>().expect("valid").cuda_index(2);
+        assert_eq!(["cpu", "cuda:1", "cuda:auto"].map(of_rank), [None, Some(1), Some(2)]);
     }
 
     #[test]

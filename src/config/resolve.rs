@@ -1,10 +1,10 @@
-//! From layers of settings to a [`Config`]: every check that is made of a configuration.
+//! Resolves layers of settings to a [`Config`], with every check of a configuration.
 
 use num_traits::ToPrimitive as _;
 
 use super::choice::{
-    CoreName, Device, Engine, EngineChoice, Exchange, Inference, InferenceName, OptimizerName,
-    Schedule, ScheduleName, TorsoName,
+    CoreName, Engine, EngineChoice, Exchange, Inference, InferenceName, OptimizerName, Schedule,
+    ScheduleName, TorsoName,
 };
 use super::defaults::{self, ALGORITHMS, OPTIMIZERS, PRESETS};
 use super::error::ConfigError;
@@ -334,7 +334,8 @@ fn exchange(
     if let Some(passes) = explicit.passes.filter(|&passes| passes > 1) {
         return refused(format!("--passes {passes}"), "a gradient is applied once; leave it out");
     }
-    if let device @ Device::Cuda(_) = set(all.device) {
+    let device = set(all.device);
+    if device.is_gpu() {
         return refused(
             format!("--device {device}"),
             "actors compute gradients on the CPU; leave it out",
@@ -411,9 +412,8 @@ fn network(
     }
     network.observation_clip =
         (vectors && set(all.normalize_observations)).then(|| set(all.observation_clip));
-    let gpu = matches!(device, Device::Cuda(_));
     let remedies = [
-        (gpu, format!("--device {device}"), "use --device cpu"),
+        (device.is_gpu(), format!("--device {device}"), "use --device cpu"),
         (choice == EngineChoice::Libtorch, "--engine libtorch".to_owned(), "use --engine native"),
     ];
     for (wanted, what, remedy) in remedies {
@@ -427,7 +427,7 @@ fn network(
     let engine = match choice {
         EngineChoice::Native => Engine::Native,
         EngineChoice::Libtorch => Engine::Libtorch,
-        EngineChoice::Auto if gpu => Engine::Libtorch,
+        EngineChoice::Auto if device.is_gpu() => Engine::Libtorch,
         EngineChoice::Auto => Engine::Native,
     };
     Ok((network, engine))

@@ -1,4 +1,4 @@
-//! What may be set: one struct for flags and TOML keys, so that the two cannot drift apart.
+//! All settings of a run, in one struct for flags and TOML keys, so that the two cannot drift apart.
 
 use std::path::PathBuf;
 
@@ -154,7 +154,7 @@ pub struct Settings {
     /// Seconds without an update after which the learner counts as hung, waits for data aside, or inf
     #[arg(long, value_parser = real, value_name = "S", help_heading = "Faults")]
     pub learner_hang_timeout: Option<f64>,
-    /// What follows when an environment fails, or gives a reward or an observation that is no number
+    /// What follows when an environment fails, or gives a reward or an observation that is not a number
     #[arg(long, value_name = "WHAT", help_heading = "Faults")]
     pub on_bad_env: Option<OnBadEnv>,
 
@@ -303,7 +303,7 @@ pub struct Settings {
     #[arg(long, value_parser = real, value_name = "X", help_heading = "Optimizer")]
     pub worker_max_grad_norm: Option<f64>,
 
-    /// Where the learner computes: cpu, cuda or cuda:0. A GPU pays off for images and large batches
+    /// Where the learner computes: cpu, cuda, cuda:N or cuda:auto (one for each rank). A GPU pays off for images and large batches
     #[arg(long, value_name = "DEVICE", help_heading = "Learner")]
     pub device: Option<Device>,
     /// Threads of the learner [default: native engine: one per core, at most 8; libtorch: 1]

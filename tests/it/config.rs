@@ -58,7 +58,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ("--torso cnn", &["--torso cnn needs images", "CartPole-v1 shows [4]", "--torso mlp"]),
     ("--engine gpu", &["gpu", "auto, native, libtorch"]),
     ("--engine native --device cuda", &["--device cuda:0", "--device cpu"]),
-    ("--device tpu", &["tpu", "cpu, cuda or cuda:0"]),
+    ("--device tpu", &["tpu", "cpu, cuda, cuda:0 or cuda:auto"]),
     ("--learner-threads 0", &["--learner-threads 0", "from 1"]),
     ("--publish-every 0", &["--publish-every 0", "from 1"]),
     ("--keep-checkpoints 0", &["--keep-checkpoints 0", "from 1"]),

@@ -1,4 +1,4 @@
-//! What a run needs of a machine.
+//! Computes the resources that a run needs: memory, file descriptors, processes.
 
 use super::MIB;
 use crate::config::{Config, Device, Engine, PoolConfig, Schedule, TaskConfig, TorsoName};
@@ -49,7 +49,9 @@ impl Private {
             // Measured: an actor that runs libtorch has about 64 MiB of its own.
             (Engine::Libtorch, Device::Cpu) => Self { actor: 64 * MIB, learner: 256 * MIB },
             // CUDA's own context, on the host's side.
-            (Engine::Libtorch, Device::Cuda(_)) => Self { actor: 64 * MIB, learner: 2048 * MIB },
+            (Engine::Libtorch, Device::Cuda(_) | Device::CudaOfRank) => {
+                Self { actor: 64 * MIB, learner: 2048 * MIB }
+            }
         }
     }
 }

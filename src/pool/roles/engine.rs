@@ -1,7 +1,6 @@
-//! What computes gradients, for the learner or for an actor.
+//! Builds the engine that computes gradients, for the learner or for an actor.
 
 use super::{RunContext, internal, native};
-use crate::config::Device;
 use crate::learner::engine::Engine;
 use crate::learner::native_engine::{NativeEngine, Order};
 use crate::supervisor::ExitKind;
@@ -11,19 +10,20 @@ pub(super) fn of_learner(pool: &RunContext) -> Result<Box<dyn Engine>, (ExitKind
     let learner = &pool.config.learner;
     let order =
         if pool.config.pool.schedule.is_lockstep() { Order::Fixed } else { Order::AsTheyCome };
-    engine(pool, (learner.threads, order), learner.device)
+    let local_rank = pool.rank.map_or(0, |rank| rank.local_rank);
+    engine(pool, (learner.threads, order), learner.device.cuda_index(local_rank))
 }
 
 /// That of an actor that computes gradients itself: one thread, whose order of sums is always the same.
 pub(super) fn of_actor(pool: &RunContext) -> Result<Box<dyn Engine>, (ExitKind, String)> {
-    engine(pool, (1, Order::AsTheyCome), Device::Cpu)
+    engine(pool, (1, Order::AsTheyCome), None)
 }
 
-/// `order` is for the native engine, `device` for libtorch.
+/// `order` is for the native engine, the number of a CUDA device for libtorch.
 fn engine(
     pool: &RunContext,
     (threads, order): (usize, Order),
-    device: Device,
+    cuda: Option<usize>,
 ) -> Result<Box<dyn Engine>, (ExitKind, String)> {
     let micro_batch = pool.config.learner.micro_batch;
     if native(pool.config.pool.engine) {
@@ -35,10 +35,7 @@ fn engine(
         use crate::hint::with_hint;
         use crate::learner::engine::EngineError;
         use crate::learner::torch_engine::{Place, TorchEngine};
-        let place = match device {
-            Device::Cpu => Place::Cpu { threads },
-            Device::Cuda(index) => Place::Cuda { index },
-        };
+        let place = cuda.map_or(Place::Cpu { threads }, |index| Place::Cuda { index });
         let engine = TorchEngine::new(&pool.network, &pool.parameters, place)
             .map(|engine| engine.at_most(micro_batch));
         Ok(Box::new(engine.map_err(|error| {
@@ -51,7 +48,7 @@ fn engine(
     }
     #[cfg(not(feature = "torch"))]
     {
-        let _only_libtorch_has_devices = device;
+        let _only_libtorch_has_devices = cuda;
         Err(internal("this build has no libtorch"))
     }
 }
