@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use impala_rl::rng::Rng;
 use nix::sys::signal::Signal;
 
-use crate::crash::{PATIENCE, wait_for_frames, wait_for_pid};
+use crate::crash::{MAX_WAIT, wait_for_frames, wait_for_pid};
 use crate::program::{
     Finished, Running, assert_refused, children_of, finish, number, run_as_usual, send, summary,
     supervisor,
@@ -119,7 +119,7 @@ impl Job {
     fn start(command: Command, folder: &Path, count: usize) -> Self {
         let mpirun = Running::of(command);
         let mut supervisors = Vec::new();
-        wait_until("all ranks run", PATIENCE, || {
+        wait_until("all ranks run", MAX_WAIT, || {
             let pids = children_of(mpirun.pid());
             supervisors = (0..count)
                 .filter_map(|rank| {
@@ -134,7 +134,7 @@ impl Job {
 
     fn wait_for_checkpoint(&self) {
         wait_for_frames(&self.folder, 0.0);
-        wait_until("a checkpoint is written", PATIENCE, || {
+        wait_until("a checkpoint is written", MAX_WAIT, || {
             self.folder.join("checkpoints").read_dir().is_ok_and(|mut entries| {
                 // One that is still being written has another extension.
                 entries.any(|entry| entry.is_ok_and(|entry| entry.path().extension().is_none()))
@@ -176,19 +176,25 @@ enum Victim {
     Mpirun,
 }
 
+/// How often each is killed, at another moment each time: `IMPALA_TEST_KILLS=20` for more than once.
+fn kills() -> u64 {
+    std::env::var("IMPALA_TEST_KILLS").map_or(1, |count| count.parse().expect("a number"))
+}
+
 #[test]
 fn a_rank_that_is_lost_ends_the_job_and_it_goes_on_from_the_checkpoint() {
     if !can_start("a_rank_that_is_lost_ends_the_job_and_it_goes_on_from_the_checkpoint") {
         return;
     }
     let mut rng = Rng::new(7, 0);
-    for (victim, ranks_after) in [
+    let victims = [
         (Victim::Learner(1), 2),
         (Victim::Learner(0), 1),
         (Victim::Supervisor(1), 1),
         (Victim::Supervisor(0), 3),
         (Victim::Mpirun, 2),
-    ] {
+    ];
+    for (victim, ranks_after) in (0..kills()).flat_map(|_| victims) {
         let parent = tempfile::tempdir().expect("temporary folder");
         let folder = parent.path().join("run");
         let what = format!("{victim:?}");
@@ -201,8 +207,10 @@ fn a_rank_that_is_lost_ends_the_job_and_it_goes_on_from_the_checkpoint() {
             Victim::Supervisor(rank) => job.supervisors[rank],
             Victim::Mpirun => job.mpirun.pid(),
         };
+        let killed = Instant::now();
         send(pid, Signal::SIGKILL);
         let finished = job.ends(&what);
+        println!("{what}: nothing was left after {:.1} s", killed.elapsed().as_secs_f64());
         let told = finished.stdout.clone() + &finished.stderr;
         assert_ne!(finished.code(), Some(0), "{what}: {told}");
         match victim {
@@ -231,8 +239,14 @@ fn an_actor_of_a_rank_is_replaced_and_a_signal_ends_all() {
     let folder = parent.path().join("run");
     let job = Job::start(ranks(2, ["--run-dir", text(&folder)], ENDLESS), &folder, 2);
     job.wait_for_checkpoint();
-    let actor = wait_for_pid(job.supervisors[1], "actor-0", 0);
-    send(actor, Signal::SIGKILL);
+    let mut rng = Rng::new(8, 0);
+    let mut actor = 0;
+    for _ in 0..kills() {
+        actor = wait_for_pid(job.supervisors[1], "actor-0", actor);
+        let frames = wait_for_frames(&folder, 0.0);
+        wait_for_frames(&folder, frames + 20_000.0 * f64::from(rng.unit_f32()));
+        send(actor, Signal::SIGKILL);
+    }
     wait_for_pid(job.supervisors[1], "actor-0", actor);
     let frames = wait_for_frames(&folder, 0.0);
     wait_for_frames(&folder, frames);
@@ -242,7 +256,7 @@ fn an_actor_of_a_rank_is_replaced_and_a_signal_ends_all() {
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
     let (first, second) = (summary(&folder), summary(&folder.join("rank-1")));
     assert_eq!(number(&first, "updates"), number(&second, "updates"));
-    assert_eq!(number(&second, "actor_restarts"), 1.0);
+    assert_eq!(number(&second, "actor_restarts"), kills() as f64);
 }
 
 #[test]

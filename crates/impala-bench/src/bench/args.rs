@@ -31,6 +31,8 @@ pub(crate) enum BenchCommand {
     Transport(TransportArgs),
     /// The whole system with 1, 2, 4, 8 and 16 actors
     Scaling(ScalingArgs),
+    /// What 2, 8, 64 or 512 learners would reach together, by a model of one update: nothing is run
+    Ranks(RanksArgs),
     /// Which --actors, --envs-per-actor and --learner-threads are fastest here, with the same batch and no older data
     Tune(TuneArgs),
     /// How well environments are learnt: a suite of them, several seeds each, judged by fresh episodes
@@ -87,6 +89,49 @@ pub(crate) struct ScalingArgs {
     /// Flags of impala-supervisor, without --actors
     #[arg(last = true, value_name = "FLAGS")]
     pub(crate) flags: Vec<OsString>,
+}
+
+/// One update of a rank, and the network between ranks. summary.json of a run has what the first four are of.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct RanksArgs {
+    /// Frames that one rank learns from in an update: `frames / updates` of a run of one rank
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) frames: u32,
+    /// Time between two updates of a rank alone, in ms: `1000 wall_s / updates`
+    #[arg(long, value_name = "MS", value_parser = positive)]
+    pub(crate) update_ms: f64,
+    /// Parameters of the network, each of them 4 bytes of the gradient
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) parameters: u64,
+    /// How much of the time between two updates the learner waits for its actors, in ms
+    #[arg(long, default_value_t = 0.0, value_name = "MS", value_parser = not_negative)]
+    pub(crate) idle_ms: f64,
+    /// Standard deviation of the time between two updates, over its mean
+    #[arg(long, default_value_t = 0.05, value_name = "X", value_parser = not_negative)]
+    pub(crate) spread: f64,
+    /// Time of an empty message from one rank to another, in us
+    #[arg(long, default_value_t = 20.0, value_name = "US", value_parser = not_negative)]
+    pub(crate) latency_us: f64,
+    /// Bandwidth of a rank, in Gbit/s; ranks of one machine share that of the machine
+    #[arg(long, default_value_t = 10.0, value_name = "X", value_parser = positive)]
+    pub(crate) gbit_per_s: f64,
+    /// Numbers of ranks
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 8, 64, 512], value_name = "N,N",
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) ranks: Vec<u32>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok().filter(|&x: &f64| x > 0.0 && x.is_finite());
+    parsed.ok_or_else(|| "give a number above 0".into())
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok().filter(|&x: &f64| x >= 0.0 && x.is_finite());
+    parsed.ok_or_else(|| "give a number of at least 0".into())
 }
 
 /// A choice of sizes.

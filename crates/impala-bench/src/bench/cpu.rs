@@ -1,4 +1,4 @@
-//! CPU time: what a thread, and the workers that it started, spend on something.
+//! Measures CPU time: that of the calling thread and of the worker processes that it started.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use impala_rl::supervisor::children_of;
 /// CPU time that one reading of the clock covers.
 const LONG_ENOUGH: Duration = Duration::from_micros(100);
 /// Wall time that a measurement may take, as a multiple of its CPU time.
-const PATIENCE: u32 = 10;
+const WALL_FACTOR: u32 = 10;
 
 /// CPU time that the calling thread has used: what it waits for, and what others do, is not in it.
 ///
@@ -62,7 +62,7 @@ impl CpuClock {
             calls *= 2;
         }
         let (mut samples, mut spent) = (Vec::new(), Duration::ZERO);
-        while samples.len() < 3 || (spent < effort && started.elapsed() < PATIENCE * effort) {
+        while samples.len() < 3 || (spent < effort && started.elapsed() < WALL_FACTOR * effort) {
             let batch = timed(calls);
             spent += batch;
             samples.push(batch.as_nanos() as f64 / f64::from(calls));

@@ -1,5 +1,5 @@
-//! Environments alone: in the pool, with a policy that picks at random and a learner that looks at nothing,
-//! beside the same environments in a loop of a Python program.
+//! Measures environments without network and learner: stepped by actors that draw actions at random, and by a plain
+//! loop in Python.
 
 mod acting;
 mod bare;

@@ -1,4 +1,4 @@
-//! Why a measurement did not come about.
+//! Errors of `impala-bench`: why something could not be measured.
 
 use std::io;
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use impala_rl::supervisor::SupervisorError;
 
 use super::learn::LearnError;
 
-/// Why a measurement did not come about.
+/// Why something could not be measured.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
@@ -33,6 +33,9 @@ pub enum BenchError {
     /// The flags after `--` are not those of the supervisor.
     #[error("{0}; the flags after -- are those of impala-supervisor")]
     Flags(String),
+    /// Figures of a rank that contradict each other.
+    #[error("{0}")]
+    Ranks(String),
     /// What is measured is one environment.
     #[error("{env}: throughput is measured with one environment; name one with --env")]
     SeveralTasks {
@@ -112,7 +115,7 @@ pub enum BenchError {
         program: PathBuf,
         /// How it ended.
         how: String,
-        /// Its last words.
+        /// The last line that it printed.
         said: String,
     },
     /// A program that was measured left too little to measure.

@@ -1,4 +1,5 @@
-//! What the machine could give: if nothing waited, and if only arithmetic and bytes counted.
+//! Upper bounds on the pool's throughput on this machine: if no process ever waited, and if only arithmetic and memory
+//! traffic took time.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What the machine can do at best: multiply-adds in registers, and copies of memory.
+//! Measures the peak rates of the machine: multiply-adds in registers, and copies of memory.
 
 use std::hint::black_box;
 use std::time::Duration;

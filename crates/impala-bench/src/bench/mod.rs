@@ -1,6 +1,6 @@
-//! Measurements: the whole pool, its parts, what the machine could give, and other transports.
+//! Benchmarks: the whole pool, its parts, the limits of the machine, other transports than the ring, and learning.
 //!
-//! `impala-bench` prints them; `docs/throughput.md` says what each figure means. Nothing in the product
+//! `impala-bench` runs them; `docs/throughput.md` says what each figure means. Nothing in the product
 //! knows this module.
 
 mod args;
@@ -13,6 +13,7 @@ mod machine;
 mod parts;
 mod pool;
 mod pool_report;
+mod ranks;
 mod run;
 mod setup;
 mod stats;

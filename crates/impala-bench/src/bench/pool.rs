@@ -1,4 +1,4 @@
-//! The whole system: the real supervisor, and what its own counters say of it.
+//! Measures the whole pool: starts the real supervisor and reads the counters that it logs.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! What runs of the pool come to, beside the limit of the same configuration.
+//! The results of runs of the pool, beside the upper bounds for the same configuration.
 
 use std::fmt;
 

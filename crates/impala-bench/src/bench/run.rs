@@ -1,4 +1,4 @@
-//! `impala-bench`: from the command line to the exit code.
+//! Entry point of `impala-bench`: reads the command line, does what it asks for, and returns the exit code.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -10,7 +10,7 @@ use clap::Parser as _;
 use serde_json::{Value, json};
 use signal_hook::low_level::emulate_default_handler;
 
-use super::args::{BenchArgs, BenchCommand, Common, Measured, ScalingArgs, TuneArgs};
+use super::args::{BenchArgs, BenchCommand, Common, Measured, RanksArgs, ScalingArgs, TuneArgs};
 use super::environments::{EnvReport, EnvSample};
 use super::error::BenchError;
 use super::learn::{self, LearnError};
@@ -19,6 +19,7 @@ use super::machine::Machine;
 use super::parts::{Parts, Sample};
 use super::pool::{self, PoolSample};
 use super::pool_report::PoolReport;
+use super::ranks::RanksReport;
 use super::setup::Setup;
 use super::transport;
 use super::tune::TuneReport;
@@ -61,9 +62,10 @@ pub fn main() -> ExitCode {
                 BenchError::Train(error) if error.exit() == ExitKind::Usage => {
                     ExitKind::Usage.into()
                 }
-                BenchError::Flags(_) | BenchError::Config(_) | BenchError::Network(_) => {
-                    ExitKind::Usage.into()
-                }
+                BenchError::Flags(_)
+                | BenchError::Ranks(_)
+                | BenchError::Config(_)
+                | BenchError::Network(_) => ExitKind::Usage.into(),
                 _ => ExitKind::Internal.into(),
             }
         }
@@ -84,6 +86,7 @@ fn run(command: BenchCommand) -> Result<(), BenchError> {
             print("transport", args.common, &machine, fields, &[&report]);
             Ok(())
         }
+        BenchCommand::Ranks(args) => ranks(&args),
         BenchCommand::Tune(args) => {
             let report = TuneReport::measure(&args)?;
             let TuneArgs { repeats, json, seconds, .. } = args;
@@ -179,6 +182,14 @@ fn scaling(args: &ScalingArgs, machine: &Machine) -> Result<(), BenchError> {
     }
     let fields = json!({ "scaling": rows });
     print("scaling", args.common, machine, fields, &[&table.concat()]);
+    Ok(())
+}
+
+/// No measurement of this machine, so it has no heading that names it.
+fn ranks(args: &RanksArgs) -> Result<(), BenchError> {
+    let report = RanksReport::of(args).map_err(BenchError::Ranks)?;
+    let text = if args.json { format!("{}\n", json!(report)) } else { report.to_string() };
+    let _closed_is_fine = io::stdout().lock().write_all(text.as_bytes());
     Ok(())
 }
 

@@ -1,4 +1,5 @@
-//! The product's own parts for a configuration: what a role of the pool builds, for one process.
+//! Builds what the roles of a pool work with from a configuration, for use in one process: environments, policy,
+//! engine, weights.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,4 @@
-//! Figures with their spread.
+//! Median, smallest and largest value of repeated measurements.
 
 use std::fmt;
 

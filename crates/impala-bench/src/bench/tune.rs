@@ -1,4 +1,5 @@
-//! Sizes of the pool that are fastest here: all trials as a table, and the flags to take.
+//! `impala-bench tune`: finds the sizes of the pool that are fastest on this machine, and prints all trials and the
+//! flags to use.
 
 use std::fmt;
 use std::time::Duration;

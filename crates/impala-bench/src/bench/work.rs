@@ -1,4 +1,4 @@
-//! What a frame costs at least: its multiply-adds, and its bytes.
+//! The least work for a frame, computed from sizes alone: floating-point operations and bytes.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Actors that act at random, one thread each, into a ring whose blocks are released unread.
+//! Actors that draw actions at random, one thread each, and write into a ring whose blocks are released unread.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! The same environments in a loop of a Python program.
+//! Measures environments in a plain loop of a Python program, to compare actors with.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};

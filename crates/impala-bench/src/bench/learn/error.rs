@@ -1,4 +1,4 @@
-//! Why a benchmark of learning ended before its last run, or with runs that failed.
+//! Errors of `impala-bench learn`: why it ended before its last run, or that some runs failed.
 
 use std::io;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! What is learnt: environments times seeds, each a run of the real supervisor, judged by fresh episodes.
+//! `impala-bench learn`: trains on each environment with several seeds, each in a run of the real supervisor, and
+//! evaluates the final policies on fresh episodes.
 //!
 //! `suite` reads what to run and `plan` checks it; `trial` runs one after the other; `report` sums up, and `tables` and
 //! `page` show it. Folder, children, curves and statistics are those of [`trials`].

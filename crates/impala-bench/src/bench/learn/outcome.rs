@@ -1,4 +1,4 @@
-//! What one run came to.
+//! The result of one training run of the benchmark.
 
 use impala_rl::trials::{Point, Reached};
 use serde::{Deserialize, Serialize};

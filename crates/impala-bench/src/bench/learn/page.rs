@@ -1,4 +1,4 @@
-//! `learn.html`: one page that needs nothing else.
+//! `learn.html`: the results as one HTML page that loads no other file.
 
 use impala_rl::metrics::human::si;
 use impala_rl::report::{LineChart, document};

@@ -1,4 +1,4 @@
-//! What a benchmark runs: each environment with its flags, checked before the first run.
+//! The plan of a benchmark: each environment with the flags of its runs, checked before the first run.
 
 use std::ffi::OsString;
 

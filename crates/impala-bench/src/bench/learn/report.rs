@@ -1,4 +1,4 @@
-//! What all runs came to: `learn.json`.
+//! `learn.json`: the results of all runs.
 
 use impala_rl::trials::Estimate;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Suites: which environments, for how many frames, with which target.
+//! Suites: lists of environments, each with the frames to train on and a target return.
 
 use std::path::Path;
 

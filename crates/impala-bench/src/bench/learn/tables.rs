@@ -1,4 +1,4 @@
-//! The figures as tables: for the terminal and `learn.md`, and for the page.
+//! The results as tables: for the terminal, for `learn.md` and for the HTML page.
 
 use impala_rl::metrics::human::{duration, si};
 use impala_rl::trials::{self, Estimate, Reached, Table, dash, list, or_dash, score};

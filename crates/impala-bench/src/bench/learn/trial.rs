@@ -1,4 +1,4 @@
-//! One run: training, and two evaluations of what it came to.
+//! One run of the benchmark: it trains an agent and then evaluates its final policy twice, greedy and sampled.
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;

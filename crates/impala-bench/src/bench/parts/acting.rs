@@ -1,4 +1,5 @@
-//! The parts of acting, each in a loop of its own.
+//! Measures the parts of an actor's work, each in a loop of its own: environment step, inference, sampling, claim and
+//! commit, refresh of weights.
 
 use std::hint::black_box;
 use std::time::Duration;

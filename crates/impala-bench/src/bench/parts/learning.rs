@@ -1,4 +1,4 @@
-//! The parts of learning, and the learning loop as a whole, on blocks that a real actor filled.
+//! Measures the parts of a learner update, and the whole learning loop, on blocks that a real actor filled.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ use impala_rl::params::ParamPublisher;
 use impala_rl::unroll::{BlockRef, Consumer, Field, ReadBlock};
 
 /// How long a block of an actor that works alone may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// ns per frame.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -60,7 +60,7 @@ fn parts(
 ) -> Result<LearningNs, BenchError> {
     // All blocks are held, so that the actor has nothing to do while this one works.
     let blocks = (0..setup.config.pool.blocks)
-        .map(|_| consumer.take(PATIENCE))
+        .map(|_| consumer.take(MAX_WAIT))
         .collect::<Result<Vec<ReadBlock<'_>>, _>>()?;
     let mut updater = setup.updater()?;
     let env = &setup.config.env.spec;
@@ -158,7 +158,7 @@ fn take_release(setup: &Setup, consumer: &mut Consumer<'_>) -> Result<f64, Bench
 /// Until the actor has nothing left to do.
 fn wait_until_full(consumer: &Consumer<'_>) {
     let (ring, started) = (consumer.ring(), Instant::now());
-    while started.elapsed() < PATIENCE
+    while started.elapsed() < MAX_WAIT
         && ring.occupancy().is_ok_and(|now| now.ready + now.held < ring.shape().slots())
     {
         std::thread::yield_now();

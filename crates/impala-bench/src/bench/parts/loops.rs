@@ -1,4 +1,4 @@
-//! The product's loops as wholes.
+//! Measures the product's acting loop as a whole, and runs the actor that fills blocks for the measurement of learning.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Each part of a frame's way alone on one core, with the product's own types.
+//! Measures each part of the work for a frame alone on one core, with the product's own types.
 
 mod acting;
 mod learning;

@@ -1,4 +1,4 @@
-//! Shared memory and its mappings for a pool that lives in one process.
+//! The shared memory of a pool, mapped for an actor and a learner in one process.
 
 use crate::bench::error::BenchError;
 use crate::bench::setup::Setup;

@@ -1,4 +1,4 @@
-//! What is sent: unrolls of the product's own layout, filled row by row as environments would.
+//! The data that each transport carries: unrolls of the product's own layout, filled row by row as environments would.
 
 use std::ffi::OsString;
 

@@ -1,4 +1,4 @@
-//! Transports under the same load: the ring, ipc-channel, a Unix socket, and a copy in one process.
+//! Compares transports under the same load: the ring, ipc-channel, a Unix socket, and a copy within one process.
 //!
 //! A load is filled row by row, as environments fill it, and read to the last byte, whose sum is
 //! checked. What differs is only the way in between.

@@ -1,4 +1,4 @@
-//! What one transport came to.
+//! The result of one transport.
 
 use std::time::{Duration, Instant};
 

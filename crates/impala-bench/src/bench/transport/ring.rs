@@ -1,4 +1,4 @@
-//! The ring under load: forked actors that only write, a forked learner that only reads.
+//! Measures the ring as a transport: forked actors that only write, and a forked learner that only reads.
 //!
 //! It runs in a process of its own, because a supervisor takes its process over for good.
 

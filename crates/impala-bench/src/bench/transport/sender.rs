@@ -1,4 +1,4 @@
-//! A process that fills unrolls and sends them as messages, until nobody reads any more.
+//! A process that fills unrolls and sends them as messages until its reader closes the channel.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd as _;
