@@ -1,4 +1,5 @@
-//! Observations to logits: the engine in Rust, and libtorch where it is built in.
+//! Benchmark of inference: from observations to logits, with the native engine, and with libtorch where the build has
+//! it.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala_bench::bench::Setup;

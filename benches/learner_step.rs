@@ -1,4 +1,4 @@
-//! One update: a block of the ring to new parameters.
+//! Benchmark of one learner update: from a block of the ring to new parameters.
 
 use std::time::Duration;
 

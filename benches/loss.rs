@@ -1,4 +1,4 @@
-//! The loss and its gradient from a network's outputs, for each kind of action.
+//! Benchmark of the loss and its gradient with respect to the network's outputs, for each kind of action.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala_rl::env::ActionSpec;

@@ -1,4 +1,4 @@
-//! The parameter page: publishing a version, and fetching it.
+//! Benchmark of the parameter page: publishing a version of the weights, and fetching it.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala_rl::params::{ParamPublisher, ParamReader, Refresh, page_words};

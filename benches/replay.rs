@@ -1,4 +1,4 @@
-//! What replay costs: keeping a batch, and laying out one that is drawn.
+//! Benchmark of replay: keeping the unrolls of a batch, and laying out a batch that is drawn from those kept.
 
 use std::time::Duration;
 

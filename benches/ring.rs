@@ -1,4 +1,4 @@
-//! A slot's way: claim, commit, and the block's take and release, in one process.
+//! Benchmark of one slot's cycle through the ring in one process: claim, commit, take, release.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! V-trace over unrolls and batches of the usual sizes.
+//! Benchmark of V-trace over unrolls and batches of the usual sizes.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use impala_rl::learner::vtrace::{Inputs, VtraceConfig, vtrace};

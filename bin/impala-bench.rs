@@ -1,4 +1,5 @@
-//! Measures the pool, its parts, and what the machine could give; see `impala-bench --help`.
+//! Measures the throughput of the pool and of its parts, the limits of the machine, and how well agents learn; see
+//! `impala-bench --help`.
 
 use std::process::ExitCode;
 

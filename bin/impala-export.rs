@@ -1,4 +1,4 @@
-//! Writes a trained policy as a file for other runtimes; see `impala-export --help`.
+//! Writes a trained policy as an ONNX or safetensors file; see `impala-export --help`.
 
 use std::process::ExitCode;
 

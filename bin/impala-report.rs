@@ -1,4 +1,4 @@
-//! Plots a run and says what held it back; see `impala-report --help`.
+//! Plots a run and names its bottleneck; see `impala-report --help`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,5 @@
-//! `impala-soak`: injects faults into pools of known bytes, and says which promises were kept.
+//! `impala-soak`: injects faults into pools in which every byte is known in advance, and prints which promises of
+//! reliability were kept.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Tries many settings and compares them; see `impala-sweep --help`.
+//! Trains with many combinations of settings and compares the results; see `impala-sweep --help`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Shows what the runs of this machine are doing; see `impala-top --help`.
+//! Shows live figures of the runs on this machine; see `impala-top --help`.
 
 use std::process::ExitCode;
 

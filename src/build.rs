@@ -1,5 +1,5 @@
-//! From a configuration to what it describes: the network, what acts with it, how it is learnt. The one place that knows
-//! both; training, evaluation and benchmarks take it from here.
+//! Builds from a configuration what it describes: the network, the policy that acts with it, and how it is learnt.
+//! Training, evaluation and benchmarks all build here; no other module knows both configuration and networks.
 
 use std::path::PathBuf;
 

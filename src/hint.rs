@@ -1,4 +1,4 @@
-//! What to change on the command line when a part of the product reports an error.
+//! Hints for errors: which flag of the command line to change.
 //!
 //! The parts say what is wrong and know no flags; their users may be programs. Whoever shows an error to a person adds
 //! the hint: the message stays one line.

@@ -169,7 +169,7 @@ class Service final : public Environments::Service {
         reply.mutable_observed()->set_number(request.step().number());
         if (!carts.Step(request.step().actions(), reply.mutable_observed())) {
           reply.mutable_failure()->set_number(request.step().number());
-          reply.mutable_failure()->set_reason("these are no actions of this environment");
+          reply.mutable_failure()->set_reason("these are not actions of this environment");
         }
       } else {
         return {grpc::StatusCode::FAILED_PRECONDITION, "after a hello come resets and steps"};

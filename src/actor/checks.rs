@@ -1,4 +1,4 @@
-//! What an environment has written, looked at before anybody acts on it.
+//! Checks what environments have written (numbers that are not finite, masks that allow nothing) before it is acted on.
 
 use super::ActorError;
 use crate::env::{Dtype, EnvSpec};

@@ -1,4 +1,5 @@
-//! What an actor carries from one unroll to the next: the last frames, and where the episodes are.
+//! State that an actor carries from one unroll to the next: the last frames of each environment, and where its episode
+//! is.
 
 use crate::env::{EnvSpec, ResetOut, flag};
 use crate::policy::frames::FrameHistory;

@@ -1,4 +1,4 @@
-//! Acting: steps E environments with the current weights and writes unrolls into the ring, in place.
+//! The actor: steps E environments with the current weights and writes unrolls into the ring, in place.
 //!
 //! Knows environments, the ring's producer, the parameter page's reader and a policy that turns
 //! observations into logits. Never waits for the learner to finish an update; it waits only when no

@@ -1,4 +1,5 @@
-//! Gradients in place of unrolls: an actor records each unroll in memory of its own, and the ring gets the gradient.
+//! Gradients in place of unrolls: an actor records each unroll in memory of its own, and writes its gradient into the
+//! ring.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What an actor does when its environments fail.
+//! What an actor does when its environments fail: leave, reset them, or make new ones.
 
 use crate::env::{EnvError, VectorEnv};
 

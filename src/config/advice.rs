@@ -1,4 +1,5 @@
-//! What is valid but hardly meant: said once at the start, never an error.
+//! Advice on a valid configuration: settings without effect, and sizes that make processes wait. It is printed once at
+//! the start and is never an error.
 
 use super::Activation;
 use super::choice::{CoreName, OptimizerName, TorsoName};

@@ -39,7 +39,7 @@ impl FromStr for ChaosSpec {
         let (mut kill, mut stop, mut learner, mut seed) = (None, None, None, None);
         for part in text.split(',') {
             let Some((key, value)) = part.split_once('=') else {
-                return wrong(format!("{part:?} is no KEY=VALUE"));
+                return wrong(format!("{part:?} is not KEY=VALUE"));
             };
             let again = match key {
                 "kill" => kill.replace(rate(key, value)?).is_some(),
@@ -47,9 +47,9 @@ impl FromStr for ChaosSpec {
                 "learner" => learner.replace(share(value)?).is_some(),
                 "seed" => match value.parse::<u64>() {
                     Ok(number) => seed.replace(number).is_some(),
-                    Err(_) => return wrong(format!("seed={value} is no whole number")),
+                    Err(_) => return wrong(format!("seed={value} is not a whole number")),
                 },
-                _ => return wrong(format!("{key:?} is none of kill, stop, learner, seed")),
+                _ => return wrong(format!("{key:?} is not one of kill, stop, learner, seed")),
             };
             if again {
                 return wrong(format!("{key} is given twice"));
@@ -70,7 +70,7 @@ impl FromStr for ChaosSpec {
 fn rate(key: &str, value: &str) -> Result<f64, ChaosError> {
     let number = value.strip_suffix("/s").and_then(|number| number.parse::<f64>().ok());
     number.filter(|&rate| rate > 0.0 && rate <= RATE_MAX_PER_S).ok_or_else(|| ChaosError {
-        problem: format!("{key}={value} is no rate above 0/s and up to {RATE_MAX_PER_S}/s"),
+        problem: format!("{key}={value} is not a rate above 0/s and up to {RATE_MAX_PER_S}/s"),
     })
 }
 
@@ -79,7 +79,7 @@ fn share(value: &str) -> Result<f64, ChaosError> {
         .parse()
         .ok()
         .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| ChaosError { problem: format!("learner={value} is no part from 0 to 1") })
+        .ok_or_else(|| ChaosError { problem: format!("learner={value} is not from 0 to 1") })
 }
 
 impl fmt::Display for ChaosSpec {
@@ -113,19 +113,19 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_on_one_line() {
         for (text, part) in [
-            ("", "no KEY=VALUE"),
-            ("kill", "\"kill\" is no KEY=VALUE"),
-            ("kill=2", "kill=2 is no rate"),
+            ("", "not KEY=VALUE"),
+            ("kill", "\"kill\" is not KEY=VALUE"),
+            ("kill=2", "kill=2 is not a rate"),
             ("kill=0/s", "above 0/s"),
             ("kill=-1/s", "above 0/s"),
             ("kill=nan/s", "above 0/s"),
             ("kill=1e9/s", "up to 1000/s"),
             ("stop=often/s", "stop=often/s"),
             ("kill=1/s,kill=2/s", "kill is given twice"),
-            ("kill=1/s,seed=x", "seed=x is no whole number"),
-            ("kill=1/s,learner=2", "learner=2 is no part"),
+            ("kill=1/s,seed=x", "seed=x is not a whole number"),
+            ("kill=1/s,learner=2", "learner=2 is not from 0 to 1"),
             ("seed=7", "neither kill nor stop"),
-            ("burn=1/s", "\"burn\" is none of"),
+            ("burn=1/s", "\"burn\" is not one of"),
         ] {
             let message = text.parse::<ChaosSpec>().expect_err(text).to_string();
             assert!(message.contains(part) && !message.contains('\n'), "{text}: {message}");

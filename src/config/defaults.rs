@@ -1,5 +1,5 @@
-//! Every default value of the program, as tables. To tune an environment, edit its row here and in
-//! `docs/configuration.md`; a test holds the two together.
+//! Tables of the default values of all settings. To tune an environment, edit its row here and in
+//! `docs/configuration.md`; a test compares the two.
 //!
 //! From the bottom: [`built_in`], [`OPTIMIZERS`] (constants that belong to an optimizer), `of_kind`, [`ENVIRONMENTS`],
 //! [`ALGORITHMS`], [`PRESETS`], then what a file and the command line say. Some settings follow from others unless

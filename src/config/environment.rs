@@ -1,4 +1,5 @@
-//! `environment.json`: what the environment of a run looks like, so that its policy can act where the environment is not.
+//! `environment.json`: the spec of a run's environment, so that its policy can be used where the environment is not
+//! installed.
 //!
 //! ```json
 //! {"id": "Pendulum-v1",

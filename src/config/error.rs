@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration. Every message is one line that ends in a remedy.
+//! Errors of a configuration. Every message is one line that ends in a remedy.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! What environments outside this program are run with, in a form that another folder and another shell
-//! can use again.
+//! Settings for environments in other processes (the Python interpreter, paths, wrappers), with absolute paths, so that
+//! they hold in another folder or shell.
 
 use std::env;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! Reads a file of settings: TOML, flat, its keys the flags without their dashes.
+//! Reads a file of settings: flat TOML whose keys are the flags without their dashes.
 
 use std::path::Path;
 

@@ -1,5 +1,5 @@
-//! What flags say ([`Args`]), what a file says ([`mod@file`]), what is the default ([`defaults`]), and what
-//! all of it means ([`Config`]: validated once, one nested struct for each consumer).
+//! The configuration of a run: flags ([`Args`]), a file ([`mod@file`]) and defaults ([`defaults`]) are resolved to a
+//! [`Config`], which is validated once and has one struct for each part of the system.
 //!
 //! A setting has one name: the field of [`Settings`], which is the flag and the TOML key alike.
 //! `docs/configuration.md` lists them all; a test compares it with the code.

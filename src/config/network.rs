@@ -1,4 +1,4 @@
-//! The networks that have a name, and what a configuration describes.
+//! Networks that are known by name, and the network that a configuration describes.
 
 use super::choice::{CoreName, TorsoName};
 use super::settings::Settings;

@@ -1,4 +1,4 @@
-//! The range of every number that can be set: one row each, no checks anywhere else.
+//! The allowed range of every numeric setting: one row each; numbers are range-checked nowhere else.
 
 use std::fmt;
 

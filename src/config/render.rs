@@ -1,4 +1,4 @@
-//! Writes settings down: the TOML that `--print-config` prints and that a run folder holds.
+//! Writes settings as TOML: for `--print-config` and for the run folder.
 
 use std::fmt::Write as _;
 
@@ -44,7 +44,7 @@ impl Config {
             // Quoted: a name may hold a line break.
             let _ = writeln!(
                 text,
-                "# The run folder was {folder:?}; it is no setting here, so that a second run gets its own."
+                "# The run folder was {folder:?}; it is not set here, so that a second run gets its own."
             );
         }
         let mut last_heading = String::new();

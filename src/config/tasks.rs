@@ -1,4 +1,4 @@
-//! The environments that are learnt: found by their names, and brought together for one network.
+//! Finds the environments of a run by their names, and combines their specs for one network.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A batch: the rows of several requests, copied together from where they lie.
+//! A batch for inference: copies the rows of several requests together.
 
 use super::board::{Desk, Place, Rows};
 use crate::env::ObservationSpec;
@@ -10,9 +10,9 @@ use crate::unroll::{BlockLayout, Field};
 
 const WORD_BYTES: usize = size_of::<u64>();
 
-/// A place that no correct process asks about.
+/// A slot or step that does not exist: no correct process asks about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a request is about step {step} of slot {slot}, which there is not")]
+#[error("a request is about step {step} of slot {slot}, which does not exist")]
 pub struct NoSuchPlace {
     slot: u32,
     step: u32,

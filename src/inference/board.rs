@@ -1,4 +1,4 @@
-//! The request board: where actors ask and the policy process answers.
+//! The request board: shared memory in which actors write their requests and the policy process its answers.
 //!
 //! ```text
 //! line 0                    u32 count, waiters of the event "something was asked"

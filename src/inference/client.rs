@@ -1,4 +1,4 @@
-//! An actor's side: a policy that asks.
+//! The actor's side of central inference: a policy that asks the policy process.
 
 use std::time::{Duration, Instant};
 

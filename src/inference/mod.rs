@@ -1,4 +1,4 @@
-//! Central inference: one process runs the network for all actors.
+//! Central inference: one process, the policy process, runs the network for all actors.
 //!
 //! ```text
 //!   actor                        request board                      policy process

@@ -1,4 +1,4 @@
-//! The policy process's side: batches of what is asked, answered with the newest weights.
+//! The policy process's side of central inference: batches of requests, answered with the newest weights.
 
 use std::time::{Duration, Instant};
 

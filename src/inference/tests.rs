@@ -1,4 +1,5 @@
-//! Actor and policy process as threads over one board: what comes back is what a network of the actor's own gives.
+//! Tests of central inference, with actors and policy process as threads: answers equal those of a network in the
+//! actor.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! How much data may be in flight: enough that the learner never waits for nothing, and no more, because what
-//! waits in the ring grows old.
+//! Limits how much data may be in flight: enough that the learner does not starve, and no more, because data that waits
+//! in the ring grows old.
 //!
 //! The floor is `max-lag` batches and the one at the learner. That is enough where actors need the cores that
 //! they have: more actors at work would only share them, and each unroll would be older when it is learnt

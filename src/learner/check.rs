@@ -1,4 +1,4 @@
-//! Actions of a block, which other processes wrote: checked before they are used.
+//! Checks the actions in a block, which other processes wrote, before they are used.
 
 use super::LearnerError;
 use crate::env::ActionSpec;

@@ -1,5 +1,4 @@
-//! Checkpoints: written so that a crash at any moment leaves the one before intact, and read as
-//! untrusted input.
+//! Checkpoints: written so that a crash at any moment leaves the previous one intact, and read as untrusted input.
 //!
 //! ```text
 //! checkpoints/000000123456/        named after the frames learnt

@@ -1,4 +1,5 @@
-//! Several learners as one: what they tell each other at each update, and how sums over all of them are made.
+//! Synchronous training by the learners of several ranks: what they exchange at each update, and how sums over all
+//! ranks are made.
 //!
 //! Each rank learns from blocks of its own, and all of them make the same updates: gradients are summed over the ranks before
 //! the optimizer sees them, and so is all that an update or a decision follows from. One message of a few numbers goes
@@ -265,7 +266,7 @@ impl Ranks {
             let scale = (1.0 / divisor) as f32;
             gradient.iter_mut().for_each(|sum| *sum *= scale);
         }
-        self.times.transfer += watch.lap();
+        self.times.transfer += watch.restart();
         Together::Found(whole)
     }
 
@@ -279,7 +280,7 @@ impl Ranks {
     fn exchange(&mut self) {
         let mut watch = Stopwatch::start();
         self.link.sum_figures(&mut self.message);
-        let waited = watch.lap();
+        let waited = watch.restart();
         self.own.exchange_wait_s += waited.as_secs_f64();
         self.times.wait += waited;
     }

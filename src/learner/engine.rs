@@ -1,4 +1,4 @@
-//! What computes the network's outputs and its gradient: libtorch, or Rust.
+//! The trait [`Engine`]: computes the network's outputs and its gradient for a block, with native Rust or libtorch.
 //!
 //! An engine sees one block at a time, and only while [`Engine::gradient`] runs: nothing it builds over
 //! the block's memory outlives the call, so the block can be released right after it.
@@ -131,8 +131,8 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    /// Time since the start or the last watch.
-    pub(crate) fn lap(&mut self) -> Duration {
+    /// Time since the start or the last call of this function.
+    pub(crate) fn restart(&mut self) -> Duration {
         let now = Instant::now();
         let taken = now - self.0;
         self.0 = now;

@@ -1,4 +1,4 @@
-//! Finished episodes, as the learner meets them in the blocks it trains on.
+//! Returns and lengths of finished episodes, from the blocks that the learner trains on.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,5 @@
-//! Loss and gradient of one block: the engine's outputs through the loss, strip by strip.
+//! Loss and gradient of one block: for each strip of columns the engine's outputs go through the loss and its gradient
+//! back.
 
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};

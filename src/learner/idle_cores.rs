@@ -1,4 +1,4 @@
-//! How many cores had nothing to do, from `/proc/stat`.
+//! Measures how many cores were idle, from `/proc/stat`.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Lockstep: block `n` is filled with the weights that had learnt from `n - L` blocks, `L` being the lag.
+//! The lockstep schedule: block `n` is filled with the weights after `n - L` learnt blocks, where `L` is the lag.
 //!
 //! One block is open at a time, and the parameter page holds what it is filled with until it is complete; so whoever
 //! fills a part of it, and whenever, finds the same version there. The learner puts the next one out when it has taken

@@ -1,5 +1,5 @@
-//! Learning: takes blocks from the ring, corrects for policy lag with V-trace, moves the parameters and
-//! publishes them.
+//! The learner: takes blocks from the ring, corrects for policy lag with V-trace, updates the parameters and publishes
+//! them.
 //!
 //! `run` is the loop (`admission` and `lockstep` say which blocks the actors fill meanwhile), `update` one step of it, `vtrace`, `loss` and `optimizer` its mathematics over
 //! plain slices, `engine` the network behind a trait with two implementations, `checkpoint` the files.

@@ -1,4 +1,4 @@
-//! The engine in Rust: forward and backward over slices, no tensors.
+//! The native engine of the learner: forward and backward passes over slices, without tensors.
 //!
 //! A block is worked through strip by strip: some columns over all time steps go through network, loss and
 //! back before the next do, so that the activations of an MLP stay in the second-level cache. Threads take
@@ -77,7 +77,7 @@ impl NativeEngine {
     /// Prepares the network's buffers, for up to `threads` threads (at least 1).
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or none that this engine computes.
+    /// [`SpecError`] if `spec` is not a valid network, or not one that this engine computes.
     pub fn new(spec: &NetworkSpec, threads: usize) -> Result<Self, SpecError> {
         let share = || {
             let network = NativeLearner::new(spec)?;
@@ -159,7 +159,7 @@ impl Engine for NativeEngine {
             objective,
             strips: strips(&(0..observations.columns)),
         };
-        times.batching += watch.lap();
+        times.batching += watch.restart();
         let several = work.strips.several() || part.len() < observations.columns;
         if objective.looks_first() && several {
             work.learn = false;
@@ -170,7 +170,7 @@ impl Engine for NativeEngine {
         }
         work.strips = strips(&part);
         self.threads.run(threads, |share| share.run(&work));
-        watch.lap();
+        watch.restart();
         let shares = &mut self.threads.workers()[..threads];
         let usable = shares.iter().all(|share| share.usable);
         if usable && self.order == Order::Fixed {
@@ -187,7 +187,7 @@ impl Engine for NativeEngine {
         times.batching += spent.batching;
         times.forward += spent.forward;
         times.loss += spent.loss;
-        times.backward += spent.backward + watch.lap();
+        times.backward += spent.backward + watch.restart();
         Ok(usable)
     }
 
@@ -318,19 +318,19 @@ impl StripWorker {
         for strip in strips {
             self.seen.gather(work.network, work.observations, &strip);
             let inputs = work.inputs(strip.clone(), &self.seen);
-            self.times.batching += watch.lap();
+            self.times.batching += watch.restart();
             let (logits, values) = self.network.forward(&inputs);
-            self.times.forward += watch.lap();
+            self.times.forward += watch.restart();
             if !work.learn {
                 evaluator.look(strip, logits, values);
-                self.times.loss += watch.lap();
+                self.times.loss += watch.restart();
                 continue;
             }
             let gradients = evaluator.gradients(strip, logits, values);
-            self.times.loss += watch.lap();
+            self.times.loss += watch.restart();
             let Some((d_logits, d_values)) = gradients else { return false };
             self.network.backward(&inputs, d_logits, d_values);
-            self.times.backward += watch.lap();
+            self.times.backward += watch.restart();
         }
         true
     }

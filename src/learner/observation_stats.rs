@@ -1,4 +1,4 @@
-//! What observations are like: running mean and deviation of each element, by which they are normalised.
+//! Running mean and standard deviation of each element of the observations, by which they are normalised.
 //!
 //! They are collected where all frames meet, at the learner, and become part of the weights: an actor that acts with a
 //! version, and the learner that learns with it, normalise alike. V-trace sees a change of them like any other change of

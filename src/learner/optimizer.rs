@@ -1,4 +1,4 @@
-//! Optimizers over the flat parameter vector: one pass, no tensors.
+//! Optimizers (Adam, RMSProp) over the flat parameter vector, in one pass.
 
 use crate::policy::simd::{Kernel, Level, Simd, launch};
 

@@ -1,4 +1,4 @@
-//! PopArt: the value head learns targets of mean 0 and deviation 1, whatever the size of returns.
+//! PopArt: normalises the value head's targets to mean 0 and standard deviation 1, whatever the size of returns.
 //!
 //! The network's value is `v`, the value that V-trace sees is `deviation * v + mean`. Mean and deviation follow the targets; each
 //! time that they move, the head is changed so that every value stays what it was (van Hasselt et al. 2016, "Learning values across

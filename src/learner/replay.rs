@@ -1,4 +1,4 @@
-//! Replay: unrolls that were learnt from are kept for a while, and a part of each batch is drawn from them
+//! Experience replay: unrolls that were learnt from are kept for a while, and a part of each batch is drawn from them
 //! (Espeholt et al. 2018, section 5.2.2).
 //!
 //! Groups of columns are kept as they lay in their blocks, in memory of the learner's own; the oldest makes room for the

@@ -1,4 +1,4 @@
-//! How large returns are: the running deviation of discounted returns, by which rewards are divided.
+//! Running standard deviation of discounted returns, by which rewards are divided.
 //!
 //! A value loss and a policy gradient have the size of the returns, and steps, clips and costs are chosen for a size of
 //! about 1. So rewards are divided by the standard deviation of `R_t = gamma R_{t-1} + r_t`, which runs through each

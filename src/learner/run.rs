@@ -1,4 +1,4 @@
-//! The learning loop: take a block, learn from it, give it back, publish.
+//! The learning loop: take a block, learn from it, release it, publish the new weights.
 
 use std::time::{Duration, Instant};
 
@@ -233,7 +233,7 @@ impl LearnLoop<'_> {
             Pace::Lockstep(_) => self.consumer.take_in_turn(TAKE_TIMEOUT),
         };
         self.learning.counters.set_phase(Phase::Learn);
-        let waited = watch.lap();
+        let waited = watch.restart();
         self.learning.counters.add_time(LearnerCounter::WaitNs, waited);
         if let Pace::Free(admission) = &mut self.pace
             && admission.waited(waited, block.is_ok(), || self.consumer.ring().has_waiting_actors())
@@ -554,7 +554,7 @@ impl Learning<'_> {
         }
         let mut watch = Stopwatch::start();
         let saved = callbacks.save(&self.updater, &self.state);
-        self.counters.add_time(LearnerCounter::CheckpointNs, watch.lap());
+        self.counters.add_time(LearnerCounter::CheckpointNs, watch.restart());
         saved
     }
 
@@ -564,7 +564,7 @@ impl Learning<'_> {
         Ok(())
     }
 
-    /// Compares with the stop_criteria; when the target was reached goes to the counters, which outlive this
+    /// Compares with the stop criteria; when the target was reached goes to the counters, which outlive this
     /// process.
     fn goal_reached(&self) -> Option<StopReason> {
         let targets = self.stop_criteria.stop_at_return.as_deref();

@@ -1,4 +1,5 @@
-//! What the observations of a strip bring with them, for networks that look at more than these.
+//! Gathers the inputs of a network beside the observations for one strip of columns: flags, previous actions and
+//! rewards, and the state of the core.
 
 use std::ops::Range;
 

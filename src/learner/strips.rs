@@ -1,4 +1,4 @@
-//! Strips of a block, and the threads that take them: what both engines share out their work with.
+//! Divides the columns of a block into strips, which the threads of an engine take from a queue.
 //!
 //! Columns of a block have nothing to do with each other. An engine cuts them into strips, and threads take strips from
 //! one queue until it is empty. What a thread does with a strip is the engine's.

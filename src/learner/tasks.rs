@@ -1,4 +1,4 @@
-//! What the learner keeps account of for each task: frames, episodes, losses, and the size of returns.
+//! The learner's statistics of each task: frames, episodes, losses, and the size of returns.
 
 use super::LearnerError;
 use super::checkpoint::TaskState;

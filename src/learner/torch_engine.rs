@@ -1,5 +1,5 @@
-//! The engine on libtorch: any network, any device. Autograd runs from the outputs backwards only;
-//! loss, clipping and optimizer are shared with the other engine.
+//! The libtorch engine of the learner: any network, any device. Autograd only runs from the network's outputs
+//! backwards; loss, clipping and optimizer are shared with the native engine.
 //!
 //! Convolutions on the CPU are worked through strip by strip, as in the other engine: some columns over
 //! all time steps go through network, loss and back before the next do. Their activations then stay in
@@ -117,7 +117,7 @@ impl Engine for TorchEngine {
         let width = width.min(self.most_columns);
         let strips = Strips::new(&(0..observations.columns), width);
         let mut work = Work { learn: true, observations, valid, objective, strips };
-        times.batching += watch.lap();
+        times.batching += watch.restart();
         if objective.looks_first() && work.strips.several() {
             work.learn = false;
             self.run(&work);
@@ -125,7 +125,7 @@ impl Engine for TorchEngine {
                 share.take_outcome()?;
             }
             work.learn = true;
-            times.forward += watch.lap();
+            times.forward += watch.restart();
         }
         work.strips = Strips::new(&part, width);
         self.run(&work);
@@ -135,7 +135,7 @@ impl Engine for TorchEngine {
         }
         // Its own waiting included, so that stages add up to the time of the update.
         let mut spent = self.threads.workers()[0].times;
-        spent.backward += watch.lap().saturating_sub(spent.sum());
+        spent.backward += watch.restart().saturating_sub(spent.sum());
         times.add(&spent);
         if usable {
             gradient.fill(0.0);
@@ -143,7 +143,7 @@ impl Engine for TorchEngine {
                 share.add_gradient(gradient).map_err(|e| failed("backward", &e))?;
             }
         }
-        times.backward += watch.lap();
+        times.backward += watch.restart();
         Ok(usable)
     }
 

@@ -1,4 +1,4 @@
-//! One update: a block in, new parameters out.
+//! One update of the parameters from one block: gradient, clipping, optimizer step.
 
 use std::time::Duration;
 
@@ -266,7 +266,7 @@ impl Updater {
             whole.add(part);
             self.source.add_task_loss(header.task as usize, part.into());
         }
-        times.stages.batching += watch.lap();
+        times.stages.batching += watch.restart();
         whole.is_finite().then_some(whole)
     }
 
@@ -316,7 +316,7 @@ impl Updater {
         let loss = sums.stats(self.source.config().vtrace.c_bar);
         let watch = &mut Stopwatch::start();
         let gradient_norm = global_norm(&self.gradient);
-        times.optimizer += watch.lap();
+        times.optimizer += watch.restart();
         if !gradient_norm.is_finite() {
             return Outcome::NotFinite;
         }
@@ -328,6 +328,6 @@ impl Updater {
         let watch = &mut Stopwatch::start();
         let scale = clip_factor(stats.gradient_norm, self.max_gradient_norm);
         self.optimizer.step(&mut self.parameters, &self.gradient, scale, learning_rate);
-        times.optimizer += watch.lap();
+        times.optimizer += watch.restart();
     }
 }

@@ -1,4 +1,4 @@
-//! V-trace, in the names of Espeholt et al. 2018 ("IMPALA"), section 4.1.
+//! V-trace targets and advantages, in the notation of Espeholt et al. 2018 ("IMPALA"), section 4.1.
 //!
 //! Equation 1 defines the target of the value function at `x_s` over an unroll of `n` steps:
 //!

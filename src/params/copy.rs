@@ -1,4 +1,4 @@
-//! The loops between f32 and atomic words, with their checksum.
+//! Copies f32 numbers into atomic words and back, and computes their checksum.
 //!
 //! The compiler does not vectorise atomic accesses, so the loops move 8 bytes at a time and are
 //! unrolled by [`LANES`] to keep the loop's own cost and the checksum's latency out of the way.

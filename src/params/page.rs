@@ -1,4 +1,4 @@
-//! Where the parameter page keeps what.
+//! The memory layout of the parameter page.
 //!
 //! ```text
 //! word 0   magic: "IMPALAP1", stored last, so that a page with it is laid out

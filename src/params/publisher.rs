@@ -1,4 +1,4 @@
-//! The learner's side of the parameter page.
+//! The writer of the parameter page, in the learner.
 
 use super::copy;
 use super::page::{self, PageMismatch};

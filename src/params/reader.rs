@@ -1,4 +1,4 @@
-//! An actor's side of the parameter page.
+//! A reader of the parameter page, in an actor or the policy process.
 
 use super::copy;
 use super::page::{self, PageMismatch};

@@ -1,4 +1,4 @@
-//! A small image in few colours, for terminals and GIFs alike.
+//! A small image with a fixed palette, for terminals and GIFs.
 
 /// Colours by number.
 pub(super) const PALETTE: &[[u8; 3]] = &[

@@ -1,4 +1,4 @@
-//! Environments as pictures, from what they observe: no environment needs to know how to draw itself.
+//! Draws pictures of environments from their observations, so that no environment needs drawing code.
 
 use super::canvas::{BLUE, Canvas, GREEN, GREY, ORANGE, RED, WHITE, shade};
 use crate::env::{

@@ -1,4 +1,4 @@
-//! Why nothing can be played.
+//! Errors of `impala-play`: why nothing can be played.
 
 use std::path::PathBuf;
 
@@ -43,7 +43,9 @@ pub enum PlayError {
         env: String,
     },
     /// The run has no such task.
-    #[error("{task:?} is none of the tasks of this run; name one of {known}, or its number from 0")]
+    #[error(
+        "{task:?} is not one of the tasks of this run; name one of {known}, or its number from 0"
+    )]
     NoTask {
         /// What was asked for.
         task: String,

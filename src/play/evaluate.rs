@@ -1,4 +1,4 @@
-//! Plays whole episodes and sums them up.
+//! Plays whole episodes and computes their mean return and length.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! `impala-play`: acts with the weights of a checkpoint, says how well, and shows it.
+//! `impala-play`: plays episodes with the weights of a checkpoint, prints the returns, and shows the episodes.
 //!
 //! [`Policy`] acts on observations that it is handed, for whoever deploys what was trained; `state` is what it remembers of an episode, `stacks` lays
 //! frames out for it. `source` finds the weights.

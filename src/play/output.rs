@@ -1,4 +1,4 @@
-//! The file that `--output` names.
+//! The result file of `impala-play` (`--output`): opened before the episodes, named when it is complete.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

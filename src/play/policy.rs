@@ -1,4 +1,4 @@
-//! A trained policy that acts where there is neither a pool nor its environment.
+//! A trained policy that acts without a pool and without its environment: on observations that the caller hands it.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! Pictures on a terminal, two pixels to a character, and in a GIF.
+//! Shows pictures on a terminal, two pixels to a character, and writes GIFs.
 
 use std::fs::File;
 use std::io::{BufWriter, Write as _};

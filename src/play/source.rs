@@ -1,4 +1,4 @@
-//! Where the weights of a run lie: a run folder (its newest whole checkpoint), or one checkpoint in it.
+//! Finds the weights to play with: in a run folder (its newest complete checkpoint), or in one checkpoint.
 
 use std::path::{Path, PathBuf};
 

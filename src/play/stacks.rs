@@ -1,4 +1,4 @@
-//! Observations that come with their stack, laid out as the networks take them.
+//! Lays out observations that come with their frame stack in the way that the networks read them.
 
 use super::error::PlayError;
 use crate::env::EnvSpec;

@@ -1,4 +1,4 @@
-//! What a policy remembers from one observation to the next, in the hands of whoever calls it.
+//! The observations that a policy is shown, and the state that the caller keeps for it from one step to the next.
 //!
 //! A row of state is what the network carries of one environment: the state of its core (`h`, then `c`), then, if it sees the
 //! action before, that action as [`encode`] writes it. A row of zeros is the beginning of an episode.

@@ -1,4 +1,4 @@
-//! What a person sees of a run: one live line on a terminal, plain lines elsewhere, nothing if quiet.
+//! Console output of a run: one live line on a terminal, plain lines elsewhere, none with `--quiet`.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};

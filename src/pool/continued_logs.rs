@@ -1,4 +1,4 @@
-//! The logs of a run that is continued: cut back to where it continues, so that they stay one curve.
+//! Cuts the logs of a resumed run back to the checkpoint that it resumes from, so that they show one curve.
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Write as _};

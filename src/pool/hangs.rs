@@ -1,6 +1,6 @@
-//! Which child hangs: its heartbeat does not change, in a phase that is no wait, for too long. The policy process looks around ten
-//! times a second while it waits, and counts that; so it is judged in its wait too: nobody acts without it, and who waits
-//! for it is not judged.
+//! Detects children that hang: the heartbeat does not change for too long, in a phase that is not a wait. The policy
+//! process is judged in its wait as well, because it counts its looks there, ten in a second, and all actors depend on
+//! it; an actor that waits for it is not judged.
 //!
 //! Time is that of the supervisor. From one look to the next it counts at most [`LONGEST_STEP`], so
 //! that a supervisor that was stopped, suspended, or without a core blames nobody for it; where it

@@ -1,4 +1,4 @@
-//! Which rank of a job this process is, if a launcher of MPI started it.
+//! Finds out which rank of an MPI job this process is, from the environment variables of the launcher.
 //!
 //! A launcher counts only if all of its variables are there: a shell within an allocation has some of them.
 

@@ -1,4 +1,4 @@
-//! What one line of `metrics.jsonl` says: everything that is known of the run at this moment.
+//! Composes one line of `metrics.jsonl`: all that is known of the run at this moment.
 
 use super::console::Progress;
 use super::processes::{MAX_ACTORS_SHOWN, Processes, Usage};

@@ -1,7 +1,7 @@
-//! A file that lines are appended to, and that no run fails of.
+//! A log file to which lines are appended; a line that cannot be written does not end the run.
 //!
-//! Lines that cannot be written are dropped and counted. The first of a row is told, and so is the end
-//! of the row: a full disk may be emptied.
+//! Lines that cannot be written are dropped and counted. The first lost line of a row is reported, and so is the
+//! end of the row: a full disk may be emptied.
 
 use std::io::{self, Write};
 

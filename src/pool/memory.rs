@@ -1,4 +1,4 @@
-//! The memory of a run: what is shared, how it is laid out, and who may map it how.
+//! The shared memory of a run: which regions there are, how they are laid out, and who may map them with which rights.
 
 use crate::config::Config;
 use crate::hint::with_hint;

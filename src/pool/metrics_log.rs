@@ -1,4 +1,4 @@
-//! `metrics.jsonl`: one object per log interval.
+//! Writes `metrics.jsonl`: one JSON object for each log interval.
 
 use std::fs::File;
 

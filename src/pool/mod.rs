@@ -1,4 +1,5 @@
-//! A run from the command line to the exit code: configuration, memory, processes, run folder.
+//! A run of the supervisor: configuration, shared memory, processes, run folder, from the command line to the exit
+//! code.
 //!
 //! Wires what the other modules are: children get environments, policy, ring and parameter page; the
 //! supervisor gets a [`crate::supervisor::Pool`]. Everything that can be wrong with a command is found

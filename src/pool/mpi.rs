@@ -1,4 +1,4 @@
-//! The link between the learners of all ranks, over MPI.
+//! The MPI link between the learners of all ranks.
 //!
 //! MPI is started in the learner's process, after the fork: the supervisor has one thread for ever, and a launcher lets one
 //! process of a rank join. So a learner under MPI has no successor. The crate throws the return codes of MPI away, and an

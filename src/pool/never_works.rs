@@ -1,4 +1,4 @@
-//! A run in which no environment ever works: it would go on to its time limit, with nothing to learn from.
+//! Detects a run in which no environment ever works: it would go on to its time limit with nothing to learn from.
 
 use super::roles::RunContext;
 use crate::metrics::ActorCounter;

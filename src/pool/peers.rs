@@ -1,4 +1,4 @@
-//! What the supervisor of one rank does about the loss of another, or of what started them all.
+//! How the supervisor of one rank reacts to the loss of another rank, or of the launcher.
 //!
 //! A rank cannot be replaced, so the loss of one ends the job. A supervisor whose learner died leaves with a code that is not 0,
 //! and the launcher ends the others; a supervisor that the launcher ends cannot wait for its learner, which waits for
@@ -13,7 +13,7 @@ use crate::metrics::Phase;
 use crate::supervisor::{ChildState, ExitKind, PoolStatus, Role, Verdict};
 
 /// How long a learner may wait for other ranks once its run is to end: they may be in the middle of an update.
-const PATIENCE: Duration = Duration::from_secs(4);
+const MAX_WAIT: Duration = Duration::from_secs(4);
 
 /// What a supervisor sees.
 #[derive(Debug, Clone, Copy)]
@@ -25,7 +25,7 @@ struct Look {
     parent: Pid,
 }
 
-/// Watches over a rank's company.
+/// Watches the other ranks and the launcher.
 #[derive(Debug)]
 pub(super) struct Peers {
     rank: Rank,
@@ -87,7 +87,7 @@ impl Peers {
             return None;
         }
         let since = *self.waiting_since.get_or_insert(look.now);
-        if look.now.saturating_sub(since) < PATIENCE {
+        if look.now.saturating_sub(since) < MAX_WAIT {
             return None;
         }
         match self.alone {

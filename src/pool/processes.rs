@@ -1,4 +1,4 @@
-//! What the kernel says of each process of the run: memory, time on a core, time waiting for one.
+//! What the kernel reports of each process of the run: memory, CPU time, and time spent waiting for a core.
 
 use std::collections::HashMap;
 use std::fs;

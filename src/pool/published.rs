@@ -1,5 +1,5 @@
-//! What a learner of this run last published: where its successor starts, and what is saved if there is
-//! none at the end.
+//! Reads back the weights and the optimizer state that a learner last published: its successor starts there, and they
+//! are saved if the run ends without a learner.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Whether a run would come to the same weights again, and if not what is to blame.
+//! Whether a run would lead to the same weights if repeated, and if not, why.
 
 use super::summary::Status;
 use crate::config::{Engine, PoolConfig};

@@ -1,4 +1,4 @@
-//! A run, as the supervisor drives it: what children inherit, what is reclaimed, what is logged.
+//! The run as the supervisor drives it: what each child runs, what is taken back after a death, what is logged.
 
 mod recording;
 mod trial;
@@ -49,7 +49,7 @@ impl OnMetrics {
 
 /// The supervisor's side of a run.
 pub(super) struct Run {
-    pub(super) inheritance: RunContext,
+    pub(super) run_context: RunContext,
     console: Console,
     crashes: CrashRecord,
     metrics: MetricsLog,
@@ -86,28 +86,28 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(
-        inheritance: RunContext,
+        run_context: RunContext,
         console: Console,
         board: StatusBoard,
         chaos: Option<Chaos>,
         on_metrics: Option<OnMetrics>,
     ) -> Self {
         let shape = crate::ring::RingShape {
-            blocks: inheritance.config.pool.blocks,
-            groups: inheritance.config.pool.groups_per_block(),
+            blocks: run_context.config.pool.blocks,
+            groups: run_context.config.pool.groups_per_block(),
         };
-        let metrics = MetricsLog::open(&inheritance.run_dir, &console);
+        let metrics = MetricsLog::open(&run_context.run_dir, &console);
         let began = Instant::now();
-        let frames = inheritance.memory.learner().get(LearnerCounter::Frames);
-        let run = &inheritance.config.run;
-        let (run_dir, actors) = (&inheritance.run_dir, inheritance.config.pool.actors);
+        let frames = run_context.memory.learner().get(LearnerCounter::Frames);
+        let run = &run_context.config.run;
+        let (run_dir, actors) = (&run_context.run_dir, run_context.config.pool.actors);
         let tensorboard = TensorBoard::open(run.tensorboard, run_dir, actors, frames, &console);
         let now = Sample { at: began, frames, frames_acted: 0, lag_sum: 0, unrolls: 0 };
         let tracebacks = Tracebacks::new(run.quiet, run_dir.path());
-        let peers = inheritance.rank.map(Peers::new);
-        let hangs = HangDetector::new(Limits::new(&inheritance.config.faults));
+        let peers = run_context.rank.map(Peers::new);
+        let hangs = HangDetector::new(Limits::new(&run_context.config.faults));
         Self {
-            inheritance,
+            run_context,
             console,
             crashes: CrashRecord::new(shape),
             metrics,
@@ -136,7 +136,7 @@ impl Run {
     }
 
     fn beat(&self, child: &ChildStatus) -> Heartbeat {
-        let memory = &self.inheritance.memory;
+        let memory = &self.run_context.memory;
         let (phase, progress) = match child.role {
             Role::Learner => {
                 let learner = memory.learner();
@@ -157,7 +157,7 @@ impl Run {
 
     /// The phase in which a process died. The next one begins anew.
     fn last_phase(&self, role: Role) -> Option<Phase> {
-        let memory = &self.inheritance.memory;
+        let memory = &self.run_context.memory;
         match role {
             Role::Learner => {
                 let learner = memory.learner();
@@ -183,7 +183,7 @@ impl Run {
     /// If the last learner died without saving, saves what it published.
     pub(super) fn save_what_is_left(&self, outcome: &mut Outcome) {
         // Checkpoints are rank 0's.
-        if self.inheritance.is_other_rank() {
+        if self.run_context.is_other_rank() {
             return;
         }
         let learner_is_stuck = outcome.unkillable.contains(&Role::Learner);
@@ -193,7 +193,7 @@ impl Run {
         {
             return;
         }
-        match save_published(&self.inheritance) {
+        match save_published(&self.run_context) {
             Ok(Some(path)) => {
                 self.console.warn(&format!("saved the last published weights: {}", path.display()));
                 if outcome.exit == ExitKind::CheckpointNotWritten {
@@ -207,7 +207,7 @@ impl Run {
 
     /// Says of a run whose actors died of their environments that none of these ever worked.
     pub(super) fn name_the_cause(&mut self, outcome: &mut Outcome) {
-        self.never_works.name(outcome, &self.inheritance);
+        self.never_works.name(outcome, &self.run_context);
     }
 
     /// Takes the live line away and sums the run up.
@@ -216,19 +216,19 @@ impl Run {
         let progress = self.progress_since(&now, &self.last);
         self.write(&progress);
         self.console.finish();
-        let memory = &self.inheritance.memory;
-        let config = &self.inheritance.config;
+        let memory = &self.run_context.memory;
+        let config = &self.run_context.config;
         let learner = memory.learner();
         let reached = learner.get(LearnerCounter::TargetReached) != 0;
         let frames = now.frames;
-        let wall_s = self.inheritance.started.elapsed().as_secs_f64();
+        let wall_s = self.run_context.started.elapsed().as_secs_f64();
         let moment = |word| {
             let at = Duration::try_from_secs_f64(learner.get_f64(word)).ok()?;
-            (!at.is_zero()).then(|| self.inheritance.started + at)
+            (!at.is_zero()).then(|| self.run_context.started + at)
         };
         let first = moment(LearnerCounter::FirstFrameS);
         let last = moment(LearnerCounter::LastFrameS);
-        let first_after = first.map(|at| at.saturating_duration_since(self.inheritance.launched));
+        let first_after = first.map(|at| at.saturating_duration_since(self.run_context.launched));
         // The ring's own counts, which no death makes inexact: everybody was reaped.
         let counts = memory.ring().map(|ring| ring.slot_counts());
         let left = memory.ring().and_then(|ring| ring.occupancy()).unwrap_or_default();
@@ -252,11 +252,11 @@ impl Run {
             learner_restarts,
             env_errors: actors(ActorCounter::EnvErrors),
             pages_unread: actors(ActorCounter::ParamBusy),
-            resumes: self.inheritance.resumes(),
-            ranks: self.inheritance.rank.map_or(1, |rank| rank.size as u64),
+            resumes: self.run_context.resumes(),
+            ranks: self.run_context.rank.map_or(1, |rank| rank.size as u64),
         };
         let because = why_not(&config.pool, status, course);
-        let weights_sha256 = weights_sha256(&self.inheritance.run_dir.checkpoints());
+        let weights_sha256 = weights_sha256(&self.run_context.run_dir.checkpoints());
         let weights_sha256 = weights_sha256.unwrap_or_else(|error| {
             self.console.warn(&error.to_string());
             None
@@ -264,13 +264,13 @@ impl Run {
         let per_frame =
             |count: u64, bytes: usize| ratio(count.saturating_mul(bytes as u64), frames);
         let group_bytes = config.pool.layout.written_bytes();
-        let weight_bytes = 4 * self.inheritance.parameters.len();
+        let weight_bytes = 4 * self.run_context.parameters.len();
         let tasks: Vec<_> = (config.env.tasks.iter().enumerate())
             .map(|(index, task)| TaskSummary::of(&task.id, &memory.task(index)))
             .collect();
         let scores = mean_scores(tasks.iter().map(|task| task.score));
         Summary {
-            run_dir: self.inheritance.run_dir.path().to_owned(),
+            run_dir: self.run_context.run_dir.path().to_owned(),
             status,
             reason: outcome.reason.clone(),
             env: config.env.id.clone(),
@@ -332,10 +332,10 @@ impl Run {
 
     /// What the learner has written of all ranks.
     fn ranks(&self) -> Vec<RankRecord> {
-        if self.peers.is_none() || self.inheritance.is_other_rank() {
+        if self.peers.is_none() || self.run_context.is_other_rank() {
             return Vec::new();
         }
-        let text = std::fs::read_to_string(self.inheritance.run_dir.path().join(RANKS_FILE));
+        let text = std::fs::read_to_string(self.run_context.run_dir.path().join(RANKS_FILE));
         text.ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
@@ -348,15 +348,15 @@ impl Pool for Run {
     fn run_child(&mut self, role: Role, incarnation: u16, mut control: ChildControl) -> ExitKind {
         self.board.disown();
         match role {
-            Role::Learner => run_learner(&self.inheritance, incarnation, &mut control),
-            Role::Actor(index) => run_actor(&self.inheritance, index, incarnation, &control),
-            Role::Policy => run_policy(&self.inheritance, incarnation, &control),
+            Role::Learner => run_learner(&self.run_context, incarnation, &mut control),
+            Role::Actor(index) => run_actor(&self.run_context, index, incarnation, &control),
+            Role::Policy => run_policy(&self.run_context, incarnation, &control),
         }
     }
 
     fn request_stop(&mut self) {
         // A ring of an impossible shape was refused before the first fork.
-        let _it_has_a_shape = self.inheritance.memory.close();
+        let _it_has_a_shape = self.run_context.memory.close();
     }
 
     fn reclaim(&mut self, dead: &Dead) -> Result<Reclaimed, PoolCorrupt> {
@@ -373,13 +373,13 @@ impl Pool for Run {
         if self.panicked.len() < panics && last.is_some_and(Phase::is_env) {
             self.faults.env_panics += 1;
             self.never_works.died(role);
-            if self.inheritance.config.faults.on_bad_env == OnBadEnv::Fail {
+            if self.run_context.config.faults.on_bad_env == OnBadEnv::Fail {
                 let reason = format!("{role}: an environment panicked");
                 self.must_stop = Some((ExitKind::EnvFault, reason));
             }
         }
         let phase = last.map(Phase::name);
-        let memory = &self.inheritance.memory;
+        let memory = &self.run_context.memory;
         match role {
             Role::Actor(_) => {
                 let freed = memory.actor_died(dead).map_err(corrupt)?;
@@ -401,13 +401,13 @@ impl Pool for Run {
 
     fn progress(&self, role: Role) -> u64 {
         match role {
-            Role::Learner => self.inheritance.memory.learner().get(LearnerCounter::Updates),
+            Role::Learner => self.run_context.memory.learner().get(LearnerCounter::Updates),
             Role::Actor(index) => self
-                .inheritance
+                .run_context
                 .memory
                 .actor(usize::from(index))
                 .get(ActorCounter::UnrollsCommitted),
-            Role::Policy => self.inheritance.memory.policy().get(PolicyCounter::Requests),
+            Role::Policy => self.run_context.memory.policy().get(PolicyCounter::Requests),
         }
     }
 
@@ -434,10 +434,10 @@ impl Pool for Run {
         {
             return verdict;
         }
-        let limit = self.inheritance.config.stop.time_limit_s;
+        let limit = self.run_context.config.stop.time_limit_s;
         if !status.stopping && limit.is_some_and(|limit| status.uptime.as_secs_f64() >= limit) {
             self.time_is_up = true;
-            if let Some(reason) = self.never_works.at_end(&self.inheritance) {
+            if let Some(reason) = self.never_works.at_end(&self.run_context) {
                 return Verdict::Stop { exit: ExitKind::NoEnvWorks, reason };
             }
             return Verdict::Stop {
@@ -448,7 +448,7 @@ impl Pool for Run {
         if let Some((exit, reason)) = self.must_stop.take() {
             return Verdict::Stop { exit, reason };
         }
-        let phase = self.inheritance.memory.learner().phase();
+        let phase = self.run_context.memory.learner().phase();
         if let Some(peers) = &mut self.peers
             && let Some(verdict) = peers.look(status, phase)
         {
@@ -458,7 +458,7 @@ impl Pool for Run {
             return verdict;
         }
         if !status.stopping
-            && let Some(reason) = self.never_works.look(&self.inheritance)
+            && let Some(reason) = self.never_works.look(&self.run_context)
         {
             return Verdict::Stop { exit: ExitKind::NoEnvWorks, reason };
         }

@@ -1,4 +1,4 @@
-//! The folder of a run: made, locked, and written to so that readers never see half a file.
+//! The run folder: made, locked, and written so that no reader sees half a file.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;

@@ -1,4 +1,4 @@
-//! The named segment by which other programs find a run and see how it does.
+//! Publishes the status segment, by which other programs find a run and read its figures.
 
 use std::path::Path;
 

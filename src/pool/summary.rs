@@ -1,4 +1,4 @@
-//! `summary.json`: what a run came to. Its keys are a contract with scripts.
+//! `summary.json`: the results of a run. Scripts rely on its keys, so they do not change their meaning.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ pub struct Summary {
     pub frames_to_target: Option<u64>,
     /// Seconds from the start until then.
     pub seconds_to_target: Option<f64>,
-    /// Seconds from the start of the process to the first frame that was learnt; none if there is none.
+    /// Seconds from the start of the process to the first frame that was learnt; none if no frame was.
     pub start_to_first_frame_s: Option<f64>,
     /// Seconds from the last frame that was learnt until this was written: the report and the exit come after it.
     pub last_frame_to_summary_s: Option<f64>,
@@ -78,7 +78,7 @@ pub struct Summary {
     pub unrolls_poisonous: u64,
     /// Unrolls that were overwritten because an environment failed; never committed.
     pub unrolls_overwritten: u64,
-    /// Errors of environments, and rewards or observations that were no numbers.
+    /// Errors of environments, and rewards or observations that were not numbers.
     pub env_errors: u64,
     /// Panics of environments.
     pub env_panics: u64,

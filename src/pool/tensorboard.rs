@@ -1,4 +1,4 @@
-//! The numbers of a run as TensorBoard shows them.
+//! Writes the metrics of a run for TensorBoard.
 
 use super::console::Console;
 use super::run_dir::RunDir;

@@ -1,5 +1,5 @@
-//! A traceback of Python is shown once, whatever number of actors and unrolls have it, and of a long one
-//! the end: all of it is in the log of its worker.
+//! Shortens Python tracebacks on the console: each is shown once, however many actors raise it, and of a long one only
+//! the end. The worker's log has all of it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

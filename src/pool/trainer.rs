@@ -1,4 +1,4 @@
-//! A run as a library has it: settings, environments and callbacks in, a summary out.
+//! A run as a library call: settings, environments and callbacks in, a summary out.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -41,7 +41,7 @@ const TICK: Duration = Duration::from_millis(25);
 /// The same in a trial, whose ends are where an update ends.
 const TRIAL_TICK: Duration = Duration::from_millis(5);
 
-/// Why a run did not come about, or failed.
+/// Why a run could not be started, or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -386,7 +386,7 @@ impl Trainer {
         console.line(&headline(&config, (level, rank), parameters.len(), run_dir.path()));
 
         let started = started.checked_sub(before).unwrap_or(started);
-        let inheritance = RunContext {
+        let run_context = RunContext {
             config,
             rank,
             cores: launcher::cores(rank),
@@ -400,23 +400,23 @@ impl Trainer {
             started,
             launched,
         };
-        let central = inheritance.config.pool.inference.is_central();
+        let central = run_context.config.pool.inference.is_central();
         let chaos = chaos.map(|spec| Chaos::new(spec, actors, central));
-        let mut run = Pool::new(inheritance, console, board, chaos, on_metrics);
+        let mut run = Pool::new(run_context, console, board, chaos, on_metrics);
         run.trial = trial;
         let mut outcome = supervisor.run(&mut run);
         run.name_the_cause(&mut outcome);
         run.save_what_is_left(&mut outcome);
         let summary = Summary { tuned, ..run.finish(&outcome) };
-        if let Err(error) = run.inheritance.run_dir.write(SUMMARY_FILE, &summary.to_json()) {
+        if let Err(error) = run.run_context.run_dir.write(SUMMARY_FILE, &summary.to_json()) {
             run.console().warn(&error.to_string());
         }
-        if run.inheritance.config.run.report
-            && let Err(error) = crate::report::write_into(run.inheritance.run_dir.path())
+        if run.run_context.config.run.report
+            && let Err(error) = crate::report::write_into(run.run_context.run_dir.path())
         {
             run.console().warn(&error.to_string());
         }
-        let is_other_rank = run.inheritance.is_other_rank();
+        let is_other_rank = run.run_context.is_other_rank();
         Ok(Run { summary, trial: run.trial.take(), is_other_rank, exit: outcome.exit })
     }
 }

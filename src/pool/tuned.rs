@@ -1,4 +1,4 @@
-//! What `--auto` chose, as a run says it and writes it down.
+//! The report on the sizes that `--auto` chose, on the console and in the summary.
 
 use std::fmt;
 

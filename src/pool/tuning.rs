@@ -1,4 +1,5 @@
-//! Trials of a configuration with other sizes of the pool, each a short run in this process: `--auto`, and `impala-bench tune`.
+//! Trials of a configuration with other sizes of the pool, each a short run started from this process: for `--auto` and
+//! `impala-bench tune`.
 //!
 //! A trial is a run like any other, from the fork to the last death, but for its folder, which is temporary, and its end. So what it
 //! measures is what a run would be, environments of any kind included.

@@ -1,4 +1,5 @@
-//! Which sizes are worth a trial: all that keep what an update learns from, ranked by what a frame costs.
+//! Candidate sizes for trials: those that do not change what an update learns from, ranked by the predicted cost of a
+//! frame.
 
 use serde::Serialize;
 

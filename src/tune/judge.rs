@@ -1,4 +1,4 @@
-//! Whether a candidate is better than the defaults: a rule over pairs of trials that were made in turns.
+//! Decides whether a candidate is faster than the defaults, from pairs of trials made in turns.
 
 use super::{Figures, LAG_THAT_IS_FINE, median};
 

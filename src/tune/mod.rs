@@ -1,4 +1,4 @@
-//! Which sizes of the pool are fastest on this machine, for an environment and a network.
+//! Auto-tuning: finds the sizes of the pool that are fastest on this machine, for an environment and a network.
 //!
 //! What changes learning is left alone: an update takes the batch and the unrolls that it would take without this, and data may not
 //! be older ([`LAG_THAT_IS_FINE`]). Left are [`Sizes`]. A trial of the defaults tells what a frame costs, [`candidates`] ranks the others by

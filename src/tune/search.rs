@@ -1,4 +1,5 @@
-//! The order of trials: the defaults, the most promising candidates once each, and the fastest of them against the defaults in turns.
+//! The search of `--auto`: tries the defaults, then the most promising candidates once each, and then the fastest of
+//! them against the defaults in turns.
 
 use std::fmt;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Offsets of the fields of a block.
+//! The byte layout of a block: where each field of its unrolls lies.
 
 use std::ops::Range;
 

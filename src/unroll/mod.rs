@@ -1,4 +1,4 @@
-//! What the bytes of a slot and of a block mean: where each field of an unroll lies, and views of them.
+//! The content of slots and blocks: where each field of an unroll lies, and typed views of the bytes.
 //!
 //! A *block* is one training batch, time-major, each field one contiguous array, so that the learner's
 //! tensors are views. A *group* is E neighbouring columns of a block: what one actor fills in one

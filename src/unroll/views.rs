@@ -1,4 +1,4 @@
-//! What the bytes of a slot and of a block mean. Shapes are those of [`Field`]; `E` is the group's width.
+//! Typed views of the bytes of a slot and of a block. Shapes are those of [`Field`]; `E` is the group's width.
 
 use bytemuck::{AnyBitPattern, NoUninit, Pod};
 
@@ -100,7 +100,7 @@ impl<'a> GroupMut<'a> {
     /// The group's part of row `row` of any field: `[E]`, or one item for the header.
     ///
     /// # Panics
-    /// If there is no such row, or its bytes are no whole number of `T`.
+    /// If there is no such row, or its bytes are not a whole number of `T`.
     #[must_use]
     pub(crate) fn row<T: AnyBitPattern>(&self, field: Field, row: usize) -> &[T] {
         self.slot.row(field.index(), row)
@@ -109,7 +109,7 @@ impl<'a> GroupMut<'a> {
     /// The same, to write.
     ///
     /// # Panics
-    /// If there is no such row, or its bytes are no whole number of `T`.
+    /// If there is no such row, or its bytes are not a whole number of `T`.
     pub fn row_mut<T: AnyBitPattern + NoUninit>(&mut self, field: Field, row: usize) -> &mut [T] {
         self.slot.row_mut(field.index(), row)
     }
@@ -186,7 +186,7 @@ impl<'a> BlockRef<'a> {
     /// All items of a field in the order of [`Field`]'s shapes, 64-byte aligned.
     ///
     /// # Panics
-    /// If the bytes of the field are no whole number of `T`.
+    /// If the bytes of the field are not a whole number of `T`.
     #[must_use]
     pub fn field<T: AnyBitPattern>(&self, field: Field) -> &'a [T] {
         self.block.field(field.index())

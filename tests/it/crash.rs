@@ -12,13 +12,13 @@ use crate::program::{
 };
 use crate::watch::wait_until;
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(120);
 pub(crate) const ENDLESS: [&str; 6] =
     ["--actors", "3", "--total-frames", "1000000000", "--log-interval", "0.05"];
 
 pub(crate) fn wait_for_frames(run_dir: &Path, more_than: f64) -> f64 {
     let mut frames = 0.0;
-    wait_until("frames are learnt", PATIENCE, || {
+    wait_until("frames are learnt", MAX_WAIT, || {
         frames = last_metrics(run_dir).map_or(0.0, |metrics| number(&metrics, "frames"));
         frames > more_than
     });
@@ -26,7 +26,7 @@ pub(crate) fn wait_for_frames(run_dir: &Path, more_than: f64) -> f64 {
 }
 
 /// Stops the run in order and checks the counts: what was produced was consumed, or is still in the ring.
-pub(crate) fn books_hold(
+pub(crate) fn stop_and_check_counts(
     running: Running,
     run_dir: &Path,
     slots: f64,
@@ -59,7 +59,7 @@ fn pid_of(supervisor: u32, role: &str) -> Option<u32> {
 
 pub(crate) fn wait_for_pid(supervisor: u32, role: &str, other_than: u32) -> u32 {
     let mut found = None;
-    wait_until("the child runs", PATIENCE, || {
+    wait_until("the child runs", MAX_WAIT, || {
         found = pid_of(supervisor, role).filter(|&pid| pid != other_than && is_alive(pid));
         found.is_some()
     });
@@ -67,7 +67,7 @@ pub(crate) fn wait_for_pid(supervisor: u32, role: &str, other_than: u32) -> u32 
 }
 
 #[test]
-fn a_killed_actor_is_replaced_and_the_books_hold() {
+fn a_killed_actor_is_replaced_and_the_counts_hold() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let running = start(folder.path(), ENDLESS);
     let mut victim = 0;
@@ -79,7 +79,7 @@ fn a_killed_actor_is_replaced_and_the_books_hold() {
     }
     wait_for_pid(running.pid(), "actor-1", victim);
     wait_for_frames(folder.path(), frames);
-    let (summary, log) = books_hold(running, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "actor_restarts"), 5.0, "{log}");
     let (lost, restarts) =
         (number(&summary, "unrolls_abandoned"), number(&summary, "actor_restarts"));
@@ -99,7 +99,7 @@ fn a_killed_learner_continues_from_what_it_published() {
     }
     wait_for_pid(running.pid(), "learner", victim);
     wait_for_frames(folder.path(), frames);
-    let (summary, log) = books_hold(running, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "learner_restarts"), 3.0, "{log}");
     assert!(
         number(&summary, "updates") >= number(&summary, "params_published") - 2.0,

@@ -10,7 +10,7 @@ use crate::program::{finish, run_as_usual, summary};
 use crate::watch::wait_until;
 
 /// Where there are no dependencies of this profile, they are compiled, on a machine that may have one core.
-const PATIENCE: Duration = Duration::from_secs(1200);
+const MAX_WAIT: Duration = Duration::from_secs(1200);
 
 const MANIFEST: &str = r#"[package]
 name = "treasure"
@@ -53,7 +53,7 @@ fn a_crate_outside_the_repository_builds_and_trains() {
     }
     let mut child = cargo.spawn().expect("cargo starts");
     let mut status = None;
-    wait_until("the crate is built", PATIENCE, || {
+    wait_until("the crate is built", MAX_WAIT, || {
         status = child.try_wait().expect("a child");
         status.is_some()
     });

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::crash::PATIENCE;
+use crate::crash::MAX_WAIT;
 use crate::program::{Finished, Running, example, finish, last_metrics, number, summary};
 use crate::watch::wait_until;
 
@@ -151,7 +151,7 @@ fn fault_env_that_spins_is_replaced() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let flags = ["--total-frames", "1000000000", "--actor-hang-timeout", "1"];
     let running = Running::of(faulty(folder.path(), &["spin=0.0004"], &flags));
-    wait_until("two were replaced", PATIENCE, || {
+    wait_until("two were replaced", MAX_WAIT, || {
         last_metrics(folder.path()).is_some_and(|metrics| number(&metrics, "restarts") >= 2.0)
     });
     running.signal(Signal::SIGTERM);
@@ -172,7 +172,7 @@ fn fault_batch_that_kills_the_learner_is_dropped_the_second_time() {
     let flags: Vec<_> = sizes.split(' ').collect();
     let running = Running::of(faulty(folder.path(), &["poison=0.0004"], &flags));
     let mut deaths = 0.0;
-    wait_until("four died", PATIENCE, || {
+    wait_until("four died", MAX_WAIT, || {
         deaths = crate::crash::status(running.pid())
             .map_or(0.0, |status| number(&status["children"][0], "restarts"));
         deaths >= 4.0
@@ -210,7 +210,7 @@ fn fault_learner_killed_again_and_again_goes_on_counting() {
     }
     crate::crash::wait_for_pid(running.pid(), "learner", victim);
     crate::crash::wait_for_frames(folder.path(), frames);
-    let (summary, log) = crate::crash::books_hold(running, folder.path(), 64.0);
+    let (summary, log) = crate::crash::stop_and_check_counts(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "learner_restarts"), 15.0, "{log}");
     assert_eq!(number(&summary, "actor_restarts"), 0.0, "actors act on: {log}");
     assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::crash::{ENDLESS, PATIENCE, books_hold, status, wait_for_frames, wait_for_pid};
+use crate::crash::{
+    ENDLESS, MAX_WAIT, status, stop_and_check_counts, wait_for_frames, wait_for_pid,
+};
 use crate::program::{Running, children_of, last_metrics, number, send, start};
 use crate::watch::wait_until;
 
@@ -17,7 +19,7 @@ fn restarts(run: &Running) -> u64 {
 /// Lets time pass: that nothing happens in it cannot be waited for.
 fn let_pass(length: Duration) {
     let started = Instant::now();
-    wait_until("time has passed", PATIENCE, || started.elapsed() >= length);
+    wait_until("time has passed", MAX_WAIT, || started.elapsed() >= length);
 }
 
 fn endless<'a>(more: &[&'a str]) -> Vec<&'a str> {
@@ -42,13 +44,13 @@ fn hang_stopped_actor_that_holds_a_slot_is_replaced() {
         let victim = wait_for_pid(run.pid(), "actor-1", 0);
         send(victim, Signal::SIGSTOP);
         let tried = Instant::now();
-        wait_until("it is replaced, or waits", PATIENCE, || {
+        wait_until("it is replaced, or waits", MAX_WAIT, || {
             restarts(&run) > 0 || tried.elapsed() > Duration::from_secs(5)
         });
         send(victim, Signal::SIGCONT);
     }
     wait_for_frames(folder.path(), frames);
-    let (summary, log) = books_hold(run, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(run, folder.path(), 64.0);
     assert_eq!(number(&summary, "hang_kills"), 1.0, "{log}");
     assert_eq!(summary["slot_counts"]["conserved"], true, "{summary}");
     let phases = ["step", "infer", "refresh"];
@@ -71,7 +73,7 @@ fn hang_short_stop_costs_nothing() {
         let frames = last_metrics(folder.path()).map_or(0.0, |metrics| number(&metrics, "frames"));
         wait_for_frames(folder.path(), frames);
     }
-    let (summary, log) = books_hold(run, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(run, folder.path(), 64.0);
     for key in ["actor_restarts", "learner_restarts", "unrolls_abandoned", "hang_kills"] {
         assert_eq!(number(&summary, key), 0.0, "{key}: {log}");
     }
@@ -98,7 +100,7 @@ fn hang_whole_pool_stopped_is_nobodys_fault() {
         let frames = last_metrics(folder.path()).map_or(0.0, |metrics| number(&metrics, "frames"));
         wait_for_frames(folder.path(), frames);
     }
-    let (summary, log) = books_hold(run, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(run, folder.path(), 64.0);
     for key in ["actor_restarts", "learner_restarts", "hang_kills"] {
         assert_eq!(number(&summary, key), 0.0, "{key}: {log}");
     }
@@ -118,13 +120,13 @@ fn hang_learner_that_stands_still_is_replaced_while_actors_act() {
         let victim = wait_for_pid(run.pid(), "learner", 0);
         send(victim, Signal::SIGSTOP);
         let tried = Instant::now();
-        wait_until("it is replaced, or waits", PATIENCE, || {
+        wait_until("it is replaced, or waits", MAX_WAIT, || {
             restarts(&run) > 0 || tried.elapsed() > Duration::from_secs(3)
         });
         send(victim, Signal::SIGCONT);
     }
     wait_for_frames(folder.path(), frames);
-    let (summary, log) = books_hold(run, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(run, folder.path(), 64.0);
     assert_eq!(number(&summary, "learner_restarts"), 1.0, "{log}");
     assert_eq!(number(&summary, "actor_restarts"), 0.0, "{log}");
     assert!(log.contains("learner: hangs: no progress for 1."), "{log}");
@@ -148,7 +150,7 @@ fn hang_none_where_cores_are_short() {
             });
         }
     });
-    let (summary, log) = books_hold(run, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(run, folder.path(), 64.0);
     for key in ["actor_restarts", "learner_restarts", "hang_kills"] {
         assert_eq!(number(&summary, key), 0.0, "{key}: {log}");
     }

@@ -5,7 +5,9 @@ use std::path::Path;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::crash::{ENDLESS, PATIENCE, books_hold, status, wait_for_frames, wait_for_pid};
+use crate::crash::{
+    ENDLESS, MAX_WAIT, status, stop_and_check_counts, wait_for_frames, wait_for_pid,
+};
 use crate::pool::complete;
 use crate::program::{
     Finished, Running, assert_refused, example, finish, last_metrics, number, send, start, summary,
@@ -112,7 +114,7 @@ fn a_killed_policy_process_is_replaced_and_nothing_is_lost() {
     }
     wait_for_pid(running.pid(), "policy", victim);
     wait_for_frames(folder.path(), frames);
-    let (summary, log) = books_hold(running, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(running, folder.path(), 64.0);
     assert_eq!(number(&summary["inference"], "policy_restarts"), 5.0, "{log}");
     for key in ["actor_restarts", "learner_restarts", "unrolls_overwritten"] {
         assert_eq!(number(&summary, key), 0.0, "{key}: {log}");
@@ -135,7 +137,7 @@ fn a_killed_actor_does_not_stop_the_others() {
     }
     wait_for_pid(running.pid(), "actor-1", victim);
     wait_for_frames(folder.path(), frames);
-    let (summary, log) = books_hold(running, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "actor_restarts"), 5.0, "{log}");
     assert_eq!(number(&summary["inference"], "policy_restarts"), 0.0, "{log}");
 }
@@ -150,10 +152,10 @@ fn hang_of_the_policy_process_is_found_and_no_actor_is_blamed() {
         victim = wait_for_pid(running.pid(), "policy", victim);
         let frames = wait_for_frames(folder.path(), 0.0);
         send(victim, Signal::SIGSTOP);
-        wait_until("it is replaced", PATIENCE, || policy_restarts(&running) == replaced);
+        wait_until("it is replaced", MAX_WAIT, || policy_restarts(&running) == replaced);
         wait_for_frames(folder.path(), frames);
     }
-    let (summary, log) = books_hold(running, folder.path(), 64.0);
+    let (summary, log) = stop_and_check_counts(running, folder.path(), 64.0);
     assert_eq!(number(&summary, "hang_kills"), 2.0, "{log}");
     assert_eq!(number(&summary, "actor_restarts"), 0.0, "{log}");
     assert!(log.contains("policy: hangs: no progress for 2."), "{log}");
@@ -170,8 +172,8 @@ fn a_run_ends_while_its_actors_wait_for_answers() {
         let phases = line["per_actor"]["phase"].as_array().expect("a list").clone();
         phases.iter().all(|phase| phase.as_u64() == Some(5))
     };
-    wait_until("all actors wait", PATIENCE, asking);
-    let (summary, log) = books_hold(running, folder.path(), 64.0);
+    wait_until("all actors wait", MAX_WAIT, asking);
+    let (summary, log) = stop_and_check_counts(running, folder.path(), 64.0);
     assert_eq!(summary["status"], "interrupted", "{log}");
     // They left by themselves; who stood still had to be killed.
     assert!(log.contains("policy did not leave in time"), "{log}");

@@ -200,7 +200,7 @@ impl Crash {
             && report.sequences_doubled == 0
             && report.sequences_invented == 0
             && report.identity_broken == 0
-            && report.books_agree
+            && report.counters_agree
             && report.weights_torn == 0
             && report.checkpoints_bad == 0
             && report.left_behind == 0

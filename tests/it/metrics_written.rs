@@ -13,7 +13,7 @@ use impala_rl::metrics::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::crash::PATIENCE;
+use crate::crash::MAX_WAIT;
 use crate::gym::{gymnasium, supervised};
 use crate::program::{Running, example, supervisor};
 use crate::watch::wait_until;
@@ -301,10 +301,10 @@ impl Found {
         let running = Running::of(command);
         let mut watched = Watched::new(run_dir);
         let began = Instant::now();
-        wait_until(name, 2 * PATIENCE, || {
+        wait_until(name, 2 * MAX_WAIT, || {
             watched.look();
             let still: Vec<_> = until.iter().filter(|name| !watched.moved(name)).collect();
-            let is_late = began.elapsed() > PATIENCE;
+            let is_late = began.elapsed() > MAX_WAIT;
             assert!(still.is_empty() || !is_late, "never written in the run '{name}': {still:?}");
             still.is_empty()
         });

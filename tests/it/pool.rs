@@ -12,7 +12,7 @@ use crate::program::{
 };
 use crate::watch::wait_until;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// Keys of `summary.json` that scripts rely on.
 const SUMMARY_KEYS: &[&str] = &[
@@ -157,7 +157,7 @@ fn an_interrupted_run_saves_and_continues() {
             // The folder is where it stood; the flags come from its configuration.
             crate::program::resume(&run_dir, more)
         };
-        wait_until("frames are learnt", PATIENCE, || {
+        wait_until("frames are learnt", MAX_WAIT, || {
             last_metrics(&run_dir).is_some_and(|m| number(&m, "frames") > before.unwrap_or(0.0))
         });
         running.signal(signal);
@@ -192,16 +192,16 @@ fn two_runs_do_not_disturb_each_other() {
     let [left, right] = ["left", "right"].map(|name| folder.path().join(name));
     let flags = ["--actors", "2", "--total-frames", "1000000000", "--log-interval", "0.05"];
     let (one, two) = (start(&left, flags), start(&right, flags));
-    wait_until("both learn", PATIENCE, || has_frames(&left) && has_frames(&right));
+    wait_until("both learn", MAX_WAIT, || has_frames(&left) && has_frames(&right));
     // One dies by force; the other does not even notice.
     let (pid, children) = (one.pid(), children_of(one.pid()));
     drop(one);
-    wait_until("the killed run is gone", PATIENCE, || {
+    wait_until("the killed run is gone", MAX_WAIT, || {
         !children.iter().any(|&child| is_alive(child)) && segments_of(pid).is_empty()
     });
     assert_eq!(segments_of(two.pid()).len(), 1);
     let frames = last_metrics(&right).map(|m| number(&m, "frames"));
-    wait_until("the other goes on", PATIENCE, || {
+    wait_until("the other goes on", MAX_WAIT, || {
         last_metrics(&right).map(|m| number(&m, "frames")) > frames
     });
     two.signal(Signal::SIGTERM);

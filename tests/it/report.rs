@@ -202,6 +202,6 @@ fn what_is_no_run_has_no_report() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let finished = report(&[folder.path()]);
     assert_eq!(finished.code(), Some(3), "{}", finished.stderr);
-    assert!(finished.stderr.contains("no run folder"), "{}", finished.stderr);
+    assert!(finished.stderr.contains("not a run folder"), "{}", finished.stderr);
     assert_eq!(report(&[]).code(), Some(2));
 }

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::Signal;
 
-use crate::crash::{ENDLESS, PATIENCE, status};
+use crate::crash::{ENDLESS, MAX_WAIT, status};
 use crate::program::{Running, finish, last_metrics, number, start, summary, supervisor};
 use crate::watch::wait_until;
 
@@ -49,7 +49,7 @@ fn resource_disk_full_costs_checkpoints_and_not_the_run() {
         let Some((running, disk)) = on_small_disk(folder.path()) else {
             return println!("skipped: no mount namespace here");
         };
-        wait_until("a checkpoint is there", PATIENCE, || {
+        wait_until("a checkpoint is there", MAX_WAIT, || {
             checkpoints(&disk).iter().any(|name| !name.ends_with(".tmp"))
         });
         fill(&disk);
@@ -66,15 +66,15 @@ fn resource_disk_full_costs_checkpoints_and_not_the_run() {
         };
         for attempt in ["one save ends", "another save ends"] {
             let spent = saving();
-            wait_until(attempt, PATIENCE, || saving() > spent);
+            wait_until(attempt, MAX_WAIT, || saving() > spent);
         }
-        wait_until("learning goes on", PATIENCE, || frames() > before + 20_000.0);
-        wait_until("nothing half done is left", PATIENCE, || {
+        wait_until("learning goes on", MAX_WAIT, || frames() > before + 20_000.0);
+        wait_until("nothing half done is left", MAX_WAIT, || {
             checkpoints(&disk).iter().all(|name| !name.ends_with(".tmp"))
         });
         if room_again {
             fs::remove_file(disk.join("filler")).expect("removed");
-            wait_until("there is a newer one", PATIENCE, || saved(&disk) > newest);
+            wait_until("there is a newer one", MAX_WAIT, || saved(&disk) > newest);
         }
         running.signal(Signal::SIGTERM);
         let finished = running.wait();
@@ -115,11 +115,11 @@ fn resource_output_that_nobody_reads_stops_nobody() {
         fs::read_to_string(folder.path().join("metrics.jsonl"))
             .map_or(0, |text| text.lines().count())
     };
-    wait_until("much more was said than fits", PATIENCE, || lines() > 120);
+    wait_until("much more was said than fits", MAX_WAIT, || lines() > 120);
     assert!(last_metrics(folder.path()).is_some_and(|metrics| number(&metrics, "frames") > 0.0));
     running.signal(Signal::SIGTERM);
     let mut ended = false;
-    wait_until("it ends, still unread", PATIENCE, || {
+    wait_until("it ends, still unread", MAX_WAIT, || {
         ended |= folder.path().join("summary.json").exists();
         ended && !crate::program::is_alive(running.pid())
     });

@@ -12,7 +12,7 @@ use crate::crash::wait_for_pid;
 use crate::program::{children_of, is_alive, last_metrics, number, resume, send, start, summary};
 use crate::watch::wait_until;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 /// Kills; `IMPALA_KILLS=20` for the long form.
 fn kills() -> u32 {
@@ -85,21 +85,21 @@ fn a_run_survives_being_killed_as_a_whole() {
     let mut saved = 0.0;
     for kill in 0..kills() {
         // Some random number of frames after a checkpoint of this incarnation; before it, the log is the last one's.
-        wait_until("it saves", PATIENCE, || newest_checkpoint(&run_dir) > saved);
+        wait_until("it saves", MAX_WAIT, || newest_checkpoint(&run_dir) > saved);
         let moment = newest_checkpoint(&run_dir) + rng.below(3000) as f64;
-        wait_until("it learns on", PATIENCE, || frames(&run_dir) > moment);
+        wait_until("it learns on", MAX_WAIT, || frames(&run_dir) > moment);
         saved = newest_checkpoint(&run_dir);
         let pids: Vec<u32> =
             children_of(running.pid()).into_iter().chain([running.pid()]).collect();
         pids.iter().for_each(|&pid| send(pid, Signal::SIGKILL));
         drop(running);
-        wait_until("all are gone", PATIENCE, || !pids.iter().any(|&pid| is_alive(pid)));
+        wait_until("all are gone", MAX_WAIT, || !pids.iter().any(|&pid| is_alive(pid)));
         let newest = newest_checkpoint(&run_dir);
         assert!(newest >= saved, "kill {kill}: checkpoint {saved} was lost, {newest} is left");
         running = resume(&run_dir, &often);
         saved = newest;
     }
-    wait_until("it saves", PATIENCE, || newest_checkpoint(&run_dir) > saved);
+    wait_until("it saves", MAX_WAIT, || newest_checkpoint(&run_dir) > saved);
     running.signal(Signal::SIGTERM);
     let finished = running.wait();
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
@@ -203,15 +203,15 @@ fn a_killed_learner_leaves_the_statistics_of_observations() {
     let run_dir = folder.path().join("run");
     let running = start(&run_dir, [NORMALISED, &["--total-frames", "1000000000"]].concat());
     let seen = || observations_seen(&run_dir).last().copied().unwrap_or(0.0);
-    wait_until("observations are seen", PATIENCE, || seen() > 20_000.0);
+    wait_until("observations are seen", MAX_WAIT, || seen() > 20_000.0);
     let victim = wait_for_pid(running.pid(), "learner", 0);
     send(victim, Signal::SIGKILL);
     let successor = |line: &Value| number(&line["learner"], "incarnation") >= 2.0;
-    wait_until("another learner learns", PATIENCE, || {
+    wait_until("another learner learns", MAX_WAIT, || {
         last_metrics(&run_dir).is_some_and(|line| successor(&line))
     });
     let at_start = seen();
-    wait_until("it sees more", PATIENCE, || seen() > at_start + 2_000.0);
+    wait_until("it sees more", MAX_WAIT, || seen() > at_start + 2_000.0);
     running.signal(Signal::SIGTERM);
     let finished = running.wait();
     assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);

@@ -260,8 +260,8 @@ impl<'scope, B: Backend> Run<'scope, '_, B> {
 
     /// The next party to end. Reaped: its thread has ended.
     fn reap(&mut self, ring: Ring<'_>) -> Exit {
-        let patience = self.deadline.saturating_duration_since(Instant::now());
-        let Ok(Some(exit)) = self.exits.1.recv_timeout(patience) else {
+        let max_wait = self.deadline.saturating_duration_since(Instant::now());
+        let Ok(Some(exit)) = self.exits.1.recv_timeout(max_wait) else {
             // A panic here would wait for threads that wait for each other.
             let slots: Vec<_> = (0..SHAPE.slots()).map(|slot| ring.slot_word(slot)).collect();
             eprintln!("a party panicked or hangs: {:?} {slots:#?}", ring.slot_counts());

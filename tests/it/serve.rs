@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::program::{Finished, Running, assert_refused, finish, number, run_as_usual, start};
 use crate::watch::wait_until;
 
-const PATIENCE: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(120);
 /// For one answer.
 const ANSWER: Duration = Duration::from_secs(60);
 
@@ -93,7 +93,7 @@ impl Server {
     /// Asks until what it sends to a new browser is as wanted.
     fn wait(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut live = Value::Null;
-        wait_until(what, PATIENCE, || {
+        wait_until(what, MAX_WAIT, || {
             live = self.live(None);
             wanted(&live)
         });
@@ -146,7 +146,7 @@ fn a_run_is_followed_until_it_ends_and_is_deleted() {
     let run_dir = folder.path().join("run");
     let flags = ["--actors", "2", "--total-frames", "1000000000", "--log-interval", "0.2"];
     let running = start(&run_dir, flags);
-    wait_until("it has a configuration", PATIENCE, || run_dir.join("config.toml").exists());
+    wait_until("it has a configuration", MAX_WAIT, || run_dir.join("config.toml").exists());
     let server = Server::of(&[&run_dir]);
     let page = server.get("/");
     assert_eq!(page.status, 200, "{}", page.head);
@@ -168,7 +168,7 @@ fn a_run_is_followed_until_it_ends_and_is_deleted() {
     }
     // Only what changed is sent to who has seen the rest: the curve does, the settings do not.
     let mut later = Value::Null;
-    wait_until("the curve moves", PATIENCE, || {
+    wait_until("the curve moves", MAX_WAIT, || {
         later = server.live(Some(&first));
         !block(&later, "plot-return-over-frames").is_empty()
     });
@@ -187,7 +187,7 @@ fn a_run_is_followed_until_it_ends_and_is_deleted() {
     assert!(block(&ended, "facts").contains("interrupted"), "{}", block(&ended, "facts"));
     assert!(frames(&ended) >= frames(&later), "the last figures stay");
     // Nothing changes any more, so nothing is sent.
-    wait_until("it stands still", PATIENCE, || {
+    wait_until("it stands still", MAX_WAIT, || {
         let settled = server.live(None);
         server.live(Some(&settled))["changed"].as_object().is_some_and(serde_json::Map::is_empty)
     });
@@ -346,9 +346,9 @@ fn bad_input_is_one_line() {
     let missing = folder.path().join("missing");
     let run = |run_dirs: &[&Path], flags: &[&str]| finish(command(run_dirs, flags));
     let finished = run(&[&missing], &["--serve", "0"]);
-    assert_refused(&finished, "missing", 3, &["missing is no run folder", "config.toml"]);
+    assert_refused(&finished, "missing", 3, &["missing is not a run folder", "config.toml"]);
     let finished = run(&[&run_dir, folder.path()], &["--serve", "0"]);
-    assert_refused(&finished, "no run", 3, &["is no run folder"]);
+    assert_refused(&finished, "no run", 3, &["is not a run folder"]);
     let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = taken.local_addr().expect("an address").to_string();
     let finished = run(&[&run_dir], &["--serve", &address]);

@@ -54,7 +54,7 @@ class Counting(gym.Env):
             if self.fault == "crash-beside-child" and os.fork() == 0:
                 time.sleep(1e6)
             if self.fault in ("crash", "crash-beside-child"):
-                print("these are my last words", flush=True)
+                print("this is my last output", flush=True)
                 os.kill(os.getpid(), signal.SIGSEGV)
             if self.fault == "exit":
                 raise SystemExit(3)

@@ -5,7 +5,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// Most roles in a test.
-const SEATS: u64 = 64;
+const PLACES: u64 = 64;
 
 /// What a word says.
 #[derive(Debug, Clone, Copy)]
@@ -97,7 +97,7 @@ impl Board {
         let mut options = File::options();
         options.read(true).write(true).create(true).truncate(false);
         let file = options.open(folder.join("board")).expect("a board");
-        file.set_len(8 * SEATS * 16).expect("room");
+        file.set_len(8 * PLACES * 16).expect("room");
         Self(file)
     }
 
@@ -143,6 +143,6 @@ fn offset(word: Word) -> u64 {
         Word::Helper(place) => (7, place),
     };
     let place = u64::try_from(place).expect("small");
-    assert!(place < SEATS);
-    8 * (row * SEATS + place)
+    assert!(place < PLACES);
+    8 * (row * PLACES + place)
 }

@@ -84,7 +84,7 @@ fn the_third_signal_ends_everything() {
 fn an_actor_that_does_not_leave_is_killed() {
     let run = Run::start(2).at_work();
     run.board.set_mode(1, Mode::Deaf);
-    let stopped = run.seat_pid(2).expect("alive");
+    let stopped = run.child_pid(2).expect("alive");
     kill(stopped, Signal::SIGSTOP).expect("alive");
     run.signal(Signal::SIGTERM);
     let run = run.ends_with(0);
@@ -120,10 +120,10 @@ fn a_stop_ends_whatever_the_children_do() {
     run.board.set_mode(0, Mode::SaveForever);
     run.board.set_mode(1, Mode::Deaf);
     run.board.set_mode(3, Mode::Chatter);
-    kill(run.seat_pid(2).expect("alive"), Signal::SIGSTOP).expect("alive");
+    kill(run.child_pid(2).expect("alive"), Signal::SIGSTOP).expect("alive");
     run.signal(Signal::SIGTERM);
     wait_until("the learner has heard of it", || run.logged("received SIGTERM"));
-    kill(run.seat_pid(0).expect("alive"), Signal::SIGSTOP).expect("alive");
+    kill(run.child_pid(0).expect("alive"), Signal::SIGSTOP).expect("alive");
     let run = run.ends_with(9);
     assert!(run.logged("learner did not leave in time"), "{}", run.log());
 }
@@ -145,7 +145,7 @@ fn a_final_save_that_fails_shows() {
     run.board.set_mode(0, Mode::SaveForever);
     run.signal(Signal::SIGTERM);
     wait_until("the actor has left", || run.board.get(Word::Reclaims(1)) == 1);
-    kill(run.seat_pid(0).expect("alive"), Signal::SIGSEGV).expect("alive");
+    kill(run.child_pid(0).expect("alive"), Signal::SIGSEGV).expect("alive");
     let run = run.ends_with(9);
     assert!(run.logged("the learner died before it had saved"), "{}", run.log());
 }
@@ -194,7 +194,7 @@ fn the_others_go_on() {
 fn corruption_ends_the_run() {
     let run = Run::start(2).at_work();
     run.board.set(Word::Corrupt, 1);
-    kill(run.seat_pid(1).expect("alive"), Signal::SIGKILL).expect("alive");
+    kill(run.child_pid(1).expect("alive"), Signal::SIGKILL).expect("alive");
     let run = run.ends_with(10);
     assert!(run.logged("word 3 says 7"), "{}", run.log());
 }
@@ -203,7 +203,7 @@ fn a_supervisor_with_threads_does_not_fork() {
     let run = Run::start(2).at_work();
     run.board.set(Word::Thread, 1);
     wait_until("it has two", || run.board.get(Word::Thread) == 0);
-    kill(run.seat_pid(1).expect("alive"), Signal::SIGKILL).expect("alive");
+    kill(run.child_pid(1).expect("alive"), Signal::SIGKILL).expect("alive");
     let run = run.ends_with(70);
     assert!(run.logged("can only fork with one"), "{}", run.log());
 }
@@ -221,7 +221,7 @@ fn too_few_descriptors_are_refused() {
 
 fn ctrl_z_stops_all_and_continues_all() {
     let run = Run::start(2).at_work();
-    let pids = || (0..=2).map(|place| run.seat_pid(place).expect("alive")).chain([run.pid()]);
+    let pids = || (0..=2).map(|place| run.child_pid(place).expect("alive")).chain([run.pid()]);
     run.signal(Signal::SIGTSTP);
     wait_until("all stand still", || pids().all(|pid| state(pid) == Some('T')));
     run.signal(Signal::SIGCONT);

@@ -21,7 +21,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// A case that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+const MAX_WAIT: Duration = Duration::from_secs(120);
 
 type Case = (&'static str, fn());
 
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
 fn passes(&(name, case): &Case) -> bool {
     let (done, watchdog) = channel::<()>();
     std::thread::spawn(move || {
-        if watchdog.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+        if watchdog.recv_timeout(MAX_WAIT) == Err(RecvTimeoutError::Timeout) {
             println!("test {name} ... hangs");
             run::kill_all();
             std::process::abort();

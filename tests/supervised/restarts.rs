@@ -22,8 +22,8 @@ pub(crate) const CASES: &[Case] = &[
     ("restarts::children_hold_only_their_own", children_hold_only_their_own),
     ("restarts::children_have_the_usual_signals", children_have_the_usual_signals),
     (
-        "restarts::an_inherited_deafness_for_deaths_is_cured",
-        an_inherited_deafness_for_deaths_is_cured,
+        "restarts::an_inherited_ignore_of_sigchld_is_undone",
+        an_inherited_ignore_of_sigchld_is_undone,
     ),
     ("restarts::helpers_die_with_their_actor", helpers_die_with_their_actor),
     ("restarts::a_flood_of_messages_stops_nobody", a_flood_of_messages_stops_nobody),
@@ -34,8 +34,8 @@ pub(crate) const CASES: &[Case] = &[
     ),
 ];
 
-fn kill_seat(run: &Run, place: usize) -> Pid {
-    let pid = run.seat_pid(place).expect("alive");
+fn kill_child(run: &Run, place: usize) -> Pid {
+    let pid = run.child_pid(place).expect("alive");
     kill(pid, Signal::SIGKILL).expect("alive");
     pid
 }
@@ -43,7 +43,7 @@ fn kill_seat(run: &Run, place: usize) -> Pid {
 /// Another process sits there, and has done some work.
 fn wait_for_successor(run: &Run, place: usize, dead: Pid, before: u64) {
     wait_until("a successor works", || {
-        run.seat_pid(place).is_some_and(|pid| pid != dead)
+        run.child_pid(place).is_some_and(|pid| pid != dead)
             && run.board.get(Word::Progress(place)) > before
     });
 }
@@ -58,7 +58,7 @@ fn two_hundred_kills_leave_no_trace() {
     let before = descriptors(run.pid());
     for _ in 0..ROUNDS {
         let killed: Vec<_> = (1..=8)
-            .map(|place| (place, kill_seat(&run, place)))
+            .map(|place| (place, kill_child(&run, place)))
             .map(|(place, pid)| (place, pid, run.board.get(Word::Progress(place))))
             .collect();
         for (place, pid, progress) in killed {
@@ -86,7 +86,7 @@ fn two_hundred_kills_leave_no_trace() {
 fn a_learner_comes_back() {
     let run = Run::start(1).at_work();
     for _ in 0..5 {
-        let pid = kill_seat(&run, 0);
+        let pid = kill_child(&run, 0);
         let progress = run.board.get(Word::Progress(0));
         wait_for_successor(&run, 0, pid, progress + 1);
     }
@@ -96,7 +96,7 @@ fn a_learner_comes_back() {
 
 fn a_stopped_actor_that_hangs_is_replaced() {
     let run = Run::start(2).at_work();
-    let pid = run.seat_pid(2).expect("alive");
+    let pid = run.child_pid(2).expect("alive");
     kill(pid, Signal::SIGSTOP).expect("alive");
     wait_until("it is stopped", || state(pid) == Some('T'));
     let progress = run.board.get(Word::Progress(2));
@@ -168,7 +168,7 @@ fn a_fork_that_fails_is_tried_again() {
     };
     // The supervisor alone is in it, and is one too many.
     crowd.limit("0");
-    let pid = kill_seat(&run, 2);
+    let pid = kill_child(&run, 2);
     wait_until("it was tried more than once", || {
         run.log().matches("cannot start actor-1: fork: EAGAIN").count() > 2
     });
@@ -187,7 +187,7 @@ fn an_actor_that_cannot_be_killed_is_done_without() {
     };
     let start = || Run::start_as(&["env", "UNKILLABLE_MS=300"], 2, |_| {}).at_work();
     let run = start();
-    let frozen = run.seat_pid(2).expect("alive");
+    let frozen = run.child_pid(2).expect("alive");
     freezer.freeze(frozen);
     run.board.set(Word::Hung, 3);
     wait_until("it is given up", || run.logged("actor-1 does not die of SIGKILL"));
@@ -204,7 +204,7 @@ fn an_actor_that_cannot_be_killed_is_done_without() {
     run.ends_with(0);
 
     let mut run = start();
-    freezer.freeze(run.seat_pid(2).expect("alive"));
+    freezer.freeze(run.child_pid(2).expect("alive"));
     run.signal(Signal::SIGTERM);
     assert_eq!(run.ended().code(), Some(13), "{}", run.log());
     assert!(run.saved() && run.logged("unkillable: [Actor(1)]"), "{}", run.log());
@@ -214,7 +214,7 @@ fn an_actor_that_cannot_be_killed_is_done_without() {
 fn a_panic_is_reported() {
     let run = Run::start(2).at_work();
     run.board.set_mode(1, Mode::Panic);
-    kill_seat(&run, 1);
+    kill_child(&run, 1);
     wait_until("it panics", || run.logged("tests/supervised/program.rs"));
     assert!(run.logged("actor-0: panicked at "), "{}", run.log());
     assert!(run.logged("as the board says"), "{}", run.log());
@@ -228,7 +228,7 @@ fn children_hold_only_their_own() {
     let run = Run::start(3).at_work();
     for _ in 0..3 {
         for place in [1, 3] {
-            let pid = kill_seat(&run, place);
+            let pid = kill_child(&run, place);
             let progress = run.board.get(Word::Progress(place));
             wait_for_successor(&run, place, pid, progress + 1);
         }
@@ -257,7 +257,7 @@ fn children_hold_only_their_own() {
             .map(|name| name.split_once(":[").map_or(name, |(sort, _)| sort))
             .collect();
         // The pool's files; the wakeup; both ends of its own channel. The supervisor's epoll, clock,
-        // signals, pidfds, lifeline and the other children's channels are not among them.
+        // signals, pidfds, janitor's pipe and the other children's channels are not among them.
         assert_eq!(sorts, ["/board", "/log", "anon_inode", "socket", "socket"], "{name}: {own:?}");
         assert!(own.iter().any(|name| name == "anon_inode:[eventfd]"), "{name}: {own:?}");
     }
@@ -282,7 +282,7 @@ fn children_have_the_usual_signals() {
     let ignored = bit(Signal::SIGPIPE) | bit(Signal::SIGTTOU) | bit(Signal::SIGUSR2);
     for place in 0..=1 {
         // Rust's own handlers for a stack that overflows are gone as well.
-        assert_eq!(masks(run.seat_pid(place).expect("alive")), [0, ignored, 0]);
+        assert_eq!(masks(run.child_pid(place).expect("alive")), [0, ignored, 0]);
     }
     let stoppers = bit(Signal::SIGINT) | bit(Signal::SIGTERM) | bit(Signal::SIGUSR1);
     assert_eq!(masks(run.pid())[0] & stoppers, stoppers, "the supervisor blocks them");
@@ -290,11 +290,11 @@ fn children_have_the_usual_signals() {
     run.ends_with(0);
 }
 
-fn an_inherited_deafness_for_deaths_is_cured() {
+fn an_inherited_ignore_of_sigchld_is_undone() {
     // With SIGCHLD ignored the kernel reaps the dead, and nobody learns what they died of.
     let wrap = ["env", "--ignore-signal=CHLD"];
     let run = Run::start_as(&wrap, 1, |_| {}).at_work();
-    let pid = kill_seat(&run, 1);
+    let pid = kill_child(&run, 1);
     let progress = run.board.get(Word::Progress(1));
     wait_for_successor(&run, 1, pid, progress + 1);
     assert!(run.logged("killed by SIGKILL"), "{}", run.log());
@@ -314,7 +314,7 @@ fn helpers_die_with_their_actor() {
     };
     let (first, second) = (helper(1), helper(2));
     assert!(children_of(run.pid()).contains(&first), "adopted when its script ended");
-    let pid = kill_seat(&run, 1);
+    let pid = kill_child(&run, 1);
     let progress = run.board.get(Word::Progress(1));
     wait_until("its helper is gone", || state(first).is_none());
     wait_for_successor(&run, 1, pid, progress + 1);
@@ -334,7 +334,7 @@ fn a_flood_of_messages_stops_nobody() {
         run.board.get(Word::Ticks) > ticks + 5
             && run.log().matches("nothing to say").count() > 5_000
     });
-    kill_seat(&run, 1);
+    kill_child(&run, 1);
     run.board.set_mode(1, Mode::Work);
     wait_until("it is replaced", || run.board.get(Word::Starts(1)) == 2);
     run.signal(Signal::SIGTERM);
@@ -362,8 +362,8 @@ fn actors_are_the_first_to_go_without_memory() {
         let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).expect("alive");
         score.trim().parse::<i32>().expect("a number")
     };
-    let seat = |place| run.seat_pid(place).expect("alive");
-    assert_eq!([score(seat(0)), score(seat(1))], [100, 500]);
+    let child = |place| run.child_pid(place).expect("alive");
+    assert_eq!([score(child(0)), score(child(1))], [100, 500]);
     assert!(score(run.pid()) <= 0);
     run.signal(Signal::SIGTERM);
     run.ends_with(0);

@@ -94,7 +94,7 @@ impl Run {
         kill(self.pid(), signal).expect("alive");
     }
 
-    pub(crate) fn seat_pid(&self, place: usize) -> Option<Pid> {
+    pub(crate) fn child_pid(&self, place: usize) -> Option<Pid> {
         let pid = i32::try_from(self.board.get(Word::Pid(place))).expect("a pid");
         (pid > 0).then(|| Pid::from_raw(pid))
     }

@@ -1,4 +1,5 @@
-//! What measures and what torments the pool of `impala-rl`: [`mod@bench`] is `impala-bench`, [`soak`] is `impala-soak`.
+//! Benchmarks and fault injection for `impala-rl`: [`mod@bench`] is the program `impala-bench`, [`soak`] is
+//! `impala-soak`.
 //!
 //! Nothing in the product knows this crate, and it is not published.
 

@@ -1,4 +1,4 @@
-//! Plays a built-in environment at random, and says how well that goes.
+//! Plays a built-in environment with random actions and prints the mean return.
 //!
 //! ```text
 //! cargo run --release --example random -- CartPole-v1

@@ -1,5 +1,5 @@
-//! `Acrobot-v1`, as in Gymnasium 1.x ("book" dynamics): swing the lower end of a two-link pendulum
-//! above the bar by a torque on the joint between the links.
+//! `Acrobot-v1`, as in Gymnasium 1.x (with its "book" dynamics, those of Sutton and Barto): swing the lower end of a
+//! two-link pendulum above the bar by a torque on the joint between the links.
 
 use std::f64::consts::{FRAC_PI_2, PI};
 use std::hint::black_box;

@@ -1,4 +1,4 @@
-//! What every registered environment must keep, whatever it is.
+//! Tests that every registered environment must pass.
 
 use super::{
     ActionSpec, Actions, Dtype, EnvError, EnvOptions, Registry, ResetOut, StepOut, VectorEnv, flag,

@@ -1,4 +1,4 @@
-//! Why an environment cannot be made, or failed.
+//! Errors: why an environment cannot be made, or why it failed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Environments that another process steps: what it is started with, and what memory it may write to.
+//! Settings for environments that run in another process, and the shared memory that such a process may write to.
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;

@@ -1,4 +1,5 @@
-//! Environments: the contract that an actor steps, and the built-in ones.
+//! Reinforcement-learning environments: the traits that an actor steps, the built-in environments, and a registry of
+//! names.
 //!
 //! Knows nothing of processes, tensors or shared memory. An environment writes its observations into
 //! memory that it is handed, which in a run is the ring itself.

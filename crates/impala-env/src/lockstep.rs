@@ -1,4 +1,4 @@
-//! Many copies of one [`Environment`] as a [`VectorEnv`].
+//! Steps many copies of one [`Environment`] together, as a [`VectorEnv`].
 
 use super::{Action, Actions, EnvError, EnvSpec, Environment, ResetOut, StepOut, VectorEnv, flag};
 use crate::rng::Rng;

@@ -1,5 +1,5 @@
-//! `MountainCarContinuous-v0`, as in Gymnasium 1.x: the car of `MountainCar-v0` with a throttle, paid for
-//! by its square.
+//! `MountainCarContinuous-v0`, as in Gymnasium 1.x: the car of `MountainCar-v0` with a continuous throttle; each step
+//! costs a tenth of the square of the force.
 
 use super::mountain_car::{GRAVITY, MAX_POSITION, MAX_SPEED, MIN_POSITION};
 use super::{

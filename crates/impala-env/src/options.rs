@@ -1,4 +1,4 @@
-//! What a user may set of an environment: `--env-arg KEY=VALUE`.
+//! Options of an environment that a user may set: `--env-arg KEY=VALUE`.
 
 use std::fmt::{self, Display};
 use std::ops::RangeInclusive;
@@ -115,7 +115,7 @@ impl<'a> OptionReader<'a> {
     /// A number within `range`, else `default`.
     ///
     /// # Errors
-    /// [`EnvError::BadOption`] if it is no number, or outside the range.
+    /// [`EnvError::BadOption`] if it is not a number, or outside the range.
     pub fn number<T: FromStr + PartialOrd + Display>(
         &mut self,
         key: &'static str,

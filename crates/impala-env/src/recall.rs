@@ -1,4 +1,5 @@
-//! `Recall-v0`: a cue is shown once and asked for later. Without memory it cannot be done.
+//! `Recall-v0`: a cue is shown at the first step of an episode and asked for at the last, which only a policy with
+//! memory can do.
 
 use super::{
     ActionSpec, BoxError, Element as _, End, EnvError, EnvOptions, EnvSpec, Environment, Lockstep,

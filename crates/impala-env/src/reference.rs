@@ -1,4 +1,5 @@
-//! Returns that others reached, by which returns of different tasks are brought to one scale.
+//! Reference returns of known environments (random play, and solved or human play), used to bring the returns of
+//! different tasks to one scale.
 
 /// What is known of an environment: the return of a policy that acts at random, and one to be compared with.
 #[derive(Debug, Clone, Copy, PartialEq)]

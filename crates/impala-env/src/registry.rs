@@ -1,4 +1,4 @@
-//! Environments by name.
+//! Looks up environments by name.
 
 use std::fmt;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! What an environment looks like from outside: shapes, element types, actions.
+//! The spec of an environment: shape and element type of its observations, and kind and bounds of its actions.
 
 use super::EnvError;
 

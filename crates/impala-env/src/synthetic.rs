@@ -1,4 +1,4 @@
-//! `Synthetic-v0`, for measurements: frames of any size, at any cost of a step.
+//! `Synthetic-v0`, an environment for measurements: frames of any size, and steps of any cost in CPU time.
 
 use std::hint::black_box;
 use std::time::Instant;

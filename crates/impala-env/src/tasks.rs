@@ -1,4 +1,5 @@
-//! Several tasks for one network: what their environments have in common, and a view of each that shows it.
+//! Several tasks for one network: the spec that fits all of their environments, and a wrapper that shows each
+//! environment under it.
 
 use super::{
     ActionSpec, Actions, Dtype, EnvError, EnvSpec, ResetOut, SharedMemory, StepOut, VectorEnv,

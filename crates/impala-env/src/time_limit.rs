@@ -1,4 +1,4 @@
-//! The steps that an episode may take.
+//! Cuts an episode off after a number of steps, as Gymnasium's `TimeLimit` does.
 
 use super::End;
 

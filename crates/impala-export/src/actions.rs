@@ -1,4 +1,5 @@
-//! From the policy's outputs to the most likely action, as the environment is given it.
+//! Adds to the ONNX graph how the most likely action follows from the network's outputs, in the form that the
+//! environment takes.
 
 use impala_rl::env::ActionSpec;
 use impala_rl::play::Policy;

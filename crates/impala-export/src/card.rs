@@ -1,4 +1,4 @@
-//! The model card: what the policy is, how well it does, how it was trained, how it is used.
+//! Writes the model card: what the policy is, how well it does, how it was trained, how it is used.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Why nothing was exported.
+//! Errors of `impala-export`: why nothing was exported.
 
 use std::path::PathBuf;
 

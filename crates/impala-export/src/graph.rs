@@ -1,4 +1,4 @@
-//! Puts a graph together, node by node.
+//! Builds an ONNX graph node by node.
 
 use crate::proto::{
     AttributeProto, AttributeType, DataType, Dimension, Extent, GraphProto, NodeProto, TensorProto,

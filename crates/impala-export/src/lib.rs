@@ -1,4 +1,4 @@
-//! `impala-export`: a trained policy as a file that other runtimes take.
+//! `impala-export`: writes a trained policy as an ONNX model or as safetensors, with a model card.
 //!
 //! ```text
 //! run folder -> impala_rl::play::Policy -> model (network, actions) -> graph -> proto -> FILE.onnx

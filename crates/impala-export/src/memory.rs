@@ -1,4 +1,5 @@
-//! What a network remembers: its core, and the action and reward before, as inputs and outputs of the model.
+//! Inputs and outputs of the model for what a network carries from step to step: the state of its recurrent core, and
+//! the previous action and reward.
 //!
 //! A row of `state` is that of `impala_rl::play::Seen`: `h`, `c`, then the encoded action before. Zeros begin an episode.
 

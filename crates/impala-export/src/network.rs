@@ -1,4 +1,4 @@
-//! The network of a policy as an ONNX model.
+//! Builds the ONNX model of a policy: normalisation, network, and the choice of the most likely action.
 
 use impala_rl::env::Dtype;
 use impala_rl::play::Policy;

@@ -1,5 +1,5 @@
-//! The messages of ONNX that a policy needs, as `onnx.proto3` has them (ONNX 1.12, IR version 8). A field that is not here is
-//! one that readers take the default of.
+//! The protobuf messages of ONNX that a policy needs, as `onnx.proto3` defines them (ONNX 1.12, IR version 8). Fields
+//! that are left out here have their defaults.
 
 /// Version of the file format.
 pub(crate) const IR_VERSION: i64 = 8;

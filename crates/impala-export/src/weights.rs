@@ -1,4 +1,4 @@
-//! The weights by their names, as safetensors.
+//! Writes the parameters of a policy as safetensors, under their PyTorch-style names.
 
 use std::collections::HashMap;
 

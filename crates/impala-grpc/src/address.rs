@@ -1,4 +1,4 @@
-//! Where servers are: `grpc://HOST:PORT,HOST:PORT`.
+//! Reads the addresses of environment servers: `grpc://HOST:PORT,HOST:PORT`.
 
 use std::fmt;
 use std::io;
@@ -39,7 +39,7 @@ impl Address {
             return wrong(&format!("'{text}' has no port"));
         };
         let Some(port) = port.parse().ok().filter(|&port: &u16| port != 0) else {
-            return wrong(&format!("'{port}' is no port"));
+            return wrong(&format!("'{port}' is not a port number"));
         };
         let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let host = bare.unwrap_or(host);
@@ -47,7 +47,7 @@ impl Address {
         let is_name = bare.is_none() && !host.is_empty() && host.chars().all(known);
         let is_v6 = bare.is_some() && host.parse::<std::net::Ipv6Addr>().is_ok();
         if !is_name && !is_v6 {
-            return wrong(&format!("'{host}' is no host"));
+            return wrong(&format!("'{host}' is not a host name"));
         }
         Ok(Self { host: host.to_owned(), port })
     }
@@ -77,15 +77,15 @@ mod tests {
         for (id, part) in [
             ("grpc://", "'' has no port"),
             ("grpc://host", "'host' has no port"),
-            ("grpc://host:", "'' is no port"),
-            ("grpc://host:0", "'0' is no port"),
-            ("grpc://host:70000", "'70000' is no port"),
-            ("grpc://:5", "'' is no host"),
-            ("grpc://a b:5", "'a b' is no host"),
-            ("grpc://a:5/path", "is no port"),
-            ("grpc://user@a:5", "'user@a' is no host"),
-            ("grpc://::1:5", "'::1' is no host"),
-            ("grpc://[nope]:5", "'nope' is no host"),
+            ("grpc://host:", "'' is not a port number"),
+            ("grpc://host:0", "'0' is not a port number"),
+            ("grpc://host:70000", "'70000' is not a port number"),
+            ("grpc://:5", "'' is not a host name"),
+            ("grpc://a b:5", "'a b' is not a host name"),
+            ("grpc://a:5/path", "is not a port number"),
+            ("grpc://user@a:5", "'user@a' is not a host name"),
+            ("grpc://::1:5", "'::1' is not a host name"),
+            ("grpc://[nope]:5", "'nope' is not a host name"),
             ("grpc://a:5,", "'' has no port"),
         ] {
             let problem = Address::all_of(id).expect_err(id);

@@ -1,4 +1,4 @@
-//! How long to wait between two tries to reach a server.
+//! The delays between attempts to reach a server: they double up to a limit, with random jitter.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The environments of one stream as a [`VectorEnv`].
+//! The environments of one gRPC stream as a [`VectorEnv`].
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -111,8 +111,8 @@ impl RemoteEnv {
             start_timeout: external.start_timeout.unwrap_or(answer_timeout).min(answer_timeout),
             answer_timeout,
         };
-        let patience = if external.trial { Duration::ZERO } else { answer_timeout };
-        let deadline = Instant::now() + patience;
+        let max_wait = if external.trial { Duration::ZERO } else { answer_timeout };
+        let deadline = Instant::now() + max_wait;
         let mut backoff = Backoff::new(self.seed);
         let (link, told) = loop {
             let address = &self.addresses[self.at % self.addresses.len()];

@@ -1,4 +1,4 @@
-//! What can become of a stream.
+//! Errors of a gRPC stream: why it cannot be opened, or why it ended.
 
 use std::io;
 use std::time::Duration;

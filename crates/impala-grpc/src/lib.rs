@@ -1,4 +1,4 @@
-//! Environments of a server, which may be on another machine: the names that begin with `grpc://`.
+//! Environments on a gRPC server, which may be on another machine: those whose names begin with `grpc://`.
 //!
 //! Each group of environments of an actor has a stream of its own, over which whole vector steps travel: actions there,
 //! observations back. `proto/impala_env.proto` is the protocol; `python -m impala_env.serve` serves whatever a Python worker
@@ -10,7 +10,7 @@
 //! Invariants:
 //! - **S1** Nothing that a server sends is taken before its length, its number and its kind are what was asked for.
 //! - **S2** Whatever is waited for has a deadline: a connection, the start of the environments, an answer.
-//! - **S3** After an answer that came too late, or was none, its stream is closed, so nothing of it is read later.
+//! - **S3** After an answer that came too late, or was invalid, its stream is closed, so nothing of it is read later.
 
 mod address;
 mod backoff;

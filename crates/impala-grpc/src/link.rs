@@ -1,4 +1,4 @@
-//! One stream to a server: a connection, a request at a time, an answer to each.
+//! One gRPC stream to a server: a connection over which each request gets one answer.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -215,9 +215,9 @@ fn of_status(status: &Status, address: &str) -> LinkError {
     let problem = if said.is_empty() { status.code().description().to_owned() } else { said };
     match status.code() {
         Code::Unauthenticated | Code::PermissionDenied => LinkError::Token { address, problem },
-        // A message that is no message, one that is too long, a method that is not there.
+        // A message that cannot be decoded, one that is too long, a method that is not there.
         Code::Internal | Code::OutOfRange | Code::Unimplemented => {
-            LinkError::Nonsense { address, problem: format!("what is no answer: {problem}") }
+            LinkError::Nonsense { address, problem: format!("an invalid answer: {problem}") }
         }
         _ => LinkError::Ended { address, problem },
     }

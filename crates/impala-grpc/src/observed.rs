@@ -1,4 +1,4 @@
-//! What a server says of a step, before any of it is written anywhere (S1).
+//! Checks the observations, rewards and ends of episodes that a server sends, before any of them is used (S1).
 
 use impala_env::EnvSpec;
 

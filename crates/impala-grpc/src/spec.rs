@@ -1,4 +1,4 @@
-//! What a server says of its environments, before any of it is believed (S1).
+//! Checks the spec that a server sends of its environments, before any of it is used (S1).
 
 use impala_env::{ActionSpec, Dtype, EnvSpec, ObservationSpec};
 

@@ -1,4 +1,4 @@
-//! What an environment of Gymnasium looks like from here.
+//! Prints the spec of a Gymnasium environment, as an actor sees it.
 //!
 //! ```text
 //! cargo run --release --example look -- CartPole-v1

@@ -1,4 +1,4 @@
-//! The environments of one worker as a [`VectorEnv`].
+//! The environments of one Python worker as a [`VectorEnv`].
 
 use std::fs::File;
 use std::io;

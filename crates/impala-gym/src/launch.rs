@@ -1,4 +1,4 @@
-//! Starts the Python of a worker, with the package that this program carries.
+//! Starts the Python process of a worker, with the Python package that is compiled into this program.
 
 use std::fs::{File, OpenOptions};
 use std::io;

@@ -1,5 +1,5 @@
-//! Environments of Gymnasium and of EnvPool, in a Python process of each actor: the names that begin with
-//! `gym:` and `envpool:`.
+//! Environments of Gymnasium and EnvPool, in a Python worker process of each actor: those whose names begin with `gym:`
+//! or `envpool:`.
 //!
 //! An actor starts one worker, which steps all of the actor's environments. Between the two go messages of
 //! a fixed size through two pipes, one in each direction for a vector step; the arrays never travel. The

@@ -1,4 +1,4 @@
-//! What actor and worker say to each other; `docs/environment-abi.md` in code.
+//! The messages between an actor and its worker, as `docs/environment-abi.md` defines them.
 
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ pub(super) enum Answer {
 }
 
 impl Answer {
-    /// `None`: it is no answer.
+    /// `None`: it is not a valid answer.
     pub(super) const fn of(bytes: [u8; 4]) -> Option<Self> {
         match u32::from_le_bytes(bytes) {
             0 => Some(Self::Done),

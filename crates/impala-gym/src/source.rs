@@ -1,4 +1,4 @@
-//! Where environments come from, by what their names begin with.
+//! The Python packages that environments come from, told apart by the prefix of an environment's name.
 
 /// A Python package that environments are taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

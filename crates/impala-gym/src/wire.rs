@@ -1,6 +1,6 @@
-//! What lies between an actor and its worker besides shared memory: a socket for texts and descriptors, each
-//! packet received as it was sent, and a pipe in each direction for what a vector step needs. A pipe costs
-//! half of what a socket does.
+//! The channel between an actor and its worker, beside shared memory: a socket that sends texts and descriptors as
+//! whole packets, and a pipe in each direction for the messages of a vector step. A pipe costs half of what a socket
+//! does.
 
 use std::io::{IoSlice, PipeReader, PipeWriter, Read as _, Result, Write as _, pipe};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};

@@ -1,4 +1,4 @@
-//! One worker process: its start, its answers, its death.
+//! One worker process: how it is started, how it is asked for a step, and how it is killed and reaped.
 
 use std::fs::File;
 use std::io::{Seek as _, SeekFrom};
@@ -20,8 +20,8 @@ use impala_env::{EnvError, EnvOptions, EnvSpec};
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(500);
 
 /// How much of what a dead worker printed last is shown.
-const LAST_WORDS_BYTES: u64 = 2048;
-const LAST_WORDS_LINES: usize = 12;
+const LAST_OUTPUT_BYTES: u64 = 2048;
+const LAST_OUTPUT_LINES: usize = 12;
 
 /// A worker and these ends of what leads to it. Killed and reaped when dropped.
 #[derive(Debug)]
@@ -215,14 +215,14 @@ impl Worker {
     /// The last lines that it printed.
     fn output_tail(&self) -> Vec<String> {
         let end = self.output.metadata().map_or(0, |file| file.len());
-        let start = self.output_start.max(end.saturating_sub(LAST_WORDS_BYTES));
+        let start = self.output_start.max(end.saturating_sub(LAST_OUTPUT_BYTES));
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).unwrap_or(0)];
         if self.output.read_exact_at(&mut bytes, start).is_err() {
             return Vec::new();
         }
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let kept = lines.len().saturating_sub(LAST_WORDS_LINES);
+        let kept = lines.len().saturating_sub(LAST_OUTPUT_LINES);
         lines[kept..].iter().map(|line| line.replace(char::is_control, " ")).collect()
     }
 

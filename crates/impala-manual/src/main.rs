@@ -1,4 +1,5 @@
-//! `impala-manual DIR`: writes man pages and shell completions of all programs below DIR, in the folders that a prefix has for them.
+//! `impala-manual DIR`: writes man pages and shell completions of all programs below the prefix DIR, in the folders
+//! where `man` and each shell look.
 //!
 //! ```text
 //! DIR/share/man/man1/PROGRAM.1

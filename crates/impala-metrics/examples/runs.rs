@@ -1,4 +1,4 @@
-//! Lists the runs of this machine that say what they do.
+//! Lists the runs on this machine that have a status segment.
 //!
 //! ```text
 //! cargo run --example runs

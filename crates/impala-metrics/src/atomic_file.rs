@@ -1,4 +1,4 @@
-//! Files that other programs read while a run writes them: replaced as a whole, so that a reader sees the old one or
+//! Writes files that other programs may read meanwhile: a file is replaced as a whole, so a reader sees the old one or
 //! the new one, and a crash leaves one of the two.
 
 use std::fs::Permissions;

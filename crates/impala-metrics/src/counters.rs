@@ -1,4 +1,5 @@
-//! Counters in shared words: one writer a block, any number of samplers, all accesses Relaxed.
+//! Counters in shared memory: each block of words has one writer and any number of readers, and all accesses are
+//! Relaxed.
 //!
 //! [`super::table`] names the words. A block survives its writer: a restarted actor goes on counting where the last one stopped.
 //! Words are sampled one by one, so two counters of a snapshot may be some nanoseconds apart.

@@ -1,4 +1,4 @@
-//! A histogram in shared words: buckets by powers of two, four to each, one writer.
+//! A histogram in shared memory, with one writer: four buckets for each power of two.
 //!
 //! Values below 8 have a bucket each; above, a bucket is at most a quarter of its lower bound wide, so a
 //! percentile is at most 25 % above the true one.

@@ -1,4 +1,4 @@
-//! Numbers as people read them: one format for the console, the live view, the report and the benchmarks.
+//! Formats numbers for people: the same way on the console, in the live view, the report and the benchmarks.
 
 /// Three significant digits and an SI prefix: `1.23M`, `45k`, `0.5`, `4.5e-5`.
 #[must_use]

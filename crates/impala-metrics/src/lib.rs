@@ -1,4 +1,4 @@
-//! What the processes of a run tell about themselves, without locks and without system calls.
+//! Metrics of a run: counters in shared memory, and the records, files and status segment that they are published in.
 //!
 //! [`counters`]: one padded block of words a process, one writer each; whoever maps them samples
 //! them. They outlive the process, so that a killed actor loses nothing. [`table`] names them.

@@ -1,4 +1,4 @@
-//! What is known of each rank of a run of several, in `ranks.json` and in the summary.
+//! The record of each rank of a run with several learners, in `ranks.json` and in the summary.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,5 @@
-//! A line of `metrics.jsonl` as a type, written by the pool and read by everything that shows numbers.
+//! A line of `metrics.jsonl` as a type: written by the supervisor, and read by every program that shows numbers of a
+//! run.
 //!
 //! The structs of processes have a field for each word of [`super::table`]; the others are named here, with
 //! what they mean. A number that a reader asks for is therefore one that the writer has.

@@ -1,4 +1,5 @@
-//! Names of status segments: which run they belong to, which runs there are, and which are dead.
+//! Names of status segments: which process a segment belongs to, which runs there are, and which segments of dead runs
+//! to remove.
 //!
 //! A segment is called `impala-<pid>-<start>`, after the supervisor's process id and its start time in
 //! clock ticks since boot (field 22 of `/proc/<pid>/stat`), so that a reused pid is not taken for it.

@@ -1,5 +1,5 @@
-//! The status segment of a run: a small piece of named shared memory that the supervisor keeps and
-//! that any program of the same user may read.
+//! The status segment of a run: a small piece of named shared memory that the supervisor writes and any program of the
+//! same user may read.
 //!
 //! ```text
 //! word 0   magic and format version, stored last
@@ -59,7 +59,7 @@ const MAX_TRIES: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum StatusError {
     /// Not a name of a segment.
-    #[error("'{0}' is no name of a status segment: impala-<pid>-<start time>")]
+    #[error("'{0}' is not the name of a status segment: impala-<pid>-<start time>")]
     Name(String),
     /// A text does not fit.
     #[error("{what} of {bytes} bytes is above the limit of {limit}")]
@@ -93,7 +93,7 @@ pub enum StatusError {
     },
     /// Not (yet) a segment of this version.
     #[error(
-        "'{0}' is no status segment of this version, or not ready yet: use programs of one build"
+        "'{0}' is not a status segment of this version, or not ready yet: use programs of one build"
     )]
     Format(String),
     /// This process gave it up.

@@ -1,4 +1,4 @@
-//! What a status segment holds, as a type: written by the supervisor, read by whoever watches.
+//! The content of a status segment as a type: written by the supervisor, read by `impala-top` and other programs.
 
 use serde::{Deserialize, Serialize};
 

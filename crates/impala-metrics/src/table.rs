@@ -1,5 +1,5 @@
-//! The one place that names the counters of a process, their units and their meaning; sinks and
-//! documentation iterate over it.
+//! The table of all counters: their names, units and meaning; everything that writes or documents metrics iterates over
+//! it.
 
 use std::fmt::Debug;
 
@@ -77,7 +77,7 @@ macro_rules! actor_words {
     ($make:ident) => {
         $make! {
             /// What an actor counts. The first two words are its heartbeat: no change of either for the
-            /// hang time-out, in a phase that is no wait, means that it hangs.
+            /// hang time-out, in a phase that is not a wait, means that it hangs.
             ActorCounter {
                 Phase = phase [""] Gauge each: "What it is doing, see `Phase`."
                 Progress = progress ["steps"] Counter: "Moves on with every step of work, to tell slow from stuck."

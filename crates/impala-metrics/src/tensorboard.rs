@@ -1,4 +1,4 @@
-//! TensorBoard event files: TFRecords that hold `tensorflow.Event` messages.
+//! Writes TensorBoard event files: TFRecords that hold `tensorflow.Event` messages.
 //!
 //! ```text
 //! record   u64 length | u32 masked CRC-32C of the length | bytes | u32 masked CRC-32C of the bytes

@@ -1,4 +1,4 @@
-//! A policy acts on an observation, and is taught to prefer one action: gradient steps by hand.
+//! A policy acts on one observation and is trained by hand-made gradient steps to prefer one action.
 //!
 //! ```text
 //! cargo run --release --example act

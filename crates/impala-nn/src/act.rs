@@ -1,4 +1,4 @@
-//! Acting: from observations in the ring to logits, through a trait that knows no tensors.
+//! The trait [`Policy`]: from observations in the ring to logits, without tensors in its interface.
 
 use crate::frames::StackedFrames;
 
@@ -53,7 +53,7 @@ pub trait Policy {
     /// Goes on from another state, `[E][S]`, in as many environments as that is of; of nothing without a core.
     ///
     /// # Panics
-    /// If it is no whole number of rows.
+    /// If it is not a whole number of rows.
     fn set_state(&mut self, state: &[f32]) {
         assert!(state.is_empty(), "a policy without a core has no state");
     }

@@ -1,4 +1,5 @@
-//! From stored words to what an environment is given: discrete actions as they are, continuous ones within their bounds.
+//! Turns stored actions into what an environment takes: discrete actions unchanged, continuous ones brought within
+//! their bounds.
 //!
 //! A policy over numbers works in units of its own: where both bounds of a number are finite, -1 and 1
 //! stand for them, so that a network that says nothing yet explores all that is between; other numbers

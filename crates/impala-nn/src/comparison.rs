@@ -1,4 +1,4 @@
-//! What tests compare engines with their definitions by.
+//! Helpers for tests that compare an engine with its reference implementation.
 
 use impala_env::rng::Rng;
 

@@ -1,4 +1,4 @@
-//! Observations as they are stored: each frame once, however many observations see it.
+//! Stored observations with frame stacking: each frame is stored once, however many observations show it.
 
 use std::ops::Range;
 

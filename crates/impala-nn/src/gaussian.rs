@@ -1,4 +1,4 @@
-//! Diagonal Gaussians: a policy over numbers.
+//! The diagonal Gaussian policy for continuous actions: sampling, log-probability and entropy.
 //!
 //! The network gives 2 D outputs: D means `m`, then D raw log-deviations `s`. An action is drawn as
 //! `u = m + sigma eps`, number by number, with `eps` standard normal and
@@ -40,7 +40,7 @@ impl Deviations {
     /// Takes them from `outputs`, `[rows][2 D]`.
     ///
     /// # Panics
-    /// If `dims` (D) is 0 or the outputs are no whole rows.
+    /// If `dims` (D) is 0 or the outputs are not whole rows.
     pub fn set(&mut self, outputs: &[f32], dims: usize) {
         assert!(dims > 0 && outputs.len().is_multiple_of(2 * dims), "outputs of {dims} numbers");
         self.log.clear();

@@ -1,4 +1,4 @@
-//! The policy's and the value's head: few outputs over what comes before them.
+//! The policy head and the value head: dense layers with few outputs on top of the torso or the core.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! What a network may see beside the observation: the action before, its reward, and what it remembers.
+//! Inputs of a network beside the observation: the previous action, its reward, and the state of the recurrent core.
 
 use crate::frames::StackedFrames;
 use impala_env::{ActionSpec, flag};

@@ -1,4 +1,4 @@
-//! Small actor-critic networks on the CPU: what they are made of, how they act, and engines in Rust that act and learn.
+//! Small actor-critic networks on the CPU: their description, their parameters, and engines in Rust that act and learn.
 //!
 //! A network is described by a [`spec::NetworkSpec`]; its parameters are one flat vector, laid out by a
 //! [`spec::ParamSpec`]. Nothing here knows processes, shared memory or, outside `torch`, tensors.

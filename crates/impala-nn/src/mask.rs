@@ -1,4 +1,4 @@
-//! Masks: which choices an observation allows.
+//! Action masks: which choices are allowed at an observation.
 
 use impala_env::{ActionSpec, flag};
 

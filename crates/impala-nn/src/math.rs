@@ -1,4 +1,4 @@
-//! exp, ln and tanh over arrays of f32: a few instructions an element, where libm takes a call.
+//! Vectorised exp, ln and tanh over arrays of f32: a few instructions for each element, where libm takes a call.
 //!
 //! The coefficients are minimax fits (Lawson's iteration) made for this file. Errors are bounded by the
 //! tests, over every binade of the argument.

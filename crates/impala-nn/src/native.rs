@@ -1,4 +1,5 @@
-//! Acting and learning with the engine in Rust, whatever the torso: its process never touches libtorch.
+//! Chooses the native engine for a network, whatever its torso, for acting and for learning; its process never loads
+//! libtorch.
 
 use super::act::{ActError, ActInputs, Policy};
 use super::cnn::{CnnLearner, CnnPolicy};
@@ -31,7 +32,7 @@ impl NativePolicy {
     /// A policy for `envs` environments with zero weights, and a zero state if it has a core.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or none that this engine computes.
+    /// [`SpecError`] if `spec` is not a valid network, or not one that this engine computes.
     pub fn new(spec: &NetworkSpec, envs: usize) -> Result<Self, SpecError> {
         Ok(Self(match spec.torso {
             _ if !is_plain(spec) => Actor::Composed(Box::new(ComposedPolicy::new(spec, envs)?)),
@@ -102,7 +103,7 @@ impl NativeLearner {
     /// A learner for the network `spec`.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or none that this engine computes.
+    /// [`SpecError`] if `spec` is not a valid network, or not one that this engine computes.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Ok(match spec.torso {
             _ if !is_plain(spec) => Self::Composed(Box::new(ComposedLearner::new(spec)?)),

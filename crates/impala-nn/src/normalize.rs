@@ -1,4 +1,5 @@
-//! Observations brought to mean 0 and deviation 1, element by element, with statistics that travel with the weights.
+//! Normalises observations to mean 0 and standard deviation 1, element by element, with statistics that are part of the
+//! weights.
 
 use std::ops::Range;
 

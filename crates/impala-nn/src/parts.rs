@@ -1,4 +1,4 @@
-//! Rows of two parts, apart and together: what belongs to choices, then what belongs to numbers.
+//! Splits rows in two parts and joins them again: the part of discrete choices, then the part of continuous numbers.
 
 /// Replaces `first` and `second` by the parts of `rows`: of each row of `width` elements those before `at`, and
 /// those from there on.

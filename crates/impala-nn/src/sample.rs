@@ -1,5 +1,5 @@
-//! Drawing actions from logits: softmax, inverse distribution function and log-probability, 16
-//! observations at a time.
+//! Samples discrete actions from logits: softmax, inverse distribution function and log-probability, 16 observations at
+//! a time.
 
 use super::math::{exp, ln};
 use crate::simd::{Kernel, LANES, Simd};

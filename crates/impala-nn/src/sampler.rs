@@ -1,4 +1,4 @@
-//! From a network's outputs to actions, whatever kind they are.
+//! Samples actions of any kind from a network's outputs: discrete, several discrete, continuous, or both.
 //!
 //! One choice is a categorical distribution ([`super::sample`]); several are one each, independent of each
 //! other given the observation, so that their log-probabilities add up; numbers are a diagonal Gaussian

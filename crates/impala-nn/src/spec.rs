@@ -1,4 +1,4 @@
-//! What a network is made of, and where each of its parameters lies in the flat vector.
+//! The description of a network, and where each of its parameters lies in the flat parameter vector.
 //!
 //! The flat vector is the only form in which weights travel: the learner updates it, the parameter page
 //! publishes it, checkpoints store it. Names and shapes are PyTorch's, so that a checkpoint can be read

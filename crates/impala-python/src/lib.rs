@@ -1,4 +1,4 @@
-//! `impala_rl._native`: what the Python package `impala_rl` has done in Rust.
+//! The native module `impala_rl._native`: the part of the Python package `impala_rl` that is written in Rust.
 //!
 //! `policy` acts with the code that acts in training; the rest are names that the package checks what it is given
 //! against. Nothing here is an interface of its own: `python/src/impala_rl` is.

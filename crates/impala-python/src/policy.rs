@@ -1,4 +1,4 @@
-//! A trained policy, over arrays that Python hands over as buffers.
+//! A trained policy for Python: it reads and writes arrays through the buffer protocol.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! Two producers write records in place, a consumer sums batches in place; prints what that cost.
+//! Two producers write records in place and a consumer sums whole batches in place; prints the time for a batch.
 //!
 //! ```text
 //! cargo run --release --example batches

@@ -1,4 +1,4 @@
-//! The learner's side: take a complete block, read it, release it.
+//! The consumer (the learner): takes a complete block, reads it, and releases it.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What can be wrong with a ring.
+//! Errors of a ring: why it cannot be set up, or must not be used further.
 
 use super::RingShape;
 

@@ -1,4 +1,5 @@
-//! A ring within one process: for tests, benchmarks and examples, without a promise to make.
+//! A ring on the heap of one process, for tests, benchmarks and examples; unlike with a ring over shared memory,
+//! callers need no `unsafe`.
 //!
 //! Invariants, which the `SAFETY` comment cites:
 //! - **H1** A [`HeapRing`] alone has its regions; nothing gives away a reference to its words.

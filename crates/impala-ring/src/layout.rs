@@ -1,4 +1,4 @@
-//! Where the bytes of a block lie: arithmetic only, no memory.
+//! The byte layout of a block: computes where each field, row and group lies, and touches no memory.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Every memory ordering of the ring, in one table.
+//! The table of all memory orderings that the ring uses.
 //!
 //! The protocol is generic over this table, so that the loom tests can run the product's own code with
 //! one entry weakened at a time, and show that loom then finds the fault.

@@ -1,4 +1,4 @@
-//! The actor's side: claim a slot, write it, commit it.
+//! The producer (an actor): claims a slot, writes it, and commits it.
 
 use std::time::Duration;
 

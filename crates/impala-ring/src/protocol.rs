@@ -1,4 +1,4 @@
-//! The lock-free protocol of the ring, over words and indices: it never sees a byte of payload.
+//! The lock-free protocol of the ring, on slot words and indices alone: it never accesses the payload.
 //!
 //! All safe, and generic over [`Orders`], so that loom runs this very code. Each step is one atomic
 //! operation on one word: a party that dies between two steps leaves nothing half done. The tokens

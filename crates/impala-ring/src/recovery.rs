@@ -1,4 +1,5 @@
-//! After a death: what the supervisor does to the words, and the counts that prove that nothing is lost.
+//! Recovery after a death: how the supervisor returns slots of dead processes, and the slot counts that show that none
+//! is lost.
 //!
 //! **Contract.** Nothing is ever taken back from a living party: whatever calls in here has seen the
 //! dead process reaped (`waitid` returned), and no descendant of it maps the ring. A slot that is taken

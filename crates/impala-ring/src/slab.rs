@@ -1,4 +1,4 @@
-//! The bytes behind the ring: the only door from an index to payload.
+//! The payload of the ring: the only code that turns a claimed or held slot into references to its bytes.
 //!
 //! Together with `protocol` this is the trusted core. `protocol` mints the tokens, loom checks that a
 //! slot has one at a time; this file turns a token into references. Invariants, which the `SAFETY`
@@ -263,7 +263,7 @@ impl<'a, L> SlotMut<'a, L> {
     /// The slot's part of one row of a field.
     ///
     /// # Panics
-    /// If there is no such row, or its bytes are no whole number of `T`.
+    /// If there is no such row, or its bytes are not a whole number of `T`.
     #[must_use]
     pub fn row<T: AnyBitPattern>(&self, field: usize, row: usize) -> &[T] {
         let bytes = self.bytes(field, row);
@@ -275,7 +275,7 @@ impl<'a, L> SlotMut<'a, L> {
     /// The same, to write.
     ///
     /// # Panics
-    /// If there is no such row, or its bytes are no whole number of `T`.
+    /// If there is no such row, or its bytes are not a whole number of `T`.
     pub fn row_mut<T: AnyBitPattern + NoUninit>(&mut self, field: usize, row: usize) -> &mut [T] {
         let [bytes] = self.rows_mut([(field, row)]);
         bytemuck::cast_slice_mut(bytes)
@@ -359,7 +359,7 @@ impl<'a, L> BlockRef<'a, L> {
     /// A field of all slots, `[rows][G][group]`, 64-byte aligned.
     ///
     /// # Panics
-    /// If there is no such field, or its bytes are no whole number of `T`.
+    /// If there is no such field, or its bytes are not a whole number of `T`.
     #[must_use]
     pub fn field<T: AnyBitPattern>(&self, field: usize) -> &'a [T] {
         let bytes = part(self.block, self.block_layout.field_range(field));

@@ -1,4 +1,4 @@
-//! Blocks in turn: one block is open at a time, and each producer fills the groups that are its own.
+//! Blocks in turn (lockstep): one block is open at a time, and each producer fills its own groups of it.
 //!
 //! The claims of `protocol` go to whatever is free, which suits parties that never wait for each other. Here the
 //! consumer says which block is filled next, and when. Block `n` of a run lies at place `n % K`, is taken when it is

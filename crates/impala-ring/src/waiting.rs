@@ -1,4 +1,4 @@
-//! The protocol joined to the clock and the kernel: blocking waits, and what the supervisor calls.
+//! Blocking waits of the ring, with time-outs, and the calls of the supervisor after a death.
 
 use std::time::{Duration, Instant};
 

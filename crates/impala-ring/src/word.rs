@@ -1,4 +1,4 @@
-//! One slot, one 64-bit word: the whole state of the slot, and all that its parties agree through.
+//! The slot word: 64 bits that hold the whole state of one slot, and that all processes change by atomic operations.
 //!
 //! ```text
 //!  63          32 31          16 15        3 2     0
@@ -125,7 +125,7 @@ pub enum Transition {
 
 /// A transition that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{event:?} is no transition out of {word:?}")]
+#[error("{event:?} is not a transition out of {word:?}")]
 pub struct IllegalTransition {
     /// The word as it was.
     pub word: SlotWord,

@@ -1,4 +1,4 @@
-//! Threads sleep until a number has gone up far enough, without a lock and without polling.
+//! Threads sleep until a counter has reached a goal, without a lock and without polling.
 //!
 //! ```text
 //! cargo run --example sleepers

@@ -1,4 +1,4 @@
-//! Waiting without lost wake-ups, and without a system call when nobody waits: an *event count*.
+//! An *event count*: waiting without lost wake-ups, and without a system call when nobody waits.
 //!
 //! It is a number that goes up, beside a count of those who wait for it. It carries no state: a wake-up is a hint to look
 //! again. Who waits should look again from time to time in any case, because a wake-up may die with its sender.

@@ -1,4 +1,4 @@
-//! Waiting on a 32-bit word that several processes map.
+//! Waits on a 32-bit word that several processes map, by the futex system call.
 //!
 //! Only hints travel this way: every caller looks at the state itself before and after.
 

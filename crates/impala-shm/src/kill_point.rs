@@ -1,4 +1,4 @@
-//! Named places where a process can be made to die or to stop: at each of them a crash would hurt most.
+//! Kill points for tests: named places in the code where a process can be made to die or to stop.
 //!
 //! Only in builds with debug assertions; in others a place is no code at all. `IMPALA_KILL_POINT=place:pass:what` arms one of [`POINTS`]: at the n-th pass of a process
 //! through it, that process gets `kill`, `stop` or `segv` as a signal, panics (`panic`), or leaves with

@@ -1,5 +1,5 @@
-//! Shared memory that cannot be truncated, overbooked or left behind, and what parties in several processes do with
-//! words in it without a lock.
+//! Memory shared by several processes, which cannot be truncated, overcommitted or left behind, and lock-free protocols
+//! over its words.
 //!
 //! A [`Memory`] is a sealed memfd: it has no name in `/dev/shm`, its pages are really there before anybody maps it, and
 //! it is gone when the last process that holds it is gone, however that ended. A [`Region`] is a mapping of it, or plain

@@ -1,4 +1,4 @@
-//! Sealed anonymous memory that several processes can map.
+//! Sealed anonymous memory (a memfd) that several processes can map.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -1,4 +1,4 @@
-//! Bytes that are there: a mapping of a [`crate::Memory`], or heap memory in its place.
+//! A mapping of a [`crate::Memory`] in this process, or heap memory in its place.
 //!
 //! Invariants of this file, which the `SAFETY` comments cite:
 //! - **I1** From `base`, `len_bytes` bytes are one live allocation of this process, readable, and

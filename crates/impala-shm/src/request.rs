@@ -1,4 +1,4 @@
-//! One asks, one answers: a question and its answer in shared memory, either side of which may die at any instruction.
+//! Requests over shared memory: one process asks and another answers, and either may die at any instruction.
 //!
 //! A request is three words beside two areas. The asker writes its question into the one area and stores the question's number
 //! in `asked`; the answerer writes its answer into the other and stores the same number in `answered`. Each of them is written by

@@ -1,4 +1,4 @@
-//! A wait-free-for-the-writer sequence lock over atomic words: four buffers and a `latest` word.
+//! A sequence lock (seqlock) over atomic words with a wait-free writer: four buffers and a `latest` word.
 //!
 //! ```text
 //! word 0                  latest = version << 8 | index           written by the writer alone

@@ -1,4 +1,4 @@
-//! The only file that names atomics: `std`'s, or loom's under `--cfg loom`.
+//! The atomic types of the workspace: `std`'s, or loom's under `--cfg loom`. No other file names them.
 //!
 //! Protocol code (`ring::protocol`, `params::seqlock`) takes slices of these words, so that loom can
 //! supply its own. `SeqCst` accesses are not used anywhere: loom treats them as `AcqRel`. Where a

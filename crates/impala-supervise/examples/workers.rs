@@ -1,4 +1,4 @@
-//! A learner that counts to ten while three actors beside it crash now and then, and are replaced.
+//! A learner counts to ten while three actors beside it crash now and then and are replaced.
 //!
 //! ```text
 //! cargo run --example workers

@@ -1,4 +1,4 @@
-//! What the supervisor knows of the run: a trait, and the words that pass through it.
+//! The trait [`Pool`], through which the supervisor knows a run, and the types that pass through it.
 
 use std::fmt;
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub enum Level {
     Error,
 }
 
-/// The run as the supervisor sees it: roles to play, memory to give back, a clock to tick.
+/// The run as the supervisor sees it: what each child runs, how its slots are taken back, what happens at each tick.
 ///
 /// Every method but [`Pool::run_child`] is called in the supervisor, which has one thread: none may
 /// start a thread, wait for a child, or call a library that starts threads.

@@ -1,6 +1,6 @@
-//! Small messages between the supervisor and one child, over `ipc-channel`; never on the data path.
+//! Control messages between the supervisor and one child, over `ipc-channel`; data of the run never travels this way.
 //!
-//! Three properties of that crate shape this file. It hides its descriptors, so a child rings a
+//! Three properties of that crate shape this file. It hides its descriptors, so a child writes to a
 //! shared eventfd after each message to wake the supervisor's epoll. A message above about 200 KB is
 //! sent in pieces that the receiver waits for, so every text is cut to [`TEXT_BYTES`]: one message
 //! is one packet, whole or absent, and a child that dies or is stopped while it sends cannot hold
@@ -153,7 +153,7 @@ impl MessageSender {
 }
 
 impl ChildControl {
-    /// A control without a supervisor, for roles that are played in a test or a benchmark: nothing
+    /// A control without a supervisor, for roles that run in a test or a benchmark: nothing
     /// is heard and nothing is said.
     #[must_use]
     pub fn detached() -> Self {

@@ -1,4 +1,5 @@
-//! What wakes the supervisor: one epoll over signals, deaths, the clock and the children's wakeup.
+//! Waits for what the supervisor must react to: one epoll over signals, pidfds of children, a timer, and the eventfd
+//! that children write to after a message.
 //!
 //! Every signal is blocked and read from a signalfd: none interrupts the supervisor, and none ends
 //! it out of order. Standard signals merge, so no count is ever taken from them; which child died
@@ -66,7 +67,7 @@ impl Events {
         Ok(Self { epoll, signals, timer, wakeup })
     }
 
-    /// What children ring after they have sent something.
+    /// The eventfd that children write to after they have sent something.
     pub(super) fn wakeup(&self) -> &Arc<EventFd> {
         &self.wakeup
     }
@@ -172,9 +173,9 @@ mod tests {
     }
 
     #[test]
-    fn the_bell_and_the_clock_wake() {
+    fn the_eventfd_and_the_timer_wake() {
         let events = Events::new(Duration::from_millis(5)).expect("descriptors");
-        events.wakeup().write(3).expect("ring");
+        events.wakeup().write(3).expect("written");
         let (mut wakeup, mut tick) = (false, false);
         while !(wakeup && tick) {
             let wakes = events.wait(Some(Duration::from_secs(60))).expect("wait");

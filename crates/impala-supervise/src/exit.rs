@@ -1,4 +1,4 @@
-//! Exit codes: what a process of the pool says when it leaves.
+//! Exit codes of the processes of a pool.
 //!
 //! | code | [`ExitKind`] | meaning | when a child leaves with it |
 //! |---|---|---|---|
@@ -191,13 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_back_and_strangers_do_not() {
+    fn codes_are_read_back_and_unknown_ones_refused() {
         for kind in ExitKind::ALL {
             assert_eq!(ExitKind::from_code(i32::from(kind.code())), Some(kind));
         }
         // 1: any program; 101: a Rust panic; 256 + 2 must not pass for 2.
-        for stranger in [1, 18, 101, 134, 255, 258, -2] {
-            assert_eq!(ExitKind::from_code(stranger), None);
+        for unknown in [1, 18, 101, 134, 255, 258, -2] {
+            assert_eq!(ExitKind::from_code(unknown), None);
         }
     }
 

@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! The one door to another process: fork, and what only a process just forked may do.
+//! Forks a child process, and does in it what only a newly forked process may do.
 //!
 //! Invariants:
 //!
@@ -53,7 +53,7 @@ pub enum ForkError {
 #[derive(Debug)]
 pub(super) struct PostFork(());
 
-/// Forks. `body` is played in the child, which leaves with the code that it returns; in the parent
+/// Forks. `body` runs in the child, which leaves with the code that it returns; in the parent
 /// it is dropped, and with it whatever was moved into it.
 pub(super) fn fork(body: impl FnOnce(PostFork) -> u8) -> Result<Pid, ForkError> {
     one_thread()?;

@@ -1,4 +1,4 @@
-//! A tiny process that cleans up after a supervisor that was killed.
+//! The janitor: a small process that cleans up after a supervisor that was killed.
 //!
 //! It is forked before anything with a name exists, holds nothing but the read end of a pipe, and
 //! learns through that pipe what there is to clean: process groups, the status segment, folders

@@ -1,5 +1,5 @@
-//! The supervisor: one process, one thread, for ever. It forks the learner and the actors, replaces
-//! the ones that die, gives back what they held, and ends the run in order.
+//! The supervisor: a process with one thread that forks the learner and the actors, replaces those that die, takes back
+//! the slots that they held, and ends the run in order.
 //!
 //! It never sees a tensor, the ring or the configuration: it gets the run through the trait
 //! [`Pool`]. It may not start a thread, so that replacing a child is always a plain fork of a clean
@@ -8,7 +8,7 @@
 //! ```text
 //!   events   signalfd, pidfds, timerfd, the children's wakeup: one epoll
 //!      |
-//!   watch    tells what happened to ...            deaths: last words, killpg, reap, reclaim
+//!   watch    tells what happened to ...            deaths: last messages, killpg, reap, reclaim
 //!      |
 //!   machine  pure: (event, now) -> actions         restarts, giving up, the order of the end
 //!      |

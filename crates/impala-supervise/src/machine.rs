@@ -1,4 +1,4 @@
-//! What the supervisor decides: a pure machine, events in, actions out.
+//! The supervisor's decisions as a pure state machine: events in, actions out.
 //!
 //! No system call and no clock: `now` is handed in, counted from the start of the run. A child goes
 //! through these states; every arrow out of "dies" is taken only once the process was reaped:

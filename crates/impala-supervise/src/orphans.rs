@@ -1,5 +1,5 @@
-//! Finding processes that outlived the child that started them: an environment's helper that left
-//! its process group, say.
+//! Finds processes that outlived the child that started them, such as an environment's helper that left its process
+//! group.
 //!
 //! Each child puts its name into its environment under [`MARKER`], and whatever program it starts
 //! inherits that, whatever group, session or parent it moves to. The kernel shows it in

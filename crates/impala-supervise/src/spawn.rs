@@ -1,4 +1,4 @@
-//! The birth and the death of one child.
+//! Starts one child, and reaps it when it has died.
 //!
 //! The order at a death is fixed: the group is killed while the zombie still pins its number, the
 //! zombie is reaped, and only then may anything be taken back from it ([`Reaped`] is the proof).
@@ -55,12 +55,12 @@ pub(super) struct Identity {
     pub(super) adjust_oom: bool,
 }
 
-/// Forks a child that becomes `identity` and plays `body`. `note_birth` is called in the child once
+/// Forks a child that becomes `identity` and runs `body`. `in_child` is called in the child once
 /// it is sure to die with its parent; it also closes what only the supervisor may hold.
 pub(super) fn spawn(
     identity: Identity,
     wakeup: &Arc<EventFd>,
-    note_birth: impl FnOnce(),
+    in_child: impl FnOnce(),
     body: impl FnOnce(ChildControl) -> ExitKind,
 ) -> Result<Process, ForkError> {
     let (parent_end, control) = pair(wakeup).map_err(ForkError::Descriptor)?;
@@ -73,7 +73,7 @@ pub(super) fn spawn(
         if !dies_with(parent) {
             return ExitKind::Internal.code();
         }
-        note_birth();
+        in_child();
         drop(kept.take());
         identity.apply(&bare);
         control.report_panics();

@@ -1,4 +1,4 @@
-//! The loop: wait, tell the machine what happened, do what it says.
+//! The supervisor's loop: waits for events, passes them to the state machine, and carries out its actions.
 
 mod deaths;
 mod messages;
@@ -300,7 +300,7 @@ impl<'a> Watch<'a> {
             return;
         }
         self.reap_orphans();
-        self.bury_the_unwatched();
+        self.reap_the_unwatched();
         if self.uncleaned {
             self.replace_janitor();
         }

@@ -1,4 +1,4 @@
-//! Why a sweep ended before its last run, or with runs that failed.
+//! Errors of `impala-sweep`: why it ended before its last run, or that some runs failed.
 
 use std::io;
 use std::path::PathBuf;

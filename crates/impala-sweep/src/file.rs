@@ -1,4 +1,4 @@
-//! The file of a sweep: settings as in any other file, and below them tables that say what is tried.
+//! Reads the TOML file of a sweep: settings that all runs have, and tables that say which values to try.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,9 @@ use super::halving::Halving;
 use super::score::Metric;
 use super::search::{Draw, Random, Search, settings};
 
-/// Tables that are no settings.
+/// Tables that are not settings.
 const TABLES: [&str; 4] = ["grid", "random", "halving", "sweep"];
-/// Keys of `[random]` that are no settings. A run's seed is no setting of a sweep, so that it is free for the draws'.
+/// Keys of `[random]` that are not settings. A run's seed is not a setting of a sweep, so that it is free for the draws'.
 const OF_RANDOM: [&str; 2] = ["trials", "seed"];
 
 /// What a file says.
@@ -260,11 +260,11 @@ fn draw(value: Value) -> Result<Draw, String> {
     let mut table = match value {
         Value::Array(choices) => return Ok(Draw::Choice(choices)),
         Value::Table(table) => table,
-        other => return Err(format!("{other} is no range; {FORM}")),
+        other => return Err(format!("{other} is not a range; {FORM}")),
     };
     if let Some(choices) = table.remove("choices") {
         let Value::Array(choices) = choices else {
-            return Err(format!("choices is {choices}, no list; {FORM}"));
+            return Err(format!("choices is {choices}, not a list; {FORM}"));
         };
         return match table.keys().next() {
             Some(key) => Err(format!("{key} does not go with choices; {FORM}")),
@@ -362,7 +362,7 @@ mod tests {
             ("[random]\nunroll = [1]", ["line 1", "trials = N", "draws"]),
             ("[random]\ntrials = 0\nunroll = [1]", ["line 2", "trials is 0", "1 or more"]),
             ("[random]\ntrials = 3", ["line 1", "names no setting", "low ="]),
-            ("[random]\ntrials = 3\ndiscount = 0.9", ["line 3", "0.9 is no range", "choices"]),
+            ("[random]\ntrials = 3\ndiscount = 0.9", ["line 3", "0.9 is not a range", "choices"]),
             (
                 "[random]\ntrials = 3\ndiscount = { low = 0.9 }",
                 ["line 3", "low and high", "choices"],

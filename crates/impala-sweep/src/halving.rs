@@ -1,4 +1,4 @@
-//! Successive halving (Jamieson and Talwalkar 2016): all trials with few frames, the best of them with more.
+//! Successive halving (Jamieson and Talwalkar 2016): all trials get few frames, and the best of them get more.
 
 use serde::Serialize;
 

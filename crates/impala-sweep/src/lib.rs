@@ -1,4 +1,4 @@
-//! `impala-sweep`: many settings, several seeds each, every run one of the real `impala-supervisor`; compared on one page.
+//! `impala-sweep`: trains with many combinations of settings, with several seeds each, and compares them on one page.
 //!
 //! `file` and `args` say what is fixed and what is tried, `search` makes the combinations, `halving` the budgets, and
 //! `plan` checks all of it before the first run. `runner` starts the runs, several at a time, and `outcome` reads what they

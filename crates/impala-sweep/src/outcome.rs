@@ -1,4 +1,4 @@
-//! What one run came to.
+//! The result of one run of a sweep.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! `sweep.html`: one page that needs nothing else.
+//! `sweep.html`: the results as one HTML page that loads no other file.
 
 use impala_rl::report::{LineChart, document};
 use impala_rl::trials::{Point, chart_of_seeds, over_seeds};

@@ -1,4 +1,4 @@
-//! What a sweep runs: every trial with its settings, checked before the first run.
+//! The plan of a sweep: every trial with its settings, checked before the first run.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -136,7 +136,7 @@ fn set(text: &str) -> Result<(String, Vec<Value>), SweepError> {
             .map_err(|error| wrong(refusal(&error).unwrap_or_else(|| "no value".to_owned())))?;
         let table = toml::Table::try_from(&args.settings);
         let value = table.ok().and_then(|mut table| table.remove(key));
-        value.ok_or_else(|| wrong(format!("{one:?} is no value")))
+        value.ok_or_else(|| wrong(format!("{one:?} is not a value")))
     };
     let values = split(all).into_iter().map(value).collect::<Result<_, _>>()?;
     Ok((key.to_owned(), values))
@@ -166,7 +166,7 @@ fn split(text: &str) -> Vec<&str> {
 fn flags(flags: &[OsString]) -> Result<Settings, SweepError> {
     let argv = std::iter::once(OsString::from("impala-supervisor")).chain(flags.iter().cloned());
     let args = Args::from_argv(argv).map_err(|error| {
-        SweepError::Flags(refusal(&error).unwrap_or_else(|| "that is no flag of a run".to_owned()))
+        SweepError::Flags(refusal(&error).unwrap_or_else(|| "it is not a flag of a run".to_owned()))
     })?;
     let own = |key: &str, problem| SweepError::OwnSetting { key: key.to_owned(), problem };
     for (given, flag, problem) in [

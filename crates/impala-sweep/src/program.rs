@@ -1,4 +1,4 @@
-//! `impala-sweep`: from the command line to the exit code.
+//! Entry point of `impala-sweep`: reads the command line, does what it asks for, and returns the exit code.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;

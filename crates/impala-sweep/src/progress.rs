@@ -1,4 +1,4 @@
-//! How far a sweep is: a live line on a terminal, a line for each finished run elsewhere.
+//! Shows the progress of a sweep: a live line on a terminal, else a line for each finished run.
 
 use std::io::{self, IsTerminal as _, Write as _};
 

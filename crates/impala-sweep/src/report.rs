@@ -1,4 +1,4 @@
-//! What all runs came to: `sweep.json`.
+//! `sweep.json`: the results of all runs.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Runs trials, several at a time.
+//! Runs the trials of a sweep, several at a time.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};

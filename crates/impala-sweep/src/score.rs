@@ -1,4 +1,4 @@
-//! Which trial is better.
+//! Scores trials, and ranks them by the metric that the user chose.
 
 use std::cmp::Ordering;
 

@@ -1,4 +1,4 @@
-//! From what is to be tried to combinations of values.
+//! Makes the combinations of values to try: a grid, random draws, or both.
 
 use impala_rl::config::Settings;
 use impala_rl::rng::Rng;

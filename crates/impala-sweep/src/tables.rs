@@ -1,4 +1,4 @@
-//! The figures as tables: for the terminal and `sweep.md`, and for the page.
+//! The results as tables: for the terminal, for `sweep.md` and for the HTML page.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
-//! What looks at runs of `impala-supervisor` from outside: [`report`] turns a run's folder into a page of plots and a
-//! verdict on what held it back, or serves that page while the run goes on, [`top`] shows all runs of this machine live. [`trials`] is for programs that start many
-//! runs: children, folders, learning curves, statistics, tables.
+//! Programs that look at runs from outside: [`report`] plots a run folder and names the bottleneck, once or live over
+//! HTTP; [`top`] shows all runs on this machine. [`trials`] is for programs that start many runs: child processes,
+//! folders, learning curves, statistics, tables.
 //!
 //! They read only what a run writes, through the types of `impala-metrics`; a run does not notice them.
 

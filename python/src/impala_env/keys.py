@@ -29,7 +29,7 @@ def selected(space, keys, mask):
     for name in keys:
         if name == mask and isinstance(space, spaces.Dict):
             raise Unusable(
-                f"of the parts to be seen, {mask} says what is allowed and is no part of what is seen: leave it out"
+                f"of the parts to be seen, {mask} is the mask of allowed actions and is not part of the observation: leave it out"
             )
         part = _find(space, name, "", ())
         if part is None:

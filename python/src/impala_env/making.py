@@ -121,7 +121,7 @@ def wrapper_of(path):
             raise Unusable(f"wrapper {path}: {module} has no {name}")
         found = getattr(found, part)
     if not callable(found):
-        raise Unusable(f"wrapper {path}: {name} is a {type(found).__name__} and no function")
+        raise Unusable(f"wrapper {path}: {name} is a {type(found).__name__}, not a function")
     return found
 
 
@@ -226,7 +226,7 @@ class Maker:
             return env
         wrapped = self.wrapper(env)
         if wrapped is None or not hasattr(wrapped, "step"):
-            raise Unusable(f"the wrapper gave {type(wrapped).__name__} and no environment: it must return one")
+            raise Unusable(f"the wrapper gave {type(wrapped).__name__}, not an environment: it must return one")
         return wrapped
 
     def many(self, count):

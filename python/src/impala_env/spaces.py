@@ -85,7 +85,7 @@ class Part:
         try:
             return np.asarray(values)
         except ValueError as error:
-            raise EnvFault(f"observation{self.path} is no array: {error}") from None
+            raise EnvFault(f"observation{self.path} is not an array: {error}") from None
 
 
 def nothing(array):

@@ -144,7 +144,7 @@ class Stream:
         choices = np.frombuffer(actions, np.uint32).reshape(envs, words)[:, : len(self.sizes)]
         # What is negative is huge here.
         if not (choices < self.sizes).all():
-            raise EnvFault(f"an action is none of {self.sizes.tolist()}: {choices.max(axis=0).tolist()}")
+            raise EnvFault(f"an action is out of range: {choices.max(axis=0).tolist()}, where {self.sizes.tolist()} choices exist")
         acted = np.frombuffer(actions, action.numpy).reshape(envs, words)
         self.batch.step(action.view(acted), self.seen, self.rewards, *self.ends, self.masks)
 

@@ -26,7 +26,7 @@ def declared(env, name):
             "`from gymnasium import spaces` where it has `from gym import spaces`"
         )
     raise Unusable(
-        f"its {name} is no space but {one_line(repr(space))[:80]} ({kind.__name__}): take one of gymnasium.spaces, "
+        f"its {name} is not a space but {one_line(repr(space))[:80]} ({kind.__name__}): take one of gymnasium.spaces, "
         "such as spaces.Box or spaces.Discrete"
     )
 
@@ -48,7 +48,7 @@ def five(result):
     """What a step gave."""
     if isinstance(result, tuple) and len(result) == 5:
         if not isinstance(result[4], dict):
-            raise EnvFault(f"step gave an info that is {shown(result[4])} and no dict: give {{}} if there is nothing to say")
+            raise EnvFault(f"step gave an info that is {shown(result[4])}, not a dict: give {{}} if there is nothing to say")
         return result
     if isinstance(result, tuple) and len(result) == 4:
         raise EnvFault(f"step gave 4 values and not {FIVE}: say apart what ended and what was cut off", remedy=OLD)
@@ -65,7 +65,7 @@ def number(reward):
     if array.dtype == object and array.size == 1 and isinstance(array.item(), (bool, int, float)):
         array = np.asarray(array.item())
     if array.size != 1 or array.dtype.kind not in "fiub":
-        raise EnvFault(f"step gave a reward that is {shown(reward)} and no number: give one, such as 0.0")
+        raise EnvFault(f"step gave a reward that is {shown(reward)}, not a number: give one, such as 0.0")
     return array.item()
 
 

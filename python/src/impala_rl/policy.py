@@ -172,7 +172,7 @@ class Policy:
             try:
                 array = np.ascontiguousarray(value, kind)
             except (TypeError, ValueError):
-                raise PolicyError(f"{name} is {value!r:.60}, which is no array of numbers", 2) from None
+                raise PolicyError(f"{name} is {value!r:.60}, which is not an array of numbers", 2) from None
             if np.shape(value) != wanted:
                 have = f"a {name}" if name != "starts" else name
                 raise PolicyError(f"{have} of shape {list(np.shape(value))}; the policy of {self.env_id} takes {list(wanted)} here", 2)

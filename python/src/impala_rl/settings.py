@@ -65,4 +65,4 @@ def _text(name: str, value: Any) -> str:
         return ",".join(_text(name, part) for part in value)
     if hasattr(value, "__float__") or hasattr(value, "__index__"):
         return str(value)
-    raise SettingError(f"{name} is {value!r:.60}, which is no text, number, truth or list of these", 2)
+    raise SettingError(f"{name} is {value!r:.60}, which is not a string, number, bool or list of these", 2)

@@ -261,7 +261,7 @@ def start(
     given = {"actors": actors, "total_frames": total_frames, **settings}
     for name, instead in RESERVED.items():
         if name in settings:
-            raise SettingError(f"{name} is no setting here; {instead}", 2)
+            raise SettingError(f"{name} cannot be set here; {instead}", 2)
     if (env is None) == (resume is None):
         raise SettingError("give either an environment or a run to resume", 2)
     if resume is not None:

@@ -213,7 +213,7 @@ class Handles(InFolder):
         for settings, part in [
             ({"learning_rat": 1}, "no setting 'learning_rat'; did you mean 'learning_rate'"),
             ({"zzzz": 1}, "no setting 'zzzz'; `impala-supervisor --help`"),
-            ({"python": "x"}, "python is no setting here"),
+            ({"python": "x"}, "python cannot be set here"),
             ({"hidden": object()}, "hidden is <object"),
             ({"resume": "runs/x"}, "either an environment or a run"),
         ]:

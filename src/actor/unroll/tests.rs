@@ -1,4 +1,4 @@
-//! What the loop counts where no run can be made to.
+//! Tests of the acting loop that no whole run can provoke, such as a refresh of weights that the learner overtakes.
 
 use super::*;
 use crate::actor::{GradientSource, Recorder};

@@ -1,4 +1,4 @@
-//! Limits of the cgroups around this process, versions 1 and 2, up the hierarchy.
+//! Reads the limits of the cgroups around this process (versions 1 and 2), at every level of the hierarchy.
 //!
 //! Works on the text of `/proc/self/cgroup` and `/proc/self/mountinfo` and a function that reads files,
 //! so that tests bring their own. Whatever looks odd is left out: a limit that is not seen is better

@@ -1,4 +1,4 @@
-//! What a machine can lack for a run, and what would fit on it.
+//! Errors of the preflight check: which resource is short, and the largest pool that would fit.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What a machine has to give.
+//! Reads the resources that the machine has to give: memory, file descriptors, processes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

@@ -1,5 +1,5 @@
-//! Will this run fit on this machine? Asked before any process is forked or any memory mapped, because
-//! the kernel's own answer is an OOM kill without a word.
+//! The preflight check: does this run fit on this machine? It is made before anything is forked or mapped, because the
+//! kernel's own answer would be an OOM kill without a message.
 //!
 //! [`check`] is pure: it compares a [`Need`] with a [`Machine`], which `Machine::read` fills from
 //! `/proc` and the cgroups. The figures for private memory are estimates, on the generous side.

@@ -1,4 +1,4 @@
-//! What can only be seen with and without libtorch side by side, and the round trip through TOML.
+//! Tests of how settings are resolved, for builds with and without libtorch, and of the round trip through TOML.
 
 use std::path::Path;
 

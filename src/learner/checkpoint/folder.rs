@@ -1,4 +1,5 @@
-//! The folder of checkpoints: names appear and go whole, so that what bears one was finished.
+//! The folder of checkpoints: each appears and disappears by a rename, so that a folder with a checkpoint's name is
+//! complete.
 
 use std::fs::{self, File};
 use std::io;

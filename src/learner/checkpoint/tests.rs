@@ -1,4 +1,4 @@
-//! Checkpoints as untrusted input.
+//! Tests of damaged checkpoints: they are refused, never loaded as something else.
 
 use super::*;
 use crate::env::{ActionSpec, Dtype as ObservationDtype, ObservationSpec};

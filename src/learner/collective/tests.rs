@@ -1,4 +1,4 @@
-//! Ranks as threads: what they find together is what one learner finds in all of their blocks.
+//! Tests with ranks as threads: together they make the updates that one learner would make with all of their blocks.
 
 use std::sync::{Arc, Barrier, Mutex, PoisonError};
 use std::time::Duration;

@@ -1,4 +1,5 @@
-//! Choices, independent given the observation: `pi` of each is the softmax of its part of the logits, `z`.
+//! Loss gradients for discrete actions: one categorical distribution for each choice, with `pi` the softmax of its
+//! logits `z`; several choices are independent given the observation.
 //!
 //! ```text
 //! - d log pi(a) / dz_j = pi_j - [j = a],        - dH / dz_j = pi_j (log pi_j + H)

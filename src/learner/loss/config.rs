@@ -1,4 +1,4 @@
-//! Constants of the loss.
+//! Settings of the loss: costs, discount, clipping, off-policy correction.
 
 use crate::learner::popart::ValueScale;
 use clap::ValueEnum;

@@ -1,4 +1,5 @@
-//! Each correction against its definition (Espeholt et al. 2018, section 5.2.2), in f64 and without recursion.
+//! Tests of each off-policy correction against its definition (Espeholt et al. 2018, section 5.2.2), in f64 and without
+//! recursion.
 
 use super::tests::{ACTIONS, COLUMNS, CONFIG, STEPS, Sample, compute};
 use super::*;

@@ -1,4 +1,5 @@
-//! Numbers: a diagonal Gaussian ([`crate::policy::gaussian`]) with means `m` and raw log-deviations `s`.
+//! Loss gradients for continuous actions: a diagonal Gaussian ([`crate::policy::gaussian`]) with means `m` and raw
+//! log-deviations `s`.
 //!
 //! ```text
 //! z = (u - m) / sigma,   k = d log sigma / ds

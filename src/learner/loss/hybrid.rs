@@ -1,5 +1,6 @@
-//! Discrete and continuous actions at once, independent given the observation: log-probabilities and entropies add up, so
-//! the logits have the gradients of [`super::categorical`] and the rest those of [`super::gaussian`].
+//! Loss gradients for actions that are discrete and continuous at once, independent given the observation:
+//! log-probabilities and entropies add up, so the logits have the gradients of [`super::categorical`] and the rest
+//! those of [`super::gaussian`].
 
 use super::categorical::Categorical;
 use super::gaussian::Gaussian;

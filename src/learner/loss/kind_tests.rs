@@ -1,5 +1,5 @@
-//! Each kind of action against the loss as its module writes it: in f64, by definition, and its gradient by
-//! finite differences.
+//! Tests of the loss for each kind of action: its value against the definition in f64, its gradient against finite
+//! differences.
 
 use proptest::prelude::*;
 

@@ -1,4 +1,4 @@
-//! Monte-Carlo returns, and losses without a baseline.
+//! Tests of Monte-Carlo returns, and of losses without a baseline.
 
 use super::tests::{COLUMNS, CONFIG, STEPS, Sample, compute};
 use super::*;

@@ -1,4 +1,4 @@
-//! What the loss found, as sums that add up over parts of a block, and per transition.
+//! Statistics of the loss: sums that add up over the parts of a block, and means per transition.
 
 use crate::unroll::LOSS_WORDS;
 

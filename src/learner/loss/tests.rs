@@ -1,4 +1,4 @@
-//! The closed-form gradients against finite differences, and ends of episodes worked out by hand.
+//! Tests of the loss: its gradients against finite differences, and ends of episodes against values worked out by hand.
 
 use super::*;
 use crate::learner::popart::ValueScale;

@@ -1,4 +1,5 @@
-//! What the loss knows of each transition, whatever the kind of its action.
+//! The part of the loss that is the same for every kind of action: importance ratios, V-trace targets and advantages of
+//! each transition.
 
 use std::ops::Range;
 

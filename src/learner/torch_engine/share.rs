@@ -1,4 +1,5 @@
-//! One thread's part of an update: strips of columns through the network, the loss, and back.
+//! The work of one thread in an update with libtorch: takes strips of columns through the network, the loss, and the
+//! backward pass.
 
 use std::ops::Range;
 
@@ -81,7 +82,7 @@ impl StripWorker {
     ) -> Result<bool, EngineError> {
         let mut watch = Stopwatch::start();
         let input = self.input(work, &strip).map_err(|e| failed("batching", &e))?;
-        self.times.batching += watch.lap();
+        self.times.batching += watch.restart();
         let outputs = self
             .forward(work.observations, &strip, input.tensor())
             .and_then(|outputs| {
@@ -90,14 +91,14 @@ impl StripWorker {
                 Ok(outputs)
             })
             .map_err(|e| failed("forward", &e))?;
-        self.times.forward += watch.lap();
+        self.times.forward += watch.restart();
         if !work.learn {
             evaluator.look(strip, &self.logits, &self.values);
-            self.times.loss += watch.lap();
+            self.times.loss += watch.restart();
             return Ok(true);
         }
         let gradients = evaluator.gradients(strip, &self.logits, &self.values);
-        self.times.loss += watch.lap();
+        self.times.loss += watch.restart();
         let Some((d_logits, d_values)) = gradients else {
             return Ok(false);
         };
@@ -113,7 +114,7 @@ impl StripWorker {
                 *sum = sum.f_add(part).map_err(|e| failed("backward", &e))?;
             }
         }
-        self.times.backward += watch.lap();
+        self.times.backward += watch.restart();
         Ok(true)
     }
 

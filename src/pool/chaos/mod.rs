@@ -1,4 +1,4 @@
-//! Faults that a pool injects into itself, so that anyone can see what a death costs.
+//! Chaos mode: faults that a pool injects into itself (SIGKILL, SIGSTOP), and counts of what followed.
 //!
 //! Everything happens in the supervisor, between two of its events: a child that is signalled here has
 //! not been reaped, so its process id is still its own.

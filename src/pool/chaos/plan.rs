@@ -1,4 +1,4 @@
-//! When which fault is due: a function of the specification alone.
+//! The schedule of injected faults, which follows from the specification and its seed alone.
 
 use std::time::Duration;
 

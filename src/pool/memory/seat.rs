@@ -1,11 +1,12 @@
-//! The parties' places at the ring of a run, and what is taken back from the dead.
+//! Access to the ring of a run: each process's mapping of the payload (its [`Seat`]), and taking back the slots of dead
+//! processes.
 //!
 //! The only file of the product that promises anything to the ring. Invariants, which the `SAFETY` comments
 //! cite:
 //! - **M1** The ring's words are private to [`PoolMemory`], which gives them away as a [`Ring`] alone. (Its
 //!   counters are other words.)
 //! - **M2** The payload is private as well. It is mapped as a [`Seat`], which only its slab can reach into;
-//!   and read-only by `payload_to_read`, for the proof, which loads the headers of slots that are READY or
+//!   and read-only by `payload_to_read`, for `impala-soak`, which loads the headers of slots that are READY or
 //!   HELD, and for the policy process, which loads words of slots whose holders wait for it, and uses nothing of what
 //!   it loads if one of them does not any more (`inference`). A Gymnasium worker writes for the holder of a claim, who waits meanwhile (`gym`, G1 to G3).
 //! - **M3** Ring, shape and layout of all seats are those of the one plan, made before the first fork.
@@ -86,9 +87,9 @@ impl PoolMemory {
     /// If the ring is corrupt.
     ///
     /// # Panics
-    /// If it was no actor.
+    /// If it was not an actor.
     pub fn actor_died(&self, dead: &Dead) -> Result<usize, RingError> {
-        let Role::Actor(index) = dead.role() else { panic!("{dead:?} is no actor") };
+        let Role::Actor(index) = dead.role() else { panic!("{dead:?} is not an actor") };
         let owner = Owner::new(index, dead.incarnation())?;
         let ring = self.ring()?;
         // SAFETY: all producers of this owner were in the dead process (M5).
@@ -101,13 +102,13 @@ impl PoolMemory {
     /// If the ring is corrupt.
     ///
     /// # Panics
-    /// If it was no learner, or `record` was made for another shape.
+    /// If it was not a learner, or `record` was made for another shape.
     pub fn learner_died(
         &self,
         dead: &Dead,
         record: &mut CrashRecord,
     ) -> Result<LearnerLoss, RingError> {
-        assert_eq!(dead.role(), Role::Learner, "{dead:?} is no learner");
+        assert_eq!(dead.role(), Role::Learner, "{dead:?} is not a learner");
         let ring = self.ring()?;
         // SAFETY: the only consumer was in the dead process, and its successor is not there yet (M5).
         unsafe { ring.learner_died(record) }

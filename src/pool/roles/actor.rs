@@ -1,4 +1,4 @@
-//! What an actor process does, from the fork to its exit code.
+//! The actor process, from the fork to its exit code.
 
 use std::time::{Duration, Instant};
 

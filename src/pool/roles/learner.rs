@@ -1,4 +1,4 @@
-//! What a learner process does, from the fork to its exit code.
+//! The learner process, from the fork to its exit code.
 
 use std::fs::File;
 use std::time::{Duration, Instant};

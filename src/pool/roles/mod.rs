@@ -1,4 +1,4 @@
-//! What the children of the supervisor do, from the fork to the exit code.
+//! The child processes of the supervisor (learner, actors, policy process), from the fork to the exit code.
 
 mod actor;
 mod engine;

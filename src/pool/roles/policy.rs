@@ -1,4 +1,4 @@
-//! What a policy process does, from the fork to its exit code.
+//! The policy process, from the fork to its exit code.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a learner does because there are other ranks: it joins them, and holds that they are alike.
+//! How a learner joins those of the other ranks, and checks that all have the same settings.
 
 use super::RunContext;
 use super::internal;

@@ -1,4 +1,4 @@
-//! What an actor makes of its unrolls where gradients travel.
+//! Computes gradients of unrolls in an actor, for runs whose ring carries gradients.
 
 use super::{RunContext, engine};
 use crate::actor::{ActorError, GradientSource};

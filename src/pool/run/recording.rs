@@ -1,4 +1,4 @@
-//! What a run writes down on its way: lines of metrics, on the console, in the status segment.
+//! Records a run while it goes on: lines of metrics, the console, the status segment.
 
 use std::time::{Duration, Instant};
 
@@ -27,9 +27,9 @@ pub(super) struct Sample {
 
 impl Run {
     pub(super) fn sample(&self) -> Sample {
-        let memory = &self.inheritance.memory;
+        let memory = &self.run_context.memory;
         let learner = memory.learner();
-        let actors = (0..self.inheritance.config.pool.actors).map(|index| memory.actor(index));
+        let actors = (0..self.run_context.config.pool.actors).map(|index| memory.actor(index));
         Sample {
             at: Instant::now(),
             frames: learner.get(LearnerCounter::Frames),
@@ -40,8 +40,8 @@ impl Run {
     }
 
     pub(super) fn progress_since(&self, now: &Sample, before: &Sample) -> Progress {
-        let config = &self.inheritance.config;
-        let learner = self.inheritance.memory.learner();
+        let config = &self.run_context.config;
+        let learner = self.run_context.memory.learner();
         let seconds = (now.at - before.at).as_secs_f64().max(1e-6);
         let per_s = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         Progress {
@@ -57,21 +57,21 @@ impl Run {
                 now.unrolls.saturating_sub(before.unrolls),
             ),
             updates: learner.get(LearnerCounter::Updates),
-            wall: self.inheritance.started.elapsed(),
+            wall: self.run_context.started.elapsed(),
             total_frames: Some(config.stop.total_frames),
             restarts: self.restarts,
         }
     }
 
     pub(super) fn return_mean(&self) -> Option<f64> {
-        let learner = self.inheritance.memory.learner();
+        let learner = self.run_context.memory.learner();
         (learner.get(LearnerCounter::Episodes) > 0)
             .then(|| learner.get_f64(LearnerCounter::ReturnMean100))
     }
 
     fn task_means(&self) -> Vec<Option<f64>> {
-        let memory = &self.inheritance.memory;
-        let tasks = (0..self.inheritance.config.pool.tasks).map(|task| memory.task(task));
+        let memory = &self.run_context.memory;
+        let tasks = (0..self.run_context.config.pool.tasks).map(|task| memory.task(task));
         let mean = |task: TaskCounters<'_>| {
             let any = task.get(TaskCounter::Episodes) > 0;
             any.then(|| task.get_f64(TaskCounter::ReturnMean100))
@@ -82,7 +82,7 @@ impl Run {
     /// Writes what is due: to the log, the console, and the status segment.
     pub(super) fn record(&mut self, now: &Sample, status: &PoolStatus) {
         let due = |last: Option<Instant>, every| last.is_none_or(|last| now.at - last >= every);
-        let interval = Duration::from_secs_f64(self.inheritance.config.run.log_interval_s);
+        let interval = Duration::from_secs_f64(self.run_context.config.run.log_interval_s);
         let line_due = now.at - self.last.at >= interval.min((now.at - self.began).mul_f64(EARLY));
         if line_due || due(self.sampled_at, PROCESSES_EVERY) || status.stopping {
             self.processes.sample(status);
@@ -99,16 +99,16 @@ impl Run {
         }
         if due(self.published_at, PUBLISH_EVERY) {
             let progress = self.progress_since(now, &self.recent);
-            let line = compose(&progress, &self.inheritance, &self.processes);
-            self.board.publish(line, status, &self.inheritance.config, self.faults);
+            let line = compose(&progress, &self.run_context, &self.processes);
+            self.board.publish(line, status, &self.run_context.config, self.faults);
             self.published_at = Some(now.at);
         }
     }
 
     pub(super) fn write(&mut self, progress: &Progress) {
-        let line = compose(progress, &self.inheritance, &self.processes);
+        let line = compose(progress, &self.run_context, &self.processes);
         self.metrics.write(&line, &self.console);
-        let lags = self.inheritance.memory.lags().snapshot();
+        let lags = self.run_context.memory.lags().snapshot();
         self.tensorboard.write(&line, &lags, &self.console);
         if let Some(look) = &mut self.on_metrics {
             look.0(&line);

@@ -1,4 +1,4 @@
-//! A run that is measured for a while, once frames come, and ends then.
+//! A trial run: it is measured for a while once frames come, and then ends.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +10,9 @@ use crate::supervisor::{ExitKind, PoolStatus, Verdict};
 
 /// Part of the time that is measured for which frames must have come before: the first ones find caches cold.
 const WARM_UP: f64 = 0.25;
-/// Between fewer updates than this a rate is a matter of luck; three times as long is waited for them.
+/// Between fewer updates than this a rate is a matter of luck: the trial is then extended, up to `MAX_FACTOR` times its length.
 const ENOUGH_CHANGES: u32 = 6;
-const PATIENCE: u32 = 3;
+const MAX_FACTOR: u32 = 3;
 
 /// Which part of a trial is to be measured, and the counters at its ends.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl TrialClock {
         };
         self.changes += 1;
         let past = now - *began;
-        let is_enough = self.changes >= ENOUGH_CHANGES || past >= self.measured * PATIENCE;
+        let is_enough = self.changes >= ENOUGH_CHANGES || past >= self.measured * MAX_FACTOR;
         if past >= self.measured && is_enough { Moment::End } else { Moment::Nothing }
     }
 }
@@ -71,7 +71,7 @@ impl Run {
         }
         self.processes.sample(status);
         let progress = self.progress_since(now, &self.recent);
-        let line = compose(&progress, &self.inheritance, &self.processes);
+        let line = compose(&progress, &self.run_context, &self.processes);
         let trial = self.trial.as_mut()?;
         if moment == Moment::Begin {
             trial.began = Some((now.at, line));

@@ -1,4 +1,4 @@
-//! The order of trials, over a machine that answers at once.
+//! Tests of the order of trials, with a simulated machine.
 
 use super::*;
 use crate::tune::{Threads, Vary};

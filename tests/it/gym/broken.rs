@@ -48,7 +48,7 @@ fn what_is_broken_is_one_line_and_code_2_before_the_pool_starts() {
         ("seen-nan", &["an observation that is not finite"]),
         ("seen-late", &["observation has shape [5]", "at step 6"]),
         ("no-space", &["no action_space"]),
-        ("odd-space", &["observation_space is no space"]),
+        ("odd-space", &["observation_space is not a space"]),
         ("raises-at-start", &["RuntimeError: no licence at all", "impala_broken_envs.py:"]),
         ("raises-in-step", &["ValueError: out of cheese", "impala_broken_envs.py:"]),
         ("raises-in-second-reset", &["KeyError: 'door'", "in reset at step 6"]),

@@ -6,7 +6,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use super::{gymnasium, supervised, test_envs};
-use crate::crash::{PATIENCE, wait_for_frames, wait_for_pid};
+use crate::crash::{MAX_WAIT, wait_for_frames, wait_for_pid};
 use crate::program::{
     Finished, Running, children_of, finish, is_alive, last_metrics, number, send, summary,
     supervisor,
@@ -45,8 +45,8 @@ fn faults_of_an_environment_cost_an_unroll_and_are_told_once() {
         ("shape", ["observation has shape [3], but its space", "says [4]"]),
         ("dtype", ["observation is of dtype <U1, but its space", "float32"]),
         ("none", ["observation has shape [], but its space", "says [4]"]),
-        ("crash", ["was killed by SIGSEGV", "these are my last words"]),
-        ("crash-beside-child", ["was killed by SIGSEGV", "these are my last words"]),
+        ("crash", ["was killed by SIGSEGV", "this is my last output"]),
+        ("crash-beside-child", ["was killed by SIGSEGV", "this is my last output"]),
         ("exit", ["failed: ", "SystemExit: 3"]),
     ] {
         let folder = tempfile::tempdir().expect("temporary folder");
@@ -97,7 +97,7 @@ fn killed_workers_are_replaced() {
     let mut victims = Vec::new();
     for _ in 0..3 {
         let mut victim = None;
-        wait_until("a worker is there", PATIENCE, || {
+        wait_until("a worker is there", MAX_WAIT, || {
             victim = workers(running.pid()).into_iter().find(|pid| !victims.contains(pid));
             victim.is_some()
         });
@@ -127,7 +127,7 @@ fn a_hang_is_a_hang_of_the_actor() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let flags = ["--total-frames", "1000000000", "--actor-hang-timeout", "1"];
         let running = Running::of(run(&python, folder.path(), &[fault, "at=50"], &flags));
-        wait_until("one was replaced", PATIENCE, || {
+        wait_until("one was replaced", MAX_WAIT, || {
             last_metrics(folder.path()).is_some_and(|metrics| number(&metrics, "restarts") >= 1.0)
         });
         running.signal(Signal::SIGTERM);
@@ -153,7 +153,7 @@ fn workers_do_not_outlive_anybody() {
     let running = Running::of(run(&python, folder.path(), &["fault=step-hangs", "at=200"], &flags));
     let mut found = Vec::new();
     let mut hung = |running: &Running| {
-        wait_until("two workers hang", PATIENCE, || {
+        wait_until("two workers hang", MAX_WAIT, || {
             found = workers(running.pid());
             let stands = |pid: &u32| {
                 let text = std::fs::read_to_string(format!("/proc/{pid}/wchan"));
@@ -168,13 +168,13 @@ fn workers_do_not_outlive_anybody() {
     let its: Vec<u32> = children_of(actor);
     assert!(its.iter().any(|pid| first.contains(pid)), "{its:?} {first:?}");
     send(actor, Signal::SIGKILL);
-    wait_until("the worker of a dead actor is gone", PATIENCE, || {
+    wait_until("the worker of a dead actor is gone", MAX_WAIT, || {
         !its.iter().any(|&pid| is_alive(pid))
     });
     let second = hung(&running);
     let supervisor = running.pid();
     send(supervisor, Signal::SIGKILL);
-    wait_until("all workers are gone", PATIENCE, || !second.iter().any(|&pid| is_alive(pid)));
+    wait_until("all workers are gone", MAX_WAIT, || !second.iter().any(|&pid| is_alive(pid)));
 }
 
 #[test]

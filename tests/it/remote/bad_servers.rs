@@ -10,7 +10,7 @@ const IN_A_STEP: [(&str, &str); 7] = [
     ("late", "an answer to request "),
     ("short", "bytes of frames"),
     ("no-ends", "bytes of terminated"),
-    ("garbage", "what is no answer"),
+    ("garbage", "an invalid answer"),
     ("nothing", "a message of no kind"),
     ("spec-again", "the answer to a hello"),
     ("nan", "an observation that is not finite"),
@@ -21,7 +21,7 @@ const AT_THE_START: [(&str, &str); 5] = [
     ("huge", "do not fit into a message"),
     ("no-actions", "an action space that does not exist"),
     ("observed-first", "an observation before a spec"),
-    ("garbage-first", "what is no answer"),
+    ("garbage-first", "an invalid answer"),
 ];
 
 fn bad(python: &std::path::Path, fault: &str) -> Server {

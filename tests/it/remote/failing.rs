@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use nix::sys::signal::Signal;
 
 use super::{COUNTING, Server, python, said, supervised};
-use crate::crash::{PATIENCE, wait_for_frames};
+use crate::crash::{MAX_WAIT, wait_for_frames};
 use crate::program::{Running, last_metrics, number, summary};
 use crate::watch::wait_until;
 
@@ -57,11 +57,11 @@ fn passed_on(mut from: TcpStream, mut to: TcpStream) {
 }
 
 fn endless(run_dir: &Path, env: &str) -> Command {
-    patient(run_dir, env, "1")
+    with_timeout(run_dir, env, "1")
 }
 
 /// A run that waits so many seconds for an answer.
-fn patient(run_dir: &Path, env: &str, timeout_s: &str) -> Command {
+fn with_timeout(run_dir: &Path, env: &str, timeout_s: &str) -> Command {
     let mut command = supervised(run_dir, env);
     command.args(["--envs-per-actor", "2", "--batch", "4", "--total-frames", "1000000000"]);
     command.args(["--env-timeout", timeout_s]);
@@ -97,7 +97,7 @@ fn a_cut_connection_costs_an_unroll() {
     let mut frames = wait_for_frames(folder.path(), 0.0);
     for cuts in 1..=3 {
         proxy.cut();
-        wait_until("it is noticed", PATIENCE, || errors(folder.path()) >= f64::from(cuts));
+        wait_until("it is noticed", MAX_WAIT, || errors(folder.path()) >= f64::from(cuts));
         frames = wait_for_frames(folder.path(), frames);
     }
     let said = ends_in_order(running, folder.path());
@@ -114,7 +114,7 @@ fn a_server_that_stands_still_is_a_failure_and_is_taken_again_when_it_goes_on() 
     let running = Running::of(endless(folder.path(), &server.env()));
     wait_for_frames(folder.path(), 0.0);
     server.signal(Signal::SIGSTOP);
-    wait_until("both actors notice", PATIENCE, || errors(folder.path()) >= 2.0);
+    wait_until("both actors notice", MAX_WAIT, || errors(folder.path()) >= 2.0);
     let frames = last_metrics(folder.path()).map_or(0.0, |metrics| number(&metrics, "frames"));
     server.signal(Signal::SIGCONT);
     wait_for_frames(folder.path(), frames);
@@ -134,7 +134,7 @@ fn a_server_that_dies_is_waited_for() {
     wait_for_frames(folder.path(), 0.0);
     server.signal(Signal::SIGKILL);
     drop(server);
-    wait_until("both actors notice", PATIENCE, || errors(folder.path()) >= 2.0);
+    wait_until("both actors notice", MAX_WAIT, || errors(folder.path()) >= 2.0);
     let frames = last_metrics(folder.path()).map_or(0.0, |metrics| number(&metrics, "frames"));
     let again = Server::of(&python, port, &[COUNTING]);
     wait_for_frames(folder.path(), frames);
@@ -159,7 +159,7 @@ fn another_environment_behind_the_same_address_is_refused() {
     drop(server);
     let _other = Server::of(&python, port, &["gym:Acrobot-v1"]);
     let before = errors(folder.path());
-    wait_until("it is noticed", PATIENCE, || errors(folder.path()) >= before + 4.0);
+    wait_until("it is noticed", MAX_WAIT, || errors(folder.path()) >= before + 4.0);
     let said = ends_in_order(running, folder.path());
     assert!(said.contains("it looks otherwise than at the start of the run"), "{said}");
 }
@@ -173,13 +173,13 @@ fn a_stop_is_obeyed_while_a_server_is_waited_for() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let running = Running::of({
         // Longer than the watchdog: it is the stop that ends it.
-        let mut command = patient(folder.path(), &server.env(), "100000");
+        let mut command = with_timeout(folder.path(), &server.env(), "100000");
         command.args(["--actor-hang-timeout", "inf"]);
         command
     });
     wait_for_frames(folder.path(), 0.0);
     server.signal(Signal::SIGSTOP);
-    wait_until("both actors wait", PATIENCE, || {
+    wait_until("both actors wait", MAX_WAIT, || {
         let text = std::fs::read_to_string(folder.path().join("metrics.jsonl")).unwrap_or_default();
         let acted = |line: &str| {
             let line: serde_json::Value = serde_json::from_str(line).ok()?;

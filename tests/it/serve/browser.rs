@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use super::{PATIENCE, Server, block, made_up_run};
+use super::{MAX_WAIT, Server, block, made_up_run};
 use crate::program::{finish, start};
 use crate::report::{HEADLESS, browser};
 use crate::watch::wait_until;
@@ -35,7 +35,7 @@ fn a_browser_shows_a_run_that_moves() {
     let run_dir = folder.path().join("run <1>");
     let flags = ["--actors", "2", "--total-frames", "1000000000", "--log-interval", "0.2"];
     let running = start(&run_dir, flags);
-    wait_until("it has a configuration", PATIENCE, || run_dir.join("config.toml").exists());
+    wait_until("it has a configuration", MAX_WAIT, || run_dir.join("config.toml").exists());
     let server = Server::of(&[&run_dir]);
     server.wait("it has a curve", |live| {
         block(live, "plot-return-over-frames").contains("class=\"line")

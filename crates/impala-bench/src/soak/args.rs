@@ -10,7 +10,7 @@ use impala_rl::config::ChaosSpec;
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "impala-soak", version)]
 pub(crate) struct SoakArgs {
-    /// One process of the proof.
+    /// One process of the campaign.
     #[command(subcommand)]
     pub(crate) part: Option<Part>,
     /// Length of the random part; the others take about two minutes more, and less if this is short
@@ -36,7 +36,7 @@ pub(crate) struct SoakArgs {
     pub(crate) json: bool,
 }
 
-/// A part of a proof that runs in a process of its own.
+/// A part of the campaign that runs in a process of its own.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub(crate) enum Part {
     /// One pool, with its faults; prints what it came to
@@ -44,7 +44,7 @@ pub(crate) enum Part {
     Pool(PoolArgs),
 }
 
-/// One pool of a proof.
+/// One pool of the campaign.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct PoolArgs {
     /// Length of the run

@@ -1,4 +1,4 @@
-//! `impala-soak`: several pools after another, and which promises they kept.
+//! `impala-soak`: runs several pools with faults one after the other, and prints which promises were kept.
 
 use std::fmt::Write as _;
 use std::fs::File;

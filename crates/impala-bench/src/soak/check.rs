@@ -1,4 +1,4 @@
-//! Recomputes every byte of a block.
+//! Compares every byte of a block with the value that the pattern gives it.
 //!
 //! What is not compared, because no actor writes it and no learner reads it: the padding between fields,
 //! and return and length in observation 0, which are those of the unroll before.

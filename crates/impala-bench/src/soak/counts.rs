@@ -1,4 +1,4 @@
-//! The ring's counts after each fault, and every sequence number at the end.
+//! Checks the ring's slot counts after each fault, and the sequence numbers of all unrolls at the end.
 
 use std::collections::HashSet;
 
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(sum(6, &[2]).lost, 2, "the last two");
         assert_eq!(sum(2, &[2]).invented, 1);
         assert_eq!(sum(4, &[2, 3]), Sum { left: 2, ..whole }, "3 had been seen and came back");
-        let stranger = [(Incarnation { actor: 1, incarnation: 1 }, 0)];
-        assert_eq!(add_up(&record, &[], &stranger).invented, 1);
+        let unknown = [(Incarnation { actor: 1, incarnation: 1 }, 0)];
+        assert_eq!(add_up(&record, &[], &unknown).invented, 1);
     }
 }

@@ -1,4 +1,4 @@
-//! The pattern environment, and a policy that goes with it: what an actor of a proof acts with.
+//! An environment that shows the known byte pattern, and a policy for it: what the actors of `impala-soak` act with.
 
 use super::pattern::{ACTIONS, Incarnation, mix};
 use super::record::{Count, Record};

@@ -1,4 +1,4 @@
-//! Why a proof did not come about. A promise that was broken is no error, but a result.
+//! Errors of `impala-soak`: why it has no result. A broken promise is a result, not an error.
 
 use std::io;
 use std::path::PathBuf;
@@ -15,7 +15,7 @@ use impala_rl::ring::{RingError, SlabError, TakeError};
 use impala_rl::shm::ShmError;
 use impala_rl::supervisor::SupervisorError;
 
-/// Why a proof did not come about.
+/// Why `impala-soak` has no result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ProofError {

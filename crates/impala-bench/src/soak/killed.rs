@@ -1,4 +1,5 @@
-//! SIGKILL to supervisors at work, each with one of its actors stopped: how long until nothing is left.
+//! Sends SIGKILL to supervisors at work, each with one of its actors stopped, and measures how long until no process is
+//! left.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -18,7 +19,7 @@ use impala_rl::rng::Rng;
 use impala_rl::supervisor::children_of;
 
 /// No start takes longer, and no end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// A supervisor is killed up to this long after its pool has come to work, in ms.
 const MOMENT_MS: usize = 60;
 
@@ -55,7 +56,7 @@ pub(super) fn kill_supervisors(
         let start = Instant::now();
         let _ = kill(pid, Signal::SIGKILL);
         while !nobody_is_left() {
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > MAX_WAIT {
                 let left = children_of(Pid::this());
                 left_behind += left.len() as u64;
                 for pid in left {
@@ -72,7 +73,7 @@ pub(super) fn kill_supervisors(
 /// The actors of a pool, once there are some and the learner beside them.
 fn wait_for_actors(supervisor: Pid) -> Result<Vec<Pid>, ProofError> {
     let start = Instant::now();
-    while start.elapsed() < PATIENCE {
+    while start.elapsed() < MAX_WAIT {
         let named = |name: &str| -> Vec<Pid> {
             let is = |pid: &Pid| state_and_name(*pid).is_some_and(|(_, own)| own.contains(name));
             children_of(supervisor).into_iter().filter(is).collect()

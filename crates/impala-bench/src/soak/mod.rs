@@ -1,12 +1,12 @@
-//! Proof by injected faults: the product's own ring, actors, page, checkpoints and supervisor, with an
-//! environment whose every byte is known and a learner that checks instead of learning.
+//! `impala-soak`: injects faults into pools of the product's own processes and memory, with an environment whose every
+//! byte is known and a learner that checks instead of learning.
 //!
 //! ```text
-//!   pattern   what each byte must be                 check    recomputes all bytes of a block
-//!   env       the environment and policy that act it record   what was seen, beyond any death
-//!   roles     an actor's and a learner's writer        counts    the ring's sums, after each fault
-//!   pool      one supervised pool, faults from pool::chaos, and what it came to
-//!   campaign  several pools after another, the promises, and whether they were kept
+//!   pattern   what each byte must be                      check    compares all bytes of a block
+//!   env       the environment and the policy that act it  record   which unrolls were read, in shared memory
+//!   roles     the child processes                         counts   the ring's slot counts, after each fault
+//!   pool      one supervised pool with faults from pool::chaos, and the report on it
+//!   campaign  several pools one after the other, and which promises were kept
 //! ```
 //!
 //! Nothing in the product knows this module. `docs/reliability.md` has the figures.

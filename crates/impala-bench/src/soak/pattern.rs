@@ -1,4 +1,4 @@
-//! What every byte of an unroll has to be: a function of who wrote it, as which unroll, and where.
+//! The byte pattern: what every byte of an unroll must be, a function of its writer, its sequence number and its place.
 //!
 //! A *writer* is one incarnation of one actor. Its environments take steps 1, 2, 3 ...; unroll `q` holds
 //! the steps `q * T + 1 ..= (q + 1) * T`, and step 0 is the reset. Every number below follows from writer,

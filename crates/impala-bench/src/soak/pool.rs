@@ -1,4 +1,5 @@
-//! One supervised pool of a proof: the product's supervisor and memory, faults, and what they came to.
+//! One supervised pool of `impala-soak`: the product's supervisor and memory, the injected faults, and the report on
+//! what followed.
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -158,7 +159,7 @@ impl ProofPool {
     }
 
     /// Evaluates the identity; `again`: an earlier evaluation waits for its answer.
-    fn look_at_books(&mut self, again: bool) -> Result<(), RingError> {
+    fn check_slot_counts(&mut self, again: bool) -> Result<(), RingError> {
         let [checks, waited, broken] = &mut self.identity;
         *checks += u64::from(!again);
         self.unsettled = false;
@@ -196,7 +197,7 @@ impl ProofPool {
         })
     }
 
-    fn end_life(&mut self, index: u16, incarnation: u16) {
+    fn end_incarnation(&mut self, index: u16, incarnation: u16) {
         let actor = usize::from(index);
         let counter = self.world.memory.actor(actor).get(ActorCounter::UnrollsCommitted);
         let writer = Incarnation { actor: index, incarnation };
@@ -234,7 +235,7 @@ impl ProofPool {
 
     fn report(&mut self, outcome: &Outcome) -> Result<PoolReport, ProofError> {
         if self.unsettled {
-            self.look_at_books(true)?;
+            self.check_slot_counts(true)?;
         }
         let World { memory, config, record, .. } = &self.world;
         let ring = memory.ring()?;
@@ -276,7 +277,7 @@ impl ProofPool {
             identity_checks: self.identity[0],
             identity_waited: self.identity[1],
             identity_broken: self.identity[2] + u64::from(!counts.holds()),
-            books_agree: agree,
+            counters_agree: agree,
             weights_read: record.get(Count::WeightsRead),
             weights_torn: record.get(Count::WeightsTorn),
             answers: record.get(Count::Answers),
@@ -335,7 +336,7 @@ impl Pool for ProofPool {
                 self.learner_died(dead).map_err(corrupt)?
             }
             Role::Actor(index) => {
-                self.end_life(index, incarnation);
+                self.end_incarnation(index, incarnation);
                 let freed = self.world.memory.actor_died(dead).map_err(corrupt)?;
                 Reclaimed {
                     freed: u32::try_from(freed).unwrap_or(u32::MAX),
@@ -347,7 +348,7 @@ impl Pool for ProofPool {
         if let Some(hit) = hit.filter(|_| reclaimed.freed > 0) {
             self.to_free.push(hit.elapsed());
         }
-        self.look_at_books(false).map_err(corrupt)?;
+        self.check_slot_counts(false).map_err(corrupt)?;
         Ok(reclaimed)
     }
 
@@ -370,7 +371,7 @@ impl Pool for ProofPool {
             }
             self.chaos = Some(chaos);
         }
-        if self.unsettled && self.look_at_books(true).is_err() {
+        if self.unsettled && self.check_slot_counts(true).is_err() {
             self.identity[2] += 1;
         }
         self.vitals.look(status, restarts_of(status));

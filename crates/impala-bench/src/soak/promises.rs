@@ -1,4 +1,4 @@
-//! What is promised, and how each promise follows from what was measured.
+//! The promises that `impala-soak` checks, and how each is judged from the measurements.
 
 use super::args::SoakArgs;
 use super::campaign::{Promise, Results};
@@ -95,7 +95,7 @@ pub(super) fn promises(results: &Results, args: &SoakArgs) -> Vec<Promise> {
         ),
         of(
             "the ring's counters agree with the sequence numbers",
-            pools.iter().all(|pool| pool.books_agree),
+            pools.iter().all(|pool| pool.counters_agree),
             format!("{unrolls} unrolls of {} incarnations", sum(|pool| pool.incarnations)),
         ),
         none(

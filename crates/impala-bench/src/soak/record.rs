@@ -1,4 +1,4 @@
-//! What was seen of whom, in shared memory, so that it outlives every learner.
+//! Records in shared memory which unrolls were read, so that the record survives the death of any learner.
 //!
 //! Each line of the record is one word and changes with one store, so a learner that is killed between
 //! two of them leaves a record that is right as far as it goes. There is one learner at a time, and the
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn lives_do_not_meet() {
+    fn incarnations_do_not_overlap() {
         let record = Record::create(4, 2).expect("memory");
         let next = Incarnation { incarnation: WRITER.incarnation + 1, ..WRITER };
         assert_eq!(record.enter(0, WRITER, 70), Seen::First);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_impossible() {
+    fn unknown_writers_are_impossible() {
         let record = Record::create(4, 2).expect("memory");
         let strange = |actor, incarnation, sequence| {
             record.enter(0, Incarnation { actor, incarnation }, sequence)

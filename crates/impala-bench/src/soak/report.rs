@@ -1,10 +1,10 @@
-//! What one pool came to, as JSON between processes and for the reader.
+//! The report on one pool, as JSON: passed between processes, and for the reader.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// What one pool of a proof came to.
+/// What happened in one pool of `impala-soak`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct PoolReport {
     /// How the run ended; "finished" if in order.
@@ -67,7 +67,7 @@ pub struct PoolReport {
     pub identity_broken: u64,
     /// `consumed + dropped = unrolls - left in the ring`, at the end: the ring's counters against the
     /// sequence numbers.
-    pub books_agree: bool,
+    pub counters_agree: bool,
     /// Weights that actors read, and those of them that were of no one version.
     pub weights_read: u64,
     /// See `weights_read`.

@@ -1,4 +1,5 @@
-//! The incarnations of an actor, which is the product's with the pattern to act, and of a learner that checks.
+//! The child processes of a pool under test: the product's actor, which acts the pattern, a policy process, and a
+//! learner that checks.
 
 use std::time::{Duration, Instant};
 

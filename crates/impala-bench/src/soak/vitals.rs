@@ -1,4 +1,4 @@
-//! What a supervisor holds of the machine: descriptors, memory, children that it has not reaped.
+//! Watches the supervisor's own resources: file descriptors, memory, and dead children that it has not reaped.
 
 use std::fs;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Records against the names that are documented, and against lines that are damaged or of another build.
+//! Tests of records: against the names in the documentation, and against lines that are damaged or from another build.
 
 use std::collections::BTreeSet;
 

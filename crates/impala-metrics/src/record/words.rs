@@ -1,4 +1,5 @@
-//! The words of processes as fields: all of the learner's, sums of the actors' counters, some for each actor.
+//! The counters of processes as fields of a record: all of the learner's, sums over the actors, and some for each
+//! actor.
 
 use serde::{Deserialize, Serialize};
 

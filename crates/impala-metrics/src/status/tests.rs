@@ -1,3 +1,5 @@
+//! Tests of the status segment: reading by name, removal, and damaged segments.
+
 use super::*;
 use std::os::unix::fs::PermissionsExt;
 

@@ -1,4 +1,4 @@
-//! Convolutional networks.
+//! Times convolutional networks.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! Recurrent cores over an MLP.
+//! Times recurrent cores on top of an MLP.
 
 use std::hint::black_box;
 

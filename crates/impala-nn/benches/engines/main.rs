@@ -1,4 +1,5 @@
-//! What the engines cost, beside what the CPU could do: `cargo bench -p impala-nn`, of one level with `-- --vectors avx2`.
+//! Times the native engine, beside the peak rate of the CPU: `cargo bench -p impala-nn`, with one instruction set by
+//! `-- --vectors avx2`.
 
 mod cnn;
 mod lstm;

@@ -1,4 +1,4 @@
-//! MLPs, samplers and functions.
+//! Times MLPs, samplers and elementary functions.
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! The convolutional network that acts: weights come in whole, images in small batches.
+//! The convolutional network for acting: forward passes over small batches of images; new weights replace all old ones.
 
 use super::forward::Network;
 use super::shape::Shape;
@@ -14,7 +14,7 @@ impl CnnPolicy {
     /// An actor with zero weights.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or none with a convolution.
+    /// [`SpecError`] if `spec` is not a valid network, or has no convolution.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Self::with_level(spec, Level::active())
     }

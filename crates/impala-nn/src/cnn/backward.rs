@@ -1,4 +1,5 @@
-//! From the gradient with respect to the outputs to that with respect to the parameters.
+//! Backward pass of the convolutional network: from the gradient with respect to its outputs to that with respect to
+//! its parameters.
 //!
 //! From the heads down, with `d` the gradient with respect to a layer's output before its relu, `x` the
 //! patches of its input and `a` the output of the layer below:

@@ -1,4 +1,4 @@
-//! The network written as its definition, in f64.
+//! Reference implementation of the convolutional network for tests: plain loops in f64, straight from the definition.
 
 use crate::spec::{Conv, NetworkSpec, ParamSpec, Torso};
 

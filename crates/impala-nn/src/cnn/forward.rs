@@ -1,4 +1,4 @@
-//! From images to the outputs of the heads.
+//! Forward pass of the convolutional network: from images to the outputs of the heads.
 
 use super::frames::Planes;
 use super::products::{Ends, Patches, Product};

@@ -1,4 +1,4 @@
-//! The few frames that are near the kernels as floats.
+//! A small cache of frames converted to floats: the last k of one column, so that each frame is converted once.
 
 use super::products::Patches;
 use super::shape::{Layer, Shape};

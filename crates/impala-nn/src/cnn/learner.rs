@@ -1,5 +1,5 @@
-//! The convolutional network that learns: outputs of some rows with the activations kept, then their
-//! gradient, which adds up over calls.
+//! The convolutional network for learning: a forward pass that keeps the activations, and a backward pass whose
+//! gradients add up over calls.
 
 use super::backward::Backward;
 use super::forward::Network;
@@ -24,7 +24,7 @@ impl CnnLearner {
     /// A learner for the network `spec`.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or none with a convolution.
+    /// [`SpecError`] if `spec` is not a valid network, or has no convolution.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Self::with_level(spec, Level::active())
     }

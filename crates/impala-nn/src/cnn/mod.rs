@@ -1,4 +1,4 @@
-//! The engine in Rust for convolutional networks: what actors act with, and what the learner learns with.
+//! The native engine for convolutional networks: one type for acting, one for learning.
 //!
 //! Convolutions without padding, or sections of residual blocks (`residual`); dense layers, relu after each, and the heads. Made as the MLP's engine is
 //! (`super::mlp`): one thread, no allocation per call, safe kernels over vector instructions. Frames are

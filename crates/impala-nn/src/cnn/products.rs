@@ -1,4 +1,4 @@
-//! The inner loops: products of patches with weights, forwards and backwards.
+//! Inner loops of convolutions and dense layers: products of image patches with weights, forward and backward.
 //!
 //! As in the MLP's kernels, a block of some rows times 16 or 32 columns stays in registers while its sums run. A
 //! row here is a position of an image, or an image of a dense layer: `origins` says where each starts.

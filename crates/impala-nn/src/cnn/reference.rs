@@ -1,4 +1,4 @@
-//! The engine held against the network's definition.
+//! Tests of the native convolutional network against its reference implementation.
 
 use super::definition::Reference;
 use super::{CnnLearner, CnnPolicy};

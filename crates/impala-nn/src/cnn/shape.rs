@@ -153,7 +153,7 @@ impl Shape {
     /// The sizes of `spec`.
     ///
     /// # Errors
-    /// [`SpecError`] if this is no network, or none with a convolution.
+    /// [`SpecError`] if this is not a valid network, or has no convolution.
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         if spec.core != Core::None || spec.action_reward_inputs {
             return Err(SpecError::NotNative);

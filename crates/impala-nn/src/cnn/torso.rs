@@ -1,4 +1,4 @@
-//! Convolutions and dense layers without heads: the torso of a network in which something else follows.
+//! The convolutions and dense layers of a network without its heads: a torso for networks in which other parts follow.
 
 use super::backward::Backward;
 use super::forward::Network;

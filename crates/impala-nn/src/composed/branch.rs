@@ -1,4 +1,4 @@
-//! A torso and all that is above it.
+//! One branch of a composed network: a torso and everything above it, up to one head or both.
 
 use super::join::Join;
 use super::torso::Torso;
@@ -27,7 +27,7 @@ impl Branch {
     /// or for learning.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or none that this engine computes.
+    /// [`SpecError`] if `spec` is not a valid network, or not one that this engine computes.
     pub(super) fn all(
         spec: &NetworkSpec,
         parameters: &ParamSpec,

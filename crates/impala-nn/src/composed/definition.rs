@@ -1,4 +1,4 @@
-//! The networks written as their definition, in f64: outputs, and slopes of their weighted sum by finite differences.
+//! Reference implementation of composed networks for tests, in f64: outputs, and gradients by finite differences.
 
 use crate::spec::{Activation, Core, NetworkSpec, ParamEntry, ParamSpec, Torso};
 use impala_env::flag;

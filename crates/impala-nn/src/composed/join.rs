@@ -1,4 +1,4 @@
-//! Features, and behind them what else is seen of each observation.
+//! Joins the features of the torso with the other inputs of each observation, in one row.
 
 use crate::simd::aligned::{Aligned, stride};
 use crate::simd::kernels::Rows;

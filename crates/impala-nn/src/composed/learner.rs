@@ -1,4 +1,4 @@
-//! The network of several parts that learns.
+//! The composed network for learning: a forward pass over the steps of an unroll, and its gradient.
 
 use super::branch::Branch;
 use crate::inputs::LearnInputs;
@@ -21,7 +21,7 @@ impl ComposedLearner {
     /// A learner for the network `spec`.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or none that this engine computes.
+    /// [`SpecError`] if `spec` is not a valid network, or not one that this engine computes.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Self::with_level(spec, Level::active())
     }

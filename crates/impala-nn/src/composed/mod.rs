@@ -1,6 +1,7 @@
-//! Networks of several parts, in Rust: a torso, what is seen beside the observation, a core that remembers, and heads.
+//! The native engine for composed networks: a torso, further inputs beside the observation, a recurrent core, and
+//! heads.
 //!
-//! Those without such parts have engines in which torso and heads are one (`super::mlp`, `super::cnn`). Here each part takes all
+//! Networks without such parts have engines in which torso and heads are one (`super::mlp`, `super::cnn`). Here each part takes all
 //! rows of a strip before the next does:
 //!
 //! ```text

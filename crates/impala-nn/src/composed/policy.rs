@@ -1,4 +1,4 @@
-//! The network of several parts that acts: it carries the state of its core from step to step.
+//! The composed network for acting: it carries the state of its recurrent core from step to step.
 
 use super::branch::Branch;
 use crate::act::ActInputs;
@@ -27,7 +27,7 @@ impl ComposedPolicy {
     /// A policy for `envs` environments with zero weights and a zero state.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or none that this engine computes.
+    /// [`SpecError`] if `spec` is not a valid network, or not one that this engine computes.
     pub fn new(spec: &NetworkSpec, envs: usize) -> Result<Self, SpecError> {
         Self::with_level(spec, envs, Level::active())
     }
@@ -89,7 +89,7 @@ impl ComposedPolicy {
     /// Goes on from another state, `[E][S]`, in as many environments as that is of.
     ///
     /// # Panics
-    /// If it is no whole number of rows.
+    /// If it is not a whole number of rows.
     pub fn set_state(&mut self, state: &[f32]) {
         let whole = state.len().checked_rem(self.state_len).unwrap_or(state.len()) == 0;
         assert!(whole, "{} numbers of state", state.len());

@@ -1,4 +1,4 @@
-//! The engine held against the networks' definition.
+//! Tests of the native composed networks against their reference implementation.
 
 use super::definition::{Definition, Seen};
 use super::{ComposedLearner, ComposedPolicy};

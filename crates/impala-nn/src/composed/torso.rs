@@ -1,4 +1,4 @@
-//! The torsos that features come from.
+//! The torso of a composed network: an MLP or a CNN that computes features.
 
 use crate::cnn::CnnTorso;
 use crate::frames::StackedFrames;

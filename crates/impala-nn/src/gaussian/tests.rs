@@ -1,4 +1,4 @@
-//! Draws against the formulas, in f64.
+//! Tests of the Gaussian policy against its formulas in f64.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Back through time: from the gradient with respect to the outputs to those of the weights and of the inputs.
+//! Backward pass of the LSTM through time: from the gradient with respect to its outputs to those of its weights and
+//! inputs.
 //!
 //! Some steps at a time, the last ones first. Step by step, with `d` the gradient with respect to the sums of the gates and `h` the outputs of
 //! the step before, of which nothing is left where an episode begins:

@@ -1,4 +1,4 @@
-//! One row of the cell, element by element: from the sums of its gates to its output, and back.
+//! One row of the LSTM cell, element by element: from the sums of its gates to its output, and the gradient back.
 //!
 //! ```text
 //! i, f, o = sigmoid(..)    g = tanh(..)    c' = f c + i g    h' = o tanh(c')

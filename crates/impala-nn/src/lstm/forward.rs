@@ -1,4 +1,4 @@
-//! Some steps of all columns, forwards.
+//! Forward pass of the LSTM over some time steps of all columns.
 
 use super::cell::ForwardRow;
 use super::shape::Shape;

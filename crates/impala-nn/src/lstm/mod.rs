@@ -1,4 +1,5 @@
-//! A recurrent core in Rust: one LSTM cell over the steps of an unroll, forwards and back through time.
+//! The recurrent core of the native engine: one LSTM cell over the steps of an unroll, with backpropagation through
+//! time.
 //!
 //! PyTorch's `LSTMCell` (names, shapes, order of gates, two biases). Columns are worked through together, step by step; what does not
 //! depend on the state is one product over the rows of many steps, before them on the way forwards and after them on the

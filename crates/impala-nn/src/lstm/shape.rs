@@ -1,4 +1,4 @@
-//! The sizes of a cell, and where its numbers lie in memory.
+//! The sizes of the LSTM cell, and where its numbers lie in memory.
 //!
 //! A row of gates is `[units / 16][gate][16]`, gates in PyTorch's order (input, forget, cell, output): the four that one unit needs
 //! are next to each other, and a vector holds as many units. Units beyond the real ones have weights of zero, and their

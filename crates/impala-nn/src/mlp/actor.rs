@@ -1,4 +1,4 @@
-//! The MLP that acts: weights come in whole, observations in small batches.
+//! The MLP for acting: forward passes over small batches; new weights replace all old ones.
 
 use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
 use super::pack::{Network, Shape};
@@ -36,7 +36,7 @@ impl MlpPolicy {
     /// An actor with zero weights.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or no MLP with a hidden layer.
+    /// [`SpecError`] if `spec` is not a valid network, or not an MLP with a hidden layer.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Self::with_level(spec, Level::active())
     }

@@ -1,4 +1,4 @@
-//! From the gradient with respect to the outputs to that with respect to the parameters.
+//! Backward pass of the MLP: from the gradient with respect to its outputs to that with respect to its parameters.
 //!
 //! Per tile of rows, from the heads down, with `d` the gradient with respect to a layer's output before
 //! its activation and `a` the activation of the layer below:

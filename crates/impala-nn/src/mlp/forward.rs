@@ -1,5 +1,5 @@
-//! From observations to logits and values: weights in the kernels' order, and one tile through all
-//! layers.
+//! Forward pass of the MLP, from observations to logits and values: the weights in the kernels' order, and one tile of
+//! rows through all layers.
 
 use super::pack::{Layer, Shape, pack_forward};
 use crate::heads::Outputs;

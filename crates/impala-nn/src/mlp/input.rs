@@ -1,4 +1,4 @@
-//! Where the network's input comes from: memory that holds it already, or stored frames to be stacked.
+//! The input rows of an MLP: read in place, or gathered from stored frames that must be stacked or converted.
 
 use crate::frames::StackedFrames;
 use crate::normalize::Normalizer;

@@ -1,5 +1,5 @@
-//! The MLP that learns: outputs of some rows with the activations kept, then their gradient, which adds
-//! up over calls.
+//! The MLP for learning: a forward pass that keeps the activations, and a backward pass whose gradients add up over
+//! calls.
 
 use super::backward::{Above, BackwardTile, BackwardWeights, Gradient};
 use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
@@ -48,7 +48,7 @@ impl MlpLearner {
     /// A learner for the network `spec`.
     ///
     /// # Errors
-    /// [`SpecError`] if `spec` is no network, or no MLP with a hidden layer.
+    /// [`SpecError`] if `spec` is not a valid network, or not an MLP with a hidden layer.
     pub fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         Self::with_level(spec, Level::active())
     }

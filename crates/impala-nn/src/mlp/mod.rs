@@ -1,4 +1,4 @@
-//! The engine in Rust for MLPs: what actors act with, and what the learner learns with.
+//! The native engine for MLPs: one type for acting, one for learning.
 //!
 //! One thread, no allocation per call, no library underneath. Weights are repacked when they change;
 //! rows are processed in tiles that stay in the first-level cache; the inner loops are those of [`crate::simd`]. Results differ from those of other orders of summation by rounding only.

@@ -1,4 +1,4 @@
-//! The sizes of an MLP, and the order in which the kernels want its weights.
+//! The sizes of an MLP, and its weights packed in the order that the kernels read.
 //!
 //! PyTorch's `[out][in]` is the order of the flat vector. The kernels read *panels* of 16 columns:
 //!
@@ -66,7 +66,7 @@ impl Network {
     /// The sizes of `spec`.
     ///
     /// # Errors
-    /// [`SpecError`] if this is no network, or no MLP with a hidden layer.
+    /// [`SpecError`] if this is not a valid network, or not an MLP with a hidden layer.
     pub(super) fn new(spec: &NetworkSpec) -> Result<Self, SpecError> {
         let parameters = ParamSpec::new(spec)?;
         let plain = spec.core == Core::None && !spec.action_reward_inputs;

@@ -1,4 +1,4 @@
-//! The network written as its definition, in f64, and the engine held against it.
+//! Reference implementation of the MLP in f64, and tests of the native engine against it.
 
 use super::{Input, MlpLearner, MlpPolicy};
 use crate::comparison::{close, normals};

@@ -1,4 +1,4 @@
-//! Hidden layers without heads: the torso of a network in which something else follows.
+//! The hidden layers of an MLP without its heads: a torso for networks in which other parts follow.
 
 use super::backward::{Above, BackwardTile, BackwardWeights, Gradient};
 use super::forward::{ForwardTile, ForwardWeights, TILE_ROWS};
@@ -31,7 +31,7 @@ impl MlpTorso {
     /// The hidden layers called `name`, with zero weights, for acting or for learning.
     ///
     /// # Errors
-    /// [`SpecError::NotNative`] if `spec` is no MLP with a hidden layer.
+    /// [`SpecError::NotNative`] if `spec` is not an MLP with a hidden layer.
     pub(crate) fn new(
         spec: &NetworkSpec,
         parameters: &ParamSpec,

@@ -1,4 +1,4 @@
-//! Memory as the kernels want it: rows of whole panels, from a cache line on.
+//! Memory for the kernels: it starts on a cache line, and rows are padded to whole panels of 16 numbers.
 
 use super::kernels::PANEL;
 

@@ -1,8 +1,8 @@
-//! Which instructions the kernels are compiled for, chosen once at run time.
+//! Chooses once, at run time, the instruction set that the kernels run with.
 //!
 //! Each instruction set has one function here, compiled for that set, into which a kernel is inlined. The
 //! only thing that could go wrong is to call such a function on a CPU without the instructions, hence
-//! this door. Invariants:
+//! this file. Invariants:
 //!
 //! - I1: a [`Level`] beyond the baseline is made in [`Level::of`] alone, after the CPU was seen to have the instructions
 //!   that the function for it is compiled for; the field is private. What a CPU has does not change while a process runs.

@@ -1,4 +1,4 @@
-//! The inner loops: products of tall thin matrices with small ones, in registers.
+//! Inner loops of dense layers: products of tall thin matrices with small ones, in registers.
 //!
 //! A block of some rows times 16 or 32 columns keeps its sums in registers, as many vectors as two multipliers with
 //! a latency of 4 cycles need to be always busy. With AVX-512 a vector is 16 columns: two side by side let 8 rows take

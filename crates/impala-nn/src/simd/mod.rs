@@ -1,4 +1,4 @@
-//! Vector instructions, and the loops over them that engines and samplers share.
+//! Portable vector instructions, and the kernels over them that engines and samplers share.
 //!
 //! A computation is a [`Kernel`], generic over the instructions ([`Simd`]) that it may use; [`launch`] compiles it once per
 //! instruction set and runs it with those of a [`Level`]. `kernels` has the products of layers, `aligned` the memory

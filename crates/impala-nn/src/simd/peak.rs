@@ -1,4 +1,4 @@
-//! The most multiply-adds that a core does: what kernels are measured against.
+//! Measures the peak rate of multiply-adds of a core, with which kernels are compared.
 
 use super::{Kernel, LANES, Level, Simd, launch};
 

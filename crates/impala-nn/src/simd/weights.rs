@@ -1,5 +1,5 @@
-//! Weights of the flat vector in the orders that the kernels read, when rows or columns are not where they are in the flat
-//! vector: gates that lie side by side, inputs with gaps between them.
+//! Packs weights of the flat vector into the orders that the kernels read, where rows or columns are placed differently
+//! there: gates that lie side by side, inputs with gaps between them.
 
 use super::kernels::PANEL;
 

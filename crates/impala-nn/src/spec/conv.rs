@@ -1,14 +1,14 @@
-//! Convolutions as text.
+//! Reads and writes a convolution as text, such as `16x8/4`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::Conv;
 
-/// Text that is no convolution.
+/// Text that does not describe a convolution.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{text:?} is no convolution, write FILTERSxKERNEL/STRIDE such as 16x3/1 (each from 1 to 4096)"
+    "{text:?} is not a convolution, write FILTERSxKERNEL/STRIDE such as 16x3/1 (each from 1 to 4096)"
 )]
 pub struct NoConv {
     text: String,

@@ -1,4 +1,4 @@
-//! Where each parameter of a network lies in the flat vector.
+//! Lays out the parameters of a network in the flat parameter vector.
 
 use std::fmt;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Shapes, names and counts of parameters.
+//! Tests of the shapes, names and counts of parameters.
 
 use super::*;
 use impala_env::Dtype;

@@ -1,4 +1,4 @@
-//! Acting through libtorch.
+//! The libtorch policy: runs the network with libtorch on the CPU, for acting.
 
 use tch::{Device, Kind, TchError, Tensor};
 

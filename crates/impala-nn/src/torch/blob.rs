@@ -1,4 +1,4 @@
-//! A tensor over borrowed memory. One of the files that may use `unsafe`.
+//! A libtorch tensor over borrowed memory, without a copy. One of the files that may use `unsafe`.
 //!
 //! Invariants:
 //! - **B1** The slice that a [`Blob`] is made from outlives it (its lifetime parameter) and is not

@@ -1,4 +1,4 @@
-//! The networks in libtorch: the same parameters, in the same order, as the flat vector says.
+//! The networks in libtorch, with the same parameters in the same order as in the flat parameter vector.
 
 mod act;
 mod blob;

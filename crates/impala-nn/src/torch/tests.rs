@@ -1,4 +1,4 @@
-//! The networks in libtorch against plain loops.
+//! Tests of the networks in libtorch against plain loops.
 
 use tch::Tensor;
 

@@ -1,4 +1,4 @@
-//! Torsos in libtorch: from observations to features.
+//! The torsos in libtorch: from observations to features.
 
 use tch::{TchError, Tensor};
 

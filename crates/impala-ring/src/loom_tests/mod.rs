@@ -1,8 +1,8 @@
-//! loom explores the protocol itself, in every interleaving up to the bound on preemptions.
+//! loom tests of the ring's protocol, in every interleaving up to a bound on preemptions.
 //!
 //! The payload of a slot is one loom cell, so an access that nothing orders is reported as a race and
-//! not as a wrong number. Every model also runs with one entry of [`Orders`] weakened (the twins at the
-//! end): there loom must find the fault, which shows that the model could have found it.
+//! not as a wrong number. Every model also runs with one entry of [`Orders`] weakened (see `twins`): there
+//! loom must find the fault, which shows that the model could have found it.
 //!
 //! loom 0.7 decides which steps to reorder by the *last* access to an atomic alone, so a thread that
 //! loads a word before it changes it hides the loads of others (tokio-rs/loom issues 166 and 392): most

@@ -1,4 +1,4 @@
-//! What loom explores, for any table of orderings.
+//! The loom models, generic over the table of memory orderings.
 
 use super::*;
 use crate::protocol::Counter;

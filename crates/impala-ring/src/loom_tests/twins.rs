@@ -1,4 +1,4 @@
-//! One entry of the table is weakened, and loom must notice.
+//! Tests in which one memory ordering is weakened at a time, and loom must find the fault.
 
 use impala_shm::event_count;
 

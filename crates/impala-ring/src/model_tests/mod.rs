@@ -1,4 +1,4 @@
-//! The protocol against every order of events, with deaths at every step.
+//! Explicit-state search through the ring's protocol: every order of events, with a death possible at every step.
 //!
 //! An explicit-state search over [`super::word::SlotWord::step`], the function that the product uses.
 //! Every shared access is a step of its own, and any party may die before any of them. Memory is
@@ -97,7 +97,7 @@ fn mutant_that_forgets_deaths_returns_poison() {
 }
 
 #[test]
-fn mutant_that_leaves_the_books_uncorrected_is_found_out() {
+fn mutant_that_leaves_the_counts_uncorrected_is_found_out() {
     let rules = Rules { learner_crashes: 1, mutant: Some(Mutant::LeavesCounts), ..SMALL };
     let findings = search("mutant: leaves the counts", rules);
     assert!(matches!(findings.fault, Some((Fault::Counts, _))), "{findings:?}");
@@ -111,7 +111,7 @@ fn mutant_reclaim_of_the_living_tears() {
 }
 
 #[test]
-fn mutant_reclaim_of_the_living_with_a_plain_commit_breaks_the_books() {
+fn mutant_reclaim_of_the_living_with_a_plain_commit_breaks_the_counts() {
     let rules = Rules { mutant: Some(Mutant::ReclaimAliveStoreCommit), ..SMALL };
     let findings = search("mutant: reclaim alive, store commit", rules);
     assert!(matches!(findings.fault, Some((Fault::Counts, _))), "{findings:?}");

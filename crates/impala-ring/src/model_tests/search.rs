@@ -1,4 +1,4 @@
-//! Breadth-first search through everything that can happen.
+//! Breadth-first search through all states of the model.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,4 +1,4 @@
-//! Deaths, fencing and corruption.
+//! Tests of deaths, of commits after a slot was taken back, and of corrupt words.
 
 use super::*;
 use impala_shm::sync::Ordering;

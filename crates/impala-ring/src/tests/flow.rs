@@ -1,4 +1,4 @@
-//! What happens when all is well.
+//! Tests of the ring without faults.
 
 use super::*;
 use impala_shm::{Access, Inherit, Memory};
@@ -198,7 +198,7 @@ fn parts_that_do_not_fit_are_refused_at_the_start() {
 }
 
 #[test]
-fn a_heap_ring_seats_each_owner_once_and_starts_with_what_was_scribbled() {
+fn a_heap_ring_has_one_producer_for_each_owner_and_starts_with_what_was_scribbled() {
     let mut memory = HeapRing::new(2, layout(SHAPE.groups)).expect("small");
     memory.scribble(0x5A);
     let mut seats = memory.seats().expect("fits");

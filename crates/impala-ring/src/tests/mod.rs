@@ -1,4 +1,4 @@
-//! The ring from outside its protocol: producer, consumer and supervisor in one thread.
+//! Tests of the ring through its public interface: producer, consumer and supervisor in one thread.
 //!
 //! Invariants, which the `SAFETY` comments cite:
 //! - **T1** All slabs of a test are over one heap region and one ring in one control region. Where a test

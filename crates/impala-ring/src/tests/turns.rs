@@ -1,4 +1,4 @@
-//! Blocks in turn: who fills what, and what deaths leave.
+//! Tests of blocks in turn (lockstep): which producer fills which group, also after deaths.
 
 use super::*;
 

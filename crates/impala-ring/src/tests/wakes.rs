@@ -1,4 +1,5 @@
-//! Who is told when something changes. The rescan would hide a missing wake-up, so these sleep without.
+//! Tests of wake-ups: who is woken when a slot or a block changes. The periodic rescan would hide a missing wake-up, so
+//! these tests wait without it.
 
 use std::thread;
 use std::time::Instant;

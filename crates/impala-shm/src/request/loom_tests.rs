@@ -1,4 +1,4 @@
-//! Models of [`super`]. A question is two words of one number, its answer two words that follow from them.
+//! loom models of [`super`]: a question is two words of one number, and its answer two words that follow from them.
 
 use super::{Answerer, Asked, Asker, DefaultOrders, Orders, REQUEST_WORDS};
 use crate::sync::{AtomicU64, Ordering};

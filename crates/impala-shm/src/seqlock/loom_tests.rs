@@ -1,5 +1,5 @@
-//! Models of [`super`]. Payload words of a version all hold its number, so that a mixture
-//! or a word under the wrong version shows.
+//! loom models of [`super`]: all payload words of a version hold its number, so that a mixture of versions, or a
+//! payload under the wrong version, shows.
 
 use super::{Attempt, DefaultOrders, Orders, Reader, Writer, lock_words};
 use crate::sync::{AtomicU64, Ordering, ReadWord};

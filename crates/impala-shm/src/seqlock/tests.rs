@@ -1,3 +1,5 @@
+//! Tests of the seqlock in one thread: versions, abandoned writes, and reads that are overtaken.
+
 use super::*;
 
 fn page(payload_words: usize) -> Vec<AtomicU64> {

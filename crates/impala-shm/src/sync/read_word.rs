@@ -1,4 +1,4 @@
-//! A word that can only be loaded, for memory that is mapped read-only.
+//! An atomic word that can only be loaded, for memory that is mapped read-only.
 //!
 //! Invariants, which the `SAFETY` comment cites:
 //! - **W1** A [`ReadWord`] has the layout of the atomic word in it, and any reference to the one is a

@@ -1,3 +1,5 @@
+//! Tests of the control channel between the supervisor and a child.
+
 use super::*;
 use proptest::prelude::*;
 use serde::ser::SerializeTuple as _;
@@ -13,7 +15,7 @@ fn received(parent: &mut ParentEnd) -> Vec<FromChild> {
 }
 
 #[test]
-fn messages_arrive_in_order_and_ring() {
+fn messages_arrive_in_order_and_raise_the_eventfd() {
     let wakeup = wakeup();
     let (mut parent, child) = pair(&wakeup).expect("channels");
     child.ready();

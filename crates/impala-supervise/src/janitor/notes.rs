@@ -1,4 +1,4 @@
-//! What the supervisor writes into the pipe: tag, length, text; one atomic write each.
+//! The notes that the supervisor writes into the janitor's pipe: tag, length and text, each in one atomic write.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_estate_follows_the_notes() {
+    fn the_cleanup_list_follows_the_notes() {
         let mut cleanup = CleanupList::default();
         let notes = [
             Note::GroupStarted(1),

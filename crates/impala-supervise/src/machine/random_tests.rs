@@ -1,4 +1,4 @@
-//! The machine against a world that does anything, in any order.
+//! Property tests of the state machine: random events in any order.
 
 use super::*;
 use crate::exit::ExitKind;
@@ -13,11 +13,11 @@ fn stop(exit: ExitKind) -> Event {
     Event::Stop { exit, reason: "because".into() }
 }
 
-/// What the world outside the machine looks like, and what it would never extend_deadlines.
+/// The processes outside the machine, and assertions on what it asks for.
 #[derive(Debug, Default)]
 struct World {
     alive: BTreeSet<Role>,
-    doomed: BTreeSet<Role>,
+    killed: BTreeSet<Role>,
     unclaimed: BTreeSet<Role>,
     stop_requests: u32,
     outcome: Option<Outcome>,
@@ -39,7 +39,7 @@ impl World {
                 }
                 Action::Kill(role) => {
                     assert!(self.alive.contains(&role), "{role} killed dead");
-                    self.doomed.insert(role);
+                    self.killed.insert(role);
                 }
                 Action::RequestStop => self.stop_requests += 1,
                 Action::Finish(outcome) => {
@@ -62,7 +62,7 @@ impl World {
         now: Duration,
     ) {
         if self.outcome.is_none() && self.alive.remove(&role) {
-            self.doomed.remove(&role);
+            self.killed.remove(&role);
             self.unclaimed.insert(role);
             self.obey(machine, Event::Reaped { role, cause, progressed }, now);
             assert!(!self.unclaimed.contains(&role), "{role} never reclaimed");
@@ -70,10 +70,10 @@ impl World {
     }
 }
 
-/// SIGKILL works, except on the immortal.
-fn end_the_doomed(world: &mut World, machine: &mut Machine, immortal: Option<Role>, now: Duration) {
-    for role in world.doomed.clone() {
-        if immortal != Some(role) {
+/// Lets the killed processes die, except the `survivor`.
+fn reap_killed(world: &mut World, machine: &mut Machine, survivor: Option<Role>, now: Duration) {
+    for role in world.killed.clone() {
+        if survivor != Some(role) {
             world.die(machine, role, Cause::Signaled(9), false, now);
         }
     }
@@ -113,17 +113,17 @@ proptest! {
     fn every_stop_reaches_its_end(
         moves in proptest::collection::vec(any_move(), 0..80),
         actors in 1_u16..5,
-        immortal in proptest::option::of(0_usize..5),
+        survivor in proptest::option::of(0_usize..5),
         policy in proptest::bool::ANY,
     ) {
         let places = Places::new(actors, policy);
         let mut machine = Machine::of(places, RestartPolicy::default(), 3);
         let (mut world, mut now) = (World::default(), ms(0));
         let slot = |place: usize| places.role_at(place % places.count());
-        let immortal = immortal.map(slot);
+        let survivor = survivor.map(slot);
         world.obey(&mut machine, Event::Start, now);
         for one in moves {
-            end_the_doomed(&mut world, &mut machine, immortal, now);
+            reap_killed(&mut world, &mut machine, survivor, now);
             let event = match one {
                 Move::Wait(span) => { now += ms(span); Event::Tick }
                 Move::Gap(span) => { now += ms(span); Event::Gap(ms(span)) }
@@ -134,7 +134,7 @@ proptest! {
                 Move::SpawnFails(place) => {
                     // Only what was just started can fail to start.
                     if !world.alive.remove(&slot(place)) { continue }
-                    world.doomed.remove(&slot(place));
+                    world.killed.remove(&slot(place));
                     Event::SpawnFailed { role: slot(place), why: "EAGAIN".into() }
                 }
                 Move::Die(place, code, progressed) => {
@@ -148,7 +148,7 @@ proptest! {
         world.obey(&mut machine, stop(ExitKind::Finished), now);
         let stopped = now;
         for _ in 0..1_000 {
-            end_the_doomed(&mut world, &mut machine, immortal, now);
+            reap_killed(&mut world, &mut machine, survivor, now);
             if world.outcome.is_some() { break }
             let next = machine.next_due().expect("something is waited for");
             now = now.max(next);
@@ -159,6 +159,6 @@ proptest! {
         prop_assert!(now - stopped <= policy.learner_saves + policy.unkillable, "no child delays it");
         let late = machine.step(Event::Tick, now + ms(1_000_000));
         prop_assert_eq!(late, []);
-        prop_assert!(outcome.unkillable.iter().all(|&role| immortal == Some(role)));
+        prop_assert!(outcome.unkillable.iter().all(|&role| survivor == Some(role)));
     }
 }

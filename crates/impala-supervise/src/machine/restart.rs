@@ -1,4 +1,4 @@
-//! What follows a death: another try, giving the child up, or giving the run up.
+//! What the state machine decides after a death: a restart, giving the child up, or ending the run.
 
 use rand_xoshiro::rand_core::Rng as _;
 use std::time::Duration;

@@ -1,3 +1,5 @@
+//! Tests of the state machine, decision by decision.
+
 use rand_xoshiro::rand_core::Rng as _;
 
 use super::*;
@@ -111,7 +113,7 @@ fn a_policy_process_that_cannot_be_killed_ends_the_run() {
 }
 
 #[test]
-fn an_actor_gets_five_lives_with_growing_pauses() {
+fn an_actor_is_given_up_after_five_deaths_with_growing_pauses() {
     let mut machine = started(2);
     let (delays, last) = die_in_a_row(&mut machine, Actor(0), CRASHED);
     assert_eq!(delays.len(), 4);
@@ -179,7 +181,7 @@ fn what_never_helps_is_not_tried_twice() {
 }
 
 #[test]
-fn the_learner_gets_five_lives() {
+fn the_learner_is_given_up_after_five_deaths() {
     let mut machine = started(1);
     let (delays, last) = die_in_a_row(&mut machine, Learner, CRASHED);
     assert_eq!(delays.len(), 4);
@@ -249,7 +251,7 @@ fn a_pool_that_is_killed_all_the_time_and_works_goes_on_for_ever() {
 }
 
 #[test]
-fn short_lives_do_not_fork_without_a_pause() {
+fn children_that_die_at_once_are_not_forked_without_a_pause() {
     let mut machine = started(1);
     let mut now = ms(0);
     for _ in 0..100 {

@@ -1,4 +1,4 @@
-//! The words of the machine: its rules, what happens to it, what it asks for.
+//! The types of the state machine: restart policy, events and actions.
 
 use std::time::Duration;
 

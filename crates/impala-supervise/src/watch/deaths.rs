@@ -1,4 +1,5 @@
-//! A child's death: last words, the rest of its group, reap, reclaim; and what it left behind.
+//! What the supervisor does when a child dies: reads its last messages, kills the rest of its process group, reaps it,
+//! takes back its slots, and kills the processes that it left behind.
 
 use std::time::{Duration, Instant};
 
@@ -63,7 +64,7 @@ impl Watch<'_> {
         }
     }
 
-    pub(super) fn bury_the_unwatched(&mut self) {
+    pub(super) fn reap_the_unwatched(&mut self) {
         for index in 0..self.owned().slots.len() {
             if self.owned().slots[index].unwatched {
                 self.reap(index);

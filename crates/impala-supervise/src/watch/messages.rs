@@ -1,4 +1,4 @@
-//! What the children say.
+//! Handles the messages that the children send.
 
 use super::{Event, ExitKind, Level, Role, Watch};
 use crate::contract::ChildState;

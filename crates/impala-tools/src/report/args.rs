@@ -1,4 +1,4 @@
-//! `impala-report`: from the command line to the exit code.
+//! Entry point of `impala-report`: reads the command line, does what it asks for, and returns the exit code.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -18,7 +18,7 @@ use crate::serve::{Address, ServeError, serve};
 
 /// Wrong usage, as everywhere in this project.
 const USAGE: u8 = 2;
-/// A folder that is none, or cannot be written to.
+/// Not a run folder, or a folder that cannot be written to.
 const RUN_FOLDER: u8 = 3;
 /// No thread, or no descriptor.
 const RESOURCES: u8 = 5;

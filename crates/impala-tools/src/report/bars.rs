@@ -1,4 +1,4 @@
-//! Stacked shares, upright over time or one bar for each process, and histograms; as SVG.
+//! Draws stacked bars (over time, or one for each process) and histograms, as SVG.
 
 use std::fmt::Write as _;
 

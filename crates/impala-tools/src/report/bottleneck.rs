@@ -1,4 +1,4 @@
-//! What held a run back, from where its processes waited, and what to change.
+//! Finds the bottleneck of a run from where its processes waited, and suggests what to change.
 //!
 //! Either the learner waits for data, or the actors wait for room to put it: the side that waits less is
 //! the one that limits. On that side, the stage with the most time is named. Apart from that, processes may

@@ -1,4 +1,4 @@
-//! Lines over an axis, as SVG.
+//! Draws line charts as SVG.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The frame of a page: one HTML document that needs nothing else.
+//! The HTML document around the content of a page; it loads no other file.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 

@@ -1,5 +1,5 @@
-//! What every plot has around its data: title, legend, grid, axes. A legend has as many rows as it needs, and
-//! the plot's own area begins below them.
+//! The frame of every plot: title, legend, grid, axes. A legend has as many rows as it needs, and the plot's own area
+//! begins below them.
 
 use std::fmt::Write as _;
 

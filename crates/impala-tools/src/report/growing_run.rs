@@ -1,5 +1,5 @@
-//! A run that is looked at again and again while it goes on. Each look reads what its logs have got since, and keeps a bounded
-//! part of it, however long they become: every line of metrics, then every second one, and so on.
+//! Reads the logs of a run that still goes on, again and again. Each look reads what was added, and keeps a bounded
+//! part of it however long the logs become: every line of metrics, then every second one, and so on.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl GrowingRun {
     /// A run folder, of which nothing was read yet.
     ///
     /// # Errors
-    /// [`ReportError`] if it is no run folder.
+    /// [`ReportError`] if it is not a run folder.
     pub(crate) fn open(path: &Path) -> Result<Self, ReportError> {
         const CONFIG: &str = "config.toml";
         if !path.join(CONFIG).is_file() {

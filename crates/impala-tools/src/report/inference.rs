@@ -1,4 +1,5 @@
-//! Who ran the network for the actors, what that came to, and whether the other way would be cheaper.
+//! The report's paragraph on inference: where the network ran for the actors, what it cost, and whether the other way
+//! would be cheaper.
 
 use impala_metrics::human::{duration, percent, si};
 

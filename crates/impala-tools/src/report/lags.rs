@@ -1,4 +1,4 @@
-//! How old data was: the histogram of policy lags, without its rarest values.
+//! Plots the histogram of policy lags, without its rarest values.
 
 use super::bars::StackedBars;
 use super::run_data::RunData;

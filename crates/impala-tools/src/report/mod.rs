@@ -1,4 +1,4 @@
-//! `impala-report`: what a run folder says, as one HTML page with plots and a paragraph on the bottleneck.
+//! `impala-report`: turns a run folder into one HTML page with plots and a paragraph on the bottleneck.
 //!
 //! `run_data` reads the folder, `growing_run` that of a run which goes on, from `tail` to tail of its logs; `totals` adds its counters up, `bottleneck` draws the conclusion, `window_means` finds a
 //! return that fell back, `tuned` compares with what was expected, `plots`, `tasks`, `stages` and `lags` decide what is drawn, `chart` and `bars` draw it as SVG within
@@ -49,7 +49,7 @@ pub(crate) const REPORT_FILE: &str = "report.html";
 #[non_exhaustive]
 pub enum ReportError {
     /// The folder has no metrics.
-    #[error("{path} is no run folder: it has no {file}; name a folder that a run wrote")]
+    #[error("{path} is not a run folder: it has no {file}; name a folder that a run wrote")]
     NoRun {
         /// The folder.
         path: PathBuf,

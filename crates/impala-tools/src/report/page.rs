@@ -1,4 +1,4 @@
-//! The page: facts, the bottleneck in words, plots, configuration.
+//! Composes the page of a report: facts, the bottleneck in words, plots, configuration.
 
 use std::collections::BTreeSet;
 

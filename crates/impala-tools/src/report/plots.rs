@@ -1,4 +1,4 @@
-//! Which plots a report has, and what is in them.
+//! Decides which plots a report has, and which numbers each shows.
 
 use super::bars::StackedBars;
 use super::chart::{LineChart, Series};

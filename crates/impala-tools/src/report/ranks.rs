@@ -1,4 +1,4 @@
-//! The ranks of a run of several: how fast each is, and who waits for whom.
+//! The table of ranks in a run with several learners: how fast each is, and for how long it waited.
 
 use impala_metrics::human::{duration, percent, si};
 use impala_metrics::{RANKS_FILE, RankRecord};

@@ -1,4 +1,4 @@
-//! What a run folder holds, read for plots: thinned where a run was long, whole where it was short.
+//! Reads a run folder for plots; of a long run only some lines.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,7 +51,7 @@ impl RunData {
     /// Reads a run folder. A run that is still going, or was killed, is as good as a finished one.
     ///
     /// # Errors
-    /// [`ReportError`] if it is no run folder.
+    /// [`ReportError`] if it is not a run folder.
     pub(crate) fn load(path: &Path) -> Result<Self, ReportError> {
         let text = |file: &'static str| {
             fs::read_to_string(path.join(file))

@@ -1,4 +1,4 @@
-//! Axes: ticks at round numbers.
+//! Scales of axes, with ticks at round numbers.
 
 /// A range of values along an axis of `length` units.
 #[derive(Debug, Clone, Copy, PartialEq)]

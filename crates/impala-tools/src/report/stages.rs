@@ -1,4 +1,4 @@
-//! Where the time of learner and actors went, as stacked bars.
+//! Plots how learner and actors spent their time, as stacked bars.
 
 use super::bars::StackedBars;
 use super::run_data::RunData;

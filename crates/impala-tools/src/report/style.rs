@@ -1,4 +1,4 @@
-//! Colours and fonts, once for the page and once inside each SVG that stands alone.
+//! Colours and fonts, used by the page and by each SVG that stands alone.
 
 /// Colours of series and stages: eight that are told apart in light and dark.
 pub(super) const COLOURS: usize = 8;

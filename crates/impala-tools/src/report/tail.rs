@@ -1,4 +1,4 @@
-//! A log that is read while a run writes it: each look reads what was added since the one before.
+//! Reads a log while a run writes it: each look reads what was added since the last one.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read as _, Seek as _, SeekFrom};
@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 
 /// Read at a time.
 const BLOCK_BYTES: usize = 256 * 1024;
-/// A longer line is none that a run wrote, and is passed over.
+/// A longer line was not written by a run, and is passed over.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
 /// So much of what was read last must still be there, or the log was rewritten.
 const REMEMBERED_BYTES: usize = 64;
@@ -97,13 +97,13 @@ impl Tail {
     }
 }
 
-/// Opens a file for reading. What is no file, such as a pipe, is refused: it could be waited for without an end.
+/// Opens a file for reading. Anything else, such as a pipe, is refused: reading it could block for ever.
 fn open(path: &Path) -> io::Result<(File, Metadata)> {
     let flags = OFlag::O_NONBLOCK.bits();
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"));
     }
     Ok((file, metadata))
 }
@@ -227,7 +227,7 @@ mod tests {
         let pipe = folder.path().join("pipe");
         nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("made");
         let error = Tail::new(pipe.clone()).read(99, &mut Seen::default()).expect_err("refused");
-        assert!(error.to_string().contains("no file"), "{error}");
+        assert!(error.to_string().contains("not a file"), "{error}");
         assert!(SmallFile::new(pipe).changed().is_none());
         assert!(Tail::new(folder.path().to_owned()).read(99, &mut Seen::default()).is_err());
     }

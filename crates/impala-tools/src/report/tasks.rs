@@ -1,4 +1,4 @@
-//! Plots of a run of several tasks: their returns have different sizes, so each has a plot of its own.
+//! Plots for runs with several tasks: their returns differ in size, so each task has a plot of its own.
 
 use super::chart::{LineChart, Series};
 use super::plots::{FRAMES, Plot, learning_curve, plot};

@@ -1,4 +1,4 @@
-//! Where the time of a run went: sums of its counters, and what they are per frame and per update.
+//! Adds up the counters of a run: time in each stage, for each frame and for each update.
 
 use super::run_data::RunData;
 use impala_metrics::{ActorsRecord, LearnerRecord, MetricsRecord, PerActorRecord, PolicyRecord};

@@ -1,4 +1,4 @@
-//! What the choice of sizes at the start of a run expected of it, beside what it came to.
+//! The report's sentence on sizes that `--auto` chose: the speed that was expected and the one that was reached.
 
 use impala_metrics::human::si;
 use serde_json::Value as Json;

@@ -1,4 +1,4 @@
-//! What a run can be bound by.
+//! The verdicts of a report: what can limit a run.
 
 /// What limits a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Means over the last episodes, as the learner compares them with a target, and whether they fell back.
+//! Means over the last episodes, as the learner compares them with a target return, and whether they fell again.
 
 use std::collections::VecDeque;
 

@@ -1,4 +1,4 @@
-//! Where the server listens, and which names of itself it answers to.
+//! The address that the server listens on, and which `Host` headers it accepts.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;

@@ -1,5 +1,5 @@
-//! What the page shows, in blocks, each with the version at which it last changed: a browser that has seen a version gets
-//! what is newer, so that a run that stands still costs nothing.
+//! The content of the live page in blocks, each with the version at which it last changed: a browser gets only the
+//! blocks that are newer than the version it has.
 
 use std::collections::HashMap;
 use std::sync::Arc;

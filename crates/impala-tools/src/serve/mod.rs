@@ -1,4 +1,4 @@
-//! `impala-report --serve`: the report of runs that still go on, as a page that follows them.
+//! `impala-report --serve`: serves the report of runs that still go on, as a live page over HTTP.
 //!
 //! `now` reads a run and says what it does, `live` keeps what is drawn of all of them, in blocks with versions, `watcher` is
 //! the thread that does both once a second, `server` answers browsers from it, `address` says where it listens and who may ask.
@@ -34,7 +34,7 @@ const STYLE: &str = ".block{display:contents}.figures td{white-space:pre-wrap}.s
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum ServeError {
-    /// A folder is none.
+    /// A folder is not a run folder.
     #[error(transparent)]
     Run(#[from] ReportError),
     /// The address cannot be listened on.

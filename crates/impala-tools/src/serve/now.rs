@@ -1,4 +1,4 @@
-//! What a run does at the moment: whether it runs, and the figures of `impala-top`.
+//! The present state of a run: whether it runs, and the figures of `impala-top`.
 
 use impala_metrics::human::bytes;
 use maud::{Markup, html};

@@ -1,4 +1,5 @@
-//! The HTTP side: three fixed routes, which only read. hyper parses; what is here bounds what a client can cost.
+//! The HTTP server: three fixed routes, all read-only. hyper parses requests; this file limits what a client can use
+//! up.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;

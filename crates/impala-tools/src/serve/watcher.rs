@@ -1,5 +1,5 @@
-//! The thread that looks at the runs: once a second it reads what their logs have got, and draws it if a browser asked
-//! lately. Requests are answered from what it drew last, so that none of them waits for a disk.
+//! The thread that watches the runs: once a second it reads what was added to their logs, and redraws the page if a
+//! browser asked lately. Requests are answered from the last drawing, so that none of them waits for a disk.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
@@ -11,40 +11,41 @@ use super::live::Live;
 use super::now::WatchedRun;
 use crate::report::GrowingRun;
 
-/// Between two looks.
+/// Time between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Nothing is drawn when nobody asked for so long.
+/// Nothing is drawn when no browser has asked for this long.
 const INTEREST: Duration = Duration::from_secs(5);
-/// What was drawn earlier than this is not shown to who asks after a while.
+/// A drawing older than this is not shown to a browser that asks after a pause.
 const STALE: Duration = Duration::from_millis(1500);
-/// Who asks waits at most so long for what is not stale: large logs that are read for the first time take their time.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request waits at most for a drawing that is not stale: large logs take time when they are first read.
+const MAX_WAIT: Duration = Duration::from_secs(2);
 
-/// What requests tell the watcher.
+/// What requests tell the watcher: when one last asked, and whether to end.
 #[derive(Debug, Default)]
-struct Wishes {
+struct Demand {
     asked: Option<Instant>,
     /// The watcher draws nothing at the moment.
     idle: bool,
     stop: bool,
 }
 
+/// The demand, and a way to wake the watcher when it changes.
 #[derive(Debug, Default)]
-struct Bell {
-    wishes: Mutex<Wishes>,
-    rung: Condvar,
+struct Shared {
+    demand: Mutex<Demand>,
+    wake: Condvar,
 }
 
-impl Bell {
-    fn wishes(&self) -> MutexGuard<'_, Wishes> {
-        self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
+impl Shared {
+    fn demand(&self) -> MutexGuard<'_, Demand> {
+        self.demand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// What is drawn, for whoever answers requests.
 #[derive(Debug, Clone)]
 pub(super) struct Drawings {
-    bell: Arc<Bell>,
+    shared: Arc<Shared>,
     newest: watch::Receiver<Arc<Live>>,
 }
 
@@ -52,15 +53,15 @@ impl Drawings {
     /// The newest, which is at most about a second old unless there is much to read.
     pub(super) async fn newest(&mut self) -> Arc<Live> {
         {
-            let mut wishes = self.bell.wishes();
-            wishes.asked = Some(Instant::now());
-            if wishes.idle {
-                self.bell.rung.notify_all();
+            let mut demand = self.shared.demand();
+            demand.asked = Some(Instant::now());
+            if demand.idle {
+                self.shared.wake.notify_all();
             }
         }
         let fresh = self.newest.wait_for(|live| live.at.elapsed() < STALE);
         // Stale is better than none.
-        drop(tokio::time::timeout(PATIENCE, fresh).await);
+        drop(tokio::time::timeout(MAX_WAIT, fresh).await);
         Arc::clone(&self.newest.borrow())
     }
 }
@@ -68,7 +69,7 @@ impl Drawings {
 /// The thread, which ends when this is dropped.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    bell: Arc<Bell>,
+    shared: Arc<Shared>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -78,8 +79,8 @@ impl Watcher {
     /// # Errors
     /// If there can be no thread.
     pub(super) fn start(runs: Vec<GrowingRun>) -> io::Result<(Self, Drawings)> {
-        let bell = Arc::new(Bell::default());
-        let of_thread = Arc::clone(&bell);
+        let shared = Arc::new(Shared::default());
+        let of_thread = Arc::clone(&shared);
         let (tell, told) = mpsc::sync_channel(1);
         let work = move || {
             // Made here: a mapped status segment stays with its thread.
@@ -92,15 +93,15 @@ impl Watcher {
         };
         let thread = std::thread::Builder::new().name("watcher".to_owned()).spawn(work)?;
         let newest = told.recv().map_err(io::Error::other)?;
-        let drawings = Drawings { bell: Arc::clone(&bell), newest };
-        Ok((Self { bell, thread: Some(thread) }, drawings))
+        let drawings = Drawings { shared: Arc::clone(&shared), newest };
+        Ok((Self { shared, thread: Some(thread) }, drawings))
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.bell.wishes().stop = true;
-        self.bell.rung.notify_all();
+        self.shared.demand().stop = true;
+        self.shared.wake.notify_all();
         if let Some(thread) = self.thread.take() {
             let _it_has_panicked = thread.join();
         }
@@ -113,10 +114,15 @@ fn look(runs: &mut [WatchedRun]) -> bool {
     runs.iter_mut().map(WatchedRun::look).filter(|more| *more).count() > 0
 }
 
-fn watch(bell: &Bell, runs: &mut [WatchedRun], publish: &watch::Sender<Arc<Live>>, mut more: bool) {
-    while wait(bell, if more { Duration::ZERO } else { PAUSE }) {
+fn watch(
+    shared: &Shared,
+    runs: &mut [WatchedRun],
+    publish: &watch::Sender<Arc<Live>>,
+    mut more: bool,
+) {
+    while wait(shared, if more { Duration::ZERO } else { PAUSE }) {
         more = look(runs);
-        let wanted = bell.wishes().asked.is_some_and(|asked| asked.elapsed() < INTEREST);
+        let wanted = shared.demand().asked.is_some_and(|asked| asked.elapsed() < INTEREST);
         let before = Arc::clone(&publish.borrow());
         // Of much that is read for the first time, not each part is drawn.
         if wanted && (!more || before.at.elapsed() >= PAUSE) {
@@ -126,18 +132,18 @@ fn watch(bell: &Bell, runs: &mut [WatchedRun], publish: &watch::Sender<Arc<Live>
 }
 
 /// Waits until it is time to look again; returns false if it is to end.
-fn wait(bell: &Bell, pause: Duration) -> bool {
+fn wait(shared: &Shared, pause: Duration) -> bool {
     let until = Instant::now() + pause;
-    let mut wishes = bell.wishes();
+    let mut demand = shared.demand();
     let lately = |asked: Instant| asked.elapsed() < INTEREST;
-    wishes.idle = !wishes.asked.is_some_and(lately);
+    demand.idle = !demand.asked.is_some_and(lately);
     loop {
-        let woken = wishes.idle && wishes.asked.is_some_and(lately);
+        let woken = demand.idle && demand.asked.is_some_and(lately);
         let left = until.saturating_duration_since(Instant::now());
-        if wishes.stop || woken || left.is_zero() {
-            wishes.idle = false;
-            return !wishes.stop;
+        if demand.stop || woken || left.is_zero() {
+            demand.idle = false;
+            return !demand.stop;
         }
-        wishes = bell.rung.wait_timeout(wishes, left).unwrap_or_else(PoisonError::into_inner).0;
+        demand = shared.wake.wait_timeout(demand, left).unwrap_or_else(PoisonError::into_inner).0;
     }
 }

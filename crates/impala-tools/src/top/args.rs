@@ -1,4 +1,4 @@
-//! The command line of `impala-top`, and its batch mode.
+//! The command line of `impala-top`, and its plain-text mode.
 
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;

@@ -1,4 +1,4 @@
-//! From two readings of a run to what a person wants to know.
+//! Computes the figures of a run, such as rates and shares of time, from two readings of its counters.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! `impala-top`: what the runs of this machine are doing, live.
+//! `impala-top`: shows live figures of the runs on this machine.
 //!
 //! `runs` finds and reads the status segments, `figures` turns two readings into rates, `table` writes them
 //! as text, `screen` shows that on a terminal and takes keys, `args` is the command line. It maps segments

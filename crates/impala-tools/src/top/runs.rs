@@ -1,4 +1,4 @@
-//! The runs of this machine, by their status segments.
+//! Finds the runs on this machine by their status segments, and reads these again and again.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};

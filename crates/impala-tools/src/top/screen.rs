@@ -1,4 +1,4 @@
-//! The terminal: draws, and takes keys.
+//! The terminal interface: draws the figures and reads keys.
 
 use std::io;
 use std::panic;

@@ -1,4 +1,4 @@
-//! The figures as lines and tables, for a terminal and for plain text.
+//! Formats the figures as lines and tables, for the terminal interface and as plain text.
 
 use impala_metrics::RingRecord;
 use impala_metrics::human::{bytes, clock, si};

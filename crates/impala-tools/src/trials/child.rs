@@ -1,4 +1,4 @@
-//! Runs programs to their ends, and sees to it that signals reach them.
+//! Runs child programs until they end, and passes signals on to them.
 
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;

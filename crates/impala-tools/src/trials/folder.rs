@@ -1,4 +1,4 @@
-//! The output folder of many runs: the plan, the runs and what they came to.
+//! The output folder of many runs: the plan, the run folders and the results.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,4 +1,4 @@
-//! What programs that start many runs of `impala-supervisor` share: `impala-sweep` and `impala-bench learn`.
+//! What the programs share that start many runs of `impala-supervisor`: `impala-sweep` and `impala-bench learn`.
 //!
 //! `child` starts programs and passes signals on to them, `folder` keeps what is done so that the same command goes on
 //! where it was interrupted, `run_files` reads what a run left and `curve` its returns; `statistics` sums up, `table`

@@ -1,4 +1,4 @@
-//! The programs that are run: those that lie beside this one.
+//! Finds the programs to run: those in the folder of this one.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! What a run left in its folder, and what its programs said last.
+//! Reads what a run left: its files, and the last line of its log.
 
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};

@@ -1,4 +1,4 @@
-//! The interquartile mean and its interval, as Agarwal et al. 2021 (arXiv 2108.13264) compute them.
+//! The interquartile mean and its confidence interval, as in Agarwal et al. 2021 (arXiv 2108.13264).
 
 use impala_env::rng::Rng;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Figures as tables, for a terminal, a file of Markdown and a page.
+//! Tables of results, for a terminal, a Markdown file and an HTML page.
 
 use std::fmt;
 

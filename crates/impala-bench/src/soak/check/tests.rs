@@ -1,4 +1,5 @@
-//! The checker has to find what an actor did wrong, and nothing in what the product's actor does.
+//! Tests of the checker: it finds every error that an actor makes in its unrolls, and none in those of the product's
+//! actor.
 
 use std::time::Duration;
 

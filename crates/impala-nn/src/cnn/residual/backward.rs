@@ -1,4 +1,5 @@
-//! From the gradient with respect to the features to that with respect to the parameters, image by image.
+//! Backward pass of the residual torso, image by image: from the gradient with respect to the features to that with
+//! respect to the parameters.
 
 use super::grid::{Grid, place_frames};
 use super::layer::Layer;

@@ -1,4 +1,5 @@
-//! Images with a border, so that convolutions with one pixel of padding need no edges.
+//! Memory layout of images with a border of zeros, so that convolutions with one pixel of padding need no special case
+//! at edges.
 
 use crate::frames::StackedFrames;
 use crate::simd::aligned::Aligned;

@@ -1,4 +1,4 @@
-//! One convolution of 3x3: its weights in the orders of the kernels.
+//! One 3x3 convolution: its sizes, and its weights in the orders that the kernels read.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The residual torso: sections of a convolution, max-pooling and two residual blocks.
+//! The residual torso of the IMPALA paper: sections of a convolution, max-pooling and two residual blocks.
 //!
 //! ```text
 //! x = pool(conv(x))     twice: x = x + conv(relu(conv(relu(x))))     at the end: relu(x)

@@ -1,4 +1,4 @@
-//! Max-pooling: the largest of 3x3 pixels, every 2 pixels, with a border that never is the largest.
+//! Max-pooling over 3x3 pixels with a stride of 2; pixels of the border are never the largest.
 
 use super::grid::Grid;
 use crate::simd::kernels::{PANEL, Panel, panels, panels_mut};

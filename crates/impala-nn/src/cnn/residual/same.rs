@@ -1,4 +1,4 @@
-//! Convolutions of 3x3 with one pixel of padding, and what becomes of their sums.
+//! The kernel for 3x3 convolutions with one pixel of padding; the caller says what is done with each sum.
 
 use super::grid::Grid;
 use crate::cnn::products::ROWS;

@@ -1,4 +1,4 @@
-//! Claim, write, commit; die anywhere.
+//! The model of an actor: it claims, writes and commits, and may die at any step.
 
 use super::{
     Actor, Fault, Mutant, Owner, PAYLOAD_WORDS, Rules, SlotWord, State, Transition, World,

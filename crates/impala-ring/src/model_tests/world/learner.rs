@@ -1,4 +1,4 @@
-//! Take, read, release; die anywhere.
+//! The model of the learner: it takes, reads and releases, and may die at any step.
 
 use super::{Fault, Learner, Mutant, PAYLOAD_WORDS, Rules, SlotWord, State, Transition, World};
 

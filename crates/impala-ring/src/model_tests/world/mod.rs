@@ -1,4 +1,5 @@
-//! The parties of a run as small machines over shared words, one shared access a step.
+//! The model: actors, learner and supervisor as small state machines over shared words, with one shared access for each
+//! step.
 //!
 //! Three kinds of loads are no steps of their own, because nobody can make a difference between them and
 //! what follows: an actor's search (its CAS fails unless the word is still the same), the learner's look
@@ -159,7 +160,7 @@ impl World {
         }
         self.learner_steps(rules, &mut worlds);
         self.supervisor_steps(rules, &mut worlds);
-        worlds.into_iter().map(|world| world.and_then(Self::with_books_checked)).collect()
+        worlds.into_iter().map(|world| world.and_then(Self::with_counts_checked)).collect()
     }
 
     fn owner(&self, actor: usize) -> Owner {
@@ -168,7 +169,7 @@ impl World {
     }
 
     /// The identity holds in every state, but for the one slot that is counted and not yet returned.
-    fn with_books_checked(self) -> Result<Self, Fault> {
+    fn with_counts_checked(self) -> Result<Self, Fault> {
         let ahead = matches!(self.learner, Learner::Releasing(_, true) | Learner::Dead(true));
         let generations: u32 = self.words.iter().map(|word| word.generation).sum();
         let counted =

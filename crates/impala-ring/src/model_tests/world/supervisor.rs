@@ -1,4 +1,4 @@
-//! Return what the dead held.
+//! The model of the supervisor: it returns the slots that dead actors and learners held.
 
 use super::{Actor, Fault, Learner, Mutant, Rules, State, Supervisor, Transition, World};
 

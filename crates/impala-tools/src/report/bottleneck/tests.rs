@@ -1,4 +1,4 @@
-//! Verdicts on made-up totals.
+//! Tests of the verdicts on made-up totals.
 
 use super::super::totals::PolicyTotals;
 use super::*;
