@@ -113,8 +113,12 @@ impl State {
         self.core.resize(rows * self.core_len, 0.0);
         let words = self.action.as_ref().map_or(0, ActionSpec::words);
         self.words.clear();
-        self.words.resize(rows * words, -1);
-        for (row, state) in seen.state.chunks_exact(len).enumerate() {
+        self.words.resize(rows * words, 0);
+        self.next.clear();
+        // No state is rows of zeros.
+        self.next.resize(if seen.state.is_empty() { rows * len } else { 0 }, 0.0);
+        let states = if seen.state.is_empty() { &self.next[..] } else { seen.state };
+        for (row, state) in states.chunks_exact(len).enumerate() {
             let (core, encoded) = state.split_at(self.core_len);
             self.core[row * self.core_len..][..self.core_len].copy_from_slice(core);
             if let Some(action) = &self.action {

@@ -23,11 +23,17 @@ impala-rl = { path = "ROOT" }
 "#;
 
 /// The manifest of a crate that depends on this package. It has the repository's profiles, so that most of its dependencies
-/// are those that lie in the repository's folder already.
+/// are those that lie in the repository's folder already. Only our own crates are compiled anew, and so without optimisation.
 fn manifest(root: &Path) -> String {
     let ours = fs::read_to_string(root.join("Cargo.toml")).expect("our own manifest");
     let mut ours: toml::Table = ours.parse().expect("valid");
     ours.retain(|name, _| name == "profile");
+    let packages = ours["profile"]["checked"]["package"].as_table_mut().expect("a table");
+    let crates = root.join("crates").read_dir().expect("listed").flatten();
+    let names = crates.map(|entry| entry.file_name().into_string().expect("UTF-8"));
+    for name in names.chain(["impala-rl".to_owned()]) {
+        packages.insert(name, toml::toml! { opt-level = 0 }.into());
+    }
     MANIFEST.replace("ROOT", &root.display().to_string()) + &ours.to_string()
 }
 

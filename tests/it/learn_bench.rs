@@ -149,13 +149,13 @@ fn bad_input_is_refused_before_anything_is_made() {
 
 #[test]
 fn a_run_that_fails_is_told_and_the_others_go_on() {
-    // More memory than there is; and episodes that take a minute at least, where an evaluation may take ten seconds.
+    // More memory than there is; and episodes that take a minute at least, where an evaluation may take five seconds.
     let suite = "seeds = 1\n[[environment]]\nenv = \"CartPole-v1\"\ntotal-frames = 1000\nargs = [\"--blocks\", \"65536\", \"--batch\", \"65536\", \"--unroll\", \"128\"]\n\
                  [[environment]]\nenv = \"Synthetic-v0\"\ntotal-frames = 100\nargs = [\"--env-arg\", \"step-cost-us=20000\", \
-                 \"--env-arg\", \"shape=4\", \"--env-arg\", \"dtype=f32\"]\n\
+                 \"--env-arg\", \"shape=4\", \"--env-arg\", \"dtype=f32\", \"--envs-per-actor\", \"1\", \"--unroll\", \"4\", \"--batch\", \"4\"]\n\
                  [[environment]]\nenv = \"Catch-v0\"\ntotal-frames = 2000\n";
     let place = Place::with(suite);
-    let finished = place.run("--eval-time-limit 10");
+    let finished = place.run("--eval-time-limit 5");
     assert_eq!(finished.code(), Some(1), "{}", finished.stderr);
     assert!(finished.stderr.contains("2 of 3 runs failed"), "{}", finished.stderr);
     let report = place.report();

@@ -93,3 +93,29 @@ fn what_is_remembered_is_that_of_training_to_the_bit() {
         assert_eq!(bits(policy.logits(&begins).expect("runs")), bits(&fresh));
     }
 }
+
+/// For continuous actions too, whose absent word is not the number of a choice.
+#[test]
+fn no_state_is_a_state_of_zeros() {
+    for env in ["Pendulum-v1", "CartPole-v1"] {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let flags = ["--env", env, "--core", "lstm", "--core-size", "20", "--report=false"];
+        complete(
+            folder.path(),
+            &[&["--actors", "1", "--total-frames", "2000"], &flags[..]].concat(),
+        );
+        let mut policy = Policy::load(folder.path(), 0).expect("a policy");
+        let row = [0.25_f32; 4];
+        let row = &row[..policy.spec().observation.stacked_len()];
+        let zeros = vec![0.0; policy.state_len()];
+        let mut logits = |state: &[f32], starts: &[u8]| {
+            let seen =
+                Seen { state, starts, rewards: &[0.5], ..Seen::from(bytemuck::cast_slice(row)) };
+            policy.logits(&seen).expect("runs").to_vec()
+        };
+        let given = logits(&zeros, &[0]);
+        assert!(given.iter().all(|x| x.is_finite()), "{env}: {given:?}");
+        assert_eq!(logits(&[], &[0]), given, "{env}");
+        assert_ne!(logits(&[], &[]), given, "{env}: nothing said is a beginning, without a reward");
+    }
+}
