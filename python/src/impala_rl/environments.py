@@ -28,6 +28,12 @@ BUILT_IN = (
 """Environments in Rust: no Python steps them. A test compares the list with `impala-supervisor --list-envs`."""
 
 
+def in_words(line: str, name: str) -> str:
+    """A line of the programs about an environment that was sent, as one that its author knows by `name`: what was sent is gone, so nothing
+    can be tried on it."""
+    return re.sub(r"; `python -m impala_env\.check [^`]*` tells more", "", line).replace(SENT_ID, name)
+
+
 def name_of(env: str | Sequence[str] | Callable[..., Any]) -> str:
     """What a run folder is called after it."""
     if isinstance(env, (list, tuple)):

@@ -72,6 +72,11 @@ def evaluate(
     except (EnvFault, Unusable) as error:
         line = error.line if isinstance(error, EnvFault) else str(error)
         raise EnvError(f"{environments.name_of(env)}: {line}", 7) from None
+    except ImpalaError:
+        raise
+    except Exception as error:
+        # Of the environment's own code.
+        raise EnvError(f"{environments.name_of(env)}: {type(error).__name__}: {error}", 7) from error
 
 
 def _played(policy: Policy, episodes: int, deterministic: bool, seed: int, task: str | None) -> Evaluation:

@@ -124,7 +124,10 @@ class Policy:
 
     def _observations(self, observation: Any) -> tuple[np.ndarray, bool]:
         """`[N, *observation_shape]`, and whether it is one alone."""
-        array = observation if type(observation) is np.ndarray else np.asarray(observation)
+        try:
+            array = observation if type(observation) is np.ndarray else np.asarray(observation)
+        except ValueError as error:
+            raise PolicyError(f"an observation that is not one array: {error}") from None
         if array.dtype != self.observation_dtype:
             array = self._converted(array)
         shape = self.observation_shape

@@ -50,7 +50,10 @@ class Training:
     The run ends with this program: when the interpreter ends, it is stopped in order and saves.
     """
 
-    def __init__(self, command: list[str], run_dir: Path, total_frames: int | None, tracker: str | None = None) -> None:
+    def __init__(
+        self, command: list[str], run_dir: Path, total_frames: int | None, tracker: str | None = None, sent: str | None = None
+    ) -> None:
+        self._sent = sent
         self.run_dir = run_dir
         self.total_frames = total_frames
         self._output = tempfile.TemporaryFile()
@@ -123,7 +126,10 @@ class Training:
         if code != 0:
             self._leave_no_folder()
             raise self._failure(code)
-        return load(self.run_dir)
+        run = load(self.run_dir)
+        if failures := (run.summary or {}).get("env_errors"):
+            warnings.warn(f"the environments failed {failures} times and went on; the logs of their workers in {self.run_dir} say why", stacklevel=2)
+        return run
 
     def _ended(self) -> None:
         """Lets go of what a run needs that goes on."""
@@ -137,7 +143,11 @@ class Training:
         line = last_word(self.output()) or f"{SUPERVISOR} ended with code {code}"
         if code < 0:
             line = f"{SUPERVISOR} was ended by signal {-code}" + (f" ({line})" if line else "")
-        return _EXCEPTIONS.get(code, TrainError)(line, code)
+        if self._sent:
+            line = environments.in_words(line, self._sent)
+        # An environment that cannot be made is bad usage to the programs, like a flag.
+        of_env = code == 2 and line.startswith("environment ")
+        return EnvError(line, code) if of_env else _EXCEPTIONS.get(code, TrainError)(line, code)
 
     def _leave_no_folder(self) -> None:
         """A run that did not come about leaves no folder, if it was made for it."""
@@ -283,7 +293,8 @@ def start(
         where = _environment(env, folder, settings)
     command = [str(programs.find(SUPERVISOR)), *where, *own]
     total = None if total_frames is None else int(total_frames)
-    return Training(command, folder, total, tracker)
+    sent = environments.name_of(env) if callable(env) else None
+    return Training(command, folder, total, tracker, sent)
 
 
 def _environment(env: str | Sequence[str] | Callable[..., Any], folder: Path, settings: dict[str, Any]) -> list[str]:

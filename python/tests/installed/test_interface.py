@@ -232,7 +232,44 @@ class Handles(InFolder):
         self.assertIsNone(impala_rl.exit_meaning(99))
 
 
+class Faulty(gymnasium.Env):
+    """Cannot be made, or fails now and then."""
+
+    observation_space = gymnasium.spaces.Box(-1, 1, (2,))
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, steps=0):
+        if not steps:
+            raise RuntimeError("no map")
+        self.steps = steps
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.left = self.steps
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.left -= 1
+        if not self.left:
+            raise KeyError("lost")
+        return np.zeros(2, np.float32), 0.0, False, False, {}
+
+
 class Environments(InFolder):
+    def test_one_that_fails_is_an_exception_or_a_warning(self):
+        with self.assertRaisesRegex(impala_rl.EnvError, "environment Faulty cannot be made: .*no map") as caught:
+            impala_rl.train(Faulty, actors=1, total_frames=2000, **QUIET)
+        self.assertNotIn("impala_env.check", str(caught.exception), "what was sent is gone")
+        with self.assertRaisesRegex(impala_rl.EnvError, "cannot be made.*nomodule"):
+            impala_rl.train("nomodule:Foo-v0", actors=1, total_frames=2000, **QUIET)
+        with self.assertWarnsRegex(UserWarning, "failed [0-9]+ times and went on"):
+            run = impala_rl.train(Faulty, actors=1, total_frames=3000, env_arg={"steps": 400}, **QUIET)
+        self.assertGreater(run.summary["env_errors"], 0)
+        with self.assertRaisesRegex(impala_rl.EnvError, "Faulty: RuntimeError: no map"):
+            impala_rl.evaluate(run.policy(), Faulty, episodes=1)
+        with self.assertRaisesRegex(impala_rl.PolicyError, "not one array"):
+            run.policy().act([[1.0, 2.0], [3.0]])
+
     def test_one_of_a_module_is_trained_and_evaluated(self):
         run = impala_rl.train(Walk, actors=2, total_frames=40000, env_arg={"cells": 2}, **QUIET)
         self.assertEqual(run.path.name, "Walk-001")
