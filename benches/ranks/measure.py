@@ -118,9 +118,9 @@ def measure(args, two):
         for _ in range(args.rounds):
             one, _, _ = rate_of(["taskset", "-c", first], args.program, f"--distributed off {flags}", args.seconds)
             pair, parameters, last = rate_of(two, args.program, flags, args.seconds)
-            smallest, median = map(float, run([*two, probe, str(parameters)]).split())
+            probe_ms = float(run([*two, probe, str(parameters)]))
             sum_ms = last["exchange_ns"] / last["updates"] / 1e6
-            alone.append(one), both.append(pair), ratios.append(pair / (2 * one)), sums.append(sum_ms), probes.append(median)
+            alone.append(one), both.append(pair), ratios.append(pair / (2 * one)), sums.append(sum_ms), probes.append(probe_ms)
         of = statistics.median
         print(f"{name} ({parameters} parameters): one rank {of(alone):,.0f} frames/s, two {of(both):,.0f}, "
               f"over twice one {of(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f}); "

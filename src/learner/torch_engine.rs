@@ -37,6 +37,14 @@ pub enum Place {
     },
 }
 
+impl Place {
+    /// The GPU of this number, or so many threads of the CPU.
+    #[must_use]
+    pub fn new(cuda: Option<usize>, threads: usize) -> Self {
+        cuda.map_or(Self::Cpu { threads }, |index| Self::Cuda { index })
+    }
+}
+
 /// A network in libtorch that learns.
 #[derive(Debug)]
 pub struct TorchEngine {

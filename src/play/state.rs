@@ -115,10 +115,10 @@ impl State {
         self.words.clear();
         self.words.resize(rows * words, 0);
         self.next.clear();
+        self.next.extend_from_slice(seen.state);
         // No state is rows of zeros.
-        self.next.resize(if seen.state.is_empty() { rows * len } else { 0 }, 0.0);
-        let states = if seen.state.is_empty() { &self.next[..] } else { seen.state };
-        for (row, state) in states.chunks_exact(len).enumerate() {
+        self.next.resize(rows * len, 0.0);
+        for (row, state) in self.next.chunks_exact(len).enumerate() {
             let (core, encoded) = state.split_at(self.core_len);
             self.core[row * self.core_len..][..self.core_len].copy_from_slice(core);
             if let Some(action) = &self.action {

@@ -175,10 +175,7 @@ fn device_under_test() -> Option<Place> {
     let device = given
         .map(|text| text.parse::<Device>().unwrap_or_else(|e| panic!("IMPALA_TEST_DEVICE: {e}")));
     match device {
-        Some(device) => {
-            let cuda = device.cuda_index(0).map(|index| Place::Cuda { index });
-            Some(cuda.unwrap_or(Place::Cpu { threads: 1 }))
-        }
+        Some(device) => Some(Place::new(device.cuda_index(0), 1)),
         None => tch::Cuda::is_available().then_some(Place::Cuda { index: 0 }),
     }
 }

@@ -127,7 +127,7 @@ class Policy:
         try:
             array = observation if type(observation) is np.ndarray else np.asarray(observation)
         except ValueError as error:
-            raise PolicyError(f"an observation that is not one array: {error}") from None
+            raise PolicyError(f"an observation that is not one array: {error}", 2) from None
         if array.dtype != self.observation_dtype:
             array = self._converted(array)
         shape = self.observation_shape

@@ -35,8 +35,7 @@ fn engine(
         use crate::hint::with_hint;
         use crate::learner::engine::EngineError;
         use crate::learner::torch_engine::{Place, TorchEngine};
-        let place = cuda.map_or(Place::Cpu { threads }, |index| Place::Cuda { index });
-        let engine = TorchEngine::new(&pool.network, &pool.parameters, place)
+        let engine = TorchEngine::new(&pool.network, &pool.parameters, Place::new(cuda, threads))
             .map(|engine| engine.at_most(micro_batch));
         Ok(Box::new(engine.map_err(|error| {
             let exit = match error {

@@ -7,10 +7,7 @@ use impala_rl::learner::torch_engine::{Place, TorchEngine};
 
 pub(super) fn engine(setup: &Setup) -> Result<Box<dyn Engine>, BenchError> {
     let learner = &setup.config.learner;
-    let place = match learner.device.cuda_index(0) {
-        None => Place::Cpu { threads: learner.threads },
-        Some(index) => Place::Cuda { index },
-    };
+    let place = Place::new(learner.device.cuda_index(0), learner.threads);
     let (network, parameters) = (&setup.network, &setup.parameters);
     Ok(Box::new(TorchEngine::new(network, parameters, place)?))
 }
