@@ -4,15 +4,20 @@
 //! observations into logits. Never waits for the learner to finish an update; it waits only when no
 //! slot of the ring is free, or where blocks are filled in turn for the next one.
 
+mod acting;
 mod checks;
 mod history;
+mod parts;
 mod recorder;
 mod remedy;
+mod step;
+mod turns;
 mod unroll;
 
+pub use parts::{ActorParts, EnvGroup, Split};
 pub use recorder::{GradientSource, Recorder};
 pub use remedy::EnvRemedy;
-pub use unroll::{ActorLoop, ActorParts, EnvGroup};
+pub use unroll::ActorLoop;
 
 use crate::env::EnvError;
 use crate::policy::act::ActError;

@@ -60,6 +60,7 @@ pub(crate) fn of_environment(id: &str) -> Option<Settings> {
 pub fn built_in() -> Settings {
     Settings {
         env: Some(vec!["CartPole-v1".into()]),
+        splits: Some(1),
         env_defaults: Some(true),
         env_arg: Some(Vec::new()),
         env_timeout: Some(30.0),

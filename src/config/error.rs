@@ -193,13 +193,18 @@ pub enum ConfigError {
     },
     /// Actors that would never have anything to fill.
     #[error(
-        "--actors {actors} is more than the {groups} groups of a batch, each of which one actor fills in lockstep: use --actors {groups} or fewer, or {remedy}"
+        "--actors {actors}{} is more than the {groups} groups of a batch, each of which one actor fills in lockstep: use --actors {fewer} or fewer, or {remedy}",
+        if *.splits > 1 { format!(" times --splits {splits}") } else { String::new() }
     )]
     IdleActors {
         /// Actors.
         actors: usize,
-        /// B / E.
+        /// S.
+        splits: usize,
+        /// Groups of a block.
         groups: usize,
+        /// As many as have something to fill.
+        fewer: usize,
         /// What makes the batch have a group for each.
         remedy: String,
     },
@@ -210,6 +215,18 @@ pub enum ConfigError {
         what: String,
         /// Why, and what to do.
         why: &'static str,
+    },
+    /// Environments that cannot be split evenly.
+    #[error(
+        "--splits {splits} does not divide the {envs} environments of an actor; use --envs-per-actor {more}"
+    )]
+    Splits {
+        /// S.
+        splits: usize,
+        /// E.
+        envs: usize,
+        /// The next larger E.
+        more: usize,
     },
     /// A setting that does not go with who runs the network for the actors.
     #[error("{what} does not go together with --inference {inference}: {why}")]

@@ -138,11 +138,13 @@ pub struct PoolConfig {
     pub tasks: usize,
     /// E: environments of one actor.
     pub envs_per_actor: usize,
+    /// S: parts of these that take turns, a divisor of E.
+    pub splits: usize,
     /// T: steps of an unroll.
     pub unroll: usize,
-    /// B: columns of a block, a multiple of E.
+    /// B: columns of a block, a multiple of E / S.
     pub batch: usize,
-    /// K: blocks of the ring, at least 2; there is a slot for every actor.
+    /// K: blocks of the ring, at least 2; there is a slot for every split of every actor.
     pub blocks: usize,
     /// L: blocks in flight beside the one that the learner works on, before actors sleep; at least 1.
     pub max_lag: usize,
@@ -165,10 +167,16 @@ pub struct PoolConfig {
 }
 
 impl PoolConfig {
+    /// Environments of one group, which fill one slot together.
+    #[must_use]
+    pub const fn envs_per_group(&self) -> usize {
+        self.envs_per_actor / self.splits
+    }
+
     /// G: groups (slots) of one block.
     #[must_use]
     pub const fn groups_per_block(&self) -> usize {
-        self.batch / self.envs_per_actor
+        self.batch / self.envs_per_group()
     }
 
     /// Most groups of environments that one actor has: those of its [`PoolConfig::places`].
@@ -189,14 +197,17 @@ impl PoolConfig {
         if self.schedule.is_lockstep() {
             return self.groups_per_block();
         }
-        let (mut divisor, mut rest) = (actors, self.tasks);
+        // So have the splits of an actor.
+        let splits = actors * self.splits;
+        let (mut divisor, mut rest) = (splits, self.tasks);
         while rest > 0 {
             (divisor, rest) = (rest, divisor % rest);
         }
-        actors / divisor * self.tasks
+        splits / divisor * self.tasks
     }
 
-    /// The places of one actor. It acts in all of them in turn, or in lockstep in that which is open.
+    /// The places of one actor, which its splits have in turn. A split acts in all of its own in turn, or in lockstep in that which
+    /// is open.
     pub(crate) fn places(&self, actor: usize) -> impl Iterator<Item = usize> + use<> {
         (actor..self.places_of(self.actors)).step_by(self.actors)
     }

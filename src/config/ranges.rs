@@ -122,6 +122,7 @@ pub const WHOLE: &[Whole] = &[
     Whole::row("actors", |s| wide(s.actors), 1, 8191)
         .because("a slot of the ring has 13 bits for it"),
     Whole::row("envs-per-actor", |s| wide(s.envs_per_actor), 1, 65_536),
+    Whole::row("splits", |s| wide(s.splits), 1, 16),
     Whole::row("unroll", |s| wide(s.unroll), 1, 65_536),
     Whole::row("batch", |s| wide(s.batch), 1, 1_048_576),
     Whole::row("blocks", |s| wide(s.blocks), 2, 65_536)

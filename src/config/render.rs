@@ -101,6 +101,7 @@ impl Config {
             env_timeout: options.external.answer_timeout.map(|limit| limit.as_secs_f64()),
             actors: Some(pool.actors),
             envs_per_actor: Some(pool.envs_per_actor),
+            splits: Some(pool.splits),
             unroll: Some(pool.unroll),
             batch: Some(pool.batch),
             blocks: Some(pool.blocks),

@@ -184,10 +184,11 @@ fn pool(
         None => defaults::fit_group(explicit, schedule, set(all.batch), set(all.envs_per_actor)),
     };
     let unroll = set(all.unroll);
+    let splits = splits(all, exchange.is_some(), envs)?;
     let unrolls = UnrollSpec {
         unroll,
         batch,
-        envs,
+        envs: envs / splits,
         frame_bytes: spec.observation.frame_bytes(),
         frame_stack: spec.observation.frame_stack,
         action_words: spec.action.words(),
@@ -222,24 +223,33 @@ fn pool(
     let record = exchange.map(|_| BlockLayout::new(one_actors).map_err(refused)).transpose()?;
     let groups = layout.groups();
     let actors = match schedule {
-        Schedule::Lockstep { .. } if explicit.actors.is_none() => set(all.actors).min(groups),
+        Schedule::Lockstep { .. } if explicit.actors.is_none() => {
+            set(all.actors).min((groups / splits).max(1))
+        }
         _ => set(all.actors),
     };
     let tasks = env.tasks.len();
     let more_groups = |groups: usize| match exchange {
         Some(_) => format!("--gradients-per-update {groups}"),
-        None => format!("--batch {}", groups * envs),
+        None => format!("--batch {}", groups * (envs / splits)),
     };
-    if schedule.is_lockstep() && actors > groups {
-        return Err(ConfigError::IdleActors { actors, groups, remedy: more_groups(actors) });
+    if schedule.is_lockstep() && actors * splits > groups {
+        return Err(ConfigError::IdleActors {
+            actors,
+            splits,
+            groups,
+            fewer: (groups / splits).max(1),
+            remedy: more_groups(actors * splits),
+        });
     }
     if schedule.is_lockstep() && tasks > groups {
         return Err(ConfigError::TaskWithoutGroup { groups, tasks, remedy: more_groups(tasks) });
     }
-    let blocks = all.blocks.unwrap_or_else(|| defaults::blocks_for(actors, groups, schedule));
+    let blocks =
+        all.blocks.unwrap_or_else(|| defaults::blocks_for(actors * splits, groups, schedule));
     let slots = blocks * groups;
-    if slots < actors {
-        let needed = actors.div_ceil(groups).max(2);
+    if slots < actors * splits {
+        let needed = (actors * splits).div_ceil(groups).max(2);
         return Err(ConfigError::TooFewBlocks { blocks, slots, actors, needed });
     }
     let ring_bytes = layout.block_bytes().checked_mul(blocks);
@@ -252,6 +262,7 @@ fn pool(
         tasks,
         envs_per_actor: envs,
         unroll,
+        splits,
         batch,
         blocks,
         max_lag: set(all.max_lag),
@@ -267,6 +278,21 @@ fn pool(
 }
 
 /// Who runs the network for `rows` environments of all actors.
+/// S, for `envs` environments of an actor.
+fn splits(all: &Settings, exchanges_gradients: bool, envs: usize) -> Result<usize, ConfigError> {
+    let splits = set(all.splits);
+    if splits > 1 && exchanges_gradients {
+        let what = format!("--splits {splits}");
+        let why = "an actor computes one gradient at a time; leave it out";
+        return Err(ConfigError::Exchange { what, why });
+    }
+    if !envs.is_multiple_of(splits) {
+        let more = envs.next_multiple_of(splits);
+        return Err(ConfigError::Splits { splits, envs, more });
+    }
+    Ok(splits)
+}
+
 fn inference(all: &Settings, schedule: Schedule, rows: usize) -> Result<Inference, ConfigError> {
     let name = set(all.inference);
     let refused = |what: String, why| {
@@ -476,12 +502,12 @@ fn replay(all: &Settings, pool: &PoolConfig) -> Result<Option<ReplayConfig>, Con
     // Beside the fresh groups, as many as make the fraction, and one at least.
     let drawn = (pool.groups_per_block() as f64 * fraction / (1.0 - fraction)).round().max(1.0);
     let drawn = drawn.to_usize().unwrap_or(usize::MAX);
-    let kept_groups = unrolls / pool.envs_per_actor;
+    let kept_groups = unrolls / pool.envs_per_group();
     if kept_groups < drawn {
-        let needed = drawn.saturating_mul(pool.envs_per_actor);
+        let needed = drawn.saturating_mul(pool.envs_per_group());
         return Err(ConfigError::ReplayTooSmall { unrolls, needed });
     }
-    let batch = drawn.saturating_mul(pool.envs_per_actor);
+    let batch = drawn.saturating_mul(pool.envs_per_group());
     let spec = UnrollSpec { batch, ..*pool.layout.spec() };
     let layout = BlockLayout::new(spec).map_err(|source| ConfigError::Layout {
         source,

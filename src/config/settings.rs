@@ -60,6 +60,9 @@ pub struct Settings {
     /// Environments that each actor steps together (E). More make inference cheaper per frame
     #[arg(long, value_parser = whole::<usize>, value_name = "E", help_heading = "Pool")]
     pub envs_per_actor: Option<usize>,
+    /// Parts of each actor's environments that take turns: those of one step, or wait for their actions, while the actor works on another
+    #[arg(long, value_parser = whole::<usize>, value_name = "S", help_heading = "Pool")]
+    pub splits: Option<usize>,
     /// Steps in an unroll (T). Longer for far-off rewards, shorter for fresher data
     #[arg(long, value_parser = whole::<usize>, value_name = "T", help_heading = "Pool")]
     pub unroll: Option<usize>,
@@ -342,7 +345,7 @@ impl Settings {
         first! {
             env env_defaults env_arg env_wrapper observation_keys frame_stack pad_observations python python_path env_token_file
             env_timeout
-            actors envs_per_actor unroll batch blocks max_lag schedule lag exchange gradients_per_update
+            actors envs_per_actor splits unroll batch blocks max_lag schedule lag exchange gradients_per_update
             inference inference_batch inference_wait_us engine vectors pin actor_nice
             algorithm preset seed distributed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard
             report quiet

@@ -25,7 +25,7 @@ const EVENT_BYTES: usize = (REQUEST_WORDS + HEAD_WORDS) * size_of::<u64>();
 /// Sizes of a board, from the configuration alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BoardPlan {
-    /// One for each actor.
+    /// One for each split of each actor.
     pub(super) desks: usize,
     /// E: rows of a request.
     pub(super) envs: usize,
@@ -38,11 +38,11 @@ pub struct BoardPlan {
 }
 
 impl BoardPlan {
-    /// The sizes that `actors` actors of `envs` environments each and their network need.
+    /// The sizes that `desks` askers of `envs` environments each and their network need.
     #[must_use]
-    pub fn new(actors: usize, envs: usize, network: &NetworkSpec) -> Self {
+    pub fn new(desks: usize, envs: usize, network: &NetworkSpec) -> Self {
         Self {
-            desks: actors,
+            desks,
             envs,
             action_words: network.action.words(),
             outputs: network.action.outputs(),
@@ -106,10 +106,10 @@ impl<'m> Board<'m> {
         self.event(0)
     }
 
-    /// The desk of an actor.
+    /// One of the desks.
     ///
     /// # Panics
-    /// If there is no such actor.
+    /// If there is no such desk.
     #[must_use]
     pub fn desk(&self, index: usize) -> Desk<'m> {
         assert!(index < self.plan.desks, "no desk {index}");
@@ -164,7 +164,7 @@ pub(super) struct Question<'a> {
     pub(super) state: &'a [f32],
 }
 
-/// The desk of one actor.
+/// The desk of one asker: a split of an actor.
 #[derive(Debug, Clone, Copy)]
 pub struct Desk<'m> {
     request: &'m [AtomicU64; REQUEST_WORDS],

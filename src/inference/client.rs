@@ -8,6 +8,7 @@ use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::policy::act::{ActError, ActInputs, Policy};
 use crate::ring::Ring;
 use crate::shm::event_count::{DefaultOrders, Orders as _};
+use crate::shm::request::Asked;
 use crate::shm::{EventCount, futex};
 
 /// How long a wait lasts before it looks again by itself: a wake-up may die with its sender.
@@ -24,6 +25,8 @@ pub struct CentralPolicy<'m> {
     counters: ActorCounters<'m>,
     incarnation: u16,
     place: Place,
+    /// The question that is not answered yet, and when it was asked.
+    open: Option<(Asked, Instant)>,
     /// `[E][S]`: state of the core before the next observations.
     state: Vec<f32>,
     version: u64,
@@ -36,19 +39,19 @@ impl std::fmt::Debug for CentralPolicy<'_> {
 }
 
 impl<'m> CentralPolicy<'m> {
-    /// The policy of one group of environments of actor `index`, with a zero state. Groups of one actor share its desk: they
-    /// act in turn.
+    /// The policy of one group of environments, whose questions lie on desk `desk`, with a zero state. Groups that act one after
+    /// the other share a desk.
     ///
     /// # Panics
-    /// If the board has no desk for this actor.
+    /// If the board has no such desk.
     #[must_use]
     pub fn new(
         board: Board<'m>,
-        (index, incarnation): (u16, u16),
+        (desk, incarnation): (usize, u16),
         ring: Ring<'m>,
         counters: ActorCounters<'m>,
     ) -> Self {
-        let desk = board.desk(usize::from(index));
+        let desk = board.desk(desk);
         // Its predecessor may have died in its sleep.
         desk.answered.forget_waiters();
         Self {
@@ -58,6 +61,7 @@ impl<'m> CentralPolicy<'m> {
             counters,
             incarnation,
             place: Place::default(),
+            open: None,
             state: vec![0.0; board.plan.envs * board.plan.state_len],
             version: 0,
         }
@@ -73,10 +77,7 @@ impl Policy for CentralPolicy<'_> {
         self.place = Place { slot: slot as u32, step: step as u32 };
     }
 
-    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
-        let waiting = Instant::now();
-        // Whoever waits for another process does not hang.
-        self.counters.set_phase(Phase::Wait);
+    fn ask(&mut self, inputs: &ActInputs<'_>) -> bool {
         let question = Question {
             place: self.place,
             flags: inputs.flags,
@@ -85,12 +86,25 @@ impl Policy for CentralPolicy<'_> {
             last_rewards: inputs.last_rewards,
             state: &self.state,
         };
-        let asked = self.desk.ask(self.incarnation, &question);
+        self.open = Some((self.desk.ask(self.incarnation, &question), Instant::now()));
         kill_point!("actor.asked");
         DefaultOrders::change_then_look();
         self.asked.notify(|count| {
             futex::wake(count, 1);
         });
+        true
+    }
+
+    fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
+        // Whoever waits for another process does not hang.
+        self.counters.set_phase(Phase::Wait);
+        let (asked, since) = match self.open.take() {
+            Some(open) => open,
+            None => {
+                self.ask(inputs);
+                self.open.take().expect("it was asked just now")
+            }
+        };
         let Self { desk, ring, state, .. } = self;
         let mut over_since = None;
         let answered = loop {
@@ -105,7 +119,7 @@ impl Policy for CentralPolicy<'_> {
                 break None;
             }
         };
-        self.counters.add_time(ActorCounter::AnswerWaitNs, waiting.elapsed());
+        self.counters.add_time(ActorCounter::AnswerWaitNs, since.elapsed());
         self.version = answered.ok_or(ActError::Closed)?;
         self.counters.set_phase(Phase::Infer);
         Ok(())

@@ -114,7 +114,7 @@ impl World {
 
     fn client(&self, actor: u16) -> CentralPolicy<'_> {
         let counters = ActorCounters::new(&self.actors[usize::from(actor)]);
-        CentralPolicy::new(self.board(), (actor, 1), self.ring(), counters)
+        CentralPolicy::new(self.board(), (actor.into(), 1), self.ring(), counters)
     }
 
     /// Writes a frame of all environments of a slot.

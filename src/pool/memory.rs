@@ -53,7 +53,8 @@ impl MemoryPlan {
     #[must_use]
     pub fn new(config: &Config, parameter_count: usize) -> Self {
         let (pool, network) = (&config.pool, &config.network);
-        let board = || BoardPlan::new(pool.actors, pool.envs_per_actor, &network.spec(&config.env));
+        let desks = pool.actors * pool.splits;
+        let board = || BoardPlan::new(desks, pool.envs_per_group(), &network.spec(&config.env));
         Self {
             shape: RingShape { blocks: config.pool.blocks, groups: config.pool.groups_per_block() },
             layout: config.pool.layout.clone(),

@@ -484,7 +484,7 @@ fn headline(
 ) -> String {
     let pool = &config.pool;
     format!(
-        "{}: {}{}{}{} actors x {} environments, unroll {}, batch {}, {} blocks, {} engine, {} vectors, {} parameters -> {}",
+        "{}: {}{}{}{} actors x {} environments{}, unroll {}, batch {}, {} blocks, {} engine, {} vectors, {} parameters -> {}",
         config.env.id,
         rank.map_or_else(String::new, |rank| format!("{} ranks, each ", rank.size)),
         match pool.schedule {
@@ -500,7 +500,8 @@ fn headline(
                 format!("{} gradients per update, ", pool.groups_per_block()),
         },
         pool.actors,
-        pool.envs_per_actor * pool.groups_per_actor(),
+        pool.envs_per_group() * pool.groups_per_actor(),
+        if pool.splits > 1 { format!(" in {} splits", pool.splits) } else { String::new() },
         pool.unroll,
         pool.batch,
         pool.blocks,

@@ -178,6 +178,7 @@ fn space(config: &Config, layers: &Settings, network: &NetworkSpec) -> Space {
             learner_threads: layers.learner_threads.is_none() && !exchanges_gradients,
         },
         batch: pool.batch,
+        splits: pool.splits,
         tasks: pool.tasks,
         batches_in_flight: pool.blocks_in_flight() + 1,
         threads,

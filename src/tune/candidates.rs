@@ -66,6 +66,8 @@ pub struct Space {
     pub vary: Vary,
     /// B: unrolls of a batch, which stays as it is.
     pub batch: usize,
+    /// Parts that the environments of an actor are split into.
+    pub splits: usize,
     /// Tasks, which groups of environments are shared out to.
     pub tasks: usize,
     /// Batches that may be in flight, with that at the learner.
@@ -118,7 +120,9 @@ impl Space {
         if !self.vary.envs_per_actor {
             return vec![self.default.envs_per_actor];
         }
-        (1..=self.batch).filter(|&envs| self.batch.is_multiple_of(envs)).collect()
+        let fits =
+            |envs: &usize| self.batch.is_multiple_of(*envs) && envs.is_multiple_of(self.splits);
+        (1..=self.batch).filter(fits).collect()
     }
 
     fn threads(&self) -> Vec<Threads> {
@@ -200,6 +204,7 @@ mod tests {
             default: Sizes { actors: 4, envs_per_actor: 4, learner_threads: 2 },
             vary: Vary { actors: true, envs_per_actor: true, learner_threads: true },
             batch: 8,
+            splits: 1,
             tasks: 1,
             batches_in_flight: 3,
             threads: vec![Threads { given: 2, used: 1 }],

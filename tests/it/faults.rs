@@ -19,7 +19,7 @@ fn faulty(run_dir: &Path, faults: &[&str], flags: &[&str]) -> std::process::Comm
 }
 
 /// 15,000 frames, 8 in each step of an actor.
-fn short_run(faults: &[&str], flags: &[&str]) -> (Finished, Value, Value) {
+pub(crate) fn short_run(faults: &[&str], flags: &[&str]) -> (Finished, Value, Value) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let flags = [&["--total-frames", "15000"], flags].concat();
     let finished = finish(faulty(folder.path(), faults, &flags));

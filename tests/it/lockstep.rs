@@ -65,7 +65,7 @@ fn the_lag_of_every_unroll_is_what_was_asked_for() {
     }
 }
 
-fn checksum(summary: &Value) -> String {
+pub(crate) fn checksum(summary: &Value) -> String {
     assert_eq!((&summary["reproducible"], &summary["because"]), (&Value::Bool(true), &Value::Null));
     summary["weights_sha256"].as_str().expect("weights were saved").to_owned()
 }

@@ -47,6 +47,7 @@ mod ring_model;
 mod ring_stress;
 mod serve;
 mod soak;
+mod splits;
 mod sweep;
 mod tasks;
 mod tensorboard;

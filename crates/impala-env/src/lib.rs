@@ -248,6 +248,26 @@ pub trait VectorEnv {
     /// # Panics
     /// If a slice does not have E entries or the frames are not aligned: the caller is wrong.
     fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError>;
+
+    /// Starts a step that goes on while the caller does something else, if these environments can; whether they can.
+    /// [`VectorEnv::finish_step`] ends it; if they cannot, nothing was done.
+    ///
+    /// # Errors
+    /// As [`VectorEnv::step`].
+    fn start_step(&mut self, _actions: Actions<'_>) -> Result<bool, EnvError> {
+        Ok(false)
+    }
+
+    /// Waits for the end of the step that was started, and writes what came of it. A reset before that forgets the step.
+    ///
+    /// # Errors
+    /// As [`VectorEnv::step`], or if none was started.
+    ///
+    /// # Panics
+    /// As [`VectorEnv::step`].
+    fn finish_step(&mut self, _out: StepOut<'_>) -> Result<(), EnvError> {
+        Err(EnvError::failed(&self.spec().id, "no step was started".to_owned()))
+    }
 }
 
 /// The examples of the README are tests.

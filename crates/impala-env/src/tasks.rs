@@ -181,6 +181,24 @@ impl SeenAs {
         Self { spec, frames, masks, inner }
     }
 
+    /// Has `step` write where these environments write, and shows it.
+    fn stepped(
+        &mut self,
+        out: StepOut<'_>,
+        step: impl FnOnce(&mut dyn VectorEnv, StepOut<'_>) -> Result<(), EnvError>,
+    ) -> Result<(), EnvError> {
+        let own = if self.frames.is_empty() {
+            &mut *out.frames
+        } else {
+            bytemuck::cast_slice_mut(&mut self.frames)
+        };
+        let masks = self.masks.as_deref_mut().unwrap_or(&mut *out.masks);
+        let StepOut { rewards, flags, .. } = out;
+        step(self.inner.as_mut(), StepOut { frames: own, rewards, flags, masks })?;
+        self.show(out.frames, out.masks);
+        Ok(())
+    }
+
     /// Copies what the environments wrote to where it is looked for.
     fn show(&self, frames: &mut [u8], masks: &mut [u8]) {
         let own = self.inner.spec();
@@ -238,16 +256,15 @@ impl VectorEnv for SeenAs {
     }
 
     fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
-        let own = if self.frames.is_empty() {
-            &mut *out.frames
-        } else {
-            bytemuck::cast_slice_mut(&mut self.frames)
-        };
-        let masks = self.masks.as_deref_mut().unwrap_or(&mut *out.masks);
-        let StepOut { rewards, flags, .. } = out;
-        self.inner.step(actions, StepOut { frames: own, rewards, flags, masks })?;
-        self.show(out.frames, out.masks);
-        Ok(())
+        self.stepped(out, |inner, out| inner.step(actions, out))
+    }
+
+    fn start_step(&mut self, actions: Actions<'_>) -> Result<bool, EnvError> {
+        self.inner.start_step(actions)
+    }
+
+    fn finish_step(&mut self, out: StepOut<'_>) -> Result<(), EnvError> {
+        self.stepped(out, |inner, out| inner.finish_step(out))
     }
 }
 

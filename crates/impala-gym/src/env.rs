@@ -32,6 +32,8 @@ pub(super) struct GymEnv {
     ends: Vec<u8>,
     /// Whose episode the next step starts.
     over: Vec<bool>,
+    /// Whether a step goes on.
+    stepping: bool,
 }
 
 /// Memory of the ring, as it lies in this process.
@@ -83,6 +85,7 @@ impl GymEnv {
             ends: vec![0; 2 * envs],
             // A step before any reset is one.
             over: vec![true; envs],
+            stepping: false,
         };
         env.map_memory()?;
         Ok(env)
@@ -134,6 +137,27 @@ impl GymEnv {
     fn fetch<T: bytemuck::Pod>(&self, place: Place, slice: &mut [T]) -> Result<(), EnvError> {
         let fetched = self.scratch.fetch(place, slice);
         fetched.map_err(|error| self.scratch_failed(&error))
+    }
+
+    fn may_step(&self, actions: Actions<'_>) -> Result<(), EnvError> {
+        self.spec.check_actions(actions, self.envs)?;
+        if self.worker.is_gone() {
+            return Err(self.failed("its worker is gone".into()));
+        }
+        Ok(())
+    }
+
+    fn write_actions(&self, offset: u64, words: &[u8]) -> Result<(), EnvError> {
+        let written = self.scratch.file.write_all_at(words, offset);
+        written.map_err(|error| self.scratch_failed(&error))
+    }
+
+    /// Which episodes end with a step.
+    fn judge(&mut self, rewards: &mut [f32], flags: &mut [u8]) -> Result<(), EnvError> {
+        let fetched = self.scratch.fetch(self.scratch.place(Array::Ends), &mut self.ends);
+        fetched.map_err(|error| self.scratch_failed(&error))?;
+        next_step_autoreset(&self.ends, &mut self.over, rewards, flags);
+        Ok(())
     }
 
     fn scratch_failed(&self, error: &io::Error) -> EnvError {
@@ -209,6 +233,9 @@ impl VectorEnv for GymEnv {
     fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
         out.assert_fits(&self.spec, self.envs);
         let ResetOut { frames, masks } = out;
+        if std::mem::take(&mut self.stepping) {
+            let _forgotten = self.worker.wait();
+        }
         if self.worker.is_gone() {
             self.start_again()?;
         }
@@ -222,16 +249,12 @@ impl VectorEnv for GymEnv {
 
     fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
         out.assert_fits(&self.spec, self.envs);
+        self.may_step(actions)?;
         let StepOut { frames, rewards, flags, masks } = out;
-        self.spec.check_actions(actions, self.envs)?;
-        if self.worker.is_gone() {
-            return Err(self.failed("its worker is gone".into()));
-        }
         let words = actions.as_bytes();
         let acted = self.place(Array::Actions, words.as_ptr().expose_provenance(), words.len());
         if let Some(offset) = acted.scratch {
-            let written = self.scratch.file.write_all_at(words, offset);
-            written.map_err(|error| self.scratch_failed(&error))?;
+            self.write_actions(offset, words)?;
         }
         let [seen, rewarded, masked] = [
             self.place_of(Array::Frames, frames),
@@ -245,9 +268,31 @@ impl VectorEnv for GymEnv {
         self.fetch(seen, frames)?;
         self.fetch(rewarded, rewards)?;
         self.fetch(masked, masks)?;
-        let fetched = self.scratch.fetch(ended, &mut self.ends);
-        fetched.map_err(|error| self.scratch_failed(&error))?;
-        next_step_autoreset(&self.ends, &mut self.over, rewards, flags);
-        Ok(())
+        self.judge(rewards, flags)
+    }
+
+    /// All of it goes through the scratch memory: what the ring holds is the caller's meanwhile (G1).
+    fn start_step(&mut self, actions: Actions<'_>) -> Result<bool, EnvError> {
+        self.may_step(actions)?;
+        let arrays = [Array::Frames, Array::Rewards, Array::Ends, Array::Masks, Array::Actions];
+        let places = arrays.map(|array| self.scratch.place(array));
+        let [.., acted] = self.scratch.offsets;
+        self.write_actions(acted, actions.as_bytes())?;
+        self.worker.send(&Command::step(places.map(|place| place.address)))?;
+        self.stepping = true;
+        Ok(true)
+    }
+
+    fn finish_step(&mut self, out: StepOut<'_>) -> Result<(), EnvError> {
+        out.assert_fits(&self.spec, self.envs);
+        if !std::mem::take(&mut self.stepping) {
+            return Err(self.failed("no step was started".into()));
+        }
+        self.worker.wait()?;
+        let StepOut { frames, rewards, flags, masks } = out;
+        self.fetch(self.scratch.place(Array::Frames), frames)?;
+        self.fetch(self.scratch.place(Array::Rewards), rewards)?;
+        self.fetch(self.scratch.place(Array::Masks), masks)?;
+        self.judge(rewards, flags)
     }
 }

@@ -7,10 +7,11 @@
 //! belong. `docs/environment-abi.md` describes all of it for workers in other languages.
 //!
 //! Invariants:
-//! - **G1** A worker writes only while its actor waits in `wire::Channel::request` for the answer to the
+//! - **G1** A worker writes to the ring only while its actor waits in `worker::Worker::call` for the answer to the
 //!   command that told it where. Until then the actor holds those bytes as `&mut`, and after it again: it
 //!   lends them for the time of a call that the compiler cannot see through. Their address goes with the
-//!   command as an exposed one, so it counts as known to whoever is behind the call.
+//!   command as an exposed one, so it counts as known to whoever is behind the call. A step that goes on while the actor does something else
+//!   (`start_step`) has addresses of the scratch memory alone, which is never mapped here.
 //! - **G2** A worker that fails to answer is killed and reaped before its actor goes on, as a process that
 //!   is only slow could still write.
 //! - **G3** A worker dies with its actor: the kernel kills it, and the supervisor waits until it is gone

@@ -72,16 +72,23 @@ impl Channel {
         }
     }
 
-    /// Has a command done: sends it and waits for the answer.
+    /// Sends a command.
     ///
     /// # Errors
-    /// Of any kind if there is nobody to answer.
-    pub(super) fn request(&mut self, command: &[u8]) -> Result<[u8; 4]> {
+    /// Of any kind if there is nobody to do it.
+    pub(super) fn command(&mut self, command: &[u8]) -> Result<()> {
         let Some(commands) = &mut self.commands else {
             return Err(Errno::EPIPE.into());
         };
         // Rust's runtime ignores SIGPIPE: a dead worker is an error here.
-        commands.write_all(command)?;
+        commands.write_all(command)
+    }
+
+    /// Waits for the answer to a command.
+    ///
+    /// # Errors
+    /// Of any kind if there is nobody to answer.
+    pub(super) fn answer(&mut self) -> Result<[u8; 4]> {
         let mut answer = [0; 4];
         self.answers.read_exact(&mut answer)?;
         Ok(answer)
@@ -141,6 +148,11 @@ mod tests {
         assert!(ours.send(b"x").is_err());
     }
 
+    fn asked(channel: &mut Channel, command: &[u8]) -> Result<[u8; 4]> {
+        channel.command(command)?;
+        channel.answer()
+    }
+
     #[test]
     fn a_command_is_answered_until_the_pipes_close() {
         let (mut ours, _socket) = Channel::pair().expect("pipes");
@@ -151,10 +163,10 @@ mod tests {
             answers.write_all(&[7; 4]).expect("an answer");
             command
         });
-        assert_eq!(ours.request(b"first").expect("answered"), [7; 4]);
+        assert_eq!(asked(&mut ours, b"first").expect("answered"), [7; 4]);
         assert_eq!(&worker.join().expect("worker"), b"first");
-        assert!(ours.request(b"again").is_err(), "its ends are closed");
+        assert!(asked(&mut ours, b"again").is_err(), "its ends are closed");
         ours.hang_up();
-        assert!(ours.request(b"again").is_err(), "told to leave");
+        assert!(asked(&mut ours, b"again").is_err(), "told to leave");
     }
 }

@@ -142,7 +142,24 @@ impl Worker {
     /// # Errors
     /// [`EnvError::Failed`] with what the environment said, or of what the worker died.
     pub(super) fn call(&mut self, command: &Command) -> Result<(), EnvError> {
-        match self.channel.request(&command.bytes()).map(Answer::of) {
+        self.send(command)?;
+        self.wait()
+    }
+
+    /// Sends a command, which [`Worker::wait`] waits for.
+    ///
+    /// # Errors
+    /// [`EnvError::Failed`] with what the worker died of.
+    pub(super) fn send(&mut self, command: &Command) -> Result<(), EnvError> {
+        self.channel.command(&command.bytes()).map_err(|_dead| self.died())
+    }
+
+    /// Waits until what was sent is done.
+    ///
+    /// # Errors
+    /// As [`Worker::call`].
+    pub(super) fn wait(&mut self) -> Result<(), EnvError> {
+        match self.channel.answer().map(Answer::of) {
             Ok(Some(Answer::Done)) => Ok(()),
             Ok(Some(Answer::Failed)) => match self.receive() {
                 0 => Err(self.died()),

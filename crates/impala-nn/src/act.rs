@@ -39,6 +39,12 @@ pub trait Policy {
     /// Takes new weights, in the order of the network's `ParamSpec`.
     fn load(&mut self, parameters: &[f32]);
 
+    /// Asks for the logits of E observations without waiting for them, if the network runs elsewhere; whether it does.
+    /// [`Policy::logits`] with the same inputs then waits for the answer.
+    fn ask(&mut self, _inputs: &ActInputs<'_>) -> bool {
+        false
+    }
+
     /// Writes the logits of E observations, `[E][A]`. A recurrent policy goes on to its next state.
     ///
     /// # Errors

@@ -86,6 +86,11 @@ impl<'m, L: Layout> Producer<'m, L> {
         Ok(WriteGrant { producer: self })
     }
 
+    /// The slot that it holds, if there is one: a grant that was dropped without a commit, with what was written.
+    pub const fn held(&mut self) -> Option<WriteGrant<'_, 'm, L>> {
+        if self.claim.is_some() { Some(WriteGrant { producer: self }) } else { None }
+    }
+
     /// Gets a slot of its `own` groups in the block whose turn it is ([`super::Consumer::open_next`]); sleeps for at most
     /// `timeout` until there is one. No two producers at work may own one group.
     ///

@@ -1,14 +1,21 @@
 //! Tests of the acting loop that no whole run can provoke, such as a refresh of weights that the learner overtakes.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use super::*;
-use crate::actor::{GradientSource, Recorder};
+use crate::actor::{EnvGroup, EnvRemedy, GradientSource, Recorder};
 use crate::env::cartpole::CartPole;
-use crate::params::{ParamPublisher, page_words};
+use crate::env::{Actions, EnvError, EnvSpec, ResetOut, StepOut, VectorEnv};
+use crate::metrics::ActorCounters;
+use crate::params::{ParamPublisher, ParamReader, page_words};
 use crate::policy::act::UniformPolicy;
 use crate::policy::bounds::ActionBounds;
+use crate::policy::sampler::ActionSampler;
+use crate::ring::Owner;
 use crate::rng::Rng;
 use crate::sync::{AtomicU64, Ordering, ReadWord};
-use crate::unroll::{BlockLayout, BlockRef, HeapRing, LOSS_WORDS, UnrollSpec};
+use crate::unroll::{BlockLayout, BlockRef, Field, HeapRing, LOSS_WORDS, UnrollSpec};
 
 const PARAMETERS: usize = 6;
 const ENVS: usize = 2;
@@ -49,19 +56,21 @@ fn fill<T>(
     let owner = Owner::new(0, 1).expect("small");
     let ring = seats.ring();
     let parts = ActorParts {
-        producer: seats.producer(owner).expect("the first"),
         recorder,
         reader: Some(ParamReader::new(ReadWord::of(page), PARAMETERS, 0).expect("laid out")),
         counters,
-        groups: vec![EnvGroup {
-            env: Box::new(env),
-            remedy: EnvRemedy::Fail,
-            policy: Box::new(UniformPolicy),
-            sampler: ActionSampler::new(&action, ActionBounds::default(), Rng::new(1, 2)),
-            stream: 0,
-            task: 0,
+        splits: vec![Split {
+            producer: seats.producer(owner).expect("the first"),
+            own_groups: None,
+            groups: vec![EnvGroup {
+                env: Box::new(env),
+                remedy: EnvRemedy::Fail,
+                policy: Box::new(UniformPolicy),
+                sampler: ActionSampler::new(&action, ActionBounds::default(), Rng::new(1, 2)),
+                stream: 0,
+                task: 0,
+            }],
         }],
-        own_groups: None,
         on_failure: Box::new(|_| {}),
         owner,
         unroll,
@@ -207,4 +216,115 @@ fn an_episode_that_is_too_long_is_cut_off() {
         assert_eq!(gradient[0], 3.0);
         assert!(flags[ENVS..].iter().all(|&flags| flags == 0), "still running");
     }
+}
+
+/// Environments that step elsewhere, as far as the loop can tell; writes down when steps start and end.
+struct Elsewhere {
+    inner: CartPole,
+    name: char,
+    actions: Option<Vec<i32>>,
+    happened: Rc<RefCell<String>>,
+}
+
+impl VectorEnv for Elsewhere {
+    fn spec(&self) -> &EnvSpec {
+        self.inner.spec()
+    }
+
+    fn envs(&self) -> usize {
+        self.inner.envs()
+    }
+
+    fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
+        self.inner.reset(out)
+    }
+
+    fn step(&mut self, _actions: Actions<'_>, _out: StepOut<'_>) -> Result<(), EnvError> {
+        panic!("a step that can be started was not")
+    }
+
+    fn start_step(&mut self, actions: Actions<'_>) -> Result<bool, EnvError> {
+        let Actions::Discrete(actions) = actions else { panic!("{actions:?}") };
+        assert!(self.actions.replace(actions.to_vec()).is_none(), "one step at a time");
+        self.happened.borrow_mut().push(self.name);
+        Ok(true)
+    }
+
+    fn finish_step(&mut self, out: StepOut<'_>) -> Result<(), EnvError> {
+        let actions = self.actions.take().expect("started");
+        self.happened.borrow_mut().push(self.name.to_ascii_uppercase());
+        self.inner.step(Actions::Discrete(&actions), out)
+    }
+}
+
+/// Streams and actions of all unrolls of two splits of environments that step elsewhere or here, and the order of starts (small
+/// letters) and ends.
+fn of_two_splits(elsewhere: bool) -> (Vec<(u32, Vec<i32>)>, String) {
+    let happened = Rc::new(RefCell::new(String::new()));
+    let spec = CartPole::new(ENVS, 1).spec().clone();
+    let mut memory = ring_of(BLOCKS, unrolls_of(&CartPole::new(ENVS, 1), UNROLL));
+    let mut seats = memory.seats().expect("possible");
+    let ring = seats.ring();
+    let splits = [(0, 'a'), (1, 'b')].map(|(stream, name)| {
+        let inner = CartPole::new(ENVS, u64::from(stream));
+        let env: Box<dyn VectorEnv> = if elsewhere {
+            Box::new(Elsewhere { inner, name, actions: None, happened: Rc::clone(&happened) })
+        } else {
+            Box::new(inner)
+        };
+        let rng = Rng::new(1, u64::from(stream));
+        Split {
+            // Of two owners, because these seats give one owner one producer.
+            producer: seats.producer(Owner::new(stream, 1).expect("small")).expect("one each"),
+            own_groups: None,
+            groups: vec![EnvGroup {
+                env,
+                remedy: EnvRemedy::Fail,
+                policy: Box::new(UniformPolicy),
+                sampler: ActionSampler::new(&spec.action, ActionBounds::default(), rng),
+                stream: u32::from(stream),
+                task: 0,
+            }],
+        }
+    });
+    let block = words(ActorCounters::WORDS);
+    let mut acting = ActorLoop::new(ActorParts {
+        splits: splits.into(),
+        recorder: None,
+        reader: None,
+        counters: ActorCounters::new(&block),
+        on_failure: Box::new(|_| {}),
+        owner: Owner::new(0, 1).expect("small"),
+        unroll: UNROLL,
+        parameter_count: PARAMETERS,
+    })
+    .expect("starts");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while ring.occupancy().expect("whole").ready < BLOCKS {
+                std::thread::yield_now();
+            }
+            ring.close();
+        });
+        acting.run().expect("until it is closed");
+    });
+    drop(acting);
+    let (mut consumer, mut seen) = (seats.consumer(), Vec::new());
+    while let Ok(Some(held)) = consumer.try_take() {
+        let block = BlockRef::new(held.block());
+        seen.push((block.headers()[0].stream, block.field(Field::Action).to_vec()));
+        held.release().expect("held");
+    }
+    seen.sort();
+    let happened = happened.borrow().clone();
+    (seen, happened)
+}
+
+#[test]
+fn one_split_steps_while_the_actor_works_on_another() {
+    let (unrolls, happened) = of_two_splits(true);
+    assert_eq!(unrolls.len(), BLOCKS);
+    // Each starts before the other ends, from the first step of the first unrolls to their last.
+    assert!(happened.starts_with("abAaBbAaBbAaBb"), "{happened}");
+    assert_eq!(unrolls, of_two_splits(false).0, "and nothing else is different");
 }

@@ -108,7 +108,7 @@ fn fewer_replayed(config: &Config, machine: &Machine) -> Option<Remedy> {
         shortage(&Need::of(&fewer, config.pool.actors, config.pool.blocks), machine).is_none()
     };
     let kept_groups = largest(replay.kept_groups, fits);
-    let unrolls = kept_groups * config.pool.envs_per_actor;
+    let unrolls = kept_groups * config.pool.envs_per_group();
     (unrolls >= replay.layout.spec().batch).then_some(Remedy::FewerReplayed { unrolls })
 }
 
@@ -119,7 +119,11 @@ fn remedy(config: &Config, machine: &Machine) -> Remedy {
     }
     let blocks = |actors| {
         let pool = &config.pool;
-        pool.blocks.min(defaults::blocks_for(actors, pool.groups_per_block(), pool.schedule))
+        pool.blocks.min(defaults::blocks_for(
+            actors * pool.splits,
+            pool.groups_per_block(),
+            pool.schedule,
+        ))
     };
     let fits = |actors| shortage(&Need::of(config, actors, blocks(actors)), machine).is_none();
     match largest(config.pool.actors + 1, fits) {

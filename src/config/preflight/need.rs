@@ -197,7 +197,8 @@ impl Need {
 fn board(pool: &PoolConfig, network: &NetworkSpec) -> u64 {
     let spec = pool.layout.spec();
     let words = 2 + spec.action_words + 2 * spec.state_len + network.action.outputs();
-    (pool.actors as u64).saturating_mul((pool.envs_per_actor * words * 4 + 4 * LINE_BYTES) as u64)
+    let desks = (pool.actors * pool.splits) as u64;
+    desks.saturating_mul((pool.envs_per_group() * words * 4 + 4 * LINE_BYTES) as u64)
 }
 
 /// Bytes of a page of shared words that holds four versions of `content` bytes.

@@ -6,7 +6,7 @@ use super::worker_gradient::WorkerGradient;
 use super::{
     Ending, RunContext, both_ends, conclude, give_way, internal, own_ring, pin, resources,
 };
-use crate::actor::{ActorError, ActorLoop, ActorParts, EnvGroup, EnvRemedy, Recorder};
+use crate::actor::{ActorError, ActorLoop, ActorParts, EnvGroup, EnvRemedy, Recorder, Split};
 use crate::build;
 use crate::config::{OnBadEnv, Returns};
 use crate::env::{EnvError, SharedMemory};
@@ -15,6 +15,7 @@ use crate::inference::CentralPolicy;
 use crate::metrics::{ActorCounter, ActorCounters, Phase};
 use crate::params::{PageMismatch, ParamReader};
 use crate::policy::act::Policy;
+use crate::pool::memory::Seat;
 use crate::ring::{ClaimError, OwnGroups, Owner, Ring};
 use crate::rng::Rng;
 use crate::shm::{Access, Inherit, futex};
@@ -49,26 +50,28 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
     pin(pool, usize::from(index) + 1);
     give_way(config);
 
-    let own_groups = config
-        .pool
-        .schedule
-        .is_lockstep()
-        .then_some(OwnGroups { first: usize::from(index), step: config.pool.actors });
-    let mut seat = pool.memory.seat(Access::ReadWrite).map_err(resources)?;
-    let shared = (seat.address(), seat.len_bytes());
+    let splits = config.pool.splits;
+    // One for each split: a seat has one slab.
+    let seats: Result<Vec<Seat<'_>>, _> =
+        (0..splits).map(|_| pool.memory.seat(Access::ReadWrite)).collect();
+    let mut seats = seats.map_err(resources)?;
     let on_bad_env = config.faults.on_bad_env;
     let bad_env =
         if on_bad_env == OnBadEnv::Fail { ExitKind::EnvFault } else { ExitKind::EnvFailed };
-    let mut groups = Vec::new();
-    for place in config.pool.places(usize::from(index)) {
+    let mut groups: Vec<Vec<EnvGroup<'_>>> = (0..splits).map(|_| Vec::new()).collect();
+    for (at, place) in config.pool.places(usize::from(index)).enumerate() {
+        let split = at % splits;
+        let shared = (seats[split].address(), seats[split].len_bytes());
+        let asker = usize::from(index) * splits + split;
         let place = u32::try_from(place).map_err(internal)?;
-        groups.push(env_group(pool, (index, incarnation), place, shared, bad_env, &counters)?);
+        let group =
+            env_group(pool, (asker, incarnation), place, shared, bad_env, (index, &counters))?;
+        groups[split].push(group);
         // Many take longer than one may.
         counters.add(ActorCounter::Progress, 1);
     }
 
     let ring = pool.memory.ring().map_err(internal)?;
-    let slab = seat.slab().map_err(internal)?;
     let owner = Owner::new(index, incarnation).map_err(internal)?;
     let page;
     let reader = if config.pool.inference.is_central() {
@@ -86,13 +89,24 @@ fn act(pool: &RunContext, index: u16, incarnation: u16, control: &ChildControl) 
     };
     let mut record = own_ring(config.pool.record.as_ref())?;
     let recorder = record.as_mut().map(|ring| recorder(pool, owner, ring)).transpose()?;
+    let mut parts_of_it = Vec::new();
+    for (split, (seat, groups)) in seats.iter_mut().zip(groups).enumerate() {
+        let slab = seat.slab().map_err(internal)?;
+        let own_groups = OwnGroups {
+            first: usize::from(index) + split * config.pool.actors,
+            step: splits * config.pool.actors,
+        };
+        parts_of_it.push(Split {
+            producer: Producer::new(slab, owner).map_err(internal)?,
+            own_groups: config.pool.schedule.is_lockstep().then_some(own_groups),
+            groups,
+        });
+    }
     let parts = ActorParts {
+        splits: parts_of_it,
         recorder,
-        producer: Producer::new(slab, owner).map_err(internal)?,
         reader,
         counters,
-        groups,
-        own_groups,
         on_failure: Box::new(teller(control)),
         owner,
         unroll: config.pool.unroll,
@@ -138,17 +152,17 @@ fn stream(place: u32, incarnation: u16) -> u64 {
 /// Builds the environments of one place, with what acts in them.
 fn env_group<'p>(
     pool: &'p RunContext,
-    (index, incarnation): (u16, u16),
+    (asker, incarnation): (usize, u16),
     place: u32,
     (address, len_bytes): (usize, usize),
     bad_env: ExitKind,
-    counters: &ActorCounters<'_>,
+    (index, counters): (u16, &ActorCounters<'_>),
 ) -> Result<EnvGroup<'p>, (ExitKind, String)> {
     let config = &pool.config;
     let task = config.pool.task_of(place as usize);
     let stream = stream(place, incarnation);
     let mut seeds = Rng::new(pool.stream_seed(), ENV_STREAM | stream);
-    let envs = config.pool.envs_per_actor;
+    let envs = config.pool.envs_per_group();
     let log = pool.run_dir.worker_log(index);
     let mut make = move || {
         let log = Some(log.clone());
@@ -166,7 +180,7 @@ fn env_group<'p>(
         Some(board) => {
             let ring = pool.memory.ring().map_err(internal)?;
             let counters = pool.memory.actor(usize::from(index));
-            Box::new(CentralPolicy::new(board, (index, incarnation), ring, counters))
+            Box::new(CentralPolicy::new(board, (asker, incarnation), ring, counters))
         }
         None => build::policy(config.pool.engine, &pool.network, &pool.parameters, envs)
             .map_err(internal)?,

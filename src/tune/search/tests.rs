@@ -40,6 +40,7 @@ fn space() -> Space {
         default: Sizes { actors: 4, envs_per_actor: 4, learner_threads: 1 },
         vary: Vary { actors: true, envs_per_actor: true, learner_threads: true },
         batch: 8,
+        splits: 1,
         tasks: 1,
         batches_in_flight: 3,
         threads: vec![Threads { given: 1, used: 1 }],

@@ -163,7 +163,7 @@ fn sample(
     let actor = |of| since(of) * 1e-9 / (wall_s * pool.actors as f64);
     let learner = |of| since(of) * 1e-9 / wall_s;
     let unrolls = since(|line| line.learner.unrolls_consumed);
-    let taken = unrolls * (pool.unroll * pool.envs_per_actor) as f64;
+    let taken = unrolls * (pool.unroll * pool.envs_per_group()) as f64;
     Ok(PoolSample {
         steady_frames_per_s: since(|line| line.frames) / wall_s,
         wall_frames_per_s: number(summary, "frames_per_s"),

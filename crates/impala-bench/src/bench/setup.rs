@@ -100,7 +100,7 @@ impl Setup {
     /// If they cannot be made.
     pub fn env(&self) -> Result<Box<dyn VectorEnv>, BenchError> {
         let Config { env, pool, run, .. } = &self.config;
-        let sizes = (pool.envs_per_actor, run.seed);
+        let sizes = (pool.envs_per_group(), run.seed);
         Ok(build::environments(env, 0, &build::registry(), sizes, (0, None))?)
     }
 
@@ -119,7 +119,7 @@ impl Setup {
             self.config.pool.engine,
             &self.network,
             &self.parameters,
-            self.config.pool.envs_per_actor,
+            self.config.pool.envs_per_group(),
         )?;
         policy.load(&self.weights());
         Ok(policy)

@@ -9,7 +9,7 @@ use super::error::ProofError;
 use super::pattern::{self, Incarnation};
 use super::pool::World;
 use super::record::{Count, Record, Seen};
-use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy, Recorder};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy, Recorder, Split};
 use impala_rl::inference::{CentralPolicy, PolicyLoop, PolicyParts};
 use impala_rl::learner::checkpoint::{Checkpoint, LearnerState, list};
 use impala_rl::metrics::{ActorCounter, LearnerCounter, Phase, PolicyCounter};
@@ -58,26 +58,28 @@ pub(super) fn act(
     let pattern = PatternPolicy { writer, record: world.record.clone(), step: 0 };
     let parts = ActorParts {
         recorder,
-        producer: Producer::new(slab, owner)?,
         reader: if world.memory.board().is_some() { None } else { Some(reader(world, &page)?) },
         counters,
-        groups: vec![EnvGroup {
-            env: Box::new(PatternEnv::new(writer, world.config.pool.envs_per_actor)),
-            remedy: EnvRemedy::Fail,
-            policy: match world.memory.board() {
-                None => Box::new(pattern),
-                Some(board) => {
-                    let (who, ring) = ((index, incarnation), world.memory.ring()?);
-                    let counters = world.memory.actor(usize::from(index));
-                    let central = CentralPolicy::new(board, who, ring, counters);
-                    Box::new(AskingPolicy { central, pattern })
-                }
-            },
-            sampler: action_sampler(world.seed, writer),
-            stream: u32::from(index),
-            task: 0,
+        splits: vec![Split {
+            producer: Producer::new(slab, owner)?,
+            own_groups: None,
+            groups: vec![EnvGroup {
+                env: Box::new(PatternEnv::new(writer, world.config.pool.envs_per_actor)),
+                remedy: EnvRemedy::Fail,
+                policy: match world.memory.board() {
+                    None => Box::new(pattern),
+                    Some(board) => {
+                        let (who, ring) = ((index.into(), incarnation), world.memory.ring()?);
+                        let counters = world.memory.actor(usize::from(index));
+                        let central = CentralPolicy::new(board, who, ring, counters);
+                        Box::new(AskingPolicy { central, pattern })
+                    }
+                },
+                sampler: action_sampler(world.seed, writer),
+                stream: u32::from(index),
+                task: 0,
+            }],
         }],
-        own_groups: None,
         on_failure: Box::new(|_| {}),
         owner,
         unroll: world.config.pool.unroll,

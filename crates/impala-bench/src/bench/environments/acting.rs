@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::bench::error::BenchError;
 use crate::bench::setup::Setup;
-use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy, Split};
 use impala_rl::build;
 use impala_rl::env::SharedMemory;
 use impala_rl::params::{ParamPublisher, ParamReader};
@@ -36,7 +36,7 @@ pub(super) fn with_actors<T>(
     let layout = &config.pool.layout;
     let mut consumer = Consumer::new(seat.slab()?);
     let actors = config.pool.actors;
-    let block_frames = layout.groups() * config.pool.unroll * config.pool.envs_per_actor;
+    let block_frames = layout.groups() * config.pool.unroll * config.pool.envs_per_group();
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..actors)
             .map(|index| {
@@ -95,7 +95,7 @@ fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchErro
     let page = memory.parameters.map(Access::ReadOnly, Inherit::No)?;
     let seed = Rng::new(config.run.seed, index as u64).next_u64();
     let registry = build::registry();
-    let sizes = (config.pool.envs_per_actor, seed);
+    let sizes = (config.pool.envs_per_group(), seed);
     let mut env = build::environments(&config.env, 0, &registry, sizes, (index, None))?;
     let (address, len_bytes) = (seat.address(), seat.len_bytes());
     env.attach(&SharedMemory { file: memory.payload_file(), address, len_bytes })?;
@@ -104,18 +104,20 @@ fn act(setup: &Setup, memory: &PoolMemory, index: usize) -> Result<(), BenchErro
     let owner = Owner::new(actor, 1)?;
     let mut acting = ActorLoop::new(ActorParts {
         recorder: None,
-        producer: Producer::new(slab, owner)?,
         reader: Some(ParamReader::new(page.all_read_words(), len, fingerprint)?),
         counters: memory.actor(index),
-        groups: vec![EnvGroup {
-            env,
-            remedy: EnvRemedy::Fail,
-            policy: Box::new(UniformPolicy),
-            sampler: build::sampler(config, Rng::new(config.run.seed, index as u64)),
-            stream: u32::from(actor),
-            task: 0,
+        splits: vec![Split {
+            producer: Producer::new(slab, owner)?,
+            own_groups: None,
+            groups: vec![EnvGroup {
+                env,
+                remedy: EnvRemedy::Fail,
+                policy: Box::new(UniformPolicy),
+                sampler: build::sampler(config, Rng::new(config.run.seed, index as u64)),
+                stream: u32::from(actor),
+                task: 0,
+            }],
         }],
-        own_groups: None,
         on_failure: Box::new(|_| {}),
         owner,
         unroll: config.pool.unroll,

@@ -38,10 +38,10 @@ pub(super) fn measure(setup: &Setup, effort: Duration) -> Result<ActingNs, Bench
         policy: setup.policy()?,
         sampler: setup.sampler(),
         setup,
-        logits: vec![0.0; pool.envs_per_actor * setup.network.logits()],
-        valid: vec![valid(setup); pool.envs_per_actor],
+        logits: vec![0.0; pool.envs_per_group() * setup.network.logits()],
+        valid: vec![valid(setup); pool.envs_per_group()],
     };
-    let frames_per_unroll = (pool.unroll * pool.envs_per_actor) as f64;
+    let frames_per_unroll = (pool.unroll * pool.envs_per_group()) as f64;
     let mut ns = ActingNs::default();
     {
         let mut grant = ends.producer.claim(Duration::ZERO)?;

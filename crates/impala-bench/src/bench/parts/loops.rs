@@ -6,7 +6,7 @@ use super::stage::{Stage, owner};
 use crate::bench::cpu::CpuClock;
 use crate::bench::error::BenchError;
 use crate::bench::setup::Setup;
-use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy, Split};
 use impala_rl::learner::checkpoint::LearnerState;
 use impala_rl::learner::episodes::Episode;
 use impala_rl::learner::run::LearnerCallbacks;
@@ -49,18 +49,20 @@ pub(super) fn act(setup: &Setup, memory: &PoolMemory) -> Result<Duration, BenchE
     let fingerprint = setup.parameters.fingerprint();
     let mut acting = ActorLoop::new(ActorParts {
         recorder: None,
-        producer: Producer::new(slab, owner()?)?,
         reader: Some(ParamReader::new(page.all_read_words(), parameter_count, fingerprint)?),
         counters: memory.actor(0),
-        groups: vec![EnvGroup {
-            env: setup.env()?,
-            remedy: EnvRemedy::Fail,
-            policy: setup.policy()?,
-            sampler: setup.sampler(),
-            stream: 0,
-            task: 0,
+        splits: vec![Split {
+            producer: Producer::new(slab, owner()?)?,
+            own_groups: None,
+            groups: vec![EnvGroup {
+                env: setup.env()?,
+                remedy: EnvRemedy::Fail,
+                policy: setup.policy()?,
+                sampler: setup.sampler(),
+                stream: 0,
+                task: 0,
+            }],
         }],
-        own_groups: None,
         on_failure: Box::new(|_| {}),
         owner: owner()?,
         unroll: config.pool.unroll,

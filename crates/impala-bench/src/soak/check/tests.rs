@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 use crate::soak::env::{PatternEnv, PatternPolicy};
 use crate::soak::record::Record;
-use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy};
+use impala_rl::actor::{ActorLoop, ActorParts, EnvGroup, EnvRemedy, Split};
 use impala_rl::metrics::ActorCounters;
 use impala_rl::params::{ParamPublisher, ParamReader, page_words};
 use impala_rl::ring::{Owner, RingShape};
@@ -68,20 +68,22 @@ fn the_products_actor_writes_the_pattern() {
             recorder: None,
             reader: Some(ParamReader::new(ReadWord::of(&page), PARAMETERS, 0).expect("fits")),
             counters: ActorCounters::new(&counted),
-            groups: vec![EnvGroup {
-                env: Box::new(PatternEnv::new(writer, ENVS)),
-                remedy: EnvRemedy::Fail,
-                policy: Box::new(PatternPolicy { writer, record: record.clone(), step: 0 }),
-                sampler: action_sampler(SEED, writer),
-                stream: u32::from(owner.actor()),
-                task: 0,
+            splits: vec![Split {
+                producer,
+                own_groups: None,
+                groups: vec![EnvGroup {
+                    env: Box::new(PatternEnv::new(writer, ENVS)),
+                    remedy: EnvRemedy::Fail,
+                    policy: Box::new(PatternPolicy { writer, record: record.clone(), step: 0 }),
+                    sampler: action_sampler(SEED, writer),
+                    stream: u32::from(owner.actor()),
+                    task: 0,
+                }],
             }],
-            own_groups: None,
             on_failure: Box::new(|_| {}),
             owner,
             unroll: UNROLL,
             parameter_count: PARAMETERS,
-            producer,
         };
         let mut acting = ActorLoop::new(parts).expect("starts");
         std::thread::scope(|scope| {
