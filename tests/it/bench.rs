@@ -194,7 +194,7 @@ fn environments_in_python_take_turns_with_a_bare_loop() {
     let report = bench(&format!("env {SMALL} -- {flags} {python}"));
     let report = &report["environments"];
     let [pooled, bare] = ["pooled_steps_per_s", "bare_steps_per_s"];
-    for key in [pooled, bare, "ratio"] {
+    for key in [pooled, bare, "ratio", "asked_steps_per_s", "asked_ratio"] {
         positive(report, key);
     }
     let highest = number(&report[pooled], "max") / number(&report[bare], "min");

@@ -18,7 +18,14 @@ use impala_rl::gym;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EnvSample {
     pooled: f64,
-    bare: Option<f64>,
+    python: Option<InPython>,
+}
+
+/// The same without the pool.
+#[derive(Debug, Clone, Copy)]
+struct InPython {
+    bare: f64,
+    asked: f64,
 }
 
 /// Of all repeats.
@@ -27,10 +34,12 @@ pub(super) struct EnvReport {
     pooled_steps_per_s: Spread,
     bare_steps_per_s: Option<Spread>,
     ratio: Option<Spread>,
+    asked_steps_per_s: Option<Spread>,
+    asked_ratio: Option<Spread>,
 }
 
 impl EnvSample {
-    /// Both take turns `repeats` times, and each has the machine to itself for `seconds`: short turns meet
+    /// All take turns `repeats` times, and each has the machine to itself for `seconds`: short turns meet
     /// the same machine.
     pub(super) fn measure(
         setup: &Setup,
@@ -42,8 +51,16 @@ impl EnvSample {
         acting::with_actors(setup, |act_for| {
             (0..repeats)
                 .map(|_| {
-                    let bare = bare.as_mut().map(|loops| loops.steps_per_s(seconds)).transpose()?;
-                    Ok(Self { bare, pooled: act_for(seconds)? })
+                    let mut loops = |loops: &mut BareLoops| {
+                        let envs = setup.config.pool.envs_per_actor;
+                        let bare = loops.steps_per_s(seconds)?;
+                        Ok::<_, BenchError>(InPython {
+                            bare,
+                            asked: loops.asked_steps_per_s(seconds, envs)?,
+                        })
+                    };
+                    let python = bare.as_mut().map(&mut loops).transpose()?;
+                    Ok(Self { python, pooled: act_for(seconds)? })
                 })
                 .collect()
         })
@@ -52,14 +69,16 @@ impl EnvSample {
 
 impl EnvReport {
     pub(super) fn of(samples: &[EnvSample]) -> Self {
-        let both: Vec<_> = samples.iter().filter_map(|s| Some((s.pooled, s.bare?))).collect();
-        let some = |figure: fn(&(f64, f64)) -> f64| {
+        let both: Vec<_> = samples.iter().filter_map(|s| Some((s.pooled, s.python?))).collect();
+        let some = |figure: fn(&(f64, InPython)) -> f64| {
             (!both.is_empty()).then(|| Spread::over(&both, figure))
         };
         Self {
             pooled_steps_per_s: Spread::over(samples, |sample| sample.pooled),
-            bare_steps_per_s: some(|&(_, bare)| bare),
-            ratio: some(|&(pooled, bare)| pooled / bare),
+            bare_steps_per_s: some(|(_, python)| python.bare),
+            ratio: some(|(pooled, python)| pooled / python.bare),
+            asked_steps_per_s: some(|(_, python)| python.asked),
+            asked_ratio: some(|(_, python)| python.asked / python.bare),
         }
     }
 }
@@ -70,6 +89,11 @@ impl fmt::Display for EnvReport {
         if let (Some(bare), Some(ratio)) = (self.bare_steps_per_s, self.ratio) {
             writeln!(f, "  bare Python loop  {bare} steps/s")?;
             writeln!(f, "  ratio             {ratio}")?;
+        }
+        if let (Some(asked), Some(ratio)) = (self.asked_steps_per_s, self.asked_ratio) {
+            writeln!(f, "  asked step by step by another process, without a pool")?;
+            writeln!(f, "                    {asked} steps/s")?;
+            writeln!(f, "  ratio to the loop {ratio}")?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 # The loop that a program of its own would have: the environment's vector implementation, random actions,
-# nothing else. Arguments: source (gym, envpool), name, environments, options as JSON; then seconds, a line each.
-import json, sys, time
+# nothing else. Arguments: source (gym, envpool), name, environments, options as JSON; then messages of 48 bytes: seconds
+# to loop for, or `step` for one step.
+import json, os, sys, time
 import gymnasium as gym
 import numpy as np
 source, name, envs, options = sys.argv[1], sys.argv[2], int(sys.argv[3]), json.loads(sys.argv[4])
@@ -30,8 +31,14 @@ else:
 for step in range(50):
     env.step(actions[step])
 print("ready", flush=True)
-for seconds in sys.stdin:
-    steps, started, seconds = 0, time.perf_counter(), float(seconds)
+asked = 0
+while message := os.read(0, 48):
+    if message.startswith(b"step"):
+        env.step(actions[asked & 255])
+        asked += 1
+        os.write(1, b"done")
+        continue
+    steps, started, seconds = 0, time.perf_counter(), float(message)
     while time.perf_counter() - started < seconds:
         for _ in range(16):
             env.step(actions[steps & 255])

@@ -1,13 +1,27 @@
 //! Measures environments in a plain loop of a Python program, to compare actors with.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Instant;
 
 use crate::bench::error::BenchError;
 use crate::bench::setup::Setup;
 use impala_rl::gym;
 
 const BARE: &str = include_str!("bare.py");
+/// As long as the command that an actor sends to its worker.
+const MESSAGE_BYTES: usize = 48;
+const STEP: [u8; MESSAGE_BYTES] = message("step");
+
+const fn message(text: &str) -> [u8; MESSAGE_BYTES] {
+    let (mut bytes, text) = ([b' '; MESSAGE_BYTES], text.as_bytes());
+    let mut at = 0;
+    while at < text.len() {
+        bytes[at] = text[at];
+        at += 1;
+    }
+    bytes
+}
 
 /// As many Python programs as there are actors. They end when this is dropped.
 pub(super) struct BareLoops {
@@ -53,7 +67,7 @@ impl BareLoops {
     pub(super) fn steps_per_s(&mut self, seconds: f64) -> Result<f64, BenchError> {
         for (child, _) in &mut self.programs {
             if let Some(input) = &mut child.stdin {
-                let _shows_in_the_answer = writeln!(input, "{seconds}");
+                let _shows_in_the_answer = input.write_all(&message(&format!("{seconds:.6}")));
             }
         }
         let mut sum = 0.0;
@@ -62,6 +76,32 @@ impl BareLoops {
             sum += answer.parse::<f64>().map_err(|error| self.failed(&error.to_string()))?;
         }
         Ok(sum)
+    }
+
+    /// The same for steps that are asked for one by one, through pipes and by a thread that does nothing else: as fast as two
+    /// processes for acting and stepping can be.
+    pub(super) fn asked_steps_per_s(
+        &mut self,
+        seconds: f64,
+        envs: usize,
+    ) -> Result<f64, BenchError> {
+        let ask_for = |(child, answers): &mut (Child, BufReader<ChildStdout>)| {
+            let input = child.stdin.as_mut()?;
+            let (started, mut steps, mut done) = (Instant::now(), 0_u32, [0; 4]);
+            while started.elapsed().as_secs_f64() < seconds {
+                input.write_all(&STEP).ok()?;
+                answers.read_exact(&mut done).ok()?;
+                steps += 1;
+            }
+            Some(f64::from(steps) * envs as f64 / started.elapsed().as_secs_f64())
+        };
+        let rates: Vec<Option<f64>> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                self.programs.iter_mut().map(|program| scope.spawn(|| ask_for(program))).collect();
+            threads.into_iter().map(|thread| thread.join().ok().flatten()).collect()
+        });
+        let sum: Option<f64> = rates.into_iter().sum();
+        sum.ok_or_else(|| self.failed("it does not step it"))
     }
 
     fn answer(&mut self, index: usize) -> Result<String, BenchError> {
