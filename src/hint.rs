@@ -72,6 +72,7 @@ const fn flag_of(setting: EnvSetting) -> &'static str {
         EnvSetting::Path => "--python-path",
         EnvSetting::Python => "--python",
         EnvSetting::Token => "--env-token-file",
+        EnvSetting::Authorities => "--env-ca-file",
         EnvSetting::Timeout => "--env-timeout",
         _ => "--env",
     }

@@ -4,6 +4,8 @@ import io
 import contextlib
 import pathlib
 import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -172,6 +174,35 @@ class Listening(unittest.TestCase):
                 path.write_bytes(wrong)
                 with self.assertRaisesRegex(Unusable, "holds no token"):
                     serve.token_of(path)
+
+    @unittest.skipUnless(shutil.which("openssl"), "there is no openssl to make certificates with")
+    def test_a_key_must_be_that_of_the_certificate(self):
+        self.assertIsNone(serve.identity_of(None, None))
+        with self.assertRaisesRegex(Unusable, "go together"):
+            serve.identity_of("cert", None)
+        with tempfile.TemporaryDirectory() as folder:
+            path = lambda name: str(pathlib.Path(folder, name))
+            openssl = lambda *arguments: subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+            for name in ["one", "other"]:
+                made = ["-keyout", path(f"{name}.key"), "-out", path(f"{name}.pem")]
+                openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=x", *made)
+            openssl("pkey", "-in", path("one.key"), "-aes256", "-passout", "pass:x", "-out", path("secret.key"))
+            pathlib.Path(path("cut.pem")).write_text("-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----\n")
+            key, cert = serve.identity_of(path("one.pem"), path("one.key"))
+            self.assertIn(b"PRIVATE KEY", key)
+            self.assertIn(b"CERTIFICATE", cert)
+            for cert, key, part in [
+                ("one.pem", "other.key", "is not the key of"),
+                ("none.pem", "one.key", "No such file"),
+                ("one.pem", "none.key", "No such file"),
+                ("one.key", "one.key", "holds no certificate"),
+                ("one.pem", "one.pem", "holds no private key"),
+                ("one.pem", "secret.key", "passphrase"),
+                ("cut.pem", "one.key", "cannot be used"),
+            ]:
+                with self.assertRaisesRegex(Unusable, part) as caught:
+                    serve.identity_of(path(cert), path(key))
+                self.assertNotIn("\n", str(caught.exception))
 
 
 if __name__ == "__main__":

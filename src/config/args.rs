@@ -150,6 +150,7 @@ mod tests {
                 python: Some("python3".into()),
                 python_path: Some("envs".into()),
                 env_token_file: Some("token".into()),
+                env_ca_file: Some("ca.pem".into()),
                 blocks: Some(4),
                 lag: Some(1),
                 gradients_per_update: Some(2),

@@ -40,6 +40,7 @@ pub(super) fn external(
         wrapper: all.env_wrapper.as_deref().map(wrapper),
         observation_keys: keys,
         token_file: all.env_token_file.as_deref().map(absolute),
+        ca_file: all.env_ca_file.as_deref().map(absolute),
         answer_timeout: all.env_timeout.and_then(|s| Duration::try_from_secs_f64(s).ok()),
         ..ExternalEnv::new()
     })

@@ -98,6 +98,7 @@ impl Config {
             python: options.external.python.clone(),
             python_path: options.external.python_path.clone(),
             env_token_file: options.external.token_file.clone(),
+            env_ca_file: options.external.ca_file.clone(),
             env_timeout: options.external.answer_timeout.map(|limit| limit.as_secs_f64()),
             actors: Some(pool.actors),
             envs_per_actor: Some(pool.envs_per_actor),

@@ -47,9 +47,13 @@ pub struct Settings {
     /// Folder that Python modules are looked for in first [default: the current one]
     #[arg(long, value_name = "DIR", help_heading = "Environment")]
     pub python_path: Option<PathBuf>,
-    /// File with the token that servers of environments (grpc://HOST:PORT) ask for
+    /// File with the token that servers of environments (grpcs://HOST:PORT, grpc://HOST:PORT) ask for
     #[arg(long, value_name = "FILE", help_heading = "Environment")]
     pub env_token_file: Option<PathBuf>,
+    /// PEM file with the certificates of those who may have signed that of a server of environments (grpcs://HOST:PORT)
+    /// [default: those that the system trusts]
+    #[arg(long, value_name = "FILE", help_heading = "Environment")]
+    pub env_ca_file: Option<PathBuf>,
     /// Seconds that a server of environments may take for an answer, and that one which is gone is waited for
     #[arg(long, value_parser = real, value_name = "S", help_heading = "Environment")]
     pub env_timeout: Option<f64>,
@@ -344,7 +348,7 @@ impl Settings {
         }
         first! {
             env env_defaults env_arg env_wrapper observation_keys frame_stack pad_observations python python_path env_token_file
-            env_timeout
+            env_ca_file env_timeout
             actors envs_per_actor splits unroll batch blocks max_lag schedule lag exchange gradients_per_update
             inference inference_batch inference_wait_us engine vectors pin actor_nice
             algorithm preset seed distributed run_dir log_interval checkpoint_interval keep_checkpoints tensorboard

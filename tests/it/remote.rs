@@ -4,6 +4,7 @@ mod bad_servers;
 mod elsewhere;
 mod failing;
 mod refused;
+mod tls;
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -51,6 +52,11 @@ impl Server {
 
     fn env(&self) -> String {
         format!("grpc://127.0.0.1:{}", self.port)
+    }
+
+    /// The same for one that shows a certificate.
+    fn tls_env(&self) -> String {
+        format!("grpcs://127.0.0.1:{}", self.port)
     }
 
     fn signal(&self, signal: Signal) {

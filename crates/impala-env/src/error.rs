@@ -138,6 +138,8 @@ pub enum EnvSetting {
     Python,
     /// The file that holds what a server asks for.
     Token,
+    /// The file of those who may sign the certificate of a server.
+    Authorities,
     /// How long a server may take.
     Timeout,
 }

@@ -28,6 +28,8 @@ pub struct ExternalEnv {
     pub place: usize,
     /// File whose content a server asks for; `None` to show nothing.
     pub token_file: Option<PathBuf>,
+    /// File of the authorities (PEM) that may have signed the certificate of a server; `None` for those of the system.
+    pub ca_file: Option<PathBuf>,
     /// How long a server may take for an answer, and may be gone; `None` for the default.
     pub answer_timeout: Option<Duration>,
 }
@@ -46,6 +48,7 @@ impl ExternalEnv {
             start_timeout: None,
             place: 0,
             token_file: None,
+            ca_file: None,
             answer_timeout: None,
         }
     }

@@ -15,6 +15,8 @@ use super::error::LinkError;
 use super::link::{Link, Opening};
 use super::messages::{Argument, Hello, VERSION};
 use super::observed::Expected;
+use super::tls::trusting;
+use super::{PREFIX, TLS_PREFIX};
 
 /// How long a server may take for an answer, and be gone, if nobody says otherwise.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -52,6 +54,7 @@ impl RemoteEnv {
     ) -> Result<Self, EnvError> {
         let addresses = Address::all_of(id).map_err(|problem| EnvError::not_made(id, problem))?;
         refuse_what_servers_do(id, options)?;
+        refuse_authorities_without_tls(id, options, &addresses)?;
         let (place, trial) = (options.external.place, options.external.trial);
         let observation = impala_env::ObservationSpec::new(impala_env::Dtype::F32, &[1]);
         let nothing = impala_env::ActionSpec::Discrete { n: 1 };
@@ -72,6 +75,14 @@ impl RemoteEnv {
         };
         let (link, spec, notes) = env.linked()?;
         (env.spec, env.notes) = (spec, notes);
+        let overheard = env.addresses.iter().filter(|address| address.is_overheard());
+        let overheard: Vec<_> = overheard.map(ToString::to_string).collect();
+        if trial && env.options.external.token_file.is_some() && !overheard.is_empty() {
+            env.notes.push(format!(
+                "the token goes to {} in plain text; {TLS_PREFIX} would encrypt it",
+                overheard.join(", ")
+            ));
+        }
         if trial {
             for _ in 1..env.addresses.len() {
                 env.at += 1;
@@ -96,6 +107,15 @@ impl RemoteEnv {
             problem,
             remedy: vec![RemedyPart::Setting([(EnvSetting::Token, None)].into())],
         })?;
+        let tls = self.addresses[0].is_tls().then(|| trusting(external.ca_file.as_deref()));
+        let tls = tls.transpose().map_err(|problem| EnvError::NotMade {
+            id: self.id.clone(),
+            problem: problem.to_string(),
+            remedy: vec![
+                RemedyPart::Text("name a PEM file of those who sign certificates with ".into()),
+                RemedyPart::Setting([(EnvSetting::Authorities, None)].into()),
+            ],
+        })?;
         let answer_timeout = external.answer_timeout.unwrap_or(ANSWER_TIMEOUT);
         let argument =
             |(key, value): (&str, &str)| Argument { key: key.into(), value: value.into() };
@@ -108,6 +128,7 @@ impl RemoteEnv {
                 trial: external.trial,
             },
             token,
+            tls,
             start_timeout: external.start_timeout.unwrap_or(answer_timeout).min(answer_timeout),
             answer_timeout,
         };
@@ -180,6 +201,30 @@ fn refuse_what_servers_do(id: &str, options: &EnvOptions) -> Result<(), EnvError
             ],
         }),
     }
+}
+
+/// Who says whom to trust does not expect to trust anybody.
+fn refuse_authorities_without_tls(
+    id: &str,
+    options: &EnvOptions,
+    addresses: &[Address],
+) -> Result<(), EnvError> {
+    if options.external.ca_file.is_none() || addresses.iter().all(Address::is_tls) {
+        return Ok(());
+    }
+    let setting = |setting| RemedyPart::Setting([(setting, None)].into());
+    Err(EnvError::NotMade {
+        id: id.to_owned(),
+        problem: format!(
+            "there are no certificates with {PREFIX}, and authorities for them are given"
+        ),
+        remedy: vec![
+            RemedyPart::Text(format!("write {TLS_PREFIX} in ")),
+            setting(EnvSetting::Env),
+            RemedyPart::Text(", or leave out ".into()),
+            setting(EnvSetting::Authorities),
+        ],
+    })
 }
 
 /// What a server asks for; in words what is wrong with the file.
@@ -289,5 +334,35 @@ mod tests {
         let id = format!("grpc://127.0.0.1:{port}");
         let refused = RemoteEnv::new(&id, &options, 1, 0).expect_err("nobody is there");
         assert!(refused.to_string().contains("cannot be reached: "), "{refused}");
+    }
+
+    #[test]
+    fn who_closes_without_a_word_may_want_tls() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let id = format!("grpc://{}", listener.local_addr().expect("bound"));
+        let server = std::thread::spawn(move || {
+            use std::io::Read as _;
+            let (mut socket, _) = listener.accept().expect("a client");
+            // As a server with TLS does with what is none.
+            let _begun = socket.read(&mut [0; 24]);
+        });
+        let mut options = EnvOptions::new();
+        options.external.trial = true;
+        let refused = RemoteEnv::new(&id, &options, 1, 0).expect_err("closed");
+        server.join().expect("no panic");
+        let EnvError::NotMade { problem, remedy, .. } = refused else { panic!("{refused}") };
+        assert!(problem.contains("closed the connection before"), "{problem}");
+        assert!(format!("{remedy:?}").contains("grpcs://"), "{remedy:?}");
+    }
+
+    #[test]
+    fn authorities_are_for_tls_and_must_be_there() {
+        let mut options = EnvOptions::new();
+        options.external.ca_file = Some("/nowhere/ca.pem".into());
+        let refused = |id| RemoteEnv::new(id, &options, 1, 0).expect_err("refused").to_string();
+        let plain = refused("grpc://127.0.0.1:1");
+        assert!(plain.contains("there are no certificates with grpc://"), "{plain}");
+        let missing = refused("grpcs://127.0.0.1:1");
+        assert!(missing.contains("/nowhere/ca.pem cannot be read"), "{missing}");
     }
 }

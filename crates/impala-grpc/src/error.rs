@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use impala_env::{EnvError, EnvSetting, RemedyPart};
 
+use super::tls::Refusal;
+
 /// Longest text of a server that is shown, in characters; the rest is cut.
 const TEXT_CHARS: usize = 6_000;
 
@@ -20,6 +22,18 @@ pub(super) enum LinkError {
     /// The connection ended, or the server ended the stream.
     #[error("the stream of {address} ended: {problem}")]
     Ended { address: String, problem: String },
+    /// The connection ended before the server had said anything, as one does that waits for TLS, or for anything but TLS.
+    #[error("{address} closed the connection before it had said anything")]
+    Closed { address: String, tls: bool },
+    /// It is not who it should be, or cannot show it.
+    #[error("the certificate of {address} is refused: {reason}")]
+    Certificate { address: String, reason: Refusal },
+    /// It talks, but not TLS.
+    #[error("{address} does not speak TLS")]
+    NoTls { address: String },
+    /// There is nothing that both can speak, or the server refuses it.
+    #[error("{address} and this program do not agree on TLS: {problem}")]
+    Handshake { address: String, problem: String },
     /// It wants another token.
     #[error("{address} refuses the token: {problem}")]
     Token { address: String, problem: String },
@@ -37,7 +51,13 @@ pub(super) enum LinkError {
 impl LinkError {
     /// Whether another try, or another server, may help.
     pub(super) const fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::NoAnswer { .. } | Self::Ended { .. })
+        matches!(
+            self,
+            Self::Unreachable { .. }
+                | Self::NoAnswer { .. }
+                | Self::Ended { .. }
+                | Self::Closed { .. }
+        )
     }
 
     /// Whether the stream is of no more use (S3).
@@ -59,11 +79,47 @@ impl LinkError {
                 ]
             }
             Self::NoAnswer { .. } => vec![setting(EnvSetting::Timeout), text(" gives it longer")],
+            Self::Closed { tls: false, .. } => {
+                vec![
+                    text("if its server has a certificate, write grpcs:// in "),
+                    setting(EnvSetting::Env),
+                ]
+            }
+            Self::Closed { tls: true, .. } => {
+                vec![
+                    text("if its server has no certificate, write grpc:// in "),
+                    setting(EnvSetting::Env),
+                ]
+            }
+            Self::NoTls { .. } => vec![
+                text("start its server with a certificate, or write grpc:// in "),
+                setting(EnvSetting::Env),
+            ],
+            Self::Certificate { reason, .. } => match reason {
+                Refusal::Issuer => vec![
+                    text("give the certificate of who signed it with "),
+                    setting(EnvSetting::Authorities),
+                ],
+                Refusal::Expired => vec![text("give its server a new one")],
+                Refusal::NotYet => vec![text("look at the clocks of both machines")],
+                Refusal::Name { .. } => vec![
+                    text("write a name that it is for in "),
+                    setting(EnvSetting::Env),
+                    text(", or make one for this name (subjectAltName)"),
+                ],
+                Refusal::Authority => {
+                    vec![text("make one for the server (basicConstraints=CA:FALSE)")]
+                }
+                Refusal::Other(_) => Vec::new(),
+            },
             Self::Token { .. } => {
                 vec![text("give the file that the server has with "), setting(EnvSetting::Token)]
             }
             Self::Unusable { remedy, .. } if !remedy.is_empty() => vec![RemedyPart::Text(remedy)],
-            Self::Unusable { .. } | Self::Ended { .. } | Self::Nonsense { .. } => Vec::new(),
+            Self::Unusable { .. }
+            | Self::Ended { .. }
+            | Self::Nonsense { .. }
+            | Self::Handshake { .. } => Vec::new(),
         };
         EnvError::NotMade { id: id.to_owned(), problem, remedy }
     }
@@ -99,6 +155,10 @@ mod tests {
         assert!(ended.may_pass() && ended.ends_the_stream());
         let token = LinkError::Token { address: address(), problem: "wrong".into() };
         assert!(!token.may_pass() && token.ends_the_stream());
+        let refused = LinkError::Certificate { address: address(), reason: Refusal::Expired };
+        assert!(!refused.may_pass(), "it is the same the next time");
+        assert!(!LinkError::NoTls { address: address() }.may_pass());
+        assert!(LinkError::Closed { address: address(), tls: true }.may_pass(), "it may be dying");
         let failed = LinkError::Failed { reason: "raised".into() };
         assert!(!failed.may_pass() && !failed.ends_the_stream());
     }

@@ -1,4 +1,5 @@
-//! Environments on a gRPC server, which may be on another machine: those whose names begin with `grpc://`.
+//! Environments on a gRPC server, which may be on another machine: those whose names begin with `grpc://`, or with `grpcs://`
+//! if the connection is encrypted and the server shows a certificate.
 //!
 //! Each group of environments of an actor has a stream of its own, over which whole vector steps travel: actions there,
 //! observations back. `proto/impala_env.proto` is the protocol; `python -m impala_env.serve` serves whatever a Python worker
@@ -20,22 +21,39 @@ mod link;
 mod messages;
 mod observed;
 mod spec;
+mod tls;
 
 use impala_env::Registry;
 
 use env::RemoteEnv;
 
-/// What the names of these environments begin with.
+/// What the names of these environments begin with, if nothing is encrypted.
 pub const PREFIX: &str = "grpc://";
+/// The same with TLS.
+pub const TLS_PREFIX: &str = "grpcs://";
+
+/// Whether environments of this name are those of a server.
+#[must_use]
+pub fn is_remote(id: &str) -> bool {
+    id.starts_with(PREFIX) || id.starts_with(TLS_PREFIX)
+}
 
 /// Adds the environments of servers.
 pub fn register(registry: &mut Registry) {
-    registry.add_family(
-        PREFIX,
-        format!("{PREFIX}HOST:PORT"),
-        "the environment of a server on this or another machine; several servers of one: grpc://HOST:PORT,HOST:PORT",
-        |id, options, envs, seed| Ok(Box::new(RemoteEnv::new(id, options, envs, seed)?)),
-    );
+    for (prefix, description) in [
+        (
+            PREFIX,
+            "the environment of a server on this or another machine; several servers of one: grpc://HOST:PORT,HOST:PORT",
+        ),
+        (TLS_PREFIX, "the same over TLS"),
+    ] {
+        registry.add_family(
+            prefix,
+            format!("{prefix}HOST:PORT"),
+            description,
+            |id, options, envs, seed| Ok(Box::new(RemoteEnv::new(id, options, envs, seed)?)),
+        );
+    }
 }
 
 /// The examples of the README are tests.

@@ -1,7 +1,9 @@
 //! One gRPC stream to a server: a connection over which each request gets one answer.
 
+use std::error::Error as _;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -9,9 +11,11 @@ use hyper::body::Incoming;
 use hyper::client::conn::http2;
 use hyper::http;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
+use tokio_rustls::rustls::ClientConfig;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::body::Body;
 use tonic::client::Grpc;
@@ -26,6 +30,7 @@ use super::messages::{
 };
 use super::observed::Expected;
 use super::spec::MESSAGE_BYTES;
+use super::tls::encrypted;
 
 /// Bytes that may be on their way to here: more than a vector step of images.
 const WINDOW_BYTES: u32 = 16 << 20;
@@ -36,6 +41,8 @@ pub(super) struct Opening {
     pub(super) hello: Hello,
     /// As the server wants it in the metadata.
     pub(super) token: Option<MetadataValue<Ascii>>,
+    /// Whose certificates are taken; for an address without TLS nothing.
+    pub(super) tls: Option<Arc<ClientConfig>>,
     /// For connection and start together.
     pub(super) start_timeout: Duration,
     /// For each answer after that.
@@ -73,7 +80,13 @@ impl Link {
             let opened = async {
                 let socket = TcpStream::connect(at).await.map_err(unreachable)?;
                 socket.set_nodelay(true).map_err(unreachable)?;
-                started(socket, &shown, &opening).await
+                match &opening.tls {
+                    Some(config) => {
+                        let socket = encrypted(socket, address, Arc::clone(config)).await?;
+                        started(socket, &shown, &opening).await
+                    }
+                    None => started(socket, &shown, &opening).await,
+                }
             };
             tokio::time::timeout(left, opened).await
         });
@@ -164,7 +177,11 @@ impl Link {
 type Opened = (mpsc::Sender<Request>, Streaming<Reply>, Told);
 
 /// Makes of a connection a stream whose hello is answered.
-async fn started(socket: TcpStream, address: &str, opening: &Opening) -> Result<Opened, LinkError> {
+async fn started(
+    socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: &str,
+    opening: &Opening,
+) -> Result<Opened, LinkError> {
     let ended = |problem: String| LinkError::Ended { address: address.to_owned(), problem };
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .initial_stream_window_size(WINDOW_BYTES)
@@ -174,7 +191,9 @@ async fn started(socket: TcpStream, address: &str, opening: &Opening) -> Result<
         .map_err(|error| ended(error.to_string()))?;
     // Its end shows in the stream.
     tokio::spawn(connection);
-    let origin = format!("http://{address}").parse().map_err(|error| ended(format!("{error}")))?;
+    let scheme = if opening.tls.is_some() { "https" } else { "http" };
+    let origin =
+        format!("{scheme}://{address}").parse().map_err(|error| ended(format!("{error}")))?;
     let mut client =
         Grpc::with_origin(Connection(sender), origin).max_decoding_message_size(MESSAGE_BYTES);
     client.ready().await.map_err(|error| ended(error.to_string()))?;
@@ -188,7 +207,11 @@ async fn started(socket: TcpStream, address: &str, opening: &Opening) -> Result<
     let method = http::uri::PathAndQuery::from_static(METHOD);
     let codec = ProstCodec::<Request, Reply>::default();
     let response = client.streaming(request, method, codec).await;
-    let mut replies = response.map_err(|status| of_status(&status, address))?.into_inner();
+    let response = response.map_err(|status| match opening.tls {
+        None if is_silent(&status) => LinkError::Closed { address: address.to_owned(), tls: false },
+        _ => of_status(&status, address),
+    });
+    let mut replies = response?.into_inner();
     let told = next(&mut replies, address).await?;
     Ok((requests, replies, told))
 }
@@ -207,6 +230,12 @@ async fn next(replies: &mut Streaming<Reply>, address: &str) -> Result<Told, Lin
         Ok(None) => ended("the server closed it"),
         Err(status) => Err(of_status(&status, address)),
     }
+}
+
+/// Whether the connection ended without a word of the server.
+fn is_silent(status: &Status) -> bool {
+    let of_connection = status.source().is_some_and(|source| source.is::<hyper::Error>());
+    of_connection && status.code() == Code::Unknown
 }
 
 fn of_status(status: &Status, address: &str) -> LinkError {

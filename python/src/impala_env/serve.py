@@ -28,6 +28,8 @@ def main(argv=None):
     parser.add_argument("env", metavar="ID", help="gym:CartPole-v1, gym:module:ID for a package that registers on import, or envpool:ID")
     parser.add_argument("--listen", metavar="HOST:PORT", default="127.0.0.1:50051", help="port 0 takes one that is free [%(default)s]")
     parser.add_argument("--token-file", metavar="FILE", help="its content is asked of every client")
+    parser.add_argument("--tls-cert", metavar="FILE", help="certificate of this server (PEM), followed by those of its signers; clients write grpcs://")
+    parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM, without a passphrase)")
     parser.add_argument("--insecure", action="store_true", help="listen to other machines without a token")
     parser.add_argument("--env-arg", metavar="KEY=VALUE", action="append", default=[], help="option of the environment; those of a client come on top")
     add_environment(parser)
@@ -53,6 +55,7 @@ def serve(args):
     """Serves until a signal comes."""
     host = host_of(args.listen)
     token = token_of(args.token_file)
+    identity = identity_of(args.tls_cert, args.tls_key)
     if token is None and not args.insecure and not is_loopback(host):
         raise Unusable(
             f"anybody who reaches {args.listen} could step environments here",
@@ -74,7 +77,10 @@ def serve(args):
         ],
     )
     try:
-        port = server.add_insecure_port(args.listen)
+        if identity is None:
+            port = server.add_insecure_port(args.listen)
+        else:
+            port = server.add_secure_port(args.listen, grpc.ssl_server_credentials([identity]))
     except RuntimeError as error:
         raise Unusable(f"it cannot listen at {args.listen}: {one_line(error)}") from None
     if port == 0:
@@ -83,7 +89,7 @@ def serve(args):
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     server.start()
-    print(f"serving {args.env} at {args.listen.rpartition(':')[0]}:{port}", flush=True)
+    print(f"serving {args.env} {'with TLS ' if identity else ''}at {args.listen.rpartition(':')[0]}:{port}", flush=True)
     stopped.wait()
     server.stop(None).wait(2)
 
@@ -152,6 +158,47 @@ def token_of(path):
     if not token or len(token) > 4096 or not all(33 <= byte <= 126 for byte in token):
         raise Unusable(f"--token-file {path} holds no token: write a line of letters and digits, of `openssl rand -hex 32` for example")
     return token
+
+
+def identity_of(cert, key):
+    """Key and certificate that clients are shown, None without files."""
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise Unusable("--tls-cert FILE and --tls-key FILE go together: give both, or none")
+    import ssl
+
+    contents = []
+    for flag, path, what in [("--tls-key", key, "PRIVATE KEY"), ("--tls-cert", cert, "CERTIFICATE")]:
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except OSError as error:
+            raise Unusable(f"{flag} {path}: {one_line(error.strerror)}") from None
+        if f"{what}-----".encode() not in content:
+            raise Unusable(f"{flag} {path} holds no {what.lower()} in PEM")
+        contents.append(content)
+    # grpc says but that it failed.
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key, password=_no_passphrase)
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise Unusable(f"--tls-key {key} is not the key of the certificate in --tls-cert {cert}") from None
+        raise Unusable(f"--tls-cert {cert} and --tls-key {key} cannot be used: {one_line(error.reason or error)}") from None
+    except _Passphrase:
+        raise Unusable(
+            f"--tls-key {key} has a passphrase, and nobody to ask for it",
+            "write it without one, with `openssl pkey` for example",
+        ) from None
+    return tuple(contents)
+
+
+class _Passphrase(Exception):
+    pass
+
+
+def _no_passphrase():
+    raise _Passphrase
 
 
 if __name__ == "__main__":

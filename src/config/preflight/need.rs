@@ -131,7 +131,7 @@ impl Need {
         // As if all groups were of the task that needs most.
         let worker = |task: &TaskConfig| match task {
             task if task.options.external.python.is_none() => (0, 0),
-            task if task.id.starts_with("grpc://") => (REMOTE_BYTES, 0),
+            task if crate::grpc::is_remote(&task.id) => (REMOTE_BYTES, 0),
             task if task.id.starts_with("envpool:") => (ENVPOOL_BYTES, ENVPOOL_TASKS),
             _ => (WORKER_BYTES, WORKER_TASKS),
         };

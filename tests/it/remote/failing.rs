@@ -56,7 +56,7 @@ fn passed_on(mut from: TcpStream, mut to: TcpStream) {
     let _gone_is_fine = to.shutdown(Shutdown::Both);
 }
 
-fn endless(run_dir: &Path, env: &str) -> Command {
+pub(super) fn endless(run_dir: &Path, env: &str) -> Command {
     with_timeout(run_dir, env, "1")
 }
 
@@ -68,12 +68,12 @@ fn with_timeout(run_dir: &Path, env: &str, timeout_s: &str) -> Command {
     command
 }
 
-fn errors(run_dir: &Path) -> f64 {
+pub(super) fn errors(run_dir: &Path) -> f64 {
     last_metrics(run_dir).map_or(0.0, |metrics| number(&metrics["actors"], "env_errors"))
 }
 
 /// Ends the run in order, and holds that nothing was lost uncounted.
-fn ends_in_order(running: Running, run_dir: &Path) -> String {
+pub(super) fn ends_in_order(running: Running, run_dir: &Path) -> String {
     running.signal(Signal::SIGTERM);
     let finished = running.wait();
     let said = said(&finished);

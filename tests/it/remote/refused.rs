@@ -7,7 +7,7 @@ use std::process::Command;
 use super::{COUNTING, Server, python, said, serve, supervised};
 use crate::program::{assert_refused, finish, supervisor};
 
-fn refused(env: &str, flags: &[&str], parts: &[&str]) {
+pub(super) fn refused(env: &str, flags: &[&str], parts: &[&str]) {
     let folder = tempfile::tempdir().expect("temporary folder");
     let run_dir = folder.path().join("run");
     let mut command = supervised(&run_dir, env);
@@ -88,7 +88,7 @@ fn what_a_server_cannot_make_is_said_by_it() {
 }
 
 /// Runs the server program to its end.
-fn served(python: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+pub(super) fn served(python: &Path, arguments: &[&str]) -> (Option<i32>, String) {
     let mut command: Command = serve(python);
     let output = command.args(arguments).output().expect("the server starts");
     (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
