@@ -12,6 +12,7 @@
 //! - **S1** Nothing that a server sends is taken before its length, its number and its kind are what was asked for.
 //! - **S2** Whatever is waited for has a deadline: a connection, the start of the environments, an answer.
 //! - **S3** After an answer that came too late, or was invalid, its stream is closed, so nothing of it is read later.
+//! - **S4** With `grpcs://` nothing is sent, the token least of all, before the certificate of the server is one to be believed.
 
 mod address;
 mod backoff;
@@ -20,6 +21,7 @@ mod error;
 mod link;
 mod messages;
 mod observed;
+mod provider;
 mod spec;
 mod tls;
 

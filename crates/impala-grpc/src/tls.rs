@@ -7,13 +7,13 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{CertificateError, ClientConfig, Error as Rustls, RootCertStore};
 
 use super::address::Address;
 use super::error::{LinkError, shown_line};
+use super::provider::provider;
 
 /// The one protocol of gRPC, as TLS calls it.
 const HTTP2: &[u8] = b"h2";
@@ -63,10 +63,9 @@ pub(super) fn trusting(authorities: Option<&Path>) -> Result<Arc<ClientConfig>, 
         }
     }
     // Explicit: one for the process would have to be agreed on with whoever else uses rustls in it.
-    let provider = Arc::new(ring::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider()))
         .with_safe_default_protocol_versions()
-        .expect("ring has suites for TLS 1.3")
+        .expect("it has suites for TLS 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![HTTP2.to_vec()];
@@ -158,6 +157,7 @@ mod tests {
     use std::net::{SocketAddr, TcpListener};
 
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+    use tokio_rustls::rustls::crypto::ring;
     use tokio_rustls::rustls::pki_types::PrivateKeyDer;
     use tokio_rustls::rustls::{ServerConfig, ServerConnection};
 
