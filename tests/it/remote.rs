@@ -20,19 +20,19 @@ use crate::python::python_with;
 const COUNTING: &str = "gym:impala_test_envs:Counting-v0";
 
 /// The Python with gymnasium and grpc, or nothing and a word.
-fn python(test: &str) -> Option<PathBuf> {
+pub(crate) fn python(test: &str) -> Option<PathBuf> {
     python_with(test, "gymnasium").and_then(|_| python_with(test, "grpc, google.protobuf"))
 }
 
 /// A server that says where it listens; killed when dropped.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     port: u16,
 }
 
 impl Server {
     /// `python -m impala_env.serve` with these arguments, on a free port or one that is given.
-    fn of(python: &Path, port: u16, arguments: &[&str]) -> Self {
+    pub(crate) fn of(python: &Path, port: u16, arguments: &[&str]) -> Self {
         let listen = format!("127.0.0.1:{port}");
         let mut command = serve(python);
         command.args(["--listen", &listen]).args(arguments);
@@ -50,7 +50,7 @@ impl Server {
         Self { child, port }
     }
 
-    fn env(&self) -> String {
+    pub(crate) fn env(&self) -> String {
         format!("grpc://127.0.0.1:{}", self.port)
     }
 

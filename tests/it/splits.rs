@@ -9,6 +9,7 @@ use crate::gym::{gymnasium, supervised};
 use crate::lockstep::{checksum, same};
 use crate::pool::complete;
 use crate::program::{assert_refused, finish, number, summary, supervisor};
+use crate::remote;
 
 fn run(folder: &Path, flags: &str) -> Value {
     let flags = format!("--quiet --report=false --tensorboard=false {flags}");
@@ -49,6 +50,24 @@ fn steps_in_python_that_go_on_meanwhile_are_the_same_steps() {
         command.args(flags.split_whitespace()).args(sizes.split_whitespace());
         let finished = finish(command);
         assert_eq!(finished.code(), Some(0), "{}{}", finished.stdout, finished.stderr);
+        checksum(&summary(&run_dir))
+    };
+    assert_eq!(run("whole", "--envs-per-actor 4"), run("split", "--envs-per-actor 8 --splits 2"));
+}
+
+/// The same on a server, whose answers are waited for later.
+#[test]
+fn steps_on_a_server_that_go_on_meanwhile_are_the_same_steps() {
+    let Some(python) = remote::python("splits of a server in lockstep") else {
+        return;
+    };
+    let server = remote::Server::of(&python, 0, &["gym:CartPole-v1"]);
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let run = |name: &str, sizes: &str| {
+        let flags = "--schedule lockstep --actors 2 --batch 16 --total-frames 4000";
+        let flags = format!("--env {} {flags} {sizes}", server.env());
+        let run_dir = folder.path().join(name);
+        run(&run_dir, &flags);
         checksum(&summary(&run_dir))
     };
     assert_eq!(run("whole", "--envs-per-actor 4"), run("split", "--envs-per-actor 8 --splits 2"));

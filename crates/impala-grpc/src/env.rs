@@ -13,7 +13,7 @@ use super::address::Address;
 use super::backoff::Backoff;
 use super::error::LinkError;
 use super::link::{Link, Opening};
-use super::messages::{Argument, Hello, VERSION};
+use super::messages::{Argument, Hello, Observed, VERSION};
 use super::observed::Expected;
 use super::tls::trusting;
 use super::{PREFIX, TLS_PREFIX};
@@ -41,6 +41,8 @@ pub(super) struct RemoteEnv {
     ends: Vec<u8>,
     /// Whose episode the next step starts.
     over: Vec<bool>,
+    /// Whether a step goes on.
+    stepping: bool,
 }
 
 impl RemoteEnv {
@@ -72,6 +74,7 @@ impl RemoteEnv {
             ends: vec![0; 2 * envs],
             // A step before any reset is one.
             over: vec![true; envs],
+            stepping: false,
         };
         let (link, spec, notes) = env.linked()?;
         (env.spec, env.notes) = (spec, notes);
@@ -172,6 +175,20 @@ impl RemoteEnv {
         EnvError::failed(&self.id, reason)
     }
 
+    /// Writes what came of a step.
+    fn show(
+        &mut self,
+        answer: Result<Observed, LinkError>,
+        out: StepOut<'_>,
+    ) -> Result<(), EnvError> {
+        let StepOut { frames, rewards, flags, masks } = out;
+        let observed = self.settled(answer)?;
+        observed.show(frames, masks);
+        observed.judge(rewards, &mut self.ends);
+        next_step_autoreset(&self.ends, &mut self.over, rewards, flags);
+        Ok(())
+    }
+
     /// What is done with an answer, or what became of the stream.
     fn settled<T>(&mut self, answer: Result<T, LinkError>) -> Result<T, EnvError> {
         answer.map_err(|error| {
@@ -264,6 +281,10 @@ impl VectorEnv for RemoteEnv {
     fn reset(&mut self, out: ResetOut<'_>) -> Result<(), EnvError> {
         out.assert_fits(&self.spec, self.envs);
         let ResetOut { frames, masks } = out;
+        if std::mem::take(&mut self.stepping) {
+            // Its answer would be taken for that to the reset.
+            self.link = None;
+        }
         if self.link.is_none() {
             self.start_again()?;
         }
@@ -278,7 +299,6 @@ impl VectorEnv for RemoteEnv {
 
     fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError> {
         out.assert_fits(&self.spec, self.envs);
-        let StepOut { frames, rewards, flags, masks } = out;
         self.spec.check_actions(actions, self.envs)?;
         let Self { spec, envs, link, .. } = self;
         let expected = Expected { spec, envs: *envs, number: 0, step: true };
@@ -286,11 +306,29 @@ impl VectorEnv for RemoteEnv {
             return Err(self.failed("its stream is gone".into()));
         };
         let answer = link.step(actions.as_bytes(), expected);
-        let observed = self.settled(answer)?;
-        observed.show(frames, masks);
-        observed.judge(rewards, &mut self.ends);
-        next_step_autoreset(&self.ends, &mut self.over, rewards, flags);
-        Ok(())
+        self.show(answer, out)
+    }
+
+    fn start_step(&mut self, actions: Actions<'_>) -> Result<bool, EnvError> {
+        self.spec.check_actions(actions, self.envs)?;
+        let Some(link) = self.link.as_mut() else {
+            return Err(self.failed("its stream is gone".into()));
+        };
+        link.start_step(actions.as_bytes());
+        self.stepping = true;
+        Ok(true)
+    }
+
+    fn finish_step(&mut self, out: StepOut<'_>) -> Result<(), EnvError> {
+        out.assert_fits(&self.spec, self.envs);
+        let started = std::mem::take(&mut self.stepping);
+        let Self { spec, envs, link, .. } = self;
+        let expected = Expected { spec, envs: *envs, number: 0, step: true };
+        let Some(link) = link.as_mut().filter(|_| started) else {
+            return Err(self.failed("no step was started".into()));
+        };
+        let answer = link.answer(expected);
+        self.show(answer, out)
     }
 }
 

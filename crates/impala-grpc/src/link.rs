@@ -32,6 +32,9 @@ use super::observed::Expected;
 use super::spec::MESSAGE_BYTES;
 use super::tls::encrypted;
 
+/// How often the connection is polled after a request that nobody waits for: once by the stream of requests, once by what writes.
+const TURNS_TO_WRITE: usize = 3;
+
 /// Bytes that may be on their way to here: more than a vector step of images.
 const WINDOW_BYTES: u32 = 16 << 20;
 
@@ -124,19 +127,58 @@ impl Link {
         self.ask(|number| Asked::Step(Step { number, actions }), expected)
     }
 
+    /// Sends a step, which goes on until [`Link::answer`] has waited for it.
+    pub(super) fn start_step(&mut self, actions: &[u8]) {
+        let actions = prost::bytes::Bytes::copy_from_slice(actions);
+        let request = self.numbered(|number| Asked::Step(Step { number, actions }));
+        let Self { requests, answer_timeout, runtime, .. } = self;
+        let _shows_in_the_answer = runtime.block_on(async {
+            tokio::time::timeout(*answer_timeout, async {
+                requests.send(request).await.ok()?;
+                // It has left the channel when there is room again. The connection, which is a task of this runtime, writes it
+                // when it is next polled: nothing is written outside of a call.
+                let _room = requests.reserve().await.ok()?;
+                for _ in 0..TURNS_TO_WRITE {
+                    tokio::task::yield_now().await;
+                }
+                Some(())
+            })
+            .await
+        });
+    }
+
+    fn numbered(&mut self, asked: impl FnOnce(u64) -> Asked) -> Request {
+        self.number += 1;
+        Request { kind: Some(asked(self.number)) }
+    }
+
     fn ask(
         &mut self,
         asked: impl FnOnce(u64) -> Asked,
         expected: Expected<'_>,
     ) -> Result<Observed, LinkError> {
-        self.number += 1;
-        let number = self.number;
-        let request = Request { kind: Some(asked(number)) };
-        let Self { requests, replies, address, answer_timeout, runtime, .. } = self;
+        let request = self.numbered(asked);
+        self.exchange(Some(request), expected)
+    }
+
+    /// Waits for the answer to what was sent last.
+    pub(super) fn answer(&mut self, expected: Expected<'_>) -> Result<Observed, LinkError> {
+        self.exchange(None, expected)
+    }
+
+    fn exchange(
+        &mut self,
+        request: Option<Request>,
+        expected: Expected<'_>,
+    ) -> Result<Observed, LinkError> {
+        let Self { requests, replies, address, answer_timeout, runtime, number, .. } = self;
+        let number = *number;
         let answered = runtime.block_on(async {
             tokio::time::timeout(*answer_timeout, async {
-                // If the stream is over, so is that of the replies, which says why.
-                let _shows_below = requests.send(request).await;
+                if let Some(request) = request {
+                    // If the stream is over, so is that of the replies, which says why.
+                    let _shows_below = requests.send(request).await;
+                }
                 next(replies, address).await
             })
             .await
