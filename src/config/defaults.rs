@@ -39,19 +39,14 @@ pub(crate) fn of_environments(ids: &[String]) -> Option<Settings> {
     rows.all(|row| row.as_ref() == Some(&first)).then_some(first)
 }
 
-/// The settings that suit an environment, nothing if no row is for it. A name that ends in `*` is for all
-/// that begin so, of whatever source; an environment of Gymnasium or `EnvPool` without a row of its own has
-/// that of the built-in one of the same name.
+/// The settings that suit an environment, nothing if no row is for it. An environment of Gymnasium or `EnvPool` has those of the
+/// built-in one of the same name.
 #[must_use]
 pub(crate) fn of_environment(id: &str) -> Option<Settings> {
     let sources = ["gym:", "envpool:"];
     let rest = sources.into_iter().find_map(|prefix| id.strip_prefix(prefix));
     let bare = rest.map(|rest| rest.rsplit(':').next().unwrap_or(rest));
-    let plain = bare.map_or_else(|| id.to_owned(), |bare| format!("gym:{bare}"));
-    let matches = |row: &&Row| match row.name.strip_suffix('*') {
-        Some(start) => plain.starts_with(start),
-        None => row.name == plain || Some(row.name) == bare,
-    };
+    let matches = |row: &&Row| row.name == id || Some(row.name) == bare;
     ENVIRONMENTS.iter().find(matches).map(|row| (row.settings)())
 }
 
@@ -60,12 +55,12 @@ pub(crate) fn of_environment(id: &str) -> Option<Settings> {
 pub fn built_in() -> Settings {
     Settings {
         env: Some(vec!["CartPole-v1".into()]),
-        splits: Some(1),
         env_defaults: Some(true),
         env_arg: Some(Vec::new()),
         env_timeout: Some(30.0),
         actors: Some(4),
         envs_per_actor: Some(4),
+        splits: Some(1),
         unroll: Some(16),
         batch: Some(8),
         max_lag: Some(2),
@@ -138,7 +133,10 @@ pub fn built_in() -> Settings {
 /// What suits a kind of environment, below its row and above [`built_in`].
 #[must_use]
 pub(crate) fn of_kind(spec: &EnvSpec) -> Settings {
-    of_both(spec).or(of_observations(&spec.observation)).or(of_actions(&spec.action))
+    of_both(spec)
+        .or(of_large_images(spec))
+        .or(of_observations(&spec.observation))
+        .or(of_actions(&spec.action))
 }
 
 /// What suits vectors with continuous actions alone, as those of bodies: value and policy see different things in them, and
@@ -171,6 +169,43 @@ pub(super) fn at_constant_rate(mut kind: Settings, decay: Option<Decay>) -> Sett
 /// Pixels from here on, along both axes, are an image that small kernels see too little of.
 const LARGE_IMAGE: usize = 60;
 
+/// What suits large images, as those of games: as for vectors, with fewer passes, because an update costs more, and smaller
+/// steps (docs/learning.md, Atari Pong).
+fn of_large_images(spec: &EnvSpec) -> Settings {
+    let (channels, height, width) = match (spec.observation.dtype, &spec.observation.shape[..]) {
+        (Dtype::U8, &[height, width]) => (1, height, width),
+        (Dtype::U8, &[channels, height, width]) => (channels, height, width),
+        _ => return Settings::default(),
+    };
+    if height.min(width) < LARGE_IMAGE {
+        return Settings::default();
+    }
+    let (discrete, is_one_frame) =
+        (spec.action.bounds().0.is_empty(), spec.observation.frame_stack == 1 && channels <= 3);
+    Settings {
+        // One picture does not show which way things move.
+        frame_stack: is_one_frame.then_some(4),
+        envs_per_actor: Some(8),
+        unroll: Some(32),
+        batch: Some(32),
+        torso: Some(TorsoName::AtariShallow),
+        discount: Some(0.99),
+        entropy_cost: discrete.then_some(0.01),
+        normalize_advantages: Some(true),
+        passes: Some(3),
+        minibatches: Some(4),
+        clip_range: Some(0.1),
+        kl_cost: Some(0.3),
+        kl_target: Some(0.02),
+        // Its first thousand steps are small: with Adam's most units die (docs/learning.md).
+        optimizer: Some(OptimizerName::RmspropTf),
+        optimizer_epsilon: Some(1e-8),
+        learning_rate: Some(0.0003),
+        learning_rate_decay: Some(Decay::Linear),
+        ..Settings::default()
+    }
+}
+
 fn of_observations(observation: &ObservationSpec) -> Settings {
     match (observation.dtype, &observation.shape[..]) {
         // Measured in whatever units: each number as far as it deviates. Batches are large and used many times, and the
@@ -188,16 +223,6 @@ fn of_observations(observation: &ObservationSpec) -> Settings {
             kl_target: Some(0.02),
             learning_rate: Some(0.001),
             learning_rate_decay: Some(Decay::Linear),
-            ..Settings::default()
-        },
-        (Dtype::U8, [.., height, width]) if *height.min(width) >= LARGE_IMAGE => Settings {
-            unroll: Some(32),
-            batch: Some(4),
-            torso: Some(TorsoName::AtariShallow),
-            // Its first thousand steps are small: with Adam's most units die (docs/learning.md).
-            optimizer: Some(OptimizerName::RmspropTf),
-            optimizer_epsilon: Some(1e-8),
-            learning_rate: Some(0.0003),
             ..Settings::default()
         },
         _ => Settings::default(),
@@ -357,34 +382,13 @@ pub const ENVIRONMENTS: &[Row] = &[
             activation: Some(Activation::Relu),
             conv: Some(vec![conv(16, 8, 4), conv(32, 4, 2)]),
             learning_rate: Some(0.0006),
+            learning_rate_decay: Some(Decay::None),
+            normalize_advantages: Some(false),
             lambda: Some(1.0),
             normalize_rewards: Some(false),
             max_grad_norm: Some(5.0),
             entropy_cost: Some(0.01),
-            ..Settings::default()
-        },
-    },
-    Row {
-        name: "gym:ALE/*",
-        // Atari games, with the preprocessing and the shallow network of the paper.
-        settings: || Settings {
-            frame_stack: Some(4),
-            envs_per_actor: Some(4),
-            unroll: Some(32),
-            batch: Some(4),
-            total_frames: Some(10_000_000),
-            torso: Some(TorsoName::AtariShallow),
-            reward_clip: Some(RewardClip::AbsOne),
-            discount: Some(0.99),
-            lambda: Some(0.95),
-            entropy_cost: Some(0.003),
-            // Its first thousand steps are small: with Adam's most units die (docs/learning.md).
-            optimizer: Some(OptimizerName::RmspropTf),
-            optimizer_epsilon: Some(1e-8),
-            learning_rate: Some(0.0003),
-            max_grad_norm: Some(0.5),
-            normalize_rewards: Some(false),
-            ..Settings::default()
+            ..no_trust_region()
         },
     },
 ];

@@ -33,8 +33,9 @@ pub(super) fn resolve(
     // Now its kind is known; and a name without its version has the defaults of what it stands for.
     let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
     let renamed = all.env.as_ref() != Some(&ids);
+    let stack_before = all.frame_stack;
     all = layered(&Settings { env: Some(ids), ..explicit.clone() }, kind)?;
-    if renamed {
+    if renamed || all.frame_stack != stack_before {
         for TaskConfig { options, spec, .. } in &mut tasks {
             options.frame_stack = all.frame_stack;
             spec.observation.frame_stack = all.frame_stack.unwrap_or(spec.observation.frame_stack);
@@ -183,8 +184,8 @@ fn pool(
         Some(gradients) => (gradients * set(all.envs_per_actor), set(all.envs_per_actor)),
         None => defaults::fit_group(explicit, schedule, set(all.batch), set(all.envs_per_actor)),
     };
-    let unroll = set(all.unroll);
     let splits = splits(all, exchange.is_some(), envs)?;
+    let unroll = set(all.unroll);
     let unrolls = UnrollSpec {
         unroll,
         batch,
@@ -261,8 +262,8 @@ fn pool(
         actors,
         tasks,
         envs_per_actor: envs,
-        unroll,
         splits,
+        unroll,
         batch,
         blocks,
         max_lag: set(all.max_lag),
@@ -277,7 +278,6 @@ fn pool(
     })
 }
 
-/// Who runs the network for `rows` environments of all actors.
 /// S, for `envs` environments of an actor.
 fn splits(all: &Settings, exchanges_gradients: bool, envs: usize) -> Result<usize, ConfigError> {
     let splits = set(all.splits);
@@ -293,6 +293,7 @@ fn splits(all: &Settings, exchanges_gradients: bool, envs: usize) -> Result<usiz
     Ok(splits)
 }
 
+/// Who runs the network for `rows` environments of all actors.
 fn inference(all: &Settings, schedule: Schedule, rows: usize) -> Result<Inference, ConfigError> {
     let name = set(all.inference);
     let refused = |what: String, why| {
