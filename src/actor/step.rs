@@ -107,12 +107,12 @@ impl Step<'_, '_> {
         times: Option<&mut Times>,
     ) -> Result<bool, ActorError> {
         let mut step = group.step(t);
-        let started = Instant::now();
+        let started = times.is_some().then(Instant::now);
         self.act(&mut step)?;
-        let acted = Instant::now();
+        let acted = times.is_some().then(Instant::now);
         self.counters.set_phase(Phase::Step);
         let goes_on = self.env.start_step(self.sampler.applied(step.actions))?;
-        if let Some(times) = times {
+        if let (Some(times), Some(started), Some(acted)) = (times, started, acted) {
             times.infer += acted - started;
             times.env += acted.elapsed();
         }
@@ -127,7 +127,7 @@ impl Step<'_, '_> {
         times: Option<&mut Times>,
     ) -> Result<u64, ActorError> {
         let mut step = group.step(t);
-        let waiting = Instant::now();
+        let waiting = times.is_some().then(Instant::now);
         self.counters.set_phase(Phase::Step);
         let (actions, out) = parts(&mut step);
         if started {
@@ -136,7 +136,7 @@ impl Step<'_, '_> {
             self.env.step(self.sampler.applied(actions), out)?;
         }
         let ended = self.seen(t, &mut step)?;
-        if let Some(times) = times {
+        if let (Some(times), Some(waiting)) = (times, waiting) {
             times.env += waiting.elapsed();
         }
         Ok(ended)

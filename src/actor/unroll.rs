@@ -100,6 +100,7 @@ impl<'m> ActorLoop<'m> {
                     let failed = &mut self.splits[at];
                     failed.open = None;
                     self.acting.recover(&mut failed.envs, error)?;
+                    without_slot = 0;
                 }
                 Err(error) => return Err(error),
             }

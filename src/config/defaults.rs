@@ -130,6 +130,11 @@ pub fn built_in() -> Settings {
     }
 }
 
+/// Whether an environment is stepped by another program, which says less of it than one in Rust does.
+pub(super) fn is_outside(id: &str) -> bool {
+    ["gym:", "envpool:", "grpc://", "grpcs://"].iter().any(|prefix| id.starts_with(prefix))
+}
+
 /// What suits a kind of environment, below its row and above [`built_in`].
 #[must_use]
 pub(crate) fn of_kind(spec: &EnvSpec) -> Settings {
@@ -172,14 +177,15 @@ const LARGE_IMAGE: usize = 60;
 /// What suits large images, as those of games: as for vectors, with fewer passes, because an update costs more, and smaller
 /// steps (docs/learning.md, Atari Pong).
 fn of_large_images(spec: &EnvSpec) -> Settings {
-    let (channels, height, width) = match (spec.observation.dtype, &spec.observation.shape[..]) {
-        (Dtype::U8, &[height, width]) => (1, height, width),
-        (Dtype::U8, &[channels, height, width]) => (channels, height, width),
-        _ => return Settings::default(),
+    let (Dtype::U8, [channels @ .., height, width]) =
+        (spec.observation.dtype, &spec.observation.shape[..])
+    else {
+        return Settings::default();
     };
-    if height.min(width) < LARGE_IMAGE {
+    if *height.min(width) < LARGE_IMAGE {
         return Settings::default();
     }
+    let channels: usize = channels.iter().product();
     let (discrete, is_one_frame) =
         (spec.action.bounds().0.is_empty(), spec.observation.frame_stack == 1 && channels <= 3);
     Settings {
@@ -383,6 +389,7 @@ pub const ENVIRONMENTS: &[Row] = &[
             conv: Some(vec![conv(16, 8, 4), conv(32, 4, 2)]),
             learning_rate: Some(0.0006),
             learning_rate_decay: Some(Decay::None),
+            discount: Some(0.995),
             normalize_advantages: Some(false),
             lambda: Some(1.0),
             normalize_rewards: Some(false),

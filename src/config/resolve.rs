@@ -29,7 +29,11 @@ pub(super) fn resolve(
     let mut all = layered(explicit, Settings::default())?;
     ranges::check(&all)?;
     let mut tasks = tasks::found(&all, registry)?;
-    let kind = defaults::of_kind(&tasks::spec(&tasks, all.pad_observations)?);
+    let mut kind = defaults::of_kind(&tasks::spec(&tasks, all.pad_observations)?);
+    // An environment in Rust says itself how many frames it is seen with.
+    if !tasks.iter().all(|task| defaults::is_outside(&task.id)) {
+        kind.frame_stack = None;
+    }
     // Now its kind is known; and a name without its version has the defaults of what it stands for.
     let ids: Vec<_> = tasks.iter().map(|task| task.id.clone()).collect();
     let renamed = all.env.as_ref() != Some(&ids);

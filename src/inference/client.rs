@@ -25,8 +25,8 @@ pub struct CentralPolicy<'m> {
     counters: ActorCounters<'m>,
     incarnation: u16,
     place: Place,
-    /// The question that is not answered yet, and when it was asked.
-    open: Option<(Asked, Instant)>,
+    /// The question that is not answered yet.
+    open: Option<Asked>,
     /// `[E][S]`: state of the core before the next observations.
     state: Vec<f32>,
     version: u64,
@@ -86,7 +86,7 @@ impl Policy for CentralPolicy<'_> {
             last_rewards: inputs.last_rewards,
             state: &self.state,
         };
-        self.open = Some((self.desk.ask(self.incarnation, &question), Instant::now()));
+        self.open = Some(self.desk.ask(self.incarnation, &question));
         kill_point!("actor.asked");
         DefaultOrders::change_then_look();
         self.asked.notify(|count| {
@@ -98,8 +98,9 @@ impl Policy for CentralPolicy<'_> {
     fn logits(&mut self, inputs: &ActInputs<'_>, logits: &mut [f32]) -> Result<(), ActError> {
         // Whoever waits for another process does not hang.
         self.counters.set_phase(Phase::Wait);
-        let (asked, since) = match self.open.take() {
-            Some(open) => open,
+        let waiting = Instant::now();
+        let asked = match self.open.take() {
+            Some(asked) => asked,
             None => {
                 self.ask(inputs);
                 self.open.take().expect("it was asked just now")
@@ -119,7 +120,7 @@ impl Policy for CentralPolicy<'_> {
                 break None;
             }
         };
-        self.counters.add_time(ActorCounter::AnswerWaitNs, since.elapsed());
+        self.counters.add_time(ActorCounter::AnswerWaitNs, waiting.elapsed());
         self.version = answered.ok_or(ActError::Closed)?;
         self.counters.set_phase(Phase::Infer);
         Ok(())

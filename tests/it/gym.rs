@@ -93,6 +93,12 @@ impl Arrays {
         let (rewards, flags, masks) = (&mut self.rewards, &mut self.flags, &mut self.masks);
         env.step(actions, StepOut { frames, rewards, flags, masks })
     }
+
+    pub(crate) fn finish(&mut self, env: &mut dyn VectorEnv) -> Result<(), EnvError> {
+        let frames = &mut bytemuck::cast_slice_mut(&mut self.frames)[..self.frame_bytes];
+        let (rewards, flags, masks) = (&mut self.rewards, &mut self.flags, &mut self.masks);
+        env.finish_step(StepOut { frames, rewards, flags, masks })
+    }
 }
 
 #[test]
@@ -202,4 +208,27 @@ fn seeds_repeat_episodes_and_a_step_before_a_reset_is_one() {
     let mut seen = Arrays::of(env.as_ref());
     let bad = seen.step(env.as_mut(), Actions::Discrete(&[2])).expect_err("there are two");
     assert!(matches!(bad, EnvError::BadAction { .. }), "{bad}");
+}
+
+/// The worker may still write then: nothing is told where to write until it has answered.
+#[test]
+fn a_step_that_goes_on_lets_nothing_but_its_end_or_a_reset_follow() {
+    let Some(python) = gymnasium("gym steps that go on") else {
+        return;
+    };
+    let id = "gym:impala_test_envs:Counting-v0";
+    let mut env = make(id, &options(&python, &[]), 2).expect("made");
+    let mut seen = Arrays::of(env.as_ref());
+    seen.reset(env.as_mut()).expect("reset");
+    let actions = Actions::Discrete(&[1, 1]);
+    assert!(env.start_step(actions).expect("started"), "a worker can");
+    let refused = seen.step(env.as_mut(), actions).expect_err("one goes on");
+    assert!(refused.to_string().contains("a step goes on"), "{refused}");
+    assert!(env.start_step(actions).is_err(), "one goes on");
+    seen.finish(env.as_mut()).expect("finished");
+    assert!(seen.finish(env.as_mut()).is_err(), "none goes on");
+    seen.step(env.as_mut(), actions).expect("stepped");
+    assert!(env.start_step(actions).expect("started"));
+    seen.reset(env.as_mut()).expect("a reset forgets it");
+    seen.step(env.as_mut(), actions).expect("stepped");
 }

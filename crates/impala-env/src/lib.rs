@@ -250,7 +250,7 @@ pub trait VectorEnv {
     fn step(&mut self, actions: Actions<'_>, out: StepOut<'_>) -> Result<(), EnvError>;
 
     /// Starts a step that goes on while the caller does something else, if these environments can; whether they can.
-    /// [`VectorEnv::finish_step`] ends it; if they cannot, nothing was done.
+    /// Only [`VectorEnv::finish_step`] or [`VectorEnv::reset`] may follow; if they cannot, nothing was done.
     ///
     /// # Errors
     /// As [`VectorEnv::step`].

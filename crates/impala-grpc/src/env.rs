@@ -78,13 +78,15 @@ impl RemoteEnv {
         };
         let (link, spec, notes) = env.linked()?;
         (env.spec, env.notes) = (spec, notes);
-        let overheard = env.addresses.iter().filter(|address| address.is_overheard());
-        let overheard: Vec<_> = overheard.map(ToString::to_string).collect();
-        if trial && env.options.external.token_file.is_some() && !overheard.is_empty() {
-            env.notes.push(format!(
-                "the token goes to {} in plain text; {TLS_PREFIX} would encrypt it",
-                overheard.join(", ")
-            ));
+        if trial && env.options.external.token_file.is_some() {
+            let overheard = env.addresses.iter().filter(|address| address.is_overheard());
+            let overheard: Vec<_> = overheard.map(ToString::to_string).collect();
+            if !overheard.is_empty() {
+                env.notes.push(format!(
+                    "the token goes to {} in plain text; {TLS_PREFIX} would encrypt it",
+                    overheard.join(", ")
+                ));
+            }
         }
         if trial {
             for _ in 1..env.addresses.len() {
@@ -311,6 +313,9 @@ impl VectorEnv for RemoteEnv {
 
     fn start_step(&mut self, actions: Actions<'_>) -> Result<bool, EnvError> {
         self.spec.check_actions(actions, self.envs)?;
+        if self.stepping {
+            return Err(self.failed("a step goes on".into()));
+        }
         let Some(link) = self.link.as_mut() else {
             return Err(self.failed("its stream is gone".into()));
         };

@@ -141,10 +141,16 @@ impl GymEnv {
 
     fn may_step(&self, actions: Actions<'_>) -> Result<(), EnvError> {
         self.spec.check_actions(actions, self.envs)?;
+        self.stands_still()?;
         if self.worker.is_gone() {
             return Err(self.failed("its worker is gone".into()));
         }
         Ok(())
+    }
+
+    /// A command after a step that goes on would take its answer for its own, and come back before the worker is done (G1).
+    fn stands_still(&self) -> Result<(), EnvError> {
+        if self.stepping { Err(self.failed("a step goes on".into())) } else { Ok(()) }
     }
 
     fn write_actions(&self, offset: u64, words: &[u8]) -> Result<(), EnvError> {
@@ -222,6 +228,7 @@ impl VectorEnv for GymEnv {
     }
 
     fn attach(&mut self, memory: &SharedMemory<'_>) -> Result<(), EnvError> {
+        self.stands_still()?;
         let file = memory.file.try_clone_to_owned().map_err(|error| {
             self.failed(format!("cannot share the ring: {error}; raise `ulimit -n`"))
         })?;

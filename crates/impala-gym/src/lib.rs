@@ -1,7 +1,7 @@
 //! Environments of Gymnasium and EnvPool, in a Python worker process of each actor: those whose names begin with `gym:`
 //! or `envpool:`.
 //!
-//! An actor starts one worker, which steps all of the actor's environments. Between the two go messages of
+//! An actor starts one worker, which steps all of the actor's environments (or one for each split of them). Between the two go messages of
 //! a fixed size through two pipes, one in each direction for a vector step; the arrays never travel. The
 //! worker maps the memory of the ring and reads actions and writes observations and rewards where they
 //! belong. `docs/environment-abi.md` describes all of it for workers in other languages.

@@ -21,7 +21,7 @@ DEFAULTS = dict(num_threads=1)
 
 ATARI = dict(stack_num=1, reward_clip=False)
 """The same for Atari games: single frames, for a stack is made where the network is; rewards as they are, for the
-learner clips them. The rest is EnvPool's default and that of `gym:ALE/...`."""
+learner scales them. The rest is EnvPool's default and that of `gym:ALE/...`."""
 
 RESERVED = {
     "num_envs": ["it follows from ", Setting("envs")],

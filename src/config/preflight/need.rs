@@ -144,7 +144,8 @@ impl Need {
             .actor
             .saturating_add(weights.saturating_mul(2))
             .saturating_add(actors.saturating_mul(actor_work));
-        let own_network = if central { 0 } else { weights.saturating_add(actor_work) };
+        let of_group = actor_work / pool.splits as u64;
+        let own_network = if central { 0 } else { weights.saturating_add(of_group) };
         Self {
             ring_bytes: blocks.saturating_mul(pool.layout.block_bytes() as u64),
             parameter_bytes: page(weights),

@@ -52,7 +52,7 @@ impl EnvSample {
             (0..repeats)
                 .map(|_| {
                     let mut loops = |loops: &mut BareLoops| {
-                        let envs = setup.config.pool.envs_per_actor;
+                        let envs = setup.config.pool.envs_per_group();
                         let bare = loops.steps_per_s(seconds)?;
                         Ok::<_, BenchError>(InPython {
                             bare,

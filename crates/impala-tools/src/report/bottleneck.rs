@@ -38,6 +38,8 @@ pub(crate) struct Bottleneck {
 pub(super) struct RunSettings {
     pub(super) actors: String,
     pub(super) envs_per_actor: String,
+    /// Parts of these that step by themselves.
+    pub(super) splits: f64,
     pub(super) unroll: String,
     pub(super) batch: String,
     pub(super) hidden: String,
@@ -59,6 +61,7 @@ impl RunSettings {
         Self {
             actors,
             envs_per_actor,
+            splits: run.setting("splits").parse().unwrap_or(1.0),
             unroll,
             batch,
             hidden,
@@ -258,7 +261,8 @@ fn actors_limit(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -
         format!("Use more actors (--actors is {})", settings.actors)
     };
     // An actor and the worker that steps its environments take turns: on two cores they wake each other.
-    let vector_step_s = env / frames * settings.envs_per_actor.parse().unwrap_or(1.0);
+    let together = settings.envs_per_actor.parse().unwrap_or(1.0) / settings.splits;
+    let vector_step_s = env / frames * together;
     let apart = settings.has_workers && !settings.pinned && !full;
     let pin = if apart && vector_step_s < 1e-3 {
         " Bind each actor to a core with its Python worker (--pin): steps as short as these cost less than \

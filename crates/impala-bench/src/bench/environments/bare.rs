@@ -45,7 +45,7 @@ impl BareLoops {
             })
             .collect();
         let options = serde_json::Value::Object(options).to_string();
-        let envs = setup.config.pool.envs_per_actor.to_string();
+        let envs = setup.config.pool.envs_per_group().to_string();
         let mut loops = Self { python: python.display().to_string(), programs: Vec::new() };
         for _ in 0..setup.config.pool.actors {
             let mut command = Command::new(&python);
