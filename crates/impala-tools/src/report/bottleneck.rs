@@ -261,7 +261,7 @@ fn actors_limit(totals: &Totals, settings: &RunSettings, wait: f64, room: f64) -
         format!("Use more actors (--actors is {})", settings.actors)
     };
     // An actor and the worker that steps its environments take turns: on two cores they wake each other.
-    let together = settings.envs_per_actor.parse().unwrap_or(1.0) / settings.splits;
+    let together = settings.envs_per_actor.parse().unwrap_or(1.0) / settings.splits.max(1.0);
     let vector_step_s = env / frames * together;
     let apart = settings.has_workers && !settings.pinned && !full;
     let pin = if apart && vector_step_s < 1e-3 {
