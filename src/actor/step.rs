@@ -38,25 +38,16 @@ impl Step<'_, '_> {
         mut self,
         t: usize,
         group: &mut GroupMut<'_>,
-        times: Option<&mut Times>,
+        mut times: Option<&mut Times>,
     ) -> Result<u64, ActorError> {
         let mut step = group.step(t);
-        let started = times.is_some().then(Instant::now);
-        self.act(&mut step)?;
-        let acted = times.is_some().then(Instant::now);
-        self.counters.set_phase(Phase::Step);
-        let (actions, out) = parts(&mut step);
-        self.env.step(self.sampler.applied(actions), out)?;
-        let ended = self.seen(t, &mut step)?;
-        if let (Some(times), Some(started), Some(acted)) = (times, started, acted) {
-            times.infer += acted - started;
-            times.env += acted.elapsed();
-        }
-        Ok(ended)
+        self.act(&mut step, times.as_deref_mut())?;
+        self.end((t, false), &mut step, times)
     }
 
     /// Chooses the actions of a step, and writes them down.
-    fn act(&mut self, step: &mut StepMut<'_>) -> Result<(), ActorError> {
+    fn act(&mut self, step: &mut StepMut<'_>, times: Option<&mut Times>) -> Result<(), ActorError> {
+        let began = times.is_some().then(Instant::now);
         self.counters.set_phase(Phase::Infer);
         self.counters.add(ActorCounter::Progress, 1);
         let inputs = inputs(self.spec, self.history, step);
@@ -66,6 +57,9 @@ impl Step<'_, '_> {
         })?;
         if !self.sampler.sample(self.logits, step.mask, step.actions, step.log_probs) {
             return Err(ActorError::Logits { version: self.version });
+        }
+        if let (Some(times), Some(began)) = (times, began) {
+            times.infer += began.elapsed();
         }
         Ok(())
     }
@@ -104,16 +98,14 @@ impl Step<'_, '_> {
         &mut self,
         t: usize,
         group: &mut GroupMut<'_>,
-        times: Option<&mut Times>,
+        mut times: Option<&mut Times>,
     ) -> Result<bool, ActorError> {
         let mut step = group.step(t);
-        let started = times.is_some().then(Instant::now);
-        self.act(&mut step)?;
+        self.act(&mut step, times.as_deref_mut())?;
         let acted = times.is_some().then(Instant::now);
         self.counters.set_phase(Phase::Step);
         let goes_on = self.env.start_step(self.sampler.applied(step.actions))?;
-        if let (Some(times), Some(started), Some(acted)) = (times, started, acted) {
-            times.infer += acted - started;
+        if let (Some(times), Some(acted)) = (times, acted) {
             times.env += acted.elapsed();
         }
         Ok(goes_on)
@@ -122,20 +114,28 @@ impl Step<'_, '_> {
     /// Writes observation `t + 1`, of a step that was `started` or is taken now; gives the number of episodes that ended.
     pub(super) fn finish(
         &mut self,
-        (t, started): (usize, bool),
+        step: (usize, bool),
         group: &mut GroupMut<'_>,
         times: Option<&mut Times>,
     ) -> Result<u64, ActorError> {
-        let mut step = group.step(t);
+        self.end(step, &mut group.step(step.0), times)
+    }
+
+    fn end(
+        &mut self,
+        (t, started): (usize, bool),
+        step: &mut StepMut<'_>,
+        times: Option<&mut Times>,
+    ) -> Result<u64, ActorError> {
         let waiting = times.is_some().then(Instant::now);
         self.counters.set_phase(Phase::Step);
-        let (actions, out) = parts(&mut step);
+        let (actions, out) = parts(step);
         if started {
             self.env.finish_step(out)?;
         } else {
             self.env.step(self.sampler.applied(actions), out)?;
         }
-        let ended = self.seen(t, &mut step)?;
+        let ended = self.seen(t, step)?;
         if let (Some(times), Some(waiting)) = (times, waiting) {
             times.env += waiting.elapsed();
         }

@@ -14,13 +14,13 @@ use crate::ring::{ClaimError, OwnGroups, Ring, WriteGrant};
 use crate::unroll::{BlockLayout, GroupMut, Producer};
 
 /// How long a claim waits before the loop looks round again.
-pub(super) const CLAIM_TIMEOUT: Duration = Duration::from_millis(100);
+const CLAIM_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// An actor at work.
 #[derive(Debug)]
 pub struct ActorLoop<'m> {
-    pub(super) splits: Vec<Working<'m>>,
-    pub(super) acting: Acting<'m>,
+    splits: Vec<Working<'m>>,
+    acting: Acting<'m>,
     recorder: Option<Recorder<'m>>,
 }
 
@@ -28,7 +28,7 @@ pub struct ActorLoop<'m> {
 #[derive(Debug)]
 pub(super) struct Working<'m> {
     pub(super) producer: Producer<'m>,
-    pub(super) own_groups: Option<OwnGroups>,
+    own_groups: Option<OwnGroups>,
     pub(super) envs: Environments<'m>,
     /// The unroll that it has open, where splits take turns.
     pub(super) open: Option<Open>,

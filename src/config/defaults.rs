@@ -15,6 +15,7 @@ use super::{ActionBounds, Activation, Conv, Correction, Reduction, Returns, Rewa
 use crate::env::{ActionSpec, Dtype, EnvSpec, ObservationSpec};
 use crate::policy::bounds::is_bounded;
 use crate::policy::simd::Vectors;
+use crate::{grpc, gym};
 
 /// A row of a table: settings that go with a name.
 #[derive(Debug, Clone, Copy)]
@@ -43,9 +44,7 @@ pub(crate) fn of_environments(ids: &[String]) -> Option<Settings> {
 /// built-in one of the same name.
 #[must_use]
 pub(crate) fn of_environment(id: &str) -> Option<Settings> {
-    let sources = ["gym:", "envpool:"];
-    let rest = sources.into_iter().find_map(|prefix| id.strip_prefix(prefix));
-    let bare = rest.map(|rest| rest.rsplit(':').next().unwrap_or(rest));
+    let bare = gym::Source::of(id).map(|(_, name)| name.rsplit(':').next().unwrap_or(name));
     let matches = |row: &&Row| row.name == id || Some(row.name) == bare;
     ENVIRONMENTS.iter().find(matches).map(|row| (row.settings)())
 }
@@ -132,7 +131,7 @@ pub fn built_in() -> Settings {
 
 /// Whether an environment is stepped by another program, which says less of it than one in Rust does.
 pub(super) fn is_outside(id: &str) -> bool {
-    ["gym:", "envpool:", "grpc://", "grpcs://"].iter().any(|prefix| id.starts_with(prefix))
+    gym::Source::of(id).is_some() || grpc::is_remote(id)
 }
 
 /// What suits a kind of environment, below its row and above [`built_in`].

@@ -15,7 +15,7 @@ use crate::policy::sampler::ActionSampler;
 use crate::ring::Owner;
 use crate::rng::Rng;
 use crate::sync::{AtomicU64, Ordering, ReadWord};
-use crate::unroll::{BlockLayout, BlockRef, Field, HeapRing, LOSS_WORDS, UnrollSpec};
+use crate::unroll::{BlockLayout, BlockRef, Field, HeapRing, HeapSeats, LOSS_WORDS, UnrollSpec};
 
 const PARAMETERS: usize = 6;
 const ENVS: usize = 2;
@@ -54,7 +54,6 @@ fn fill<T>(
     let action = env.spec().action.clone();
     let mut seats = memory.seats().expect("possible");
     let owner = Owner::new(0, 1).expect("small");
-    let ring = seats.ring();
     let parts = ActorParts {
         recorder,
         reader: Some(ParamReader::new(ReadWord::of(page), PARAMETERS, 0).expect("laid out")),
@@ -76,6 +75,16 @@ fn fill<T>(
         unroll,
         parameter_count: PARAMETERS,
     };
+    until_full(&mut seats, parts, look)
+}
+
+/// Acts until the ring of `seats` is full; gives what `look` sees in each block.
+fn until_full<T>(
+    seats: &mut HeapSeats<'_>,
+    parts: ActorParts<'_>,
+    look: impl Fn(&BlockRef<'_>) -> T,
+) -> Vec<T> {
+    let ring = parts.splits[0].producer.ring();
     let mut acting = ActorLoop::new(parts).expect("starts");
     std::thread::scope(|scope| {
         // A full ring is closed: the actor then leaves.
@@ -264,7 +273,6 @@ fn of_two_splits(elsewhere: bool) -> (Vec<(u32, Vec<i32>)>, String) {
     let spec = CartPole::new(ENVS, 1).spec().clone();
     let mut memory = ring_of(BLOCKS, unrolls_of(&CartPole::new(ENVS, 1), UNROLL));
     let mut seats = memory.seats().expect("possible");
-    let ring = seats.ring();
     let splits = [(0, 'a'), (1, 'b')].map(|(stream, name)| {
         let inner = CartPole::new(ENVS, u64::from(stream));
         let env: Box<dyn VectorEnv> = if elsewhere {
@@ -288,7 +296,7 @@ fn of_two_splits(elsewhere: bool) -> (Vec<(u32, Vec<i32>)>, String) {
         }
     });
     let block = words(ActorCounters::WORDS);
-    let mut acting = ActorLoop::new(ActorParts {
+    let parts = ActorParts {
         splits: splits.into(),
         recorder: None,
         reader: None,
@@ -297,24 +305,10 @@ fn of_two_splits(elsewhere: bool) -> (Vec<(u32, Vec<i32>)>, String) {
         owner: Owner::new(0, 1).expect("small"),
         unroll: UNROLL,
         parameter_count: PARAMETERS,
-    })
-    .expect("starts");
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while ring.occupancy().expect("whole").ready < BLOCKS {
-                std::thread::yield_now();
-            }
-            ring.close();
-        });
-        acting.run().expect("until it is closed");
-    });
-    drop(acting);
-    let (mut consumer, mut seen) = (seats.consumer(), Vec::new());
-    while let Ok(Some(held)) = consumer.try_take() {
-        let block = BlockRef::new(held.block());
-        seen.push((block.headers()[0].stream, block.field(Field::Action).to_vec()));
-        held.release().expect("held");
-    }
+    };
+    let stream_and_actions =
+        |block: &BlockRef<'_>| (block.headers()[0].stream, block.field(Field::Action).to_vec());
+    let mut seen = until_full(&mut seats, parts, stream_and_actions);
     seen.sort();
     let happened = happened.borrow().clone();
     (seen, happened)

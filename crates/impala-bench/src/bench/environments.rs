@@ -38,6 +38,13 @@ pub(super) struct EnvReport {
     asked_ratio: Option<Spread>,
 }
 
+impl InPython {
+    fn measure(loops: &mut BareLoops, seconds: f64, envs: usize) -> Result<Self, BenchError> {
+        let bare = loops.steps_per_s(seconds)?;
+        Ok(Self { bare, asked: loops.asked_steps_per_s(seconds, envs)? })
+    }
+}
+
 impl EnvSample {
     /// All take turns `repeats` times, and each has the machine to itself for `seconds`: short turns meet
     /// the same machine.
@@ -51,15 +58,11 @@ impl EnvSample {
         acting::with_actors(setup, |act_for| {
             (0..repeats)
                 .map(|_| {
-                    let mut loops = |loops: &mut BareLoops| {
-                        let envs = setup.config.pool.envs_per_group();
-                        let bare = loops.steps_per_s(seconds)?;
-                        Ok::<_, BenchError>(InPython {
-                            bare,
-                            asked: loops.asked_steps_per_s(seconds, envs)?,
-                        })
-                    };
-                    let python = bare.as_mut().map(&mut loops).transpose()?;
+                    let envs = setup.config.pool.envs_per_group();
+                    let python = bare
+                        .as_mut()
+                        .map(|loops| InPython::measure(loops, seconds, envs))
+                        .transpose()?;
                     Ok(Self { python, pooled: act_for(seconds)? })
                 })
                 .collect()
